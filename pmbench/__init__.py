@@ -1,0 +1,68 @@
+"""pmbench: a benchmark harness for learning with privileged modalities.
+
+The names below are the whole public interface. They are imported on first use, so that listing plugins or reading the
+leaderboard never imports torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from .builtin.stages import EarlyFusion, LateFusion, Stream, trained_on
+    from .contracts.backbone import Backbone, backbone
+    from .contracts.batch import Batch
+    from .contracts.dataset import Column, Dataset, Draw, Part, Protocol, Split
+    from .contracts.hooks import hookimpl
+    from .contracts.losses import cross_entropy, kl_divergence, mse, soft_cross_entropy
+    from .contracts.method import Method, method
+    from .contracts.network import (
+        Classifier,
+        Encoder,
+        Frozen,
+        Fusion,
+        Head,
+        MapInfo,
+        Mean,
+        Nets,
+        Output,
+    )
+    from .contracts.recipe import Recipe
+    from .contracts.setting import Modality, Setting
+    from .contracts.stage import Bench, Group, Stage, Step, Terms
+    from .errors import ContractError, DataError, PmbenchError, Unsupported
+    from .report.record import Record
+
+_HOMES = {
+    "builtin.stages": "EarlyFusion LateFusion Stream trained_on",
+    "contracts.backbone": "Backbone backbone",
+    "contracts.batch": "Batch",
+    "contracts.dataset": "Column Dataset Draw Part Protocol Split",
+    "contracts.hooks": "hookimpl",
+    "contracts.losses": "cross_entropy kl_divergence mse soft_cross_entropy",
+    "contracts.method": "Method method",
+    "contracts.network": "Classifier Encoder Frozen Fusion Head MapInfo Mean Nets Output",
+    "contracts.recipe": "Recipe",
+    "contracts.setting": "Modality Setting",
+    "contracts.stage": "Bench Group Stage Step Terms",
+    "errors": "ContractError DataError PmbenchError Unsupported",
+    "report.record": "Record",
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
+
+__all__ = sorted([*_HOME_OF, "__version__"])
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'pmbench' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_HOME_OF[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,1 @@
+"""What plugins implement: values and base classes, no input or output."""

@@ -1,0 +1,71 @@
+"""What a stage sees of the data in one step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from ..errors import ContractError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Batch(Mapping[str, "Tensor"]):
+    """B samples of the modalities that a stage declares in `reads`; `batch["rgb"]` is (B, *shape), standardised.
+
+    `labels` (B,) holds class indices, -1 for a sample without label. `index` (B,) is each sample's position among the
+    `bench.num_train` training samples of the stage, for memory banks. `epoch` counts from 0; `progress` in [0, 1) is
+    the part of all training steps done. A modality that the stage did not declare raises ContractError.
+    """
+
+    __slots__ = ("_present", "_stage", "_tensors", "epoch", "index", "labels", "progress")
+
+    def __init__(
+        self,
+        tensors: Mapping[str, Tensor],
+        labels: Tensor,
+        index: Tensor,
+        present: Mapping[str, Tensor] | None = None,
+        *,
+        epoch: int = 0,
+        progress: float = 0.0,
+        stage: str = "",
+    ) -> None:
+        self._tensors = tensors
+        self._present = present or {}
+        self._stage = stage
+        self.labels = labels
+        self.index = index
+        self.epoch = epoch
+        self.progress = progress
+
+    def __getitem__(self, modality: str) -> Tensor:
+        try:
+            return self._tensors[modality]
+        except KeyError:
+            raise ContractError(
+                f"stage {self._stage!r} read modality {modality!r}, which it does not declare; "
+                f"its reads are ({', '.join(self._tensors)})",
+                f"add {modality!r} to `reads`, or do not touch it",
+            ) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+    def __contains__(self, modality: object) -> bool:
+        return modality in self._tensors
+
+    @property
+    def labelled(self) -> Tensor:
+        """(B,) bool: which samples have a label."""
+        return self.labels >= 0
+
+    def present(self, modality: str) -> Tensor:
+        """(B,) bool: which samples have this modality; absent ones hold zeros."""
+        self[modality]
+        mask = self._present.get(modality)
+        return self.labels == self.labels if mask is None else mask

@@ -1,0 +1,230 @@
+"""A data set: what it holds, how its official form is read, and the protocols it is compared under."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ..errors import DataNotPrepared, UnknownName, UsageError
+from .recipe import Recipe
+from .setting import Modality
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file set of a data set, as read from its official form: a training part, a test part.
+
+    `ids` are unique over the whole data set. `labels` (N,) are 0-based class indices, -1 where the data has none.
+    `groups` name what must not straddle training and validation data (subject, speaker, video group); leave it out
+    where samples are independent. `arrays` maps each modality to (N, *shape).
+    """
+
+    ids: Sequence[str]
+    labels: np.ndarray
+    arrays: Mapping[str, np.ndarray]
+    groups: Sequence[str] | None = None
+
+
+@dataclass(frozen=True)
+class Split:
+    """An official split: the parts to train, validate and test on.
+
+    Without an official `validation` part, whole groups are carved out of the training part: `validation_groups` if given,
+    else about 15 % of it by a fixed hash; without groups 15 % of each class. `repeats` > 1 says that the split comes in that
+    many versions, `{name}-0` ..., one a seed, for data sets that have no official split.
+    """
+
+    train: str
+    test: str
+    validation: str | None = None
+    validation_groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What makes numbers comparable: split, setting, metric and validation rule.
+
+    `labels_per_class` K: only K training samples of each class (drawn by seed) keep their label, as do K of each class in
+    the validation data; the rest stay, paired and unlabelled. `paired_percent` P: only P % of the training samples (drawn by
+    seed) have the privileged modalities.
+    """
+
+    name: str
+    split_name: str
+    split: Split
+    target: tuple[str, ...]
+    privileged: tuple[str, ...]
+    metrics: tuple[str, ...]
+    labels_per_class: int | None = None
+    paired_percent: int = 100
+
+    @property
+    def demands(self) -> frozenset[str]:
+        """What training samples may lack: "unlabelled", "unpaired"."""
+        return frozenset(
+            (["unlabelled"] if self.labels_per_class is not None else [])
+            + (["unpaired"] if self.paired_percent < 100 else [])
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """What decides which training samples there are and what they hold; enters the key of every stage.
+
+        The direction of privilege does not, so that both directions share their streams.
+        """
+        thinned = {"paired_percent": self.paired_percent, "privileged": list(self.privileged)}
+        return {
+            "split": dataclasses.asdict(self.split),
+            "labels_per_class": self.labels_per_class,
+            **(thinned if self.paired_percent < 100 else {}),
+        }
+
+
+class Draw:
+    """Augmentation draws of one batch, by name: equal names give equal draws, whatever else is read.
+
+    `draw("flip")` is (B,) uniform in [0, 1), on the device of the batch.
+    """
+
+    def __call__(self, name: str) -> Tensor:
+        raise NotImplementedError
+
+
+class Dataset:
+    """Base of all data sets. A subclass fills in the declarations and `read`; core writes, opens, seals and verifies.
+
+    `expected` maps part -> number of samples, or part -> (samples of class 0, of class 1, ...). `embedded` says
+    that the official form comes with an installed package (`find_source`), so that it is prepared on first use.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    summary: ClassVar[str]
+    classes: ClassVar[tuple[str, ...]]
+    modalities: ClassVar[tuple[Modality, ...]]
+    splits: ClassVar[Mapping[str, Split]]
+    target: ClassVar[tuple[str, ...]]
+    privileged: ClassVar[tuple[str, ...]]
+    default_protocol: ClassVar[str]
+    few: ClassVar[tuple[int, ...]] = (10,)
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy", "mean_class_accuracy", "macro_f1")
+    backbones: ClassVar[Mapping[str, str]]
+    recipe: ClassVar[Recipe] = Recipe()
+    expected: ClassVar[Mapping[str, int | tuple[int, ...]]] = {}
+    licence: ClassVar[str]
+    source: ClassVar[str]
+    citation: ClassVar[str]
+    access: ClassVar[str] = ""
+    positive_class: ClassVar[int] = 1
+
+    # --- what a subclass writes -------------------------------------------------------------------------------------
+
+    def find_source(self) -> Path | None:
+        """The official form inside an installed package, if the data set is embedded and the package is there."""
+        return None
+
+    def read(self, source: Path) -> Iterator[tuple[str, Part]]:
+        """The parts of the official form at `source`, one after the other, as (part name, Part).
+
+        Raises DataError where the files are not what the official form has.
+        """
+        raise NotImplementedError
+
+    def augment(self, batch: Mapping[str, Tensor], draw: Draw) -> Mapping[str, Tensor]:
+        """Training batches with augmentation. Modalities on one grid must use the same names of draws."""
+        return batch
+
+    # --- protocols --------------------------------------------------------------------------------------------------
+
+    @property
+    def augments(self) -> bool:
+        return type(self).augment is not Dataset.augment
+
+    def modality(self, name: str) -> Modality:
+        by_name = {m.name: m for m in self.modalities}
+        if name not in by_name:
+            raise UnknownName(f"modality of data set {self.name!r}", name, by_name)
+        return by_name[name]
+
+    @property
+    def default_split(self) -> str:
+        return next(iter(self.splits))
+
+    def protocol_names(self) -> list[str]:
+        """The protocols worth listing; any few-K, privileged-P and direction can be asked for besides."""
+        names = [self.default_protocol]
+        for direction in ("", *(f"@{m}" for m in self.privileged)):
+            for split in self.splits:
+                prefix = "" if split == self.default_split else f"{split}+"
+                names += [split + direction, *(f"{prefix}few-{k}{direction}" for k in self.few)]
+        return list(dict.fromkeys(names))
+
+    def protocol(self, name: str) -> Protocol:
+        """The protocol called `name`: `<part>[+<part>...][@<target modality>]`.
+
+        A part is an official split, `few-K` (K labelled training samples of each class) or `privileged-P` (P % of the
+        training samples have the privileged modalities). Without a split the first one is meant. `@m` tests on modality m
+        and makes the data set's usual target modalities privileged.
+        """
+        body, _, direction = name.partition("@")
+        split, few, paired = None, None, 100
+        for part in body.split("+"):
+            if part in self.splits and split is None:
+                split = part
+            elif (match := re.fullmatch(r"few-([1-9]\d*)", part)) and few is None:
+                few = int(match[1])
+            elif (match := re.fullmatch(r"privileged-(\d+)", part)) and paired == 100 and 0 < int(match[1]) < 100:
+                paired = int(match[1])
+            else:
+                raise UnknownName(
+                    f"protocol of data set {self.name!r}", name, [*self.protocol_names(), "privileged-50"]
+                )
+        target, privileged = self.target, self.privileged
+        if direction:
+            self.modality(direction)
+            if direction in target:
+                raise UsageError(
+                    f"protocol {name!r}: {direction!r} is the target modality already; drop '@{direction}'"
+                )
+            privileged = (*target, *(m for m in privileged if m != direction))
+            target = (direction,)
+        split = split or self.default_split
+        parts = [split] if split != self.default_split or (few is None and paired == 100) else []
+        parts += [f"few-{few}"] if few is not None else []
+        parts += [f"privileged-{paired}"] if paired < 100 else []
+        canonical = "+".join(parts) + (f"@{direction}" if direction else "")
+        return Protocol(
+            canonical, split, self.splits[split], target, privileged, self.metrics, few, paired
+        )
+
+    def not_prepared(self, root: Path) -> DataNotPrepared:
+        """The error for a data set whose prepared form is not under `root`."""
+        how = self.access or f"get it from {self.source}"
+        return DataNotPrepared(
+            f"data set {self.name!r} is not prepared under {root}",
+            f"{how}; then `pmbench data prepare {self.name} --source PATH`. "
+            "Works right now: `pmbench run --method hoffman --dataset planted`",
+        )
+
+
+@dataclass(frozen=True)
+class Column:
+    """One modality of one part: N samples of (*shape), read on demand.
+
+    `array` is the whole column where it lies in one array file; else None and `read(i)` decodes sample i.
+    """
+
+    length: int
+    array: np.ndarray | None = field(default=None, hash=False)
+
+    def read(self, index: int) -> np.ndarray:
+        if self.array is None:
+            raise NotImplementedError
+        return self.array[index]

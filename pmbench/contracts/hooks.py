@@ -1,0 +1,40 @@
+"""The four hooks a distribution can implement; its entry point is in the group `pmbench`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    from .backbone import Backbone
+    from .dataset import Dataset
+    from .method import Method
+
+ENTRY_POINT_GROUP = "pmbench"
+hookspec = pluggy.HookspecMarker("pmbench")
+hookimpl = pluggy.HookimplMarker("pmbench")
+
+
+@hookspec
+def pmbench_methods() -> Iterable[Method]:
+    """Methods that this distribution offers."""
+    return ()
+
+
+@hookspec
+def pmbench_datasets() -> Iterable[Dataset]:
+    """Data sets that this distribution offers."""
+    return ()
+
+
+@hookspec
+def pmbench_backbones() -> Iterable[Backbone]:
+    """Backbones that this distribution offers."""
+    return ()
+
+
+@hookspec
+def pmbench_run_finished(record: Any) -> None:
+    """Called in the process of the command after each record was written, with the record (pmbench.Record)."""

@@ -1,0 +1,129 @@
+"""A method: a function from a setting to its last stage."""
+
+from __future__ import annotations
+
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import ContractError, UnknownName, UsageError
+from .setting import Setting
+from .stage import Stage
+
+ROLES = ("method", "floor", "ceiling", "control", "reference")
+TESTS_ON = ("target", "privileged", "all")
+
+
+@dataclass(frozen=True)
+class Option:
+    """A hyper-parameter of a method that `--set name=value` can change."""
+
+    name: str
+    type: Any
+    default: Any
+
+
+@dataclass(frozen=True)
+class Method:
+    """A named way to learn with privileged modalities.
+
+    `tests_on` is what the delivered network is given at test: "target" for every real method; "privileged" and "all"
+    mark reference rows. `networks` counts the networks that run at test: a method with two is compared with
+    `target_ensemble` too. `exceptions` maps the name of a contract check that cannot hold for this method to the reason.
+    `deviations` lists where it departs from its paper.
+    """
+
+    name: str
+    plan: Callable[..., Stage] = field(repr=False)
+    summary: str
+    paper: str
+    role: str = "method"
+    tests_on: str = "target"
+    networks: int = 1
+    deviations: tuple[str, ...] = ()
+    exceptions: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def options(self) -> dict[str, Option]:
+        """Keyword parameters of the plan function, each with its default."""
+        hints = typing.get_type_hints(self.plan)
+        parameters = list(inspect.signature(self.plan).parameters.values())[1:]
+        return {p.name: Option(p.name, hints.get(p.name, str), p.default) for p in parameters}
+
+    def last_stage(self, setting: Setting, **options: Any) -> Stage:
+        """The stage whose delivery is evaluated; raises Unsupported where the setting does not allow the method."""
+        known = self.options()
+        for name in options:
+            if name not in known:
+                raise UnknownName(f"option of method {self.name!r}", name, known)
+        stage = self.plan(setting, **options)
+        if not isinstance(stage, Stage):
+            raise ContractError(
+                f"method {self.name!r} returned {type(stage).__name__} where its last stage was expected"
+            )
+        return stage
+
+    def test_modalities(self, setting: Setting) -> tuple[str, ...]:
+        """What the sealed program of this method takes, in order."""
+        return {"target": setting.target, "privileged": setting.privileged, "all": setting.all}[self.tests_on]
+
+
+def method(
+    name: str,
+    *,
+    paper: str,
+    role: str = "method",
+    tests_on: str = "target",
+    networks: int = 1,
+    deviations: tuple[str, ...] = (),
+    exceptions: Mapping[str, str] | None = None,
+) -> Callable[[Callable[..., Stage]], Method]:
+    """Makes a method of a function `(setting, *, option=default, ...) -> Stage`.
+
+    `paper` is an arXiv id, a DOI, or a citation in words. The first line of the docstring is shown by `pmbench list`.
+    """
+    if role not in ROLES or tests_on not in TESTS_ON:
+        raise ContractError(
+            f"method {name!r} has role {role!r} and tests_on {tests_on!r}; "
+            f"roles are {', '.join(ROLES)}, and it can test on {', '.join(TESTS_ON)}"
+        )
+
+    def make(plan: Callable[..., Stage]) -> Method:
+        for parameter in list(inspect.signature(plan).parameters.values())[1:]:
+            if parameter.default is inspect.Parameter.empty:
+                raise ContractError(f"option {parameter.name!r} of method {name!r} has no default")
+        summary = (inspect.getdoc(plan) or "").partition("\n")[0]
+        return Method(
+            name, plan, summary, paper, role, tests_on, networks, tuple(deviations), dict(exceptions or {})
+        )
+
+    return make
+
+
+def parse_value(text: str, kind: Any, name: str) -> Any:
+    """`text` as the type of an option: bool, int, float, str, a Literal of strings, or None where allowed."""
+    if isinstance(kind, types.UnionType):
+        kinds = typing.get_args(kind)
+        if type(None) in kinds and text.lower() == "none":
+            return None
+        kind = next(k for k in kinds if k is not type(None))
+    if typing.get_origin(kind) is typing.Literal:
+        choices = typing.get_args(kind)
+        if text not in choices:
+            raise UsageError(f"{name}={text}: expected one of {', '.join(map(str, choices))}")
+        return text
+    if typing.get_origin(kind) is tuple:
+        inner = typing.get_args(kind)[0]
+        return tuple(parse_value(part, inner, name) for part in text.split("+")) if text else ()
+    if kind is bool:
+        if text.lower() not in ("true", "false"):
+            raise UsageError(f"{name}={text}: expected true or false")
+        return text.lower() == "true"
+    if kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            raise UsageError(f"{name}={text}: expected {'a whole number' if kind is int else 'a number'}") from None
+    return text

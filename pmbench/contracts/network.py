@@ -1,0 +1,163 @@
+"""Networks that every backbone and method share, and what they return."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ContractError
+
+Inputs = Mapping[str, Tensor]
+
+
+class Output(NamedTuple):
+    """What a network that can be evaluated returns.
+
+    `logits` (B, K); `pooled` (B, D), the features before the head; `maps`, one (B, C_l, *grid_l) a block.
+    A network over several modalities gives the maps behind the point where they are joined.
+    """
+
+    logits: Tensor
+    pooled: Tensor
+    maps: tuple[Tensor, ...] = ()
+
+
+@dataclass(frozen=True)
+class MapInfo:
+    """One feature map as declared: its channels, and input positions per map position along each axis."""
+
+    channels: int
+    stride: tuple[int, ...]
+
+
+class Encoder(nn.Module):
+    """One modality's backbone: stem, then blocks in order; each block's result is a map.
+
+    `maps` declares them (empty for backbones without), `features` is the width D of the pooled vector.
+    `pool` takes the last map (or, without maps, the last block's result) to (B, D).
+    """
+
+    def __init__(
+        self, stem: nn.Module, blocks: Sequence[nn.Module], pool: nn.Module, maps: Sequence[MapInfo], features: int
+    ) -> None:
+        super().__init__()
+        self.stem = stem
+        self.blocks = nn.ModuleList(blocks)
+        self.pool = pool
+        self.maps = tuple(maps)
+        self.features = features
+
+    def forward(self, x: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        """(B, *shape) -> maps, pooled (B, D)."""
+        x = self.stem(x)
+        maps = []
+        for block in self.blocks:
+            x = block(x)
+            maps.append(x)
+        return tuple(maps) if self.maps else (), self.pool(x)
+
+
+class Head(nn.Linear):
+    """The linear classifier (B, D) -> logits (B, K), callable on any vector of its width."""
+
+
+class Classifier(nn.Module):
+    """Encoder and head for the modality it is fed: batch -> Output."""
+
+    def __init__(self, fed: str, encoder: Encoder, head: Head, bottleneck: nn.Module | None = None) -> None:
+        super().__init__()
+        self.fed = fed
+        self.encoder = encoder
+        self.bottleneck = bottleneck
+        self.head = head
+
+    def forward(self, batch: Inputs) -> Output:
+        maps, pooled = self.encoder(batch[self.fed])
+        if self.bottleneck is not None:
+            pooled = self.bottleneck(pooled)
+        return Output(self.head(pooled), pooled, maps)
+
+
+class Fusion(nn.Module):
+    """One network over several modalities: batch -> Output.
+
+    With a `tail`, the trunks' last maps are joined along channels and the tail's blocks and pool follow. Without, the
+    trunks' pooled vectors are joined and pass a two-layer perceptron of width D.
+    """
+
+    def __init__(
+        self, trunks: Mapping[str, Encoder], tail: Encoder | None, features: int, num_classes: int, hidden: int = 0
+    ) -> None:
+        super().__init__()
+        self.trunks = nn.ModuleDict(trunks)
+        self.tail = tail
+        if tail is None:
+            joined = sum(e.features for e in trunks.values())
+            hidden = hidden or features
+            self.joint = nn.Sequential(
+                nn.Linear(joined, hidden), nn.ReLU(), nn.Linear(hidden, features), nn.ReLU()
+            )
+        self.head = Head(features, num_classes)
+
+    def forward(self, batch: Inputs) -> Output:
+        if self.tail is None:
+            pooled = self.joint(torch.cat([trunk(batch[m])[1] for m, trunk in self.trunks.items()], 1))
+            return Output(self.head(pooled), pooled)
+        joined = torch.cat([trunk(batch[m])[0][-1] for m, trunk in self.trunks.items()], 1)
+        maps, pooled = self.tail(joined)
+        return Output(self.head(pooled), pooled, maps)
+
+
+class Mean(nn.Module):
+    """Several networks side by side: the mean of their logits, their pooled features joined."""
+
+    def __init__(self, *networks: nn.Module) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+
+    def forward(self, batch: Inputs) -> Output:
+        outputs = [network(batch) for network in self.networks]
+        logits = torch.stack([o.logits for o in outputs]).mean(0)
+        return Output(logits, torch.cat([o.pooled for o in outputs], 1))
+
+
+class Frozen(nn.Module):
+    """A finished network: never in training mode, its parameters never trained, gradients may pass through it.
+
+    Attributes of the network inside (`head`, `encoder`, ...) are reachable from here.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> Frozen:
+        return super().train(False)
+
+    def forward(self, batch: Inputs) -> Any:
+        return self.network(batch)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("network"), name)
+
+
+class Nets(nn.Module):
+    """The networks of a stage by name: `Nets(student=..., teacher=...)`, reached as `nets.student`."""
+
+    def __init__(self, **networks: nn.Module) -> None:
+        super().__init__()
+        for name, network in networks.items():
+            if not isinstance(network, nn.Module):
+                raise ContractError(f"Nets({name}=...) is a {type(network).__name__}, not a torch module")
+            self.add_module(name, network)
+
+    def forward(self, batch: Inputs) -> Output:
+        raise ContractError("Nets are a container; call one of the networks inside")

@@ -1,0 +1,48 @@
+"""How a stage is optimised: one recipe for all methods, departures written down."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+OPTIMIZERS = ("adamw", "adam", "sgd")
+SCHEDULES = ("constant", "cosine", "step")
+SELECTIONS = ("best", "last")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Optimiser, schedule, budget and checkpoint selection of one stage, or of one group of its modules.
+
+    An epoch is as many batches as it takes to go once through the training samples of the protocol, labelled or not.
+    A stage that sees labelled samples only goes through those several times in an epoch, so that every stage
+    takes the same number of steps.
+
+    `schedule`: "constant"; "cosine" to zero over all steps; "step" multiplies by `gamma` at the fractions
+    `milestones` of all steps. `warmup` is the fraction of all steps over which the rate rises linearly from zero.
+    `select`: "best" keeps the epoch with the best primary metric on validation data (of equals, the latest), "last" the
+    last epoch. `clip` bounds the gradient norm; 0 means no bound.
+    """
+
+    optimizer: str = "adamw"
+    lr: float = 1e-3
+    weight_decay: float = 1e-2
+    momentum: float = 0.9
+    beta1: float = 0.9
+    epochs: int = 20
+    batch_size: int = 64
+    schedule: str = "cosine"
+    warmup: float = 0.0
+    milestones: tuple[float, ...] = ()
+    gamma: float = 0.1
+    clip: float = 0.0
+    select: str = "best"
+
+    def but(self, **changes: object) -> Recipe:
+        """This recipe with some fields changed."""
+        return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
+
+    def departures(self, standard: Recipe) -> dict[str, tuple[object, object]]:
+        """Fields that differ from `standard`, as name -> (standard value, own value)."""
+        mine, theirs = dataclasses.asdict(self), dataclasses.asdict(standard)
+        return {name: (theirs[name], mine[name]) for name in mine if mine[name] != theirs[name]}

@@ -1,0 +1,162 @@
+"""A stage: one training inside a method, written down as a frozen value."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from ..errors import ContractError
+from .batch import Batch
+from .recipe import Recipe
+from .setting import Modality
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from .network import Classifier, Encoder, Frozen, Fusion, Head, Nets
+
+Terms = Mapping[str, "Tensor"]
+"""Named summands of a loss, each a scalar."""
+
+
+class Bench(Protocol):
+    """What `Stage.build` is given. It knows no path, no split and no seed.
+
+    Networks of one role start from the same weights in every method that runs under the same seed.
+    """
+
+    num_classes: int
+    num_train: int
+    """Training samples that this stage's batches are drawn from."""
+
+    def modality(self, name: str) -> Modality:
+        """Kind and shape of a modality."""
+        ...
+
+    def encoder(self, modality: str, *, fed: str | None = None) -> Encoder:
+        """The backbone chosen for `modality`. With `fed`, its stem takes that modality's channels instead."""
+        ...
+
+    def classifier(self, modality: str, *, fed: str | None = None, bottleneck: int | None = None) -> Classifier:
+        """Encoder and linear head: batch -> Output. With `fed`, the architecture of `modality`, looking at `fed`.
+
+        With `bottleneck`, a linear layer of that width and a ReLU stand between pooled features and head.
+        """
+        ...
+
+    def fusion(self, *modalities: str) -> Fusion:
+        """One network over several modalities: a trunk each, joined maps (or joined pooled features), one head."""
+        ...
+
+    def head(self, features: int) -> Head:
+        """Linear (B, features) -> logits (B, K)."""
+        ...
+
+    def frozen(self, stage: Stage) -> Frozen:
+        """What `stage` delivered: trained, in evaluation mode for good, without gradients of its own."""
+        ...
+
+    def trainable(self, stage: Stage) -> nn.Module:
+        """A copy of what `stage` delivered, to be trained further."""
+        ...
+
+
+class Step(Protocol):
+    """What `Stage.update` is given: minimises named terms for one group of modules."""
+
+    def __call__(self, terms: Terms, group: str = "main") -> None:
+        """Sums `terms`, back-propagates, and takes one optimiser step on `group`; nothing else moves."""
+        ...
+
+
+@dataclass(frozen=True)
+class Group:
+    """Modules that share an optimiser; `recipe` is their own where it departs from the stage's."""
+
+    modules: tuple[nn.Module, ...]
+    recipe: Recipe | None = None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Base of all stages. A subclass is a frozen dataclass whose fields are plain values, tuples, or other stages.
+
+    Fields, source code, data and recipe make its key; two stages with equal keys are one and are trained once.
+    `replica` tells apart stages that are equal in all but the random draw.
+
+    A stage is handed the training samples that have a label and every modality it reads. With "unlabelled" in
+    `handles` it is also handed samples without a label, with "unpaired" those that lack a modality (the mask is
+    `batch.present`). A stage with `trains = False` only puts together what its parents delivered.
+    """
+
+    handles: ClassVar[frozenset[str]] = frozenset()
+    trains: ClassVar[bool] = True
+
+    replica: int = field(default=0, kw_only=True)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Modalities in this stage's batches."""
+        raise NotImplementedError(f"{type(self).__name__} does not say which modalities it reads")
+
+    def build(self, bench: Bench) -> Nets:
+        """The stage's networks."""
+        raise NotImplementedError(f"{type(self).__name__} builds no networks")
+
+    def losses(self, nets: Nets, batch: Batch) -> Terms:
+        """Named loss terms, each a scalar; their sum is minimised."""
+        raise NotImplementedError(f"{type(self).__name__} has neither losses nor update")
+
+    def update(self, nets: Nets, batch: Batch, step: Step) -> None:
+        """One training step. Overridden where several optimisers take turns."""
+        step(self.losses(nets, batch))
+
+    def groups(self, nets: Nets) -> Mapping[str, Group]:
+        """The modules each optimiser moves, by name. Every trainable parameter is in exactly one group."""
+        return {"main": Group((nets,))}
+
+    def deliver(self, nets: Nets) -> nn.Module:
+        """What later stages, or the evaluator, receive. The evaluator needs batch -> Output."""
+        return nets.student
+
+    def recipe(self, standard: Recipe) -> Recipe:
+        """The standard recipe, or this stage's departure from it."""
+        return standard
+
+    def end_epoch(self, nets: Nets) -> None:
+        """Called after the last batch of an epoch, for state in buffers of `nets` that moves by epochs."""
+
+    @property
+    def parents(self) -> tuple[Stage, ...]:
+        """Stages among the fields, in the order of the fields."""
+        return tuple(_stages(getattr(self, f.name) for f in dataclasses.fields(self)))
+
+    def walk(self) -> Iterator[Stage]:
+        """This stage and all it rests on, parents first; equal stages once."""
+        seen: set[Stage] = set()
+        yield from _walk(self, seen)
+
+
+def _stages(values: Any) -> Iterator[Stage]:
+    for value in values:
+        if isinstance(value, Stage):
+            yield value
+        elif isinstance(value, tuple):
+            yield from _stages(value)
+
+
+def _walk(stage: Stage, seen: set[Stage]) -> Iterator[Stage]:
+    for parent in stage.parents:
+        yield from _walk(parent, seen)
+    try:
+        known = stage in seen
+    except TypeError as error:
+        raise ContractError(
+            f"stage {type(stage).__name__} has a field that cannot be hashed: {error}",
+            "use plain values, tuples and stages as fields, and @dataclass(frozen=True)",
+        ) from error
+    if not known:
+        seen.add(stage)
+        yield stage

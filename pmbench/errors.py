@@ -1,0 +1,107 @@
+"""Every error that pmbench raises on purpose.
+
+PmbenchError                    what was wrong, what was expected; `hint` says what to do
+├── UsageError                  the command or the call asks for something that cannot be (exit code 2)
+│   ├── UnknownName             no such method, data set, protocol, backbone, option; near matches are named
+│   └── DataNotPrepared         the data set is known, its prepared form is not on this machine
+├── NothingToRun                every cell was skipped (exit code 3)
+├── Unsupported                 a method cannot run in this setting: a skip with a reason, never a failure
+├── PluginError                 a plugin raised, or broke its contract
+│   ├── ContractError           a plugin does what its contract forbids
+│   └── SealError               what a method delivered cannot be sealed, or is not a function of its input
+├── DataError                   a data file is missing, damaged, or not what was declared
+├── TrainingError               a loss or an input that is not finite
+├── StoreError                  the store cannot be read or written
+└── RecordError                 a record that cannot be read, or that contradicts its predictions
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class PmbenchError(Exception):
+    """Base of all errors raised on purpose.
+
+    The message says what was wrong and what was expected; `hint`, if any, says what to do.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild, (type(self), self.message, self.hint, getattr(self, "__notes__", [])))
+
+
+def _rebuild(kind: type[PmbenchError], message: str, hint: str | None, notes: list[str]) -> PmbenchError:
+    error = kind.__new__(kind)
+    PmbenchError.__init__(error, message, hint)
+    for note in notes:
+        error.add_note(note)
+    return error
+
+
+class UsageError(PmbenchError):
+    exit_code = 2
+
+
+class UnknownName(UsageError):
+    """A name that nothing installed offers.
+
+    >>> UnknownName("method", "hofman", ["hoffman", "kd"]).message
+    "unknown method 'hofman'; did you mean 'hoffman'?"
+    """
+
+    def __init__(self, what: str, name: str, known: Iterable[str], hint: str | None = None) -> None:
+        known = sorted(known)
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        if near:
+            tail = "; did you mean " + " or ".join(repr(n) for n in near) + "?"
+        else:
+            tail = "; known: " + (", ".join(known) if known else "none")
+        super().__init__(f"unknown {what} {name!r}{tail}", hint)
+
+
+class DataNotPrepared(UsageError):
+    pass
+
+
+class NothingToRun(PmbenchError):
+    exit_code = 3
+
+
+class Unsupported(PmbenchError):
+    pass
+
+
+class PluginError(PmbenchError):
+    pass
+
+
+class ContractError(PluginError):
+    pass
+
+
+class SealError(PluginError):
+    pass
+
+
+class DataError(PmbenchError):
+    pass
+
+
+class TrainingError(PmbenchError):
+    pass
+
+
+class StoreError(PmbenchError):
+    pass
+
+
+class RecordError(PmbenchError):
+    pass
