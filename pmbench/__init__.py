@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from .builtin.stages import EarlyFusion, LateFusion, Stream, trained_on
+    from .builtin.stages import (
+        Distill,
+        EarlyFusion,
+        JointLateFusion,
+        LateFusion,
+        PseudoLabel,
+        Stream,
+        trained_on,
+        untrained,
+    )
     from .contracts.backbone import Backbone, backbone
     from .contracts.batch import Batch
     from .contracts.dataset import Column, Dataset, Draw, Part, Protocol, Split
@@ -37,7 +46,7 @@ if TYPE_CHECKING:
     from .report.record import Record
 
 _HOMES = {
-    "builtin.stages": "EarlyFusion LateFusion Stream trained_on",
+    "builtin.stages": "Distill EarlyFusion JointLateFusion LateFusion PseudoLabel Stream trained_on untrained",
     "contracts.backbone": "Backbone backbone",
     "contracts.batch": "Batch",
     "contracts.dataset": "Column Dataset Draw Part Protocol Split",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 OPTIMIZERS = ("adamw", "adam", "sgd")
 SCHEDULES = ("constant", "cosine", "step")
 SELECTIONS = ("best", "last")
+PRECISIONS = ("32", "bf16")
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Recipe:
     `schedule`: "constant"; "cosine" to zero over all steps; "step" multiplies by `gamma` at the fractions
     `milestones` of all steps. `warmup` is the fraction of all steps over which the rate rises linearly from zero.
     `select`: "best" keeps the epoch with the best primary metric on validation data (of equals, the latest), "last" the
-    last epoch. `clip` bounds the gradient norm; 0 means no bound.
+    last epoch. `clip` bounds the gradient norm; 0 means no bound. `precision`: "32", or "bf16" for automatic mixed precision.
     """
 
     optimizer: str = "adamw"
@@ -37,6 +38,7 @@ class Recipe:
     gamma: float = 0.1
     clip: float = 0.0
     select: str = "best"
+    precision: str = "32"
 
     def but(self, **changes: object) -> Recipe:
         """This recipe with some fields changed."""

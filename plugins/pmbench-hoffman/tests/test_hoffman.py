@@ -1,0 +1,317 @@
+"""hoffman: plans, every loss option against plain loops, identities, start of h, gradient table."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pmbench_hoffman
+import pytest
+import torch
+from pmbench_hoffman import hoffman
+from pmbench_hoffman.stages import Hallucinate, copy_agreeing_layers, sigmoid_distance
+
+import pmbench as pm
+
+RANDOM = np.random.default_rng(5)
+N = 5
+LABELS = np.array([0, -1, 2, 1, -1])
+PRESENT = np.array([True, False, True, True, False])
+Z = {name: RANDOM.normal(0, 2, (N, 3)) for name in ("target", "hallucination", "privileged")}
+MAPS = {name: RANDOM.normal(0, 2, (N, 4, 6)) for name in Z}
+POOLED = {name: RANDOM.normal(0, 2, (N, 7)) for name in Z}
+ACC, GYRO = pm.Stream("acc"), pm.Stream("gyro")
+
+OPTIONS = [
+    {},
+    {"loss": "eq3", "reduction": "sse"},
+    {"loss": "eq3", "layer": "pooled", "weight": 3.0},
+    {"loss": "eq5", "temperature": 5.0, "student_temperature": 1.0, "imitation": 0.3},
+    {"loss": "eq7", "alpha": 0.2, "imitation": 0.6},
+    {"loss": "eq7", "alpha": 0.7, "reduction": "sse", "layer": "pooled"},
+    {"train_privileged": True},
+]
+
+
+@pytest.fixture
+def setting(fake):
+    return fake.setting(("acc",), ("gyro",))
+
+
+def references(slow, o, rows):
+    """Terms in plain loops, each a function of (z_t, z_h, A_h, z_p)."""
+    o = {
+        "loss": "eq3",
+        "layer": "map",
+        "reduction": "mean",
+        "alpha": 0.5,
+        "imitation": 0.5,
+        "temperature": 10.0,
+        "student_temperature": 10.0,
+        "train_privileged": False,
+        **o,
+    }
+    weight = o.get("weight", {"mean": 10.0, "sse": 0.01}[o["reduction"]])
+    a_p = (MAPS if o["layer"] == "map" else POOLED)["privileged"]
+    size = len(rows) * a_p[0].size if o["reduction"] == "mean" else 1
+    paired = [y if i in rows else -1 for i, y in enumerate(LABELS)]
+    frozen_p = Z["privileged"]
+    share = {"eq3": 1.0, "eq5": 0.0, "eq7": o["alpha"]}[o["loss"]]
+    terms = {
+        "ce_target": lambda t, h, a, p: slow.cross_entropy(t, LABELS),
+        "ce_hallucination": lambda t, h, a, p: slow.cross_entropy(h, LABELS),
+        "ce_target_hallucination": lambda t, h, a, p: slow.cross_entropy((t + h) / 2, LABELS),
+        "ce_target_privileged": lambda t, h, a, p: slow.cross_entropy((t + frozen_p) / 2, paired),
+    }
+    if o["train_privileged"]:
+        terms["ce_privileged"] = lambda t, h, a, p: slow.cross_entropy(p, paired)
+    if share:
+        terms["hallucination"] = lambda t, h, a, p: share * weight * slow.sigmoid_sse(a_p, a, rows) / size
+    if share < 1:
+        terms["hard"] = lambda t, h, a, p: (1 - share) * (1 - o["imitation"]) * slow.cross_entropy(h, LABELS)
+        terms["soft"] = lambda t, h, a, p: (
+            (1 - share)
+            * o["imitation"]
+            * slow.soft_cross_entropy(frozen_p, h, o["temperature"], o["student_temperature"], rows)
+        )
+    return terms
+
+
+def given(fake, stage, present=None):
+    nets = pm.Nets(**{name: fake.Given(Z[name], POOLED[name], MAPS[name]) for name in Z})
+    masks = {} if present is None else {"gyro": present}
+    return stage.losses(nets, fake.batch(stage.reads, LABELS, present=masks)), nets
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("present", [None, PRESENT], ids=["paired", "unpaired"])
+def test_terms_equal_plain_loops_in_value_and_gradient(fake, slow, setting, options, present):
+    stage = hoffman.last_stage(setting, **options)
+    rows = list(range(N)) if present is None else np.flatnonzero(present).tolist()
+    expected = references(slow, options, rows)
+    assert given(fake, stage, present)[0].keys() == expected.keys()
+    features = MAPS if stage.layer == "map" else POOLED
+    point = [Z["target"], Z["hallucination"], features["hallucination"], Z["privileged"]]
+    for name, reference in expected.items():
+        found, nets = given(fake, stage, present)
+        found[name].backward()
+        assert found[name].item() == pytest.approx(reference(*point), abs=1e-10)
+        h = nets.hallucination
+        leaves = (
+            nets.target.logits,
+            h.logits,
+            h.last_map if stage.layer == "map" else h.pooled,
+            nets.privileged.logits,
+        )
+        for i, leaf in enumerate(leaves):
+            slope = fake.numeric_gradient(lambda x: reference(*point[:i], x, *point[i + 1 :]), point[i])  # noqa: B023
+            got = np.zeros_like(slope) if leaf.grad is None else leaf.grad.numpy()
+            np.testing.assert_allclose(got, slope, atol=1e-7, err_msg=f"{name}, argument {i}")
+        assert nets.privileged.last_map.grad is None
+        assert nets.privileged.pooled.grad is None
+
+
+@pytest.mark.parametrize("options", OPTIONS[:-1], ids=str)
+def test_without_any_pair_nothing_is_hallucinated(fake, setting, options):
+    found, _ = given(fake, hoffman.last_stage(setting, **options), np.zeros(N, bool))
+    looking_at_x_p = {"ce_target_privileged", "hallucination", "soft"} & found.keys()
+    assert all(found[name].item() == 0 for name in looking_at_x_p)
+    assert all(term.isfinite() for term in found.values())
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sse"])
+def test_eq3_is_zero_at_equality_and_the_mean_stays_below_one(reduction):
+    a = torch.randn(4, 3, 5, dtype=torch.float64)
+    assert sigmoid_distance(a, a.clone(), reduction).item() == 0
+    far = sigmoid_distance(a + 1e4, a - 1e4, reduction).item()
+    assert far == pytest.approx(1.0 if reduction == "mean" else a.numel())
+    assert sigmoid_distance(a, torch.randn_like(a), reduction).item() > 0
+
+
+def test_eq7_lies_between_eq3_and_eq5(fake, setting):
+    """alpha 1 is eq. 3, alpha 0 is eq. 5."""
+
+    def tie(**options):
+        found, _ = given(fake, hoffman.last_stage(setting, **options))
+        return sum(v.item() for k, v in found.items() if k in ("hallucination", "hard", "soft"))
+
+    assert tie(loss="eq7", alpha=1.0) == pytest.approx(tie(loss="eq3"))
+    assert tie(loss="eq7", alpha=0.0) == pytest.approx(tie(loss="eq5"))
+    assert tie(loss="eq7", alpha=0.5) == pytest.approx((tie(loss="eq3") + tie(loss="eq5")) / 2)
+
+
+def test_h_with_the_weights_and_input_of_f_p_hallucinates_without_loss(fake):
+    """acc and mag have equal shapes, so that h starts as f_p whole; equal inputs, evaluation mode."""
+    stage = hoffman.last_stage(fake.setting(("acc",), ("mag",)), loss="eq7")
+    nets = stage.build(fake.Bench(fake.setting(("acc",), ("mag",)))).eval()
+    for name, tensor in nets.hallucination.state_dict().items():
+        assert torch.equal(tensor, nets.privileged.network.state_dict()[name])
+    batch = fake.batch(stage.reads)
+    same = pm.Batch({"acc": batch["acc"], "mag": batch["acc"]}, batch.labels, batch.index)
+    assert stage.losses(nets, same)["hallucination"].item() == 0
+
+
+def test_h_starts_from_f_p_but_for_the_layer_that_sees_other_channels(fake, setting):
+    bench = fake.Bench(setting)
+    nets = hoffman.last_stage(setting).build(bench)
+    h, f_p = nets.hallucination.state_dict(), bench.trainable(GYRO).state_dict()
+    untouched = bench.classifier("gyro", fed="acc").state_dict()
+    first = "encoder.blocks.0.0.weight"
+    assert h[first].shape[1] == 3
+    assert f_p[first].shape[1] == 4
+    assert torch.equal(h[first], untouched[first])
+    assert all(torch.equal(h[name], f_p[name]) for name in h if name != first)
+    assert not torch.equal(h["head.weight"], untouched["head.weight"])
+
+
+def test_a_layer_is_copied_whole_or_not_at_all(fake):
+    """A dense first layer of another width in keeps its own bias too."""
+    setting = fake.setting(("acc",), ("gyro",), backbones={"gyro": "mlp-16", "acc": "mlp-16"})
+    bench = fake.Bench(setting)
+    into, source = bench.classifier("gyro", fed="acc"), bench.trainable(GYRO)
+    bias = into.encoder.blocks[0].bias.detach().clone()
+    assert copy_agreeing_layers(source, into) == ["encoder.blocks.2", "head"]
+    assert torch.equal(into.encoder.blocks[0].bias, bias)
+    assert not torch.equal(bias, source.encoder.blocks[0].bias)
+    source.head.weight.data.zero_()
+    assert into.head.weight.abs().sum() > 0
+
+
+def test_f_t_starts_from_its_trained_stream(fake, setting):
+    bench = fake.Bench(setting)
+    nets = hoffman.last_stage(setting).build(bench)
+    trained = bench.trainable(ACC).state_dict()
+    assert all(torch.equal(t, trained[n]) for n, t in nets.target.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("target", "privileged", "backbones", "layer", "architecture"),
+    [
+        ("acc", "gyro", {}, "map", "privileged"),
+        ("acc", "gyro", {"acc": "cnn1d-16"}, "map", "privileged"),
+        ("acc", "gyro", {"acc": "mlp-16"}, "map", "privileged"),
+        ("acc", "gyro", {"gyro": "mlp-16"}, "pooled", "privileged"),
+        ("acc", "sound", {}, "pooled", "privileged"),
+        ("spectrum", "acc", {}, "pooled", "target"),
+        ("spectrum", "summary", {}, "pooled", "privileged"),
+        ("summary", "acc", {}, "pooled", "target"),
+        ("summary", "acc", {"acc": "mlp-16"}, "pooled", "privileged"),
+    ],
+)
+def test_layer_and_architecture_follow_the_pair(fake, target, privileged, backbones, layer, architecture):
+    setting = fake.setting((target,), (privileged,), backbones=backbones)
+    for loss in ("eq3", "eq5", "eq7"):
+        stage = hoffman.last_stage(setting, loss=loss)
+        assert (stage.layer, stage.architecture) == (layer, architecture)
+        nets, batch = stage.build(fake.Bench(setting)), fake.batch(stage.reads)
+        assert all(t.isfinite() and t.shape == () for t in stage.losses(nets, batch).values())
+        delivered = stage.deliver(nets).eval()({target: batch[target]})
+        assert delivered.logits.shape == (4, fake.K)
+
+
+@pytest.mark.parametrize(
+    ("target", "privileged", "backbones", "why"),
+    [
+        ("acc", "gyro", {"gyro": "mlp-16"}, "feature maps"),
+        ("acc", "sound", {}, "not aligned"),
+    ],
+)
+def test_maps_asked_for_where_there_are_none_are_a_skip(fake, target, privileged, backbones, why):
+    with pytest.raises(pm.Unsupported, match=why):
+        hoffman.last_stage(fake.setting((target,), (privileged,), backbones=backbones), layer="map")
+
+
+def test_one_modality_of_each_role_is_needed(fake):
+    with pytest.raises(pm.Unsupported, match="privileged"):
+        hoffman.last_stage(fake.setting(("acc",), ("gyro", "mag")))
+    with pytest.raises(pm.Unsupported, match="target"):
+        hoffman.last_stage(fake.setting(("acc", "mag"), ("gyro",)))
+
+
+def test_a_trained_privileged_network_needs_every_pair(fake):
+    gaps = fake.setting(("acc",), ("gyro",), demands=("unpaired",))
+    with pytest.raises(pm.Unsupported, match="samples lack"):
+        hoffman.last_stage(gaps, train_privileged=True)
+    assert hoffman.last_stage(gaps).handles == {"unlabelled", "unpaired"}
+
+
+@pytest.mark.parametrize("bad", [{"temperature": 0.0}, {"imitation": 2.0}, {"alpha": -1.0}, {"weight": -1.0}])
+def test_impossible_hyper_parameters_are_refused(setting, bad):
+    with pytest.raises(pm.PmbenchError, match="expected"):
+        hoffman.last_stage(setting, **bad)
+
+
+T = {"target.encoder", "target.head"}
+H = {"hallucination.encoder", "hallucination.head"}
+P = {"privileged.encoder", "privileged.head"}
+CE = {
+    "ce_target": T,
+    "ce_hallucination": H,
+    "ce_target_hallucination": T | H,
+    "ce_target_privileged": T,
+}
+EQ3, GD = {"hallucination": {"hallucination.encoder"}}, {"hard": H, "soft": H}
+FLOW = [
+    ({"loss": "eq3"}, CE | EQ3),
+    ({"loss": "eq3", "layer": "pooled"}, CE | EQ3),
+    ({"loss": "eq5"}, CE | GD),
+    ({"loss": "eq7"}, CE | EQ3 | GD),
+    ({"loss": "eq3", "train_privileged": True}, CE | EQ3 | {"ce_privileged": P}),
+    ({"loss": "eq5", "train_privileged": True}, CE | GD | {"ce_privileged": P}),
+    ({"loss": "eq7", "train_privileged": True}, CE | EQ3 | GD | {"ce_privileged": P}),
+]
+
+
+@pytest.mark.parametrize(("options", "table"), FLOW, ids=lambda v: str(v)[:60])
+def test_terms_move_exactly_these(fake, setting, options, table):
+    stage = hoffman.last_stage(setting, **options)
+    assert fake.gradient_flow(stage, fake.Bench(setting), fake.batch(stage.reads, (0, -1, 2, 1))) == table
+
+
+def test_the_privileged_network_stays_bit_by_bit(fake, setting):
+    stage = hoffman.last_stage(setting)
+    nets = stage.build(fake.Bench(setting)).train()
+    before = {n: t.clone() for n, t in nets.privileged.state_dict().items()}
+    optimizer = torch.optim.SGD([p for p in nets.parameters() if p.requires_grad], lr=0.1)
+    for _ in range(2):
+        sum(stage.losses(nets, fake.batch(stage.reads)).values()).backward()
+        optimizer.step()
+    assert all(torch.equal(t, before[n]) for n, t in nets.privileged.state_dict().items())
+
+
+def test_it_delivers_the_mean_of_target_and_hallucination_logits(fake, setting):
+    stage = hoffman.last_stage(setting)
+    nets = stage.build(fake.Bench(setting)).eval()
+    x = {"acc": fake.batch(("acc",))["acc"]}
+    expected = (nets.target(x).logits + nets.hallucination(x).logits) / 2
+    torch.testing.assert_close(stage.deliver(nets)(x).logits, expected)
+
+
+def test_what_it_delivers_exports_with_dynamic_batch(fake, setting):
+    stage = hoffman.last_stage(setting)
+    network = stage.deliver(stage.build(fake.Bench(setting))).eval()
+    x = fake.batch(("acc",))["acc"]
+    program = torch.export.export(
+        network, ({"acc": x},), dynamic_shapes=({"acc": {0: torch.export.Dim.DYNAMIC}},)
+    )
+    more = torch.cat([x, x])
+    torch.testing.assert_close(program.module()({"acc": more}).logits, network({"acc": more}).logits)
+
+
+def test_hook_offers_hoffman_with_two_networks_at_test():
+    assert list(pmbench_hoffman.pmbench_methods()) == [hoffman]
+    assert hoffman.networks == 2
+    assert hoffman.tests_on == "target"
+    assert Hallucinate(ACC, GYRO).parents == (ACC, GYRO)
+
+
+def test_planning_imports_no_torch():
+    code = (
+        "import sys, pmbench_hoffman\n"
+        "import pmbench as pm\n"
+        "from pmbench.builtin.backbones import BACKBONES\n"
+        "m = {n: pm.Modality(n, 'sequence', (3, 8), 'g', 'time') for n in 'ab'}\n"
+        "s = pm.Setting(('a',), ('b',), 3, m, {n: BACKBONES[0] for n in 'ab'})\n"
+        "assert pmbench_hoffman.hoffman.last_stage(s).layer == 'map'\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,52 @@
+"""Generalized distillation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+from operator import and_
+
+import pmbench as pm
+
+
+@dataclass(frozen=True)
+class Imitate(pm.Stage):
+    """Student on `target` that imitates the tempered teacher, itself at temperature 1 (arXiv:1511.03643).
+
+    (1-l) CE(z_s, y) + l c CE(softmax(z_T/T), softmax(z_s)), with l = `imitation`, T = `temperature` and c =
+    1, or T^2 with `scale` as in the authors' code. The first term runs over the labelled samples, the
+    second over those that have every modality the teacher reads.
+    """
+
+    teacher: pm.Stage
+    target: tuple[str, ...]
+    temperature: float = 2.0
+    imitation: float = 0.5
+    scale: bool = False
+
+    handles = frozenset({"unlabelled", "unpaired"})
+
+    def __post_init__(self) -> None:
+        if not (self.temperature > 0 and 0 <= self.imitation <= 1):
+            raise pm.PmbenchError(
+                f"temperature {self.temperature} and imitation {self.imitation}: "
+                "expected a temperature above 0 and an imitation between 0 and 1"
+            )
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*self.target, *self.teacher.reads)))
+
+    def build(self, bench: pm.Bench) -> pm.Nets:
+        return pm.Nets(student=pm.untrained(bench, self.target), teacher=bench.frozen(self.teacher))
+
+    def losses(self, nets: pm.Nets, batch: pm.Batch) -> pm.Terms:
+        student, teacher = nets.student(batch).logits, nets.teacher(batch).logits
+        taught = reduce(and_, map(batch.present, self.teacher.reads))
+        s, t = student[taught], teacher[taught]
+        soft = pm.soft_cross_entropy(t, s, self.temperature) if len(s) else s.sum()
+        factor = self.temperature**2 if self.scale else 1.0
+        return {
+            "hard": (1 - self.imitation) * pm.cross_entropy(student, batch.labels),
+            "soft": self.imitation * factor * soft,
+        }

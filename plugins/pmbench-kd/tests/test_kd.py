@@ -1,0 +1,173 @@
+"""kd, gen_distill and pseudo_label: plans, values and gradients against plain loops, identities."""
+
+import inspect
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pmbench_kd
+import pytest
+import torch
+from pmbench_kd import gen_distill, kd, pseudo_label
+from pmbench_kd.stages import Imitate
+
+import pmbench as pm
+from pmbench.builtin.methods import METHODS
+
+RANDOM = np.random.default_rng(11)
+STUDENT, TEACHER = RANDOM.normal(0, 2, (6, 3)), RANDOM.normal(0, 2, (6, 3))
+LABELS = np.array([0, -1, 2, -1, 1, -1])
+PRESENT = np.array([True, True, False, True, True, False])
+ACC, GYRO, FUSED = pm.Stream("acc"), pm.Stream("gyro"), pm.EarlyFusion(("acc", "gyro"))
+
+
+@pytest.fixture
+def setting(fake):
+    return fake.setting(("acc",), ("gyro",))
+
+
+def terms(fake, stage, student=STUDENT, teacher=TEACHER, present=None):
+    nets = pm.Nets(student=fake.Given(student), teacher=fake.Given(teacher))
+    masks = {} if present is None else {"gyro": present}
+    return stage.losses(nets, fake.batch(stage.reads, LABELS, present=masks)), nets
+
+
+def test_hook_offers_the_three_methods():
+    assert [m.name for m in pmbench_kd.pmbench_methods()] == ["kd", "gen_distill", "pseudo_label"]
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "stage"),
+    [
+        (kd, {}, pm.Distill(FUSED, ("acc",), 4.0, 0.9)),
+        (kd, {"teacher": "privileged", "temperature": 2.0}, pm.Distill(GYRO, ("acc",), 2.0, 0.9)),
+        (gen_distill, {}, Imitate(GYRO, ("acc",), 2.0, 0.5)),
+        (gen_distill, {"scale": True}, Imitate(GYRO, ("acc",), 2.0, 0.5, True)),
+    ],
+)
+def test_plan(setting, method, options, stage):
+    assert method.last_stage(setting, **options) == stage
+    assert stage.handles == {"unlabelled", "unpaired"}
+
+
+def test_pseudo_label_plan(fake, setting):
+    with pytest.raises(pm.Unsupported, match="without label"):
+        pseudo_label.last_stage(setting)
+    few = fake.setting(("acc",), ("gyro",), demands=("unlabelled",))
+    assert pseudo_label.last_stage(few) == pm.PseudoLabel(FUSED, ("acc",))
+    assert pseudo_label.last_stage(few, teacher="privileged", labels="soft") == pm.PseudoLabel(
+        GYRO, ("acc",), "soft"
+    )
+
+
+@pytest.mark.parametrize(("method", "control"), [("kd", "self_distill"), ("pseudo_label", "self_train")])
+def test_the_control_differs_in_its_teacher_alone(fake, method, control):
+    few = fake.setting(("acc",), ("gyro",), demands=("unlabelled",))
+    privileged = next(m for m in pmbench_kd.pmbench_methods() if m.name == method)
+    plain = next(m for m in METHODS if m.name == control)
+    a, b = privileged.last_stage(few), plain.last_stage(few)
+    assert type(a) is type(b)
+    assert vars(a) | {"teacher": None} == vars(b) | {"teacher": None}
+    assert set(b.reads) == set(few.target)
+    options = {n: o.default for n, o in privileged.options().items() if n != "teacher"}
+    assert options == {n: o.default for n, o in plain.options().items()}
+    assert list(inspect.signature(plain.plan).parameters) == ["setting", *options]
+
+
+@pytest.mark.parametrize(("scale", "factor"), [(False, 1.0), (True, 9.0)])
+@pytest.mark.parametrize("present", [None, PRESENT])
+def test_imitate_equals_plain_loops(fake, slow, scale, factor, present):
+    stage = Imitate(GYRO, ("acc",), 3.0, 0.4, scale)
+    rows = range(6) if present is None else np.flatnonzero(present).tolist()
+    loops = {
+        "hard": lambda s: 0.6 * slow.cross_entropy(s, LABELS),
+        "soft": lambda s: 0.4 * factor * slow.soft_cross_entropy(TEACHER, s, 3.0, 1.0, rows),
+    }
+    for name, reference in loops.items():
+        found, nets = terms(fake, stage, present=present)
+        found[name].backward()
+        assert found[name].item() == pytest.approx(reference(STUDENT), abs=1e-10)
+        expected = fake.numeric_gradient(reference, STUDENT)
+        np.testing.assert_allclose(nets.student.logits.grad.numpy(), expected, atol=1e-7)
+        assert nets.teacher.logits.grad is None
+
+
+def test_imitate_without_any_pair_teaches_nothing(fake):
+    found, nets = terms(fake, Imitate(GYRO, ("acc",)), present=np.zeros(6, bool))
+    found["soft"].backward()
+    assert found["soft"].item() == 0
+    assert not nets.student.logits.grad.any()
+
+
+def test_a_hot_teacher_pulls_to_the_uniform_distribution(fake):
+    """Its soft term is least, at log K, for a student that says nothing."""
+    stage = Imitate(GYRO, ("acc",), 1e9, 1.0)
+    flat, nets = terms(fake, stage, student=np.zeros((6, 3)))
+    flat["soft"].backward()
+    assert flat["soft"].item() == pytest.approx(math.log(3))
+    assert nets.student.logits.grad.abs().max() < 1e-8
+
+
+def test_at_temperature_one_it_has_the_gradient_of_kd(fake):
+    grads = []
+    for stage in (Imitate(GYRO, ("acc",), 1.0, 0.7), pm.Distill(GYRO, ("acc",), 1.0, 0.7)):
+        found, nets = terms(fake, stage)
+        found["soft"].backward()
+        grads.append(nets.student.logits.grad)
+    torch.testing.assert_close(*grads)
+
+
+def test_imitate_without_imitation_is_plain_training(fake, setting):
+    bench = fake.Bench(setting)
+    plain, imitate = ACC, Imitate(GYRO, ("acc",), 2.0, 0.0)
+    gradients = []
+    for stage in (plain, imitate):
+        nets = stage.build(bench)
+        sum(stage.losses(nets, fake.batch(stage.reads)).values()).backward()
+        gradients.append([p.grad for p in nets.student.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+
+
+@pytest.mark.parametrize("bad", [{"temperature": 0.0}, {"imitation": -0.1}, {"imitation": 1.1}])
+def test_impossible_hyper_parameters_are_refused(setting, bad):
+    for method in (kd, gen_distill):
+        with pytest.raises(pm.PmbenchError, match="expected"):
+            method.last_stage(setting, **bad)
+
+
+def test_terms_move_the_student_alone(fake, setting):
+    student = {"student.encoder", "student.head"}
+    for stage in (Imitate(GYRO, ("acc",)), Imitate(FUSED, ("acc",), scale=True)):
+        flow = fake.gradient_flow(stage, fake.Bench(setting), fake.batch(stage.reads, (0, -1, 2, 1)))
+        assert flow == {"hard": student, "soft": student}
+
+
+def test_the_teacher_stays_bit_by_bit(fake, setting):
+    stage = gen_distill.last_stage(setting)
+    nets = stage.build(fake.Bench(setting)).train()
+    before = {n: t.clone() for n, t in nets.teacher.state_dict().items()}
+    optimizer = torch.optim.SGD([p for p in nets.parameters() if p.requires_grad], lr=0.5)
+    for _ in range(2):
+        sum(stage.losses(nets, fake.batch(stage.reads)).values()).backward()
+        optimizer.step()
+    assert all(torch.equal(t, before[n]) for n, t in nets.teacher.state_dict().items())
+    assert not nets.teacher.training
+
+
+def test_the_delivered_network_sees_the_target_alone(fake, setting):
+    for method in (kd, gen_distill):
+        stage = method.last_stage(setting)
+        network = stage.deliver(stage.build(fake.Bench(setting))).eval()
+        assert network({"acc": fake.batch(("acc",))["acc"]}).logits.shape == (4, fake.K)
+
+
+def test_planning_imports_no_torch():
+    code = (
+        "import sys, pmbench_kd\n"
+        "import pmbench as pm\n"
+        "s = pm.Setting(('a',), ('b',), 3, {}, {}, frozenset({'unlabelled'}))\n"
+        "[m.last_stage(s).reads for m in pmbench_kd.pmbench_methods()]\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

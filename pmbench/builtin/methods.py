@@ -1,0 +1,100 @@
+"""Reference rows and controls: what every method is measured against."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pmbench as pm
+
+from .reference_stages import Filled
+
+
+@pm.method("target_only", paper="the floor: plain supervised training", role="floor")
+def target_only(setting: pm.Setting) -> pm.Stage:
+    """Network on the target modalities alone; the floor"""
+    return pm.trained_on(*setting.target)
+
+
+@pm.method("early_fusion", paper="the ceiling: plain supervised training", role="ceiling", tests_on="all")
+def early_fusion(setting: pm.Setting) -> pm.Stage:
+    """One network over all modalities, which it is also given at test; the ceiling"""
+    return pm.trained_on(*setting.all)
+
+
+@pm.method("privileged_only", paper="plain supervised training", role="reference", tests_on="privileged")
+def privileged_only(setting: pm.Setting) -> pm.Stage:
+    """Network on the privileged modalities alone, which it is also given at test"""
+    return pm.trained_on(*setting.privileged)
+
+
+@pm.method("late_fusion", paper="plain supervised training", role="reference", tests_on="all", networks=2)
+def late_fusion(setting: pm.Setting, *, form: Literal["indep", "joint"] = "indep") -> pm.Stage:
+    """A stream per modality, all given at test, mean of their logits
+
+    `form`: "indep" averages finished streams, "joint" fine-tunes them together on the averaged logits.
+    """
+    streams = tuple(pm.trained_on(m) for m in setting.all)
+    return pm.LateFusion(streams) if form == "indep" else pm.JointLateFusion(streams)
+
+
+@pm.method("target_ensemble", paper="plain supervised training", role="reference", networks=2)
+def target_ensemble(setting: pm.Setting) -> pm.Stage:
+    """Two target networks from different draws, mean of their logits; the control of two-network methods"""
+    return pm.LateFusion((pm.trained_on(*setting.target), pm.trained_on(*setting.target, replica=1)))
+
+
+@pm.method(
+    "missing_fill",
+    paper="Garcia et al., ECCV 2018, arXiv:1806.07110 (its test with the depth input left out)",
+    role="reference",
+    networks=2,
+    deviations=(
+        "the training mean stands in for the missing input; raw zeros and multiplied noise are left out",
+    ),
+)
+def missing_fill(setting: pm.Setting, *, form: Literal["indep", "joint", "early"] = "indep") -> pm.Stage:
+    """A multimodal network tested without its privileged input, the training mean in its place
+
+    `form`: late fusion of finished streams ("indep") or of streams fine-tuned together ("joint"), or one
+    fused network ("early").
+    """
+    if form == "early":
+        return Filled(pm.trained_on(*setting.all), setting.target)
+    streams = tuple(pm.trained_on(m) for m in setting.all)
+    return Filled(pm.LateFusion(streams) if form == "indep" else pm.JointLateFusion(streams), setting.target)
+
+
+@pm.method("self_distill", paper="arXiv:1503.02531, without privilege", role="control")
+def self_distill(setting: pm.Setting, *, temperature: float = 4.0, imitation: float = 0.9) -> pm.Stage:
+    """Student taught by another draw of its own network: the control of `kd`, without privilege"""
+    teacher = pm.trained_on(*setting.target, replica=1)
+    return pm.Distill(teacher, setting.target, temperature, imitation)
+
+
+@pm.method("self_train", paper="Lee, ICML workshops 2013 (pseudo-label)", role="control")
+def self_train(
+    setting: pm.Setting,
+    *,
+    labels: Literal["hard", "soft"] = "hard",
+    threshold: float | None = None,
+) -> pm.Stage:
+    """Pseudo-labels by another draw of the target network: the control of `pseudo_label`, no privilege"""
+    if "unlabelled" not in setting.demands:
+        raise pm.Unsupported(
+            "needs training samples without label, and under this protocol every sample has one",
+            "choose a few-K protocol",
+        )
+    teacher = pm.trained_on(*setting.target, replica=1)
+    return pm.PseudoLabel(teacher, setting.target, labels, threshold)
+
+
+METHODS = (
+    target_only,
+    early_fusion,
+    privileged_only,
+    late_fusion,
+    target_ensemble,
+    missing_fill,
+    self_distill,
+    self_train,
+)

@@ -1,0 +1,179 @@
+"""The stages that most methods start from: streams, fusion networks, plain distillation and its controls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+from operator import and_
+
+import pmbench as pm
+
+
+@dataclass(frozen=True)
+class Stream(pm.Stage):
+    """A unimodal network trained alone with cross-entropy.
+
+    With `bottleneck`, a linear layer of that width and a ReLU stand between pooled features and head.
+    """
+
+    modality: str
+    bottleneck: int | None = None
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return (self.modality,)
+
+    def build(self, bench: pm.Bench) -> pm.Nets:
+        return pm.Nets(student=bench.classifier(self.modality, bottleneck=self.bottleneck))
+
+    def losses(self, nets: pm.Nets, batch: pm.Batch) -> pm.Terms:
+        return {"ce": pm.cross_entropy(nets.student(batch).logits, batch.labels)}
+
+
+@dataclass(frozen=True)
+class EarlyFusion(pm.Stage):
+    """One network over several modalities, trained from scratch with cross-entropy: trunks, then one."""
+
+    modalities: tuple[str, ...]
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return self.modalities
+
+    def build(self, bench: pm.Bench) -> pm.Nets:
+        return pm.Nets(student=bench.fusion(*self.modalities))
+
+    def losses(self, nets: pm.Nets, batch: pm.Batch) -> pm.Terms:
+        return {"ce": pm.cross_entropy(nets.student(batch).logits, batch.labels)}
+
+
+@dataclass(frozen=True)
+class LateFusion(pm.Stage):
+    """Finished networks side by side, their logits averaged, nothing trained."""
+
+    streams: tuple[pm.Stage, ...]
+
+    trains = False
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(m for stream in self.streams for m in stream.reads))
+
+    def build(self, bench: pm.Bench) -> pm.Nets:
+        return pm.Nets(student=pm.Mean(*(bench.frozen(stream) for stream in self.streams)))
+
+
+@dataclass(frozen=True)
+class JointLateFusion(pm.Stage):
+    """The same, fine-tuned together with cross-entropy on the mean of the logits."""
+
+    streams: tuple[pm.Stage, ...]
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return LateFusion(self.streams).reads
+
+    def build(self, bench: pm.Bench) -> pm.Nets:
+        return pm.Nets(student=pm.Mean(*(bench.trainable(stream) for stream in self.streams)))
+
+    def losses(self, nets: pm.Nets, batch: pm.Batch) -> pm.Terms:
+        return {"ce": pm.cross_entropy(nets.student(batch).logits, batch.labels)}
+
+
+def trained_on(*modalities: str, replica: int = 0) -> pm.Stage:
+    """The plain supervised network on `modalities`: a stream for one, early fusion for several."""
+    if not modalities:
+        raise pm.Unsupported("needs at least one modality to train on, this setting has none privileged")
+    if len(modalities) == 1:
+        return Stream(modalities[0], replica=replica)
+    return EarlyFusion(modalities, replica=replica)
+
+
+@dataclass(frozen=True)
+class Distill(pm.Stage):
+    """Student on `target` that matches the tempered logits of a frozen teacher (arXiv:1503.02531).
+
+    (1-l) CE(z_s, y) + l T^2 KL(softmax(z_T/T) || softmax(z_s/T)), with l = `imitation` and T = `temperature`.
+    CE runs over the labelled samples, KL over those that have every modality the teacher reads. The defaults
+    T = 4, l = 0.9 are those of github.com/HobbitLong/RepDistiller.
+    """
+
+    teacher: pm.Stage
+    target: tuple[str, ...]
+    temperature: float = 4.0
+    imitation: float = 0.9
+
+    handles = frozenset({"unlabelled", "unpaired"})
+
+    def __post_init__(self) -> None:
+        if not (self.temperature > 0 and 0 <= self.imitation <= 1):
+            raise pm.PmbenchError(
+                f"temperature {self.temperature} and imitation {self.imitation}: "
+                "expected a temperature above 0 and an imitation between 0 and 1"
+            )
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*self.target, *self.teacher.reads)))
+
+    def build(self, bench: pm.Bench) -> pm.Nets:
+        return pm.Nets(student=untrained(bench, self.target), teacher=bench.frozen(self.teacher))
+
+    def losses(self, nets: pm.Nets, batch: pm.Batch) -> pm.Terms:
+        student, teacher = nets.student(batch).logits, nets.teacher(batch).logits
+        taught = reduce(and_, map(batch.present, self.teacher.reads))
+        s, t = student[taught], teacher[taught]
+        soft = pm.kl_divergence(t, s, self.temperature) if len(s) else s.sum()
+        return {
+            "ce": (1 - self.imitation) * pm.cross_entropy(student, batch.labels),
+            "soft": self.imitation * soft,
+        }
+
+
+@dataclass(frozen=True)
+class PseudoLabel(pm.Stage):
+    """Student on `target`, trained on true labels and, where there is none, on what a frozen teacher says.
+
+    CE(z_s, y) over labelled samples + CE(z_s, argmax z_T) over the others (`labels` "hard"), or the
+    cross-entropy with softmax(z_T) ("soft"): each a mean, so that a batch of equal halves weighs all its
+    samples alike. An unlabelled sample counts if it has every modality the teacher reads and, with
+    `threshold`, if the teacher's largest probability reaches it.
+    """
+
+    teacher: pm.Stage
+    target: tuple[str, ...]
+    labels: str = "hard"
+    threshold: float | None = None
+
+    handles = frozenset({"unlabelled", "unpaired"})
+
+    def __post_init__(self) -> None:
+        if self.labels not in ("hard", "soft"):
+            raise pm.PmbenchError(f"labels {self.labels!r}: expected 'hard' or 'soft'")
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
+            raise pm.PmbenchError(f"threshold {self.threshold}: expected none or a probability")
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*self.target, *self.teacher.reads)))
+
+    def build(self, bench: pm.Bench) -> pm.Nets:
+        return pm.Nets(student=untrained(bench, self.target), teacher=bench.frozen(self.teacher))
+
+    def losses(self, nets: pm.Nets, batch: pm.Batch) -> pm.Terms:
+        student, teacher = nets.student(batch).logits, nets.teacher(batch).logits
+        confidence, guess = teacher.softmax(1).max(1)
+        asked = ~batch.labelled & reduce(and_, map(batch.present, self.teacher.reads))
+        if self.threshold is not None:
+            asked = asked & (confidence >= self.threshold)
+        if self.labels == "hard":
+            pseudo = pm.cross_entropy(student, guess.masked_fill(~asked, -1))
+        else:
+            s, t = student[asked], teacher[asked]
+            pseudo = pm.soft_cross_entropy(t, s, 1.0) if len(s) else s.sum()
+        return {"ce": pm.cross_entropy(student, batch.labels), "pseudo": pseudo}
+
+
+def untrained(bench: pm.Bench, modalities: tuple[str, ...]) -> pm.Classifier | pm.Fusion:
+    """The network that `trained_on(*modalities)` starts from."""
+    return bench.classifier(modalities[0]) if len(modalities) == 1 else bench.fusion(*modalities)

@@ -1,0 +1,69 @@
+"""The program `pmbench`: its commands, and how it ends."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="pmbench",
+    help="A benchmark of learning with privileged modalities: several in training, some of them at test.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        from .. import __version__
+
+        typer.echo(f"pmbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+) -> None:
+    if debug:
+        os.environ["PMBENCH_DEBUG"] = "1"
+
+
+for _name in ("run", "plan", "list", "show", "check", "data", "leaderboard", "plugins", "store"):
+    importlib.import_module(f".{_name if _name != 'list' else 'list_'}", __package__).register(app)
+
+
+def main() -> None:
+    """Entry point. Errors raised on purpose are one line and a hint; exit codes: 0 done, 1 failed, 2 usage, 3 nothing to run."""
+    from ..errors import PmbenchError
+
+    if "--debug" in sys.argv[1:]:
+        sys.argv.remove("--debug")
+        os.environ["PMBENCH_DEBUG"] = "1"
+    try:
+        app()
+    except PmbenchError as error:
+        if os.environ.get("PMBENCH_DEBUG"):
+            raise
+        print(f"Error: {error.message}", file=sys.stderr)
+        if error.hint:
+            print(f"Hint: {error.hint}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        print("Interrupted. The same command goes on where this one stopped.", file=sys.stderr)
+        os._exit(130)
+    except BrokenPipeError:
+        os._exit(1)
+    except Exception as error:
+        if os.environ.get("PMBENCH_DEBUG"):
+            raise
+        print(f"Error: {type(error).__name__}: {error}", file=sys.stderr)
+        print("Hint: this is a defect of pmbench; --debug shows where", file=sys.stderr)
+        raise SystemExit(1) from None

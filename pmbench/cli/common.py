@@ -1,0 +1,99 @@
+"""Options and places that several commands share."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import UsageError
+
+MethodOption = Annotated[
+    list[str], typer.Option("--method", "-m", help="Method, repeated or comma-separated; `all` for every one.")
+]
+DatasetOption = Annotated[list[str], typer.Option("--dataset", "-d", help="Data set, repeated or comma-separated.")]
+ProtocolOption = Annotated[list[str], typer.Option("--protocol", "-p", help="Protocol; the data set's default.")]
+BackboneOption = Annotated[
+    list[str], typer.Option("--backbone", "-b", help="Backbone for all modalities, or modality=NAME+modality=NAME.")
+]
+SeedsOption = Annotated[int | None, typer.Option("--seeds", min=1, help="Seeds 0 to N-1 (3 by default).")]
+SeedOption = Annotated[list[int], typer.Option("--seed", min=0, help="One seed; repeat for several.")]
+MatrixOption = Annotated[Path | None, typer.Option("--matrix", help="TOML file with the cells to run.")]
+SetOption = Annotated[
+    list[str], typer.Option("--set", help="name=value of a method's option, or recipe.name=value; repeat for several.")
+]
+StoreOption = Annotated[
+    Path | None, typer.Option("--store", envvar="PMBENCH_STORE", help="Where finished stages lie.")
+]
+DataOption = Annotated[
+    Path | None, typer.Option("--data", envvar="PMBENCH_DATA", help="Where prepared data sets lie.")
+]
+OutOption = Annotated[Path, typer.Option("--out", help="Where records, predictions and leaderboard go.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+DEFAULT_OUT = Path("results")
+
+
+def store_folder(given: Path | None) -> Path:
+    """The store: as given, else below the user's cache folder."""
+    return given or _cache() / "store"
+
+
+def data_folder(given: Path | None) -> Path:
+    """Prepared data: as given, else below the user's cache folder."""
+    return given or _cache() / "data"
+
+
+def _cache() -> Path:
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("pmbench", appauthor=False))
+
+
+def names(values: Iterable[str]) -> tuple[str, ...]:
+    """Repeated and comma-separated values as one tuple, each once."""
+    parts = [part.strip() for value in values for part in value.split(",")]
+    return tuple(dict.fromkeys(p for p in parts if p))
+
+
+def seeds(count: int | None, given: list[int]) -> tuple[int, ...]:
+    if count is not None and given:
+        raise UsageError("--seeds and --seed were both given", "--seeds N for seeds 0 to N-1, or --seed S for one")
+    return tuple(dict.fromkeys(given)) or tuple(range(count or 3))
+
+
+def print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=1, sort_keys=True))
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def interactive() -> bool:
+    return sys.stderr.isatty()
+
+
+def table(columns: Iterable[str], rows: Iterable[Iterable[object]], *, right: Iterable[str] = ()) -> None:
+    """Prints a plain table; in a pipe it is as wide as it needs to be."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    columns = list(columns)
+    drawn = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        drawn.add_column(column, justify="right" if column in set(right) else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*(str(v) for v in row))
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)
+    console.print(drawn)

@@ -1,0 +1,124 @@
+"""`pmbench run`: the matrix of methods, data sets, protocols, backbones and seeds, and its leaderboard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .common import (
+    DEFAULT_OUT,
+    BackboneOption,
+    DataOption,
+    DatasetOption,
+    JsonOption,
+    MatrixOption,
+    MethodOption,
+    OutOption,
+    ProtocolOption,
+    SeedOption,
+    SeedsOption,
+    SetOption,
+    StoreOption,
+    cores,
+    data_folder,
+    print_json,
+    store_folder,
+)
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(run)
+
+
+def run(
+    method: MethodOption = [],  # noqa: B006
+    dataset: DatasetOption = [],  # noqa: B006
+    protocol: ProtocolOption = [],  # noqa: B006
+    backbone: BackboneOption = [],  # noqa: B006
+    seeds: SeedsOption = None,
+    seed: SeedOption = [],  # noqa: B006
+    matrix: MatrixOption = None,
+    set_: SetOption = [],  # noqa: B006
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N; auto takes a GPU where there is one.")] = "auto",
+    devices: Annotated[int, typer.Option(min=1, help="Devices that share one stage (DDP).")] = 1,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Stages trained side by side; 0 trains in this process. [cores, or 1 on a GPU]")
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of one stage; results depend on it.")] = 1,
+    data_workers: Annotated[int, typer.Option(min=0, help="Processes that read data which does not fit in memory.")] = 0,
+    store: StoreOption = None,
+    data: DataOption = None,
+    out: OutOption = DEFAULT_OUT,
+    json_: JsonOption = False,
+) -> None:
+    """Train, seal, evaluate and rank. Floor, ceiling and control are added; what is stored is not trained again."""
+    from ..engine.plan import make_plan
+    from ..engine.plugins import load_plugins
+    from ..engine.provenance import provenance
+    from ..engine.runner import Runner
+    from ..engine.store import Store
+    from ..engine.work import Place
+    from ..errors import NothingToRun
+    from .board import write_board
+    from .matrix import request_of
+    from .watch import watch
+
+    registry = load_plugins()
+    request = request_of(registry, method, dataset, protocol, backbone, seeds, seed, set_, matrix)
+    device = _device(device)
+    place = Place(store_folder(store), data_folder(data), device, devices, threads, data_workers)
+    plan = make_plan(request, registry, place.data, Store(place.store))
+    workers = workers if workers is not None else (1 if device.startswith("cuda") else max(1, cores() // threads))
+    precision = next((c.spec.recipe.precision for c in plan.cells), "32")
+    if workers == 0:
+        from ..engine.executors.inline import Inline as pool
+    else:
+        from ..engine.executors.local import LocalPool as pool  # type: ignore[assignment]
+    with watch() as watcher:
+        runner = Runner(plan, registry, place, out, workers, provenance(registry.distributions, device, threads, precision),
+                        watcher, pool)
+        outcome = runner.execute()
+    board = write_board(out)
+    _show(outcome, board, out, json_)
+    if outcome.failed:
+        raise typer.Exit(1)
+    if all(r.status == "skipped" for r in outcome.records):
+        raise NothingToRun("every cell was skipped: " + "; ".join(sorted({str(r.reason) for r in outcome.records})))
+
+
+def _device(name: str) -> str:
+    """`auto` becomes cuda where an NVIDIA driver shows a GPU, without importing torch to ask."""
+    if name != "auto":
+        return name
+    return "cuda" if Path("/dev/nvidia0").exists() else "cpu"
+
+
+def _show(outcome: object, board: Path, out: Path, as_json: bool) -> None:
+    from ..engine.runner import Outcome
+
+    assert isinstance(outcome, Outcome)
+    if as_json:
+        print_json(
+            {
+                "trained": outcome.trained,
+                "reused": outcome.reused,
+                "leaderboard": str(board),
+                "records": [r.model_dump(mode="json", exclude={"samples"}) for r in outcome.records],
+            }
+        )
+        return
+    from rich.console import Console
+
+    from ..report.leaderboard import terminal_table
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=160)
+    console.print(terminal_table(outcome.records))
+    for record in outcome.records:
+        if record.status != "done":
+            typer.echo(f"{record.status}: {record.cell.method} (seed {record.cell.seed}): {record.reason}")
+    typer.echo(f"{outcome.trained} stages trained, {outcome.reused} of {len(outcome.records)} cells were there already.")
+    typer.echo(f"Leaderboard: {board}")

@@ -1,0 +1,104 @@
+"""Shows a run while it happens, on standard error."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from .common import interactive
+
+if TYPE_CHECKING:
+    from ..engine.plan import Node
+    from ..engine.runner import Watcher
+    from ..report.record import Record
+
+
+def label(node: Node) -> str:
+    """`Stream(gyro) hapt few-10 seed 0`."""
+    spec = node.spec
+    return f"{type(node.stage).__name__}({', '.join(node.stage.reads)}) {spec.dataset} {spec.protocol} seed {spec.seed}"
+
+
+class Lines:
+    """One line an event, for pipes and log files."""
+
+    def begin(self, stages: int, cells: int) -> None:
+        self.total, self.done, self.start = stages, 0, time.monotonic()
+        if stages:
+            self._say(f"{stages} stages to train for {cells} cells")
+
+    def started(self, node: Node) -> None:
+        pass
+
+    def epoch(self, key: str, done: int, total: int) -> None:
+        pass
+
+    def trained(self, node: Node, seconds: float, hit: bool) -> None:
+        self.done += 1
+        left = (time.monotonic() - self.start) / self.done * (self.total - self.done)
+        what = "was there" if hit else f"{seconds:.1f} s"
+        self._say(f"[{self.done}/{self.total}] {label(node)}: {what}, about {left:.0f} s left")
+
+    def failed(self, node: Node, reason: str) -> None:
+        self.done += 1
+        self._say(f"[{self.done}/{self.total}] {label(node)}: FAILED: {reason}")
+
+    def cell(self, record: Record, reused: bool) -> None:
+        pass
+
+    def _say(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+
+class Bars:
+    """A bar for the run and one for each stage being trained, with epochs and time left."""
+
+    def __init__(self, progress: Any) -> None:
+        self.progress = progress
+        self.bars: dict[str, Any] = {}
+        self.whole: Any = None
+
+    def begin(self, stages: int, cells: int) -> None:
+        self.whole = self.progress.add_task(f"{stages} stages, {cells} cells", total=max(stages, 1))
+        if not stages:
+            self.progress.advance(self.whole)
+
+    def started(self, node: Node) -> None:
+        self.bars[node.key] = self.progress.add_task(f"  {label(node)}", total=None)
+
+    def epoch(self, key: str, done: int, total: int) -> None:
+        if key in self.bars:
+            self.progress.update(self.bars[key], completed=done, total=max(total, 1))
+
+    def trained(self, node: Node, seconds: float, hit: bool) -> None:
+        self._end(node)
+
+    def failed(self, node: Node, reason: str) -> None:
+        self._end(node)
+        self.progress.console.print(f"FAILED {label(node)}: {reason}", markup=False)
+
+    def _end(self, node: Node) -> None:
+        if node.key in self.bars:
+            self.progress.remove_task(self.bars.pop(node.key))
+        self.progress.advance(self.whole)
+
+    def cell(self, record: Record, reused: bool) -> None:
+        pass
+
+
+@contextmanager
+def watch() -> Iterator[Watcher]:
+    """Bars on a terminal, lines elsewhere."""
+    if not interactive():
+        yield Lines()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+               TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        yield Bars(progress)

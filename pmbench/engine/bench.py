@@ -1,0 +1,223 @@
+"""What a stage builds its networks from."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from ..contracts.backbone import Backbone
+from ..contracts.network import Classifier, Encoder, Frozen, Fusion, Head
+from ..contracts.setting import Modality
+from ..contracts.stage import Stage
+from ..errors import ContractError, PluginError, PmbenchError
+from .draws import derive, torch_seeded
+from .identity import Context
+from .store import Store
+
+
+@dataclass
+class EngineBench:
+    """Builds networks on the CPU, each role from its own named draw.
+
+    Without a `store` the parents' networks are built but not filled: their weights are about to be loaded as part of a
+    finished stage.
+    """
+
+    stage: Stage
+    context: Context
+    num_train: int
+    store: Store | None
+    made: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.context.dataset.classes)
+
+    @property
+    def seed(self) -> int:
+        return derive(self.context.seed, "replica", self.stage.replica)
+
+    def modality(self, name: str) -> Modality:
+        return self.context.dataset.modality(name)
+
+    def encoder(self, modality: str, *, fed: str | None = None) -> Encoder:
+        self._declared(fed or modality)
+        with self._role("encoder", modality, fed or modality):
+            return self._encoder(modality, fed)
+
+    def classifier(self, modality: str, *, fed: str | None = None, bottleneck: int | None = None) -> Classifier:
+        self._declared(fed or modality)
+        with self._role("classifier", modality, fed or modality, bottleneck):
+            encoder = self._encoder(modality, fed)
+            neck = None
+            if bottleneck is not None:
+                neck = nn.Sequential(nn.Linear(encoder.features, bottleneck), nn.ReLU())
+            head = Head(bottleneck or encoder.features, self.num_classes)
+            return Classifier(fed or modality, encoder, head, neck)
+
+    def fusion(self, *modalities: str) -> Fusion:
+        for name in modalities:
+            self._declared(name)
+        with self._role("fusion", *modalities):
+            encoders = {name: self._encoder(name, None) for name in modalities}
+            tail = self._tail(encoders)
+            if tail is None:
+                width = max(e.features for e in encoders.values())
+                return Fusion(encoders, None, width, self.num_classes)
+            cut = {
+                name: _first_blocks(encoder, self.context.backbones[name].fuse_at)
+                for name, encoder in encoders.items()
+            }
+            return Fusion(cut, tail, tail.features, self.num_classes)
+
+    def head(self, features: int) -> Head:
+        with self._role("head", features):
+            return Head(features, self.num_classes)
+
+    def frozen(self, stage: Stage) -> Frozen:
+        return Frozen(self._delivered(stage))
+
+    def trainable(self, stage: Stage) -> nn.Module:
+        network = copy.deepcopy(self._delivered(stage))
+        return network.requires_grad_(True).train()
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _delivered(self, stage: Stage) -> nn.Module:
+        if stage not in self.stage.parents:
+            raise ContractError(
+                f"stage {type(self.stage).__name__} asked for what {type(stage).__name__} delivered, "
+                "which is not among its fields"
+            )
+        return delivered(stage, self.context, self.store)
+
+    def _declared(self, modality: str) -> None:
+        if modality not in self.stage.reads:
+            raise ContractError(
+                f"stage {type(self.stage).__name__} builds a network for {modality!r}, which it does not declare; "
+                f"its reads are ({', '.join(self.stage.reads)})"
+            )
+
+    def _role(self, *role: object):  # type: ignore[no-untyped-def]
+        name = "/".join(map(str, role))
+        self.made[name] += 1
+        return torch_seeded(self.seed, "weights", name, self.made[name])
+
+    def _encoder(self, modality: str, fed: str | None) -> Encoder:
+        backbone = self.context.backbones[modality]
+        takes = self.modality(fed or modality)
+        if not backbone.accepts(takes):
+            raise ContractError(
+                f"backbone {backbone.name!r} takes {', '.join(sorted(backbone.kinds))}, but {takes.name!r} is "
+                f"a {takes.kind}"
+            )
+        check_backbone(backbone, takes)
+        return backbone.build(takes, backbone.size)
+
+    def _tail(self, encoders: Mapping[str, Encoder]) -> Encoder | None:
+        """The joint blocks, where all backbones are one and their maps at the joint have one grid."""
+        backbones = [self.context.backbones[name] for name in encoders]
+        first = backbones[0]
+        if first.tail is None or any(b.name != first.name for b in backbones):
+            return None
+        kinds = {self.modality(name).kind for name in encoders}
+        shapes = {name: _map_shapes(e, self.modality(name))[first.fuse_at - 1] for name, e in encoders.items()}
+        if len(kinds) > 1 or len({shape[1:] for shape in shapes.values()}) > 1:
+            return None
+        channels = sum(shape[0] for shape in shapes.values())
+        return first.tail(kinds.pop(), first.size, first.fuse_at, channels)
+
+
+def delivered(stage: Stage, context: Context, store: Store | None) -> nn.Module:
+    """What a finished stage delivered, in evaluation mode; without a store, its architecture alone."""
+    bench = EngineBench(stage, context, num_train=0, store=None)
+    network = stage.deliver(checked_build(stage, bench))
+    if not isinstance(network, nn.Module):
+        raise ContractError(f"stage {type(stage).__name__} delivered {type(network).__name__}, not a torch module")
+    if store is not None:
+        weights = store.weights(context.key(stage))
+        expected = network.state_dict()
+        if set(weights) != set(expected):
+            missing, extra = sorted(set(expected) - set(weights)), sorted(set(weights) - set(expected))
+            raise ContractError(
+                f"stage {type(stage).__name__} builds other networks than it did when it was trained "
+                f"(missing {missing[:3]}, extra {extra[:3]})",
+                "`build` must depend on the stage's fields and the bench alone",
+            )
+        network.load_state_dict(weights)
+    return network.eval()
+
+
+def checked_build(stage: Stage, bench: EngineBench) -> nn.Module:
+    """`stage.build(bench)` under its own draw; a plugin's exception is noted with the stage's name."""
+    with torch_seeded(bench.seed, "weights", "build"):
+        try:
+            return stage.build(bench)
+        except PmbenchError:
+            raise
+        except Exception as error:
+            raise in_plugin(stage, "build", error) from error
+
+
+def in_plugin(stage: Stage, where: str, error: Exception) -> PluginError:
+    """A PluginError that names the stage, its module and the place."""
+    kind = type(stage)
+    raised = PluginError(
+        f"{kind.__name__}.{where} (module {kind.__module__}) raised {type(error).__name__}: {error}",
+        "this is a defect of the plugin; --debug shows where",
+    )
+    raised.add_note(f"stage {stage!r}")
+    return raised
+
+
+def check_backbone(backbone: Backbone, modality: Modality) -> None:
+    """Raises ContractError where an encoder's maps or pooled features differ from what it declares."""
+    _check_encoder(backbone.name, backbone.build, backbone.size, "maps" in backbone.provides, modality)
+
+
+@functools.cache
+def _check_encoder(name: str, build: object, size: int, maps_promised: bool, modality: Modality) -> None:
+    with torch_seeded(0, "check"):
+        encoder = build(modality, size)  # type: ignore[operator]
+        if not isinstance(encoder, Encoder):
+            raise ContractError(f"backbone {name!r} built {type(encoder).__name__}, not an Encoder")
+        with torch.no_grad():
+            maps, pooled = encoder.eval()(torch.zeros(2, *modality.shape))
+    if pooled.shape != (2, encoder.features):
+        raise ContractError(
+            f"backbone {name!r} declares {encoder.features} pooled features for {modality.name!r}, "
+            f"but gives {tuple(pooled.shape)} for 2 samples"
+        )
+    if maps_promised != bool(encoder.maps) or len(maps) != len(encoder.maps):
+        raise ContractError(
+            f"backbone {name!r} declares {len(encoder.maps)} maps (provides maps: {maps_promised}), gives {len(maps)}"
+        )
+    for number, (found, declared) in enumerate(zip(maps, encoder.maps, strict=True)):
+        grid = tuple(-(-n // s) for n, s in zip(modality.shape[1:], declared.stride, strict=True))
+        floor = tuple(n // s for n, s in zip(modality.shape[1:], declared.stride, strict=True))
+        if found.shape[1] != declared.channels or tuple(found.shape[2:]) not in (grid, floor):
+            raise ContractError(
+                f"backbone {name!r} declares map {number} of {modality.name!r} as {declared.channels} channels with "
+                f"stride {declared.stride} (grid {grid}), but gives {tuple(found.shape[1:])}"
+            )
+
+
+def _map_shapes(encoder: Encoder, modality: Modality) -> list[tuple[int, ...]]:
+    was = encoder.training
+    with torch.no_grad():
+        maps: tuple[Tensor, ...] = encoder.eval()(torch.zeros(1, *modality.shape))[0]
+    encoder.train(was)
+    return [tuple(m.shape[1:]) for m in maps]
+
+
+def _first_blocks(encoder: Encoder, count: int) -> Encoder:
+    encoder.blocks = encoder.blocks[:count]
+    encoder.maps = encoder.maps[:count]
+    encoder.pool = nn.Identity()
+    return encoder

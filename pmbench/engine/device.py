@@ -1,0 +1,77 @@
+"""Where a stage is trained: Lightning Fabric gives device, precision and process group."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import UsageError
+
+_PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed"}
+
+
+@dataclass
+class Accelerator:
+    """One process's part of the device. `shard` is (rank, processes); the first one validates and writes."""
+
+    fabric: Any
+    device: torch.device
+    shard: tuple[int, int]
+    mixed: bool
+
+    @property
+    def first(self) -> bool:
+        return self.shard[0] == 0
+
+    def autocast(self, on: bool = True) -> contextlib.AbstractContextManager[Any]:
+        """Mixed precision inside, or none of it with `on=False`; nothing where the recipe asks for full precision."""
+        if not self.mixed:
+            return contextlib.nullcontext()
+        return self.fabric.autocast() if on else torch.autocast(self.device.type, enabled=False)
+
+    def backward(self, loss: Tensor) -> None:
+        self.fabric.backward(loss)
+
+    def average_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Replaces gradients by their mean over all processes. A parameter without gradient counts as zero."""
+        if self.shard[1] == 1:
+            return
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+        flat = self.fabric.all_reduce(torch.cat([g.reshape(-1) for g in gradients]), reduce_op="mean")
+        for p, g, mean in zip(parameters, gradients, flat.split([g.numel() for g in gradients]), strict=True):
+            p.grad = mean.reshape(g.shape)
+
+    def average_buffers(self, nets: nn.Module) -> None:
+        """Gives all processes the buffers (batch-norm statistics) of the first."""
+        if self.shard[1] > 1:
+            for buffer in nets.buffers():
+                torch.distributed.broadcast(buffer, 0)
+
+
+def make_fabric(device: str, devices: int, precision: str) -> Any:
+    """A Fabric for `device` ("cpu", "cuda", "cuda:1"); raises UsageError where it is not there."""
+    from lightning_fabric import Fabric
+
+    kind, _, number = device.partition(":")
+    if kind not in ("cpu", "cuda"):
+        raise UsageError(f"unknown device {device!r}", "choose cpu, cuda or cuda:N")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise UsageError("device 'cuda' was asked for, but torch sees no GPU here", "use --device cpu")
+    if kind == "cuda" and devices > torch.cuda.device_count():
+        raise UsageError(f"{devices} GPUs were asked for, {torch.cuda.device_count()} are here", "lower --devices")
+    wanted: Any = [int(number)] if number else devices
+    strategy = "ddp_spawn" if devices > 1 else "auto"
+    return Fabric(accelerator=kind, devices=wanted, strategy=strategy, precision=_PRECISIONS[precision])
+
+
+def accelerator(fabric: Any, mixed: bool) -> Accelerator:
+    """This process's accelerator, once `fabric` is launched."""
+    if fabric.device.type == "cuda":
+        torch.backends.cudnn.benchmark = False
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    return Accelerator(fabric, fabric.device, (fabric.global_rank, fabric.world_size), mixed)

@@ -1,0 +1,66 @@
+"""A pool of processes on this machine."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+from ..work import Done, Place, Task, perform, set_threads
+
+_progress: Any = None
+
+
+def _start(queue: Any, threads: int) -> None:
+    """Runs first in every worker: threads are set before torch computes; Ctrl-C is the parent's to handle."""
+    global _progress
+    _progress = queue
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    set_threads(threads)
+
+
+def _leave_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _perform(task: Task, place: Place) -> Done:
+    return perform(task, place, lambda key, done, total: _progress.put((key, done, total)))
+
+
+class LocalPool:
+    """`workers` processes that stay for the whole run. `progress()` drains (key, epochs done, epochs in all)."""
+
+    def __init__(self, workers: int, place: Place) -> None:
+        self.workers, self.place = workers, place
+        context = multiprocessing.get_context("spawn")
+        self._queue: Any = context.SimpleQueue()
+        self._pool = ProcessPoolExecutor(workers, context, _start, (self._queue, place.threads))
+
+    def submit(self, task: Task) -> Future[Done]:
+        return self._pool.submit(_perform, task, self.place)
+
+    def progress(self) -> list[tuple[str, int, int]]:
+        found = []
+        while not self._queue.empty():
+            found.append(self._queue.get())
+        return found
+
+    def kill(self) -> None:
+        """Ends all workers at once; what they were doing goes on from its last checkpoint the next time."""
+        for process in list((self._pool._processes or {}).values()):
+            process.kill()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+BrokenPool = BrokenProcessPool

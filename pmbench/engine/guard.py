@@ -1,0 +1,52 @@
+"""Which files of the data a process may open: what it is not handed, it cannot read."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import ContractError
+
+
+class _Guard:
+    installed = False
+    forbidden: tuple[str, ...] = ()
+    allowed: frozenset[str] = frozenset()
+    who = ""
+
+
+def _hook(event: str, arguments: tuple[object, ...]) -> None:
+    if event != "open" or not _Guard.forbidden:
+        return
+    path = arguments[0]
+    if not isinstance(path, str | bytes | os.PathLike):
+        return
+    real = os.path.realpath(os.fsdecode(path))
+    if real.startswith(_Guard.forbidden) and real not in _Guard.allowed:
+        raise ContractError(
+            f"{_Guard.who} opened {real}, which it is not handed",
+            "a stage sees its training samples through its batches alone; test data and labels are never open to it",
+        )
+
+
+@contextmanager
+def only(who: str, roots: Iterable[Path], allowed: Iterable[Path]) -> Iterator[None]:
+    """Within it, this process can open no file below `roots` but those `allowed`; raises ContractError that names `who`.
+
+    It watches every open that goes through Python (files, numpy, memory maps). An audit hook cannot be removed again, so that
+    code which runs inside cannot switch it off by unhooking it.
+    """
+    if not _Guard.installed:
+        sys.addaudithook(_hook)
+        _Guard.installed = True
+    before = (_Guard.forbidden, _Guard.allowed, _Guard.who)
+    _Guard.who = who
+    _Guard.allowed = frozenset(os.path.realpath(path) for path in allowed)
+    _Guard.forbidden = tuple(os.path.join(os.path.realpath(root), "") for root in roots)
+    try:
+        yield
+    finally:
+        _Guard.forbidden, _Guard.allowed, _Guard.who = before

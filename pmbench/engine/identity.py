@@ -1,0 +1,194 @@
+"""What makes a stage the same stage: its key, computable before anything is trained."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import functools
+import hashlib
+import importlib.util
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..contracts.backbone import Backbone
+from ..contracts.dataset import Dataset, Protocol
+from ..contracts.recipe import Recipe
+from ..contracts.stage import Stage
+from ..errors import ContractError
+
+_ENGINE = (
+    "pmbench.contracts.batch",
+    "pmbench.contracts.losses",
+    "pmbench.contracts.network",
+    "pmbench.contracts.recipe",
+    "pmbench.contracts.stage",
+    "pmbench.engine.bench",
+    "pmbench.engine.batches",
+    "pmbench.engine.draws",
+    "pmbench.engine.recipes",
+    "pmbench.engine.trainer",
+    "pmbench.engine.view",
+)
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys and no blanks; raises ContractError for what JSON cannot say exactly."""
+    try:
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ContractError(f"cannot be part of a key: {error}") from error
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of the canonical JSON, in hex."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@functools.cache
+def code_digest(module: str) -> str:
+    """Digest of a module and the modules of its own distribution that it imports, comments and docstrings aside."""
+    seen: dict[str, str] = {}
+    _collect(module, _family(module), seen)
+    return digest(seen)
+
+
+@functools.cache
+def engine_digest() -> str:
+    """Digest of the code that every stage runs through: trainer, batches, networks, losses."""
+    return digest([_tree(name)[1] for name in _ENGINE])
+
+
+def _family(module: str) -> str:
+    """Imports below this name are followed. Plugins share pmbench itself through `engine_digest`, not here."""
+    return "pmbench.builtin" if module.startswith("pmbench.") else module.partition(".")[0]
+
+
+def _tree(module: str) -> tuple[ast.Module, str]:
+    path = _source(module)
+    if path is None:
+        raise ContractError(f"the source of module {module!r} cannot be found, so it cannot be part of a key")
+    tree = ast.parse(path.read_bytes(), str(path))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+                node.body = node.body[1:] or [ast.Pass()]
+    return tree, hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+
+
+def _source(module: str) -> Path | None:
+    loaded = sys.modules.get(module)
+    path = getattr(loaded, "__file__", None)
+    if path is None:
+        try:
+            spec = importlib.util.find_spec(module)
+        except (ImportError, ValueError):
+            return None
+        path = spec.origin if spec else None
+    return Path(path) if path and path.endswith(".py") else None
+
+
+def _collect(module: str, family: str, seen: dict[str, str]) -> None:
+    if module in seen:
+        return
+    tree, seen[module] = _tree(module)
+    path = _source(module)
+    package = module if path and path.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(tree):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*above, base] if base else above)
+            names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
+        for name in names:
+            if (name == family or name.startswith(family + ".")) and name != module and _source(name):
+                _collect(name, family, seen)
+
+
+@dataclasses.dataclass(frozen=True)
+class Context:
+    """All that a stage's key depends on besides the stage: data, backbones, recipe, seed."""
+
+    dataset: Dataset
+    protocol: Protocol
+    fingerprint: Mapping[str, Mapping[str, str]]
+    backbones: Mapping[str, Backbone]
+    recipe: Recipe
+    seed: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_keys", {})
+
+    def recipe_of(self, stage: Stage) -> Recipe:
+        recipe = stage.recipe(self.recipe)
+        return recipe if stage.trains else recipe.but(epochs=0)
+
+    def key(self, stage: Stage) -> str:
+        """The stage's key: 64 hex digits."""
+        keys: dict[Stage, str] = self._keys  # type: ignore[attr-defined]
+        if stage not in keys:
+            keys[stage] = digest(self.inputs(stage))
+        return keys[stage]
+
+    def inputs(self, stage: Stage) -> dict[str, Any]:
+        """Everything that the key of `stage` is the digest of."""
+        kind = type(stage)
+        split = self.protocol.split
+        parts = [split.train] + ([split.validation] if split.validation else [])
+        modalities = {name: self.dataset.modality(name) for name in stage.reads}
+        return {
+            "stage": f"{kind.__module__}:{kind.__qualname__}",
+            "code": code_digest(kind.__module__),
+            "fields": {f.name: self._value(getattr(stage, f.name)) for f in dataclasses.fields(stage)},
+            "dataset": {
+                "name": self.dataset.name,
+                "version": self.dataset.version,
+                "code": code_digest(type(self.dataset).__module__) if self.dataset.augments else "",
+                "files": {
+                    part: {name: self.fingerprint[part][name] for name in (*stage.reads, "labels", "index")}
+                    for part in parts
+                },
+            },
+            "protocol": self.protocol.identity(),
+            "modalities": {
+                name: {"kind": m.kind, "shape": m.shape, "grid": m.grid} for name, m in modalities.items()
+            },
+            "backbones": {name: backbone_identity(self.backbones[name]) for name in stage.reads},
+            "recipe": dataclasses.asdict(self.recipe_of(stage)),
+            "seed": self.seed,
+            "engine": engine_digest(),
+        }
+
+    def _value(self, value: Any) -> Any:
+        if isinstance(value, Stage):
+            return {"key": self.key(value)}
+        if isinstance(value, tuple):
+            return [self._value(v) for v in value]
+        if value is None or isinstance(value, bool | int | float | str):
+            return value
+        raise ContractError(
+            f"a stage field holds {value!r}; fields are plain values, tuples and stages, so that they can be keyed"
+        )
+
+
+def backbone_identity(backbone: Backbone) -> dict[str, Any]:
+    """Name, size, code and pretrained weights of a backbone, as they enter keys."""
+    return {
+        "name": backbone.name,
+        "size": backbone.size,
+        "code": code_digest(backbone.build.__module__),
+        "weights": dict(backbone.weights),
+    }

@@ -1,0 +1,312 @@
+"""From names to cells, from cells to the graph of stages that has to be trained."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..contracts.dataset import Dataset, Protocol
+from ..contracts.method import Method, parse_value
+from ..contracts.recipe import Recipe
+from ..contracts.setting import Setting
+from ..contracts.stage import Stage
+from ..errors import PluginError, PmbenchError, UnknownName, Unsupported, UsageError
+from .identity import Context, digest
+from .plugins import Registry
+from .prepared import Prepared, find_or_prepare
+from .store import Store
+from .work import Spec
+
+REFERENCES = ("target_only", "early_fusion", "self_distill")
+"""Floor, ceiling and control that every run adds."""
+TWO_NETWORK_REFERENCE = "target_ensemble"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to run, by name. Empty `protocols` and `backbones` mean each data set's default."""
+
+    methods: tuple[str, ...]
+    datasets: tuple[str, ...]
+    protocols: tuple[str, ...] = ()
+    backbones: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = (0, 1, 2)
+    sets: tuple[str, ...] = ()
+    references: bool = True
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One (method, data set, protocol, backbones, seed).
+
+    `stage` is the last one, `key` its key; where the setting does not allow the method `skip` says why, where its plan
+    failed `failure` does.
+    """
+
+    method: Method
+    options: Mapping[str, Any] = field(hash=False)
+    setting: Setting
+    context: Context
+    spec: Spec
+    stage: Stage | None = None
+    key: str = ""
+    skip: str = ""
+    failure: str = ""
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return self.method.test_modalities(self.setting)
+
+    @property
+    def identity(self) -> str:
+        """Key of the cell: what was trained, on what it is tested, and how that is scored."""
+        split, protocol = self.context.protocol.split, self.context.protocol
+        test = self.context.fingerprint[split.test]
+        return digest(
+            {
+                "method": self.method.name,
+                "options": dict(self.options),
+                "stage": self.key or None,
+                "setting": [list(self.setting.target), list(self.setting.privileged), protocol.name],
+                "backbones": self.spec.backbones,
+                "seed": self.context.seed,
+                "inputs": list(self.inputs),
+                "test": {name: test[name] for name in (*self.inputs, "labels", "index")},
+                "metrics": list(protocol.metrics),
+            }
+        )
+
+    @property
+    def path(self) -> Path:
+        """Where the cell's record lies below the folder of records, without suffix."""
+        backbones = "+".join(dict.fromkeys(self.context.backbones[m].name for m in self.setting.all))
+        backbones = backbones.replace("/", "_")
+        varied = f"-{digest(dict(self.options))[:8]}" if self.options else ""
+        recipe = self.spec.recipe
+        if recipe != self.context.dataset.recipe:
+            varied += f"-r{digest(dataclasses.asdict(recipe))[:8]}"
+        return Path(self.context.dataset.name) / self.context.protocol.name / backbones / (
+            f"{self.method.name}{varied}-s{self.context.seed}"
+        )
+
+
+@dataclass
+class Node:
+    """One stage of the graph: what it is, what it waits for, and whether it is stored."""
+
+    key: str
+    stage: Stage
+    spec: Spec
+    context: Context
+    parents: tuple[str, ...]
+    stored: bool = False
+
+
+@dataclass
+class Plan:
+    """Cells, and the stages that they need, parents first."""
+
+    cells: list[Cell]
+    nodes: dict[str, Node]
+
+    @property
+    def total_stages(self) -> int:
+        """Stages of all cells, counted once for each cell."""
+        return sum(len(list(cell.stage.walk())) for cell in self.cells if cell.stage)
+
+
+def make_plan(request: Request, registry: Registry, data: Path, store: Store) -> Plan:
+    """Expands names to cells and stages. Raises UnknownName, UsageError, DataNotPrepared; skips are cells."""
+    methods = _methods(request, registry)
+    if not request.seeds:
+        raise UsageError("no seed to run", "give --seeds N or --seed S")
+    by_method, recipe_sets = parse_sets(request.sets, [registry.method(n) for n in request.methods])
+    cells = []
+    for name in request.datasets:
+        dataset = registry.dataset(name)
+        protocols = [dataset.protocol(p) for p in request.protocols or (dataset.default_protocol,)]
+        chosen = [_backbones(dataset, text, registry) for text in request.backbones or ("",)]
+        prepared = find_or_prepare(dataset, data)
+        recipe = _with_sets(dataset.recipe, recipe_sets)
+        for protocol in protocols:
+            for backbones in chosen:
+                for seed in request.seeds:
+                    for method in methods:
+                        options = by_method.get(method.name, {})
+                        cells.append(_cell(method, options, prepared, protocol, backbones, recipe, seed, registry))
+    return Plan(cells, _graph(cells, store))
+
+
+def _methods(request: Request, registry: Registry) -> list[Method]:
+    names = list(request.methods)
+    chosen = [registry.method(name) for name in names]
+    if request.references:
+        extra = list(REFERENCES)
+        if any(m.networks > 1 and m.tests_on == "target" for m in chosen):
+            extra.append(TWO_NETWORK_REFERENCE)
+        known = registry.offers["method"]
+        chosen += [registry.method(name) for name in extra if name in known and name not in names]
+    return list({method.name: method for method in chosen}.values())
+
+
+def parse_sets(sets: Sequence[str], methods: Sequence[Method]) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """`--set` values: (options by method, fields of the recipe).
+
+    `name=value` goes to every chosen method with that option, `method.name=value` to one, `recipe.name=value` to the
+    standard recipe. Raises UnknownName for a field that nobody has.
+    """
+    by_method: dict[str, dict[str, Any]] = {}
+    recipe: dict[str, Any] = {}
+    types = typing.get_type_hints(Recipe)
+    for text in sets:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--set {text}: expected name=value")
+        owner, _, field_name = name.rpartition(".")
+        if owner == "recipe":
+            if field_name not in types:
+                raise UnknownName("field of the recipe", field_name, types)
+            recipe[field_name] = parse_value(value, types[field_name], name)
+            continue
+        owners = [m for m in methods if not owner or m.name == owner]
+        if not owners:
+            raise UnknownName("method in --set", owner, [*(m.name for m in methods), "recipe"])
+        takers = [m for m in owners if field_name in m.options()]
+        if not takers:
+            known = {o for m in owners for o in m.options()}
+            who = " or ".join(m.name for m in owners)
+            raise UnknownName(f"option of {who}", field_name, [*known, *(f"recipe.{f}" for f in types)])
+        for m in takers:
+            by_method.setdefault(m.name, {})[field_name] = parse_value(value, m.options()[field_name].type, name)
+    return by_method, recipe
+
+
+def _with_sets(recipe: Recipe, sets: Mapping[str, Any]) -> Recipe:
+    from .recipes import checked_recipe
+
+    return checked_recipe(recipe.but(**sets), "--set recipe")
+
+
+def _backbones(dataset: Dataset, text: str, registry: Registry) -> dict[str, str]:
+    """Modality -> backbone. `text` is one name for every modality it accepts, or `modality=name+modality=name`."""
+    chosen = dict(dataset.backbones)
+    if not text:
+        return chosen
+    if "=" in text:
+        for part in text.split("+"):
+            modality, _, name = part.partition("=")
+            found = registry.backbone(name)
+            if not found.accepts(dataset.modality(modality)):
+                raise UsageError(
+                    f"backbone {name!r} takes {', '.join(sorted(found.kinds))}, but {modality!r} of {dataset.name} is "
+                    f"a {dataset.modality(modality).kind}", "`pmbench list backbones` shows what each accepts")
+            chosen[modality] = name
+        return chosen
+    found = registry.backbone(text)
+    fitting = [m.name for m in dataset.modalities if found.accepts(m)]
+    if not fitting:
+        kinds = ", ".join(sorted({m.kind for m in dataset.modalities}))
+        raise UsageError(
+            f"backbone {text!r} takes {', '.join(sorted(found.kinds))}, data set {dataset.name!r} has {kinds}",
+            "`pmbench list backbones` shows what each accepts",
+        )
+    return chosen | dict.fromkeys(fitting, text)
+
+
+def _cell(
+    method: Method, options: Mapping[str, Any], prepared: Prepared, protocol: Protocol, names: Mapping[str, str],
+    recipe: Recipe, seed: int, registry: Registry,
+) -> Cell:
+    dataset = prepared.dataset
+    backbones = {m.name: registry.backbone(names[m.name]) for m in dataset.modalities}
+    setting = Setting(
+        protocol.target, protocol.privileged, len(dataset.classes),
+        {m.name: m for m in dataset.modalities}, backbones, protocol.demands,
+    )
+    context = Context(dataset, protocol, prepared.fingerprint, backbones, recipe, seed)
+    used = tuple(sorted((m, names[m]) for m in setting.all))
+    spec = Spec(dataset.name, protocol.name, used, recipe, seed)
+    cell = Cell(method, dict(options), setting, context, spec)
+    try:
+        stage = method.last_stage(setting, **options)
+        for part in stage.walk():
+            unknown = set(part.reads) - set(setting.all)
+            if unknown:
+                raise PluginError(f"stage {type(part).__name__} reads {sorted(unknown)}, the setting has {setting.all}")
+        return dataclasses.replace(cell, stage=stage, key=context.key(stage))
+    except Unsupported as error:
+        return dataclasses.replace(cell, skip=error.message)
+    except UsageError:
+        raise
+    except PmbenchError as error:
+        return dataclasses.replace(cell, failure=f"plan of {method.name}: {error.message}")
+    except Exception as error:
+        return dataclasses.replace(cell, failure=f"plan of {method.name} raised {type(error).__name__}: {error}")
+
+
+def _graph(cells: Iterable[Cell], store: Store) -> dict[str, Node]:
+    nodes: dict[str, Node] = {}
+    for cell in cells:
+        for stage in cell.stage.walk() if cell.stage else ():
+            key = cell.context.key(stage)
+            if key not in nodes:
+                parents = tuple(cell.context.key(parent) for parent in stage.parents)
+                nodes[key] = Node(key, stage, cell.spec, cell.context, parents, store.has(key))
+    return nodes
+
+
+def needed(plan: Plan, cells: Iterable[Cell]) -> dict[str, Node]:
+    """The stages that have to be trained for `cells`: not stored, and not only there for what is stored."""
+    wanted: dict[str, Node] = {}
+
+    def visit(key: str) -> None:
+        node = plan.nodes[key]
+        if node.stored or key in wanted:
+            return
+        for parent in node.parents:
+            visit(parent)
+        wanted[key] = node
+
+    for cell in cells:
+        if cell.stage:
+            visit(cell.key)
+    return wanted
+
+
+def estimate(nodes: Iterable[Node], store: Store) -> dict[str, float | None]:
+    """Seconds that each stage is likely to take, from stored stages of the same class and data; None without one."""
+    import math
+
+    rates: dict[tuple[str, ...], list[float]] = {}
+    for entry in store.entries():
+        cost, inputs = entry.stage.get("cost", {}), entry.stage.get("inputs", {})
+        if not cost.get("steps"):
+            continue
+        rate = cost["seconds"] / cost["steps"]
+        for sign in _signs(inputs["stage"], inputs["dataset"]["name"], inputs["backbones"]):
+            rates.setdefault(sign, []).append(rate)
+    found: dict[str, float | None] = {}
+    for node in nodes:
+        inputs = node.context.inputs(node.stage)
+        recipe = node.context.recipe_of(node.stage)
+        train = node.context.protocol.split.train
+        steps = recipe.epochs * math.ceil(_count(node.context, train) / recipe.batch_size)
+        known = next(
+            (rates[s] for s in _signs(inputs["stage"], inputs["dataset"]["name"], inputs["backbones"]) if s in rates), None
+        )
+        found[node.key] = None if known is None else steps * sorted(known)[len(known) // 2]
+    return found
+
+
+def _signs(stage: str, dataset: str, backbones: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    names = tuple(sorted(b["name"] for b in backbones.values()))
+    return [(stage, dataset, *names), (dataset, *names), (dataset,)]
+
+
+def _count(context: Context, part: str) -> int:
+    expected = context.dataset.expected.get(part, 0)
+    return sum(expected) if isinstance(expected, tuple) else expected

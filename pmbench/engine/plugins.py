@@ -1,0 +1,148 @@
+"""Finds what installed distributions offer; a broken one is set aside with its error and harms nothing else."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import pluggy
+
+from ..contracts import hooks
+from ..contracts.backbone import Backbone
+from ..contracts.dataset import Dataset
+from ..contracts.method import Method
+from ..errors import PluginError, UnknownName
+
+_KINDS: dict[str, tuple[str, type]] = {
+    "method": ("pmbench_methods", Method),
+    "dataset": ("pmbench_datasets", Dataset),
+    "backbone": ("pmbench_backbones", Backbone),
+}
+_SHOWN = {"method": "method", "dataset": "data set", "backbone": "backbone"}
+
+
+@dataclass(frozen=True)
+class Offer:
+    """One method, data set or backbone, and the distribution it comes from."""
+
+    kind: str
+    value: Any
+    distribution: str
+    version: str
+
+    @property
+    def name(self) -> str:
+        return self.value.name
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A distribution that could not be loaded, in whole or in part, and why."""
+
+    distribution: str
+    version: str
+    where: str
+    error: str
+
+
+@dataclass
+class Registry:
+    """What is installed. Names offered twice, and names from broken plugins, are errors only when asked for."""
+
+    manager: pluggy.PluginManager
+    offers: dict[str, dict[str, list[Offer]]] = field(default_factory=lambda: {kind: {} for kind in _KINDS})
+    broken: list[Broken] = field(default_factory=list)
+
+    def names(self, kind: str) -> list[str]:
+        return sorted(self.offers[kind])
+
+    def offer(self, kind: str, name: str) -> Offer:
+        """The one offer of that name; raises UnknownName, or PluginError where two distributions offer it."""
+        found = self.offers[kind].get(name, [])
+        if not found:
+            hint = f"`pmbench list {_SHOWN[kind].replace(' ', '')}s` shows all"
+            if self.broken:
+                hint += f"; not loaded: {', '.join(b.distribution for b in self.broken)} (`pmbench plugins`)"
+            raise UnknownName(_SHOWN[kind], name, self.offers[kind], hint)
+        if len(found) > 1:
+            owners = " and ".join(sorted({o.distribution for o in found})) or "one distribution twice"
+            raise PluginError(
+                f"{_SHOWN[kind]} {name!r} is offered by {owners}", "uninstall one of them: a name has one owner"
+            )
+        return found[0]
+
+    def method(self, name: str) -> Method:
+        return self.offer("method", name).value
+
+    def dataset(self, name: str) -> Dataset:
+        return self.offer("dataset", name).value
+
+    def backbone(self, name: str) -> Backbone:
+        return self.offer("backbone", name).value
+
+    @cached_property
+    def distributions(self) -> dict[str, str]:
+        """Distribution -> version of everything that offers something."""
+        found = {o.distribution: o.version for kind in self.offers.values() for os in kind.values() for o in os}
+        return dict(sorted(found.items()))
+
+    def note_broken(self, distribution: str, where: str, error: str) -> None:
+        """Adds a distribution that broke after loading."""
+        self.broken.append(Broken(distribution, self.distributions.get(distribution, "unknown"), where, error))
+
+    def collisions(self) -> list[tuple[str, str, list[str]]]:
+        """(kind, name, distributions) of every name offered more than once."""
+        return [
+            (_SHOWN[kind], name, sorted({o.distribution for o in offers}))
+            for kind, names in self.offers.items()
+            for name, offers in sorted(names.items())
+            if len(offers) > 1
+        ]
+
+
+def load_plugins(only: str | None = None, kinds: Iterable[str] = tuple(_KINDS)) -> Registry:
+    """Loads the entry points of the group `pmbench` one by one; with `only`, those of one distribution.
+
+    Nothing that a plugin raises leaves this function, except KeyboardInterrupt.
+    """
+    manager = pluggy.PluginManager("pmbench")
+    manager.add_hookspecs(hooks)
+    registry = Registry(manager)
+    found = importlib.metadata.entry_points(group=hooks.ENTRY_POINT_GROUP)
+    for point in sorted(found, key=lambda p: (p.dist.name if p.dist else "", p.name)):
+        distribution = point.dist.name if point.dist else "unknown"
+        version = point.dist.version if point.dist else "unknown"
+        if only is not None and distribution != only:
+            continue
+        where = f"import of {point.value}"
+        name = f"{distribution}:{point.name}"
+        try:
+            plugin = point.load()
+            where = "hooks"
+            manager.register(plugin, name)
+            manager.check_pending()
+            for kind in kinds:
+                hook, expected = _KINDS[kind]
+                for implementation in getattr(manager.hook, hook).get_hookimpls():
+                    if implementation.plugin is plugin:
+                        where = hook
+                        _take(registry, kind, expected, implementation.function(), distribution, version)
+        except (Exception, SystemExit) as error:
+            registry.broken.append(Broken(distribution, version, where, f"{type(error).__name__}: {error}"))
+            if manager.get_plugin(name) is not None:
+                manager.unregister(name=name)
+    return registry
+
+
+def _take(
+    registry: Registry, kind: str, expected: type, values: Iterable[Any], distribution: str, version: str
+) -> None:
+    taken = list(values)
+    for value in taken:
+        if not isinstance(value, expected):
+            raise TypeError(f"offers {value!r} where a {expected.__name__} was expected")
+    for value in taken:
+        registry.offers[kind].setdefault(value.name, []).append(Offer(kind, value, distribution, version))

@@ -1,0 +1,61 @@
+"""Where and with what a run happened."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import importlib.metadata
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..report.record import Provenance
+
+_ALSO = ("torch", "numpy", "scipy", "lightning-fabric", "timm", "torchvision")
+
+
+def provenance(distributions: Mapping[str, str], device: str, threads: int, precision: str) -> Provenance:
+    """The provenance of records written now."""
+    versions = dict(distributions)
+    for name in _ALSO:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    commit, dirty = _git()
+    return Provenance(
+        date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        command=["pmbench", *sys.argv[1:]],
+        pmbench=versions.get("pmbench", "unknown"),
+        distributions=dict(sorted(versions.items())),
+        python=platform.python_version(),
+        torch=versions.get("torch", "unknown"),
+        platform=f"{platform.system()} {platform.machine()}",
+        device=device,
+        threads=threads,
+        precision=precision,
+        git_commit=commit,
+        git_dirty=dirty,
+    )
+
+
+@functools.cache
+def _git() -> tuple[str | None, bool | None]:
+    """Commit and dirtiness of the checkout that pmbench runs from, where it is one."""
+    here = Path(__file__).resolve().parents[2]
+    if not (here / ".git").exists():
+        return None, None
+    try:
+        commit = _run(here, "rev-parse", "HEAD")
+        return commit or None, bool(_run(here, "status", "--porcelain"))
+    except (OSError, subprocess.SubprocessError):
+        return None, None
+
+
+def _run(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10, check=True
+    )
+    return done.stdout.strip()

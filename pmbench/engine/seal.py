@@ -1,0 +1,202 @@
+"""Turns what a method delivered into a program whose only inputs are the modalities it may see at test."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NoReturn
+
+import torch
+from torch import Tensor, nn
+
+from ..contracts.batch import Batch
+from ..contracts.network import Output
+from ..contracts.setting import Modality
+from ..contracts.stage import Stage
+from ..errors import ContractError, PmbenchError, SealError
+from .bench import delivered
+from ..files import write_atomic
+from .identity import Context
+from .store import Store
+from .trainer import standards_of
+from .view import Standard
+
+_SAMPLES = "data/sample_inputs/"
+_COMPILED = "data/aotinductor/"
+
+
+class _TestBatch(Batch):
+    """What a network sees at test: the modalities it is given, and nothing that only training has."""
+
+    def __init__(self, tensors: Mapping[str, Tensor], stage: str) -> None:
+        self._tensors, self._present, self._stage = tensors, {}, stage
+
+    def _absent(self) -> NoReturn:
+        raise SealError(
+            f"the network that stage {self._stage!r} delivered reads labels, sample index or progress, "
+            "which do not exist at test",
+            "use the inputs alone: what is learnt by sample cannot be applied to new samples",
+        )
+
+    labels = index = epoch = progress = property(_absent)  # type: ignore[assignment]
+
+    def present(self, modality: str) -> Tensor:
+        x = self[modality]
+        return torch.ones(len(x), dtype=torch.bool, device=x.device)
+
+
+class Sealable(nn.Module):
+    """A delivered network behind its standardisation: (B, *shape) for each input -> logits (B, K), pooled (B, D)."""
+
+    def __init__(self, network: nn.Module, inputs: Mapping[str, tuple[Modality, Standard]], stage: str) -> None:
+        super().__init__()
+        self.network = network
+        self.inputs = tuple(inputs)
+        self.stage = stage
+        for name, (modality, standard) in inputs.items():
+            mean, deviation = standard.shaped(len(modality.shape))
+            self.register_buffer(f"mean_{name}", torch.from_numpy(mean))
+            self.register_buffer(f"deviation_{name}", torch.from_numpy(deviation))
+
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+        batch = _TestBatch(
+            {
+                name: (x - getattr(self, f"mean_{name}")) / getattr(self, f"deviation_{name}")
+                for name, x in zip(self.inputs, tensors, strict=True)
+            },
+            self.stage,
+        )
+        output = self.network(batch)
+        if not isinstance(output, Output):
+            raise SealError(
+                f"the network that stage {self.stage!r} delivered returns {type(output).__name__}; "
+                "the evaluator needs pm.Output(logits, pooled)"
+            )
+        return output.logits.float(), output.pooled.float()
+
+
+def seal(stage: Stage, context: Context, store: Store, inputs: tuple[str, ...]) -> Path:
+    """Exports what a finished stage delivered, checks the program, and adds it to the stage's folder.
+
+    Raises SealError where the network needs more than its inputs, holds captured data, changes its own state, stays in
+    training mode, or lets the samples of a batch influence each other.
+    """
+    key, name = context.key(stage), type(stage).__name__
+    network = delivered(stage, context, store)
+    standards = standards_of(store.stage(key))
+    missing = [m for m in inputs if m not in standards]
+    if missing:
+        raise SealError(f"stage {name!r} is to be tested on {', '.join(missing)}, which it does not read",
+                        "the last stage of a method reads every modality that its network is given at test")
+    sealable = Sealable(network, {m: (context.dataset.modality(m), standards[m]) for m in inputs}, name).eval()
+    program = export(sealable, context, inputs)
+    path = store.program(key, inputs)
+    write_atomic(path, lambda temporary: _save(program, temporary))
+    return path
+
+
+def export(sealable: Sealable, context: Context, inputs: tuple[str, ...]) -> torch.export.ExportedProgram:
+    """The checked program of a network."""
+    name = sealable.stage
+    awake = [n for n, m in sealable.named_modules() if m.training]
+    if awake:
+        raise SealError(f"stage {name!r}: module {awake[0]!r} stays in training mode when it is told to evaluate")
+    zeros = tuple(torch.zeros(2, *context.dataset.modality(m).shape) for m in inputs)
+    before = {n: t.clone() for n, t in sealable.state_dict().items()}
+    try:
+        batch = torch.export.Dim("batch", min=1, max=1 << 20)
+        with torch.no_grad():
+            program = torch.export.export(sealable, zeros, dynamic_shapes=(tuple({0: batch} for _ in zeros),), strict=False)
+    except (SealError, ContractError) as error:
+        raise SealError(f"stage {name!r} cannot be sealed on ({', '.join(inputs)}): {error.message}", error.hint) from error
+    except PmbenchError:
+        raise
+    except Exception as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise SealError(
+            f"stage {name!r} cannot be exported as a program of ({', '.join(inputs)}) for any batch size: {first}",
+            "the network must be a function of its inputs; tensors kept from training have a fixed batch size",
+        ) from error
+    _no_captured_data(program, name)
+    if program.graph_signature.buffers_to_mutate:
+        changed = next(iter(program.graph_signature.buffers_to_mutate.values()))
+        raise SealError(f"stage {name!r}: evaluating changes buffer {changed!r} (batch norm in training mode?)")
+    _function_of_rows(program, sealable, context, inputs)
+    for key, value in sealable.state_dict().items():
+        if not torch.equal(value, before[key]):
+            raise SealError(f"stage {name!r}: evaluating changed {key!r}")
+    return program
+
+
+def _no_captured_data(program: torch.export.ExportedProgram, name: str) -> None:
+    for constant, value in program.constants.items():
+        if isinstance(value, Tensor) and value.numel() > 1:
+            raise SealError(
+                f"stage {name!r}: its program holds a captured tensor {constant!r} of shape {tuple(value.shape)}, "
+                "which is neither parameter nor buffer (data kept from training?)",
+                "register constants as buffers of the network; never keep batches",
+            )
+
+
+def _function_of_rows(
+    program: torch.export.ExportedProgram, sealable: Sealable, context: Context, inputs: tuple[str, ...]
+) -> None:
+    """Program and network agree, and a sample's logits do not depend on the samples beside it."""
+    chance = torch.Generator().manual_seed(0)
+    rows = []
+    for m in inputs:
+        mean, deviation = getattr(sealable, f"mean_{m}"), getattr(sealable, f"deviation_{m}")
+        rows.append(torch.randn(7, *context.dataset.modality(m).shape, generator=chance) * deviation + mean)
+    sealed = program.module()
+    with torch.no_grad():
+        together = sealed(*rows)[0]
+        eager = sealable(*rows)[0]
+        alone = torch.cat([sealed(*(x[i : i + 1] for x in rows))[0] for i in range(7)])
+    scale = max(1.0, float(eager.abs().max()))
+    if not torch.isfinite(eager).all():
+        raise SealError(f"stage {sealable.stage!r}: logits are not finite on inputs of the training data's scale")
+    if float((together - eager).abs().max()) > 1e-4 * scale:
+        raise SealError(f"stage {sealable.stage!r}: the sealed program and the network give different logits")
+    if float((together - alone).abs().max()) > 1e-3 * scale:
+        raise SealError(
+            f"stage {sealable.stage!r}: a sample's logits change by {float((together - alone).abs().max()):.3g} with the "
+            "samples beside it (batch norm in training mode?)",
+            "at test every sample stands alone",
+        )
+
+
+def _save(program: torch.export.ExportedProgram, path: Path) -> None:
+    """Writes the program without its example inputs and without where in the source each operation came from."""
+    for module in program.graph_module.modules():
+        if isinstance(module, torch.fx.GraphModule):
+            for node in module.graph.nodes:
+                node.meta.pop("stack_trace", None)
+                node.meta.pop("nn_module_stack", None)
+                node.meta.pop("source_fn_stack", None)
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer)
+    with zipfile.ZipFile(buffer) as full, zipfile.ZipFile(path, "w") as lean:
+        for entry in full.infolist():
+            # the loader wants this entry, and unpickles it unless it is empty
+            content = b"" if _SAMPLES in entry.filename else full.read(entry)
+            lean.writestr(zipfile.ZipInfo(entry.filename), content)
+    check_archive(path)
+
+
+def check_archive(path: Path) -> None:
+    """Raises SealError where a program's archive holds anything that would be unpickled, or code."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for entry in archive.namelist():
+                if _COMPILED in entry or (_SAMPLES in entry and archive.getinfo(entry).file_size):
+                    raise SealError(f"{path} holds {entry}, which is not part of a sealed program")
+                if entry.endswith("_config.json"):
+                    config = json.loads(archive.read(entry))["config"]
+                    pickled = [name for name, item in config.items() if item.get("use_pickle")]
+                    if pickled:
+                        raise SealError(f"{path} stores {pickled[0]!r} as a pickle, which is never read")
+    except (OSError, zipfile.BadZipFile, ValueError, KeyError, AttributeError) as error:
+        raise SealError(f"{path} is not a sealed program: {error}") from error

@@ -1,0 +1,192 @@
+"""Where finished stages lie: one folder per key, whole or absent."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+
+from ..errors import StoreError
+from ..files import explain, folder_atomic, write_atomic, write_json
+from .identity import digest, file_digest
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Tensors = Mapping[str, "Tensor"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One finished stage: the content of its `stage.json`, and the size of its folder in bytes."""
+
+    key: str
+    stage: Mapping[str, Any]
+    size: int
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder of finished stages. Safe for several processes and machines that share it."""
+
+    root: Path
+
+    def folder(self, key: str) -> Path:
+        return self.root / key[:2] / key
+
+    def program(self, key: str, inputs: tuple[str, ...]) -> Path:
+        """Where the sealed program of a stage with these inputs lies."""
+        return self.folder(key) / f"sealed-{digest(list(inputs))[:12]}.pt2"
+
+    def has(self, key: str) -> bool:
+        return (self.folder(key) / "stage.json").is_file()
+
+    def stage(self, key: str) -> dict[str, Any]:
+        """The finished stage's description; raises StoreError where it cannot be read."""
+        path = self.folder(key) / "stage.json"
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise StoreError(
+                f"{path} cannot be read: {error}", f"`pmbench store prune {key[:12]}` removes it, to be trained anew"
+            ) from error
+
+    def whole(self, key: str) -> bool:
+        """Whether the stage is there with the weights it was written with; a damaged one is set aside."""
+        if not self.has(key):
+            return False
+        try:
+            if file_digest(self.folder(key) / "weights.safetensors") == self.stage(key)["weights_sha256"]:
+                return True
+        except (OSError, StoreError, KeyError):
+            pass
+        self.remove(key)
+        return False
+
+    def weights(self, key: str) -> dict[str, Tensor]:
+        """What the stage delivered, by name; raises StoreError where the file is damaged."""
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        path = self.folder(key) / "weights.safetensors"
+        try:
+            return load_file(path)
+        except (OSError, SafetensorError) as error:
+            raise StoreError(f"{path} is damaged: {error}", f"`pmbench store prune {key[:12]}` removes it") from error
+
+    def put(self, key: str, weights: Tensors, stage: Mapping[str, Any], curve: str) -> None:
+        """Adds a finished stage, all files at once, and drops its checkpoint."""
+        from safetensors.torch import save_file
+
+        with folder_atomic(self.folder(key)) as folder:
+            _save(lambda: save_file(_plain(weights), folder / "weights.safetensors"), folder)
+            (folder / "curve.csv").write_text(curve, encoding="utf-8")
+            write_json(folder / "stage.json", {**stage, "key": key,
+                       "weights_sha256": file_digest(folder / "weights.safetensors")})
+        self.checkpoint_path(key).unlink(missing_ok=True)
+
+    # --- unfinished stages ------------------------------------------------------------------------------------------
+
+    def checkpoint_path(self, key: str) -> Path:
+        return self.root / key[:2] / f"{key}.checkpoint"
+
+    def save_checkpoint(self, key: str, tensors: Tensors, state: Mapping[str, Any]) -> None:
+        """Replaces the stage's checkpoint by this one."""
+        from safetensors.torch import save_file
+
+        path = self.checkpoint_path(key)
+        metadata = {"state": json.dumps(state)}
+        write_atomic(path, lambda temporary: _save(
+            lambda: save_file(_plain(tensors), temporary, metadata), path), durable=False)
+
+    def load_checkpoint(self, key: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """The last checkpoint, or None where there is none or it is damaged."""
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(self.checkpoint_path(key), framework="pt") as file:
+                state = json.loads(file.metadata()["state"])
+                return {name: file.get_tensor(name) for name in file.keys()}, state  # noqa: SIM118
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+            return None
+
+    @contextmanager
+    def lock(self, key: str) -> Iterator[bool]:
+        """Whether this process may train the stage: False while another one does. Released if its holder dies."""
+        path = self.root / key[:2] / f".{key}.lock"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(path)
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                yield False
+                return
+        except OSError as error:
+            raise explain(error, path) from error
+        try:
+            yield True
+        finally:
+            lock.release()
+
+    # --- housekeeping -----------------------------------------------------------------------------------------------
+
+    def entries(self) -> list[Entry]:
+        """All finished stages, oldest first."""
+        found = []
+        for path in sorted(self.root.glob("??/*/stage.json")):
+            key = path.parent.name
+            try:
+                found.append(Entry(key, self.stage(key), _size(path.parent)))
+            except StoreError:
+                continue
+        return sorted(found, key=lambda e: (str(e.stage.get("finished", "")), e.key))
+
+    def find(self, prefix: str) -> list[str]:
+        """Keys of finished stages that begin with `prefix`."""
+        return sorted(p.parent.name for p in self.root.glob(f"{prefix[:2]}*/{prefix}*/stage.json"))
+
+    def leftovers(self, older_than_s: float = 0.0) -> list[Path]:
+        """Checkpoints of unfinished stages and temporary files, last touched longer ago than that."""
+        limit = time.time() - older_than_s
+        found = [*self.root.glob("??/*.checkpoint"), *self.root.glob("??/.*.tmp")]
+        return sorted(p for p in found if p.stat().st_mtime <= limit)
+
+    def remove(self, key: str) -> None:
+        """Removes a stage, finished or not."""
+        folder = self.folder(key)
+        doomed = folder.with_name(f".{key}.doomed.tmp")
+        try:
+            if folder.exists():
+                folder.replace(doomed)
+                shutil.rmtree(doomed)
+            self.checkpoint_path(key).unlink(missing_ok=True)
+        except OSError as error:
+            raise explain(error, folder) from error
+
+
+def _plain(tensors: Tensors) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+
+
+def _save(write: Any, path: Path) -> None:
+    """Turns safetensors' own error for a failed write into the OSError that it stands for."""
+    from safetensors import SafetensorError
+
+    try:
+        write()
+    except SafetensorError as error:
+        text = str(error)
+        code = 28 if "No space left" in text or "os error 28" in text else 5
+        raise OSError(code, text, str(path)) from error
+
+
+def _size(folder: Path) -> int:
+    return sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())

@@ -1,0 +1,357 @@
+"""The one training loop: order, optimiser steps, validation, checkpoints and selection, for every stage of every method."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..contracts.batch import Batch
+from ..contracts.network import Frozen, Output
+from ..contracts.recipe import Recipe
+from ..contracts.stage import Group, Stage, Terms
+from ..errors import ContractError, PmbenchError, TrainingError
+from ..report.metrics import METRICS, score
+from .batches import Order, TrainingBatches, fits_in_memory, validation_batches
+from .bench import EngineBench, checked_build, in_plugin
+from .device import Accelerator
+from .draws import derive
+from .identity import Context
+from .recipes import checked_recipe, rate_factor
+from .store import Store
+from .view import Standard, TrainingView
+
+Progress = Callable[[int, int], None]
+"""Called after each epoch with (epochs done, epochs in all)."""
+
+
+@dataclass
+class _Optimizer:
+    group: Group
+    recipe: Recipe
+    optimizer: torch.optim.Optimizer
+    parameters: list[nn.Parameter]
+
+
+@dataclass
+class _State:
+    """What changes from epoch to epoch and is not a tensor."""
+
+    epoch: int = 0
+    best: float | None = None
+    best_epoch: int | None = None
+    seconds: float = 0.0
+    curve: list[dict[str, float]] = field(default_factory=list)
+
+
+class Training:
+    """One stage being trained. `run()` brings it from its last checkpoint, or from nothing, to the end."""
+
+    def __init__(
+        self, stage: Stage, context: Context, view: TrainingView, store: Store, accelerator: Accelerator,
+        data_workers: int = 0,
+    ) -> None:
+        self.stage, self.context, self.view, self.store = stage, context, view, store
+        self.accelerator = accelerator
+        self.name = type(stage).__name__
+        self.key = context.key(stage)
+        self.recipe = checked_recipe(context.recipe_of(stage), self.name)
+        self.seed = derive(context.seed, "replica", stage.replica)
+        self.standards = {m: view.standard(m) for m in stage.reads}
+        self.steps = math.ceil(view.count / self.recipe.batch_size)
+        handed = view.handed(stage)
+        self.samples = len(handed)
+        labels = view.train.labels[handed]
+        positions = torch.arange(len(handed)).numpy()
+        self.order = Order(positions[labels >= 0], positions[labels < 0], self.recipe.batch_size, self.steps, self.seed)
+        self.bench = EngineBench(stage, context, self.samples, store)
+        self.nets = checked_build(stage, self.bench).to(accelerator.device)
+        self.state = _State()
+        self.best: dict[str, Tensor] | None = None
+        if stage.trains:
+            self.batches = TrainingBatches(view, stage, self.order, self.standards, accelerator.device, data_workers,
+                                           accelerator.shard)
+            self.optimizers = self._optimizers()
+        columns = {m: view.prepared.column(view.validation.part, m) for m in stage.reads}
+        in_memory = fits_in_memory(columns, len(view.validation.rows))
+        self._validation = (
+            validation_batches(view.validation, columns, self.standards, accelerator.device) if in_memory else None
+        )
+        self._columns = columns
+
+    # --- the loop ---------------------------------------------------------------------------------------------------
+
+    def run(self, progress: Progress = lambda done, total: None) -> nn.Module:
+        """Trains to the end and returns what the stage delivers, with the selected weights."""
+        epochs = self.recipe.epochs
+        self._resume()
+        progress(self.state.epoch, epochs)
+        for epoch in range(self.state.epoch, epochs):
+            started = time.perf_counter()
+            sums = self._epoch(epoch)
+            self._check_finite(sums, epoch)
+            value = self._validate()
+            means = {name: float(total) / self.steps for name, total in sums.items()}
+            self._record(epoch, value, means)
+            self.state.seconds += time.perf_counter() - started
+            self.state.epoch = epoch + 1
+            if self.accelerator.first and epoch + 1 < epochs:
+                self._checkpoint()
+            progress(epoch + 1, epochs)
+        network = self._deliver()
+        if self.best is not None:
+            network.load_state_dict(self.best)
+        return network.eval()
+
+    def _epoch(self, epoch: int) -> dict[str, Tensor]:
+        torch.manual_seed(derive(self.seed, "forward", epoch))
+        self.nets.train()
+        sums: dict[str, Tensor] = {}
+        step = _Step(self, sums)
+        total = self.recipe.epochs * self.steps
+        stage, nets, accelerator = self.stage, self.nets, self.accelerator
+        number = epoch * self.steps
+        try:
+            for batch in self.batches.epoch(epoch, self.recipe.epochs):
+                for o in self.optimizers.values():
+                    rate = o.recipe.lr * rate_factor(o.recipe, number, total)
+                    for group in o.optimizer.param_groups:
+                        group["lr"] = rate
+                with accelerator.autocast():
+                    stage.update(nets, batch, step)
+                number += 1
+            stage.end_epoch(nets)
+        except PmbenchError:
+            raise
+        except Exception as error:
+            where = "losses" if type(stage).update is Stage.update else "update"
+            raise in_plugin(stage, where, error) from error
+        self.accelerator.average_buffers(nets)
+        return sums
+
+    def _check_finite(self, sums: Mapping[str, Tensor], epoch: int) -> None:
+        for term, value in sums.items():
+            if not math.isfinite(float(value)):
+                raise TrainingError(
+                    f"stage {self.name}: term {term!r} is {float(value)} in epoch {epoch + 1} of {self.recipe.epochs}",
+                    "lower the learning rate (`--set recipe.lr=...`) or look at the term; "
+                    "the last finite epoch's checkpoint is kept",
+                )
+
+    def _validate(self) -> float | None:
+        """The primary metric on validation data, percent or as the metric says; None where nothing is classified."""
+        labels = self.view.validation.labels
+        if self._validation is None or not len(labels):
+            return None
+        network = self._deliver().eval()
+        logits = []
+        with torch.no_grad(), self.accelerator.autocast():
+            for tensors in self._validation:
+                none = torch.full((len(next(iter(tensors.values()))),), -1, device=self.accelerator.device)
+                try:
+                    output = network(Batch(tensors, none, none, stage=self.name))
+                except ContractError:
+                    raise
+                except Exception as error:
+                    raise in_plugin(self.stage, "deliver", error) from error
+                if not isinstance(output, Output):
+                    return None
+                logits.append(output.logits.float().cpu())
+        metric = self.context.protocol.metrics[0]
+        if METRICS[metric].needs == "features":
+            metric = "accuracy"
+        found = score(
+            (metric,), labels=labels, logits=torch.cat(logits).numpy(),
+            num_classes=len(self.context.dataset.classes), positive=self.context.dataset.positive_class,
+        )
+        return found[metric]
+
+    def _record(self, epoch: int, value: float | None, means: Mapping[str, float]) -> None:
+        row = {"epoch": epoch + 1, **means}
+        if value is not None:
+            row["validation"] = value
+            metric = self.context.protocol.metrics[0]
+            sign = 1.0 if METRICS[metric].higher_is_better else -1.0
+            if self.recipe.select == "best" and (self.state.best is None or sign * value >= sign * self.state.best):
+                self.state.best, self.state.best_epoch = value, epoch + 1
+                self.best = {n: t.detach().clone() for n, t in self._deliver().state_dict().items()}
+        self.state.curve.append(row)
+
+    def _deliver(self) -> nn.Module:
+        try:
+            network = self.stage.deliver(self.nets)
+        except PmbenchError:
+            raise
+        except Exception as error:
+            raise in_plugin(self.stage, "deliver", error) from error
+        if not isinstance(network, nn.Module):
+            raise ContractError(f"stage {self.name} delivered {type(network).__name__}, not a torch module")
+        return network
+
+    # --- optimisers -------------------------------------------------------------------------------------------------
+
+    def _optimizers(self) -> dict[str, _Optimizer]:
+        found, owner = {}, dict[int, str]()
+        for name, group in self.stage.groups(self.nets).items():
+            recipe = checked_recipe(group.recipe or self.recipe, f"{self.name}, group {name}")
+            parameters = [p for m in group.modules for p in m.parameters() if p.requires_grad]
+            parameters = list({id(p): p for p in parameters}.values())
+            for p in parameters:
+                if id(p) in owner:
+                    raise ContractError(f"stage {self.name}: a parameter is in groups {owner[id(p)]!r} and {name!r}")
+                owner[id(p)] = name
+            if not parameters:
+                raise ContractError(f"stage {self.name}: group {name!r} has no trainable parameter")
+            found[name] = _Optimizer(group, recipe, _optimizer(recipe, parameters), parameters)
+        left = [n for n, p in self.nets.named_parameters() if p.requires_grad and id(p) not in owner]
+        if left:
+            raise ContractError(
+                f"stage {self.name}: trainable parameters in no group, for example {left[0]!r}",
+                "add their module to a group, or freeze it with bench.frozen",
+            )
+        return found
+
+    # --- checkpoints ------------------------------------------------------------------------------------------------
+
+    def _moving(self) -> dict[str, Tensor]:
+        """Parameters and buffers that are not part of a frozen network."""
+        still = tuple(f"{n}." for n, m in self.nets.named_modules() if isinstance(m, Frozen))
+        return {n: t for n, t in self.nets.state_dict().items() if not n.startswith(still)}
+
+    def _checkpoint(self) -> None:
+        tensors = {f"nets/{n}": t for n, t in self._moving().items()}
+        for name, o in self.optimizers.items():
+            for index, p in enumerate(o.parameters):
+                for slot, value in o.optimizer.state.get(p, {}).items():
+                    if isinstance(value, Tensor):
+                        tensors[f"optimizer/{name}/{index}/{slot}"] = value
+        tensors |= {f"best/{n}": t for n, t in (self.best or {}).items()}
+        self.store.save_checkpoint(self.key, tensors, vars(self.state))
+
+    def _resume(self) -> None:
+        found = self.store.load_checkpoint(self.key) if self.stage.trains else None
+        if found is None:
+            return
+        tensors, state = found
+        mine = self._moving()
+        stored = {n.removeprefix("nets/"): t for n, t in tensors.items() if n.startswith("nets/")}
+        if stored.keys() != mine.keys():
+            return
+        self.nets.load_state_dict(stored, strict=False)
+        for name, o in self.optimizers.items():
+            for index, p in enumerate(o.parameters):
+                prefix = f"optimizer/{name}/{index}/"
+                for full, value in tensors.items():
+                    if full.startswith(prefix):
+                        # the optimiser's kernels expect its moments in the memory layout of the parameter
+                        like = torch.empty_like(p if value.shape == p.shape else value, device=p.device)
+                        o.optimizer.state[p][full.removeprefix(prefix)] = like.copy_(value).detach()
+        best = {n.removeprefix("best/"): t.to(self.accelerator.device) for n, t in tensors.items() if n.startswith("best/")}
+        self.best = best or None
+        self.state = _State(**state)
+
+    # --- what is kept -----------------------------------------------------------------------------------------------
+
+    def curve_csv(self) -> str:
+        """One line an epoch: epoch, mean of each term, validation metric."""
+        names = list(dict.fromkeys(name for row in self.state.curve for name in row))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.state.curve)
+        return text.getvalue()
+
+    def describe(self) -> dict[str, Any]:
+        """What `stage.json` keeps besides the inputs of the key."""
+        selected = self.state.best_epoch if self.best is not None else self.recipe.epochs
+        return {
+            "cost": {
+                "seconds": self.state.seconds,
+                "steps": self.steps * self.recipe.epochs,
+                "samples": self.samples,
+                "parameters": sum(p.numel() for p in self.nets.parameters() if p.requires_grad),
+            },
+            "curve": [row.get("validation") for row in self.state.curve],
+            "selected": {"epoch": selected, "value": self.state.best},
+            "departures": {
+                **_departures(self.recipe, self.context.recipe),
+                **{f"{name}.{field}": change
+                   for name, o in (self.optimizers.items() if self.stage.trains else ())
+                   if o.group.recipe is not None
+                   for field, change in _departures(o.recipe, self.recipe).items()},
+            },
+            "standards": {
+                m: {"mean": s.mean.tolist(), "deviation": s.deviation.tolist()} for m, s in self.standards.items()
+            },
+        }
+
+
+class _Step:
+    """`step(terms, group)` of `Stage.update`."""
+
+    def __init__(self, training: Training, sums: dict[str, Tensor]) -> None:
+        self._training = training
+        self._sums = sums
+
+    def __call__(self, terms: Terms, group: str = "main") -> None:
+        training = self._training
+        if group not in training.optimizers:
+            raise ContractError(
+                f"stage {training.name} steps group {group!r}; its groups are {', '.join(training.optimizers)}"
+            )
+        if not terms:
+            raise ContractError(f"stage {training.name} gave no loss terms")
+        o = training.optimizers[group]
+        values = list(terms.values())
+        for name, value in terms.items():
+            if not isinstance(value, Tensor) or value.dim() != 0:
+                shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+                raise ContractError(f"stage {training.name}: term {name!r} is {shape}, a scalar tensor was expected")
+            kept = value.detach()
+            before = self._sums.get(name)
+            self._sums[name] = kept if before is None else before + kept
+        loss = values[0] if len(values) == 1 else torch.stack(values).sum()
+        if not loss.requires_grad:
+            raise ContractError(
+                f"stage {training.name}: the terms {', '.join(terms)} do not depend on any trainable parameter"
+            )
+        with training.accelerator.autocast(on=False):
+            if len(training.optimizers) > 1:
+                gradients = torch.autograd.grad(loss, o.parameters, allow_unused=True)
+                for p, g in zip(o.parameters, gradients, strict=True):
+                    p.grad = g
+            else:
+                o.optimizer.zero_grad(set_to_none=True)
+                training.accelerator.backward(loss)
+            training.accelerator.average_gradients(o.parameters)
+            if o.recipe.clip:
+                torch.nn.utils.clip_grad_norm_(o.parameters, o.recipe.clip)
+            o.optimizer.step()
+
+
+def _departures(recipe: Recipe, standard: Recipe) -> dict[str, list[object]]:
+    return {name: [a, b] for name, (a, b) in recipe.departures(standard).items()}
+
+
+def _optimizer(recipe: Recipe, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(parameters, recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=recipe.momentum > 0)
+    kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
+    return kind(parameters, recipe.lr, (recipe.beta1, 0.999), weight_decay=recipe.weight_decay, fused=True)
+
+
+def standards_of(stage: Mapping[str, Any]) -> dict[str, Standard]:
+    """The standardisation that a finished stage was trained under, from its `stage.json`."""
+    import numpy as np
+
+    return {
+        m: Standard(np.asarray(s["mean"], np.float32), np.asarray(s["deviation"], np.float32))
+        for m, s in stage["standards"].items()
+    }

@@ -1,0 +1,174 @@
+"""Which training samples a stage is handed, and how its inputs are standardised."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..contracts.dataset import Column, Protocol
+from ..contracts.stage import Stage
+from ..errors import DataError, TrainingError, Unsupported
+from .draws import generator
+from .prepared import Prepared
+
+VALIDATION_SHARE = 0.15
+
+
+@dataclass(frozen=True)
+class Standard:
+    """Mean and deviation per channel (C,) over the training samples; inputs are (x - mean) / deviation."""
+
+    mean: np.ndarray
+    deviation: np.ndarray
+
+    def shaped(self, dimensions: int) -> tuple[np.ndarray, np.ndarray]:
+        """Both as (C, 1, ...) for samples of `dimensions` axes."""
+        shape = (-1,) + (1,) * (dimensions - 1)
+        return self.mean.reshape(shape), self.deviation.reshape(shape)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Rows of one part: `rows` (n,) into its columns, `labels` (n,), -1 where unlabelled."""
+
+    part: str
+    rows: np.ndarray
+    labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class TrainingView:
+    """What a protocol and a seed make of a data set, before any stage looks at it.
+
+    `present` maps a modality that some training samples lack to a mask over `train.rows`.
+    """
+
+    prepared: Prepared
+    protocol: Protocol
+    train: Samples
+    validation: Samples
+    present: dict[str, np.ndarray]
+
+    @property
+    def count(self) -> int:
+        """Training samples of the protocol, labelled or not: an epoch's length."""
+        return len(self.train.rows)
+
+    def handed(self, stage: Stage) -> np.ndarray:
+        """Positions in `train` of the samples that a stage is handed; raises Unsupported where there are none."""
+        keep = np.ones(self.count, bool)
+        if "unlabelled" not in stage.handles:
+            keep &= self.train.labels >= 0
+        if "unpaired" not in stage.handles:
+            for modality in stage.reads:
+                keep &= self.present.get(modality, True)
+        if not keep.any():
+            raise Unsupported(f"stage {type(stage).__name__} is left without training samples by this protocol")
+        return np.flatnonzero(keep)
+
+    def standard(self, modality: str) -> Standard:
+        """Standardisation of a modality, over the training samples that have it."""
+        column = self.prepared.column(self.train.part, modality)
+        rows = self.train.rows
+        if modality in self.present:
+            rows = rows[self.present[modality]]
+        count, total, squares = 0, np.zeros(()), np.zeros(())
+        for chunk in np.array_split(rows, max(1, len(rows) // 2048)):
+            x = read_rows(column, chunk).astype(np.float64)
+            flat = np.moveaxis(x, 1, 0).reshape(x.shape[1], -1)
+            count += flat.shape[1]
+            total = total + flat.sum(1)
+            squares = squares + (flat**2).sum(1)
+        mean = total / count
+        deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
+        if not (np.isfinite(mean).all() and np.isfinite(deviation).all()):
+            raise TrainingError(f"inputs of modality {modality!r} in part {self.train.part!r} are not all finite")
+        deviation[deviation < 1e-6 * np.maximum(np.abs(mean), 1)] = 1.0
+        return Standard(mean.astype(np.float32), deviation.astype(np.float32))
+
+
+def read_rows(column: Column, rows: np.ndarray) -> np.ndarray:
+    """The given samples of a column, (n, *shape)."""
+    if column.array is not None:
+        return np.asarray(column.array[rows])
+    return np.stack([column.read(int(row)) for row in rows])
+
+
+def training_view(prepared: Prepared, protocol: Protocol, seed: int) -> TrainingView:
+    """Carves validation data out, hides labels and drops privileged modalities as the protocol says.
+
+    The carve-out is frozen: it depends on the data set alone. Which labels and which privileged samples stay is drawn by
+    seed, the same for every method.
+    """
+    split = protocol.split
+    labels = prepared.labels(split.train)
+    if split.validation is None:
+        chosen = carve(prepared, protocol)
+        train, validation = np.flatnonzero(~chosen), np.flatnonzero(chosen)
+        validation_labels = labels[validation]
+    else:
+        train = np.arange(len(labels))
+        validation_labels = prepared.labels(split.validation)
+        validation = np.arange(len(validation_labels))
+    train_labels = labels[train].copy()
+    if protocol.labels_per_class is not None:
+        classes = len(prepared.dataset.classes)
+        train_labels = _few(train_labels, classes, protocol, generator(seed, "labels", "train"))
+        validation_labels = _few(validation_labels, classes, protocol, generator(seed, "labels", "validation"))
+    labelled = validation_labels >= 0
+    present = {}
+    if protocol.paired_percent < 100:
+        keep = generator(seed, "paired").permutation(len(train)) < round(len(train) * protocol.paired_percent / 100)
+        present = {modality: keep for modality in protocol.privileged}
+    return TrainingView(
+        prepared,
+        protocol,
+        Samples(split.train, train, train_labels),
+        Samples(split.validation or split.train, validation[labelled], validation_labels[labelled]),
+        present,
+    )
+
+
+def carve(prepared: Prepared, protocol: Protocol) -> np.ndarray:
+    """(N,) bool over the training part: the samples set aside for validation, whole groups where there are groups."""
+    split = protocol.split
+    ids, groups = prepared.index(split.train)
+    labels = prepared.labels(split.train)
+    if groups is None:
+        chosen = np.zeros(len(ids), bool)
+        order = np.array([_hash(i) for i in ids])
+        for label in np.unique(labels[labels >= 0]):
+            members = np.flatnonzero(labels == label)
+            take = max(1, round(len(members) * VALIDATION_SHARE))
+            chosen[members[np.argsort(order[members], kind="stable")[:take]]] = True
+        return chosen
+    names = np.array(groups)
+    if split.validation_groups:
+        absent = set(split.validation_groups) - set(groups)
+        if absent:
+            raise DataError(f"data set {prepared.dataset.name!r}: no validation groups {sorted(absent)} in {split.train!r}")
+        return np.isin(names, split.validation_groups)
+    chosen = np.zeros(len(ids), bool)
+    for name in sorted(set(groups), key=_hash):
+        if chosen.mean() >= VALIDATION_SHARE:
+            break
+        chosen |= names == name
+    if chosen.all():
+        raise DataError(f"data set {prepared.dataset.name!r}: one group only, so none can be set aside for validation")
+    return chosen
+
+
+def _hash(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "big")
+
+
+def _few(labels: np.ndarray, classes: int, protocol: Protocol, chance: np.random.Generator) -> np.ndarray:
+    """Keeps K labels of each class and hides the others."""
+    kept = np.full_like(labels, -1)
+    for label in range(classes):
+        members = np.flatnonzero(labels == label)
+        take = chance.permutation(members)[: protocol.labels_per_class]
+        kept[take] = label
+    return kept

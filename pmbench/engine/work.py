@@ -1,0 +1,186 @@
+"""What a worker process does: train one stage, or seal what one delivered."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ..contracts.recipe import Recipe
+from ..contracts.stage import Stage
+from .identity import Context
+from .plugins import Registry, load_plugins
+from .prepared import Prepared, open_prepared
+from .store import Store
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run happens."""
+
+    store: Path
+    data: Path
+    device: str = "cpu"
+    devices: int = 1
+    threads: int = 1
+    data_workers: int = 0
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A Context by name, as it travels between processes."""
+
+    dataset: str
+    protocol: str
+    backbones: tuple[tuple[str, str], ...]
+    recipe: Recipe
+    seed: int
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a stage whose parents are stored."""
+
+    key: str
+    stage: Stage
+    spec: Spec
+
+
+@dataclass(frozen=True)
+class Seal:
+    """Seal what a stored stage delivered, as a program of `inputs`."""
+
+    key: str
+    stage: Stage
+    spec: Spec
+    inputs: tuple[str, ...]
+
+
+Task = Train | Seal
+
+
+@dataclass(frozen=True)
+class Done:
+    """`busy`: another process is training the stage, nothing was done. `hit`: it was stored already."""
+
+    key: str
+    busy: bool = False
+    hit: bool = False
+    seconds: float = 0.0
+    notes: tuple[str, ...] = field(default=())
+
+
+Report = Callable[[str, int, int], None]
+"""Called with (key, epochs done, epochs in all)."""
+
+
+def set_threads(threads: int) -> None:
+    """Threads of this process, before and after torch is there; bits depend on it, so it is never left to chance."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+@lru_cache(maxsize=1)
+def registry() -> Registry:
+    return load_plugins()
+
+
+@lru_cache(maxsize=8)
+def _prepared(dataset: str, data: Path) -> Prepared:
+    return open_prepared(registry().dataset(dataset), data)
+
+
+@lru_cache(maxsize=64)
+def context_of(spec: Spec, data: Path) -> Context:
+    prepared = _prepared(spec.dataset, data)
+    return Context(
+        prepared.dataset,
+        prepared.dataset.protocol(spec.protocol),
+        prepared.fingerprint,
+        {modality: registry().backbone(name) for modality, name in spec.backbones},
+        spec.recipe,
+        spec.seed,
+    )
+
+
+def perform(task: Task, place: Place, report: Report = lambda key, done, total: None) -> Done:
+    """Does the task in this process."""
+    started = time.perf_counter()
+    if isinstance(task, Seal):
+        from .seal import seal
+
+        seal(task.stage, context_of(task.spec, place.data), Store(place.store), task.inputs)
+        return Done(task.key, seconds=time.perf_counter() - started)
+    store = Store(place.store)
+    with store.lock(task.key) as mine:
+        if not mine:
+            return Done(task.key, busy=True)
+        if store.whole(task.key):
+            return Done(task.key, hit=True)
+        _train(task, place, report)
+    return Done(task.key, seconds=time.perf_counter() - started)
+
+
+def _train(task: Train, place: Place, report: Report) -> None:
+    from .device import make_fabric
+
+    recipe = context_of(task.spec, place.data).recipe_of(task.stage)
+    fabric = make_fabric(place.device, place.devices, recipe.precision)
+    if place.devices > 1:
+        fabric.launch(_train_part, task, place)
+    else:
+        fabric.launch()
+        _train_part(fabric, task, place, report)
+
+
+def _train_part(fabric: Any, task: Train, place: Place, report: Report | None = None) -> None:
+    """One process's share of a training; the first one stores the result."""
+    import torch
+
+    from .device import accelerator
+    from .guard import only
+    from .trainer import Training
+    from .view import training_view
+
+    if place.devices > 1:
+        set_threads(place.threads)
+    context = context_of(task.spec, place.data)
+    prepared = _prepared(task.spec.dataset, place.data)
+    recipe = context.recipe_of(task.stage)
+    view = training_view(prepared, context.protocol, context.seed)
+    split = context.protocol.split
+    parts = [split.train] + ([split.validation] if split.validation else [])
+    names = (*task.stage.reads, "labels", "index")
+    handed = [path for part in parts for path in prepared.files(part, names)]
+    kind = type(task.stage)
+    source = context.dataset.find_source()
+    roots = [prepared.folder] + ([source if source.is_dir() else source.parent] if source and source.suffix != ".py" else [])
+    started = time.time()
+    with only(f"stage {kind.__name__!r} (module {kind.__module__})", roots, handed):
+        training = Training(task.stage, context, view, Store(place.store), accelerator(fabric, recipe.precision != "32"),
+                            place.data_workers)
+        network = training.run(lambda done, total: report(task.key, done, total) if report else None)
+    if fabric.global_rank != 0:
+        return
+    Store(place.store).put(
+        task.key,
+        network.state_dict(),
+        {
+            "stage": kind.__name__,
+            "inputs": context.inputs(task.stage),
+            "parents": [context.key(parent) for parent in task.stage.parents],
+            "environment": {"torch": torch.__version__, "device": str(fabric.device), "threads": place.threads,
+                            "processes": place.devices},
+            "started": started,
+            "finished": time.time(),
+            **training.describe(),
+        },
+        training.curve_csv(),
+    )

@@ -1,0 +1,85 @@
+"""Files that are whole or not there: written to a sibling, then renamed."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from .errors import PmbenchError, StoreError
+
+
+def explain(error: OSError, path: Path) -> PmbenchError:
+    """A StoreError that says what an OSError at `path` means and what to do."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StoreError(
+            f"no space left while writing {path}",
+            "free some space (`pmbench store prune`) or choose another place with --store, --data, --out; "
+            "what was finished is kept, and the same command goes on from there",
+        )
+    return StoreError(f"cannot write {path}: {error.strerror or error}", "check that the folder exists and is writable")
+
+
+def write_atomic(path: Path, write: Callable[[Path], None], *, durable: bool = True) -> None:
+    """Calls `write(temporary)` and renames the result to `path`; on failure nothing is left behind.
+
+    `durable` waits until the bytes are on the disk, so that not even a power cut leaves half a file.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        if durable:
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise explain(error, path) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes `value` as indented JSON with sorted keys, atomically."""
+    text = json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n"
+    write_text(path, text)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file, atomically."""
+
+    def write(temporary: Path) -> None:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+    write_atomic(path, write)
+
+
+@contextmanager
+def folder_atomic(path: Path) -> Iterator[Path]:
+    """A fresh folder to fill; when the block ends well it becomes `path`, else it is removed."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+    except OSError as error:
+        raise explain(error, path) from error
+    try:
+        yield temporary
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                with file.open("rb") as handle:
+                    os.fsync(handle.fileno())
+        temporary.chmod(0o755)
+        if path.exists():
+            shutil.rmtree(path)
+        temporary.replace(path)
+    except OSError as error:
+        raise explain(error, path) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""What is published: metrics, records, statistics, the leaderboard. Nothing here imports torch."""

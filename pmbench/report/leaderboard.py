@@ -1,0 +1,246 @@
+"""The leaderboard as markdown: a pure function of records."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from ..errors import StoreError
+from .assembly import boards
+from .board import Absent, Board, Row, seeds_text
+from .comparison import ENSEMBLE
+from .published import Published
+from .record import Record
+from .statistics import LEVEL, mean_over_datasets
+from .terminal import terminal_table
+from .text import (
+    code,
+    difference,
+    duration,
+    escape,
+    gap_text,
+    interval,
+    p_equals,
+    p_text,
+    percent,
+    published_text,
+    quantity,
+    table,
+)
+
+__all__ = ["check", "render", "terminal_table"]
+
+HOW_TO_READ = """\
+How to read: methods that cannot be told apart share a rank. ± and [ ] are 95 % intervals, ± over seeds, [ ]
+over test samples and seeds. Gap recovered is (method - floor) / (ceiling - floor); the ceiling is 100 %. p is
+of the paired test against the floor, Holm-corrected over the methods of a table. Parameters and MACs are of
+what runs at test; training is the time of the whole plan, as if nothing were reused. Published numbers are
+the papers' own, from their code, backbones and budgets."""
+
+
+def render(records: Iterable[Record], published: Sequence[Published] | None = None) -> str:
+    """The whole leaderboard. `published` defaults to the numbers that come with pmbench."""
+    all_boards = boards(records, published)
+    if not all_boards:
+        return "# Leaderboard\n\nNo records yet.\n"
+    parts = ["# Leaderboard", HOW_TO_READ, *_summary(all_boards)]
+    for board in all_boards:
+        parts += [f"## {escape(board.title)}", _head(board), _table(board), *_notes(board)]
+    return "\n\n".join(parts) + "\n"
+
+
+def check(path: Path, records: Iterable[Record], published: Sequence[Published] | None = None) -> str:
+    """A unified diff from the file to what it should be, empty if they agree. No file is an empty one."""
+    try:
+        found = Path(path).read_text(encoding="utf-8") if Path(path).exists() else ""
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path}: the leaderboard cannot be read: {error}") from error
+    rendered = render(records, published)
+    before, after = found.splitlines(keepends=True), rendered.splitlines(keepends=True)
+    return "".join(difflib.unified_diff(before, after, str(path), "rendered from records"))
+
+
+# --- one board ----------------------------------------------------------------------------------------------
+
+
+def _head(board: Board) -> str:
+    cell = board.cell
+    records = [r for row in board.rows for r in row.records]
+    rules = sorted({r.validation.rule for r in records if r.validation})
+    counts = sorted({r.samples.count for r in records if r.samples})
+    backbones = ", ".join(f"{m}: {name}" for m, name in sorted(cell.backbones.items()))
+    items = [
+        f"split {cell.protocol}, version {cell.dataset_version} of the data; "
+        f"tested on {', '.join(cell.target)} ({' or '.join(map(str, counts)) or 'no'} samples); "
+        f"privileged: {', '.join(cell.privileged) or 'none'}"
+    ]
+    if board.metric is not None:
+        better = "higher" if board.metric.higher_is_better else "lower"
+        unit = ", in percent" if board.metric.percent else ""
+        items.append(f"metric: {board.metric.title}{unit}, {better} is better")
+    items += [
+        f"checkpoint: {'; '.join(rules) or 'no rule recorded'}",
+        f"backbones: {backbones}; recipe set: {cell.recipe_set}",
+        f"{len(board.seeds)} seed{'s' if len(board.seeds) > 1 else ''}: {', '.join(map(str, board.seeds))}",
+    ]
+    return "\n".join(f"- {escape(item)}" for item in items)
+
+
+def _table(board: Board) -> str:
+    metric = board.metric.title if board.metric else "result"
+    floor = board.floor.cell.method if board.floor else "floor"
+    head = ["rank", "method", metric, "gap recovered", f"p against {floor}", "parameters", "MACs", "training"]
+    rows = [[*head, "seeds", "verification", "published"]]
+    rows += [_cells(row, board) for row in board.rows]
+    rows += [_absent(absent) for absent in board.absent]
+    return table(rows, left=(1, 2, 9))
+
+
+def _cells(row: Row, board: Board) -> list[str]:
+    cost = row.records[-1].cost
+    training = duration(row.train_seconds)
+    if board.floor is not None and board.floor.train_seconds > 0:
+        training += f" ({row.train_seconds / board.floor.train_seconds:.1f}x)"
+    missing = len(row.seeds) != len(board.seeds)
+    return [
+        "-" if row.rank is None else str(row.rank),
+        code(row.label) + "".join(f" ({escape(mark)})" for mark in row.marks),
+        interval(row),
+        gap_text(row.gap),
+        "-" if row.p is None else p_text(row.p),
+        quantity(cost.parameters if cost else None),
+        quantity(cost.macs if cost else None),
+        training,
+        f"{len(row.seeds)} of {len(board.seeds)}" if missing else str(len(row.seeds)),
+        row.verification,
+        published_text(row.published),
+    ]
+
+
+def _absent(absent: Absent) -> list[str]:
+    what = f"{absent.status} ({seeds_text(absent.seeds)}): {absent.reason}"
+    return ["-", code(absent.label), escape(what), *["-"] * 8]
+
+
+def _notes(board: Board) -> list[str]:
+    parts = []
+    for title, lines in (
+        ("Warnings", _warnings(board)),
+        ("Against the floor", _gains(board)),
+        ("Against the controls", _controls(board)),
+        ("Departures from the standard recipe, and deviations from the paper", _departures(board)),
+        ("Published numbers", _sources(board)),
+    ):
+        if lines:
+            parts.append("\n".join([f"{title}:", "", *(f"- {escape(line)}" for line in lines)]))
+    return parts
+
+
+def _warnings(board: Board) -> list[str]:
+    lines = list(board.remarks)
+    if board.rows and board.floor is None:
+        lines.append("no sealed floor on this board: no gap recovered, and no test against it")
+    if board.rows and board.ceiling is None:
+        lines.append("no ceiling on this board: no gap recovered")
+    if board.floor is not None:
+        bent = [r.cell.seed for r in board.floor.records if r.validation and r.validation.flat is False]
+        if bent:
+            lines.append(
+                f"the validation curve of {board.floor.label} is not flat ({seeds_text(bent)}): it may be "
+                "under-trained, which fakes gains for every method"
+            )
+        if len(board.floor.seeds) == 1:
+            lines.append(
+                "one seed of the floor: p and [ ] cover the choice of test samples, not that of the seed"
+            )
+        if board.ceiling is not None and any(r.gap is None and r.gain is not None for r in board.rows):
+            lines.append(
+                "no gap recovered where the ceiling is less than 1 point above the floor on common seeds"
+            )
+    return lines
+
+
+def _gains(board: Board) -> list[str]:
+    lines = []
+    for row in board.rows:
+        if row.gain is None or board.floor is None or row.cell.role not in ("method", "control"):
+            continue
+        floor = board.floor.label
+        if row.p is None:
+            verdict = f"cannot be tested against {floor}"
+        elif row.p >= LEVEL:
+            verdict = f"no significant gain over {floor}"
+        else:
+            verdict = f"{'better' if row.gain.difference > 0 else 'worse'} than {floor}"
+        line = f"{row.label}: {verdict} ({difference(row.gain, row.p)}"
+        if row.mid_p is not None and row.p is not None and (row.mid_p < LEVEL) != (row.p < LEVEL):
+            line += f"; McNemar over all seeds, uncorrected: {p_equals(row.mid_p)}"
+        lines.append(line + ")")
+    return lines
+
+
+def _controls(board: Board) -> list[str]:
+    lines = []
+    for contrast in board.contrasts:
+        note = " (two networks at test, too)" if contrast.control.startswith(ENSEMBLE) else ""
+        verdict = "" if contrast.p is None or contrast.p < LEVEL else ", no significant difference"
+        against = f"{contrast.label} against {contrast.control}{note}"
+        lines.append(f"{against}: {difference(contrast.comparison, contrast.p)}{verdict}")
+    two = [r.label for r in board.rows if r.rankable and r.cell.role == "method" and r.networks > 1]
+    if two and not any(r.cell.method == ENSEMBLE and r.rankable for r in board.rows):
+        lines.append(f"{', '.join(two)}: more than one network at test, but no {ENSEMBLE} to compare with")
+    return lines
+
+
+def _departures(board: Board) -> list[str]:
+    lines = []
+    for row in board.rows:
+        found: dict[str, None] = {}
+        for record in row.records:
+            for stage in record.stages:
+                for name, (standard, own) in sorted(stage.departures.items()):
+                    found[f"{stage.stage}: {name} {own} instead of {standard}"] = None
+            found.update(dict.fromkeys(record.deviations))
+        if found:
+            lines.append(f"{row.label}: {'; '.join(found)}")
+    return lines
+
+
+def _sources(board: Board) -> list[str]:
+    lines = []
+    for row in board.rows:
+        tables: dict[str, dict[str, None]] = {}
+        for printed in row.published:
+            tables.setdefault(printed.paper, {})[printed.table] = None
+        cited = "; ".join(f"{paper}: {', '.join(names)}" for paper, names in tables.items())
+        if cited:
+            lines.append(f"{row.label}: {cited}")
+    return lines
+
+
+# --- all boards ---------------------------------------------------------------------------------------------
+
+
+def _summary(all_boards: Sequence[Board]) -> list[str]:
+    """Mean rank and mean gap recovered over data sets, if there are several boards."""
+    if len(all_boards) < 2:
+        return []
+    ranks: dict[str, list[tuple[str, float]]] = {}
+    gaps: dict[str, list[tuple[str, float]]] = {}
+    for board in all_boards:
+        for row in board.rows:
+            if row.rank is not None:
+                ranks.setdefault(row.label, []).append((board.cell.dataset, row.rank))
+                if row.gap is not None:
+                    gaps.setdefault(row.label, []).append((board.cell.dataset, row.gap.value))
+    entries = []
+    for label, of_method in ranks.items():
+        mean_rank, mean_gap = mean_over_datasets(of_method), mean_over_datasets(gaps.get(label, []))
+        if mean_rank is not None:
+            gap = "-" if mean_gap is None else f"{percent(mean_gap[0])} ({mean_gap[1]})"
+            entries.append((mean_rank[0], label, gap, mean_rank[1], len(of_method)))
+    rows = [["method", "mean rank", "mean gap recovered (data sets)", "data sets", "tables"]]
+    rows += [[code(m), f"{rank:.1f}", gap, str(n), str(k)] for rank, m, gap, n, k in sorted(entries)]
+    text = "Means over data sets of the means over their tables. A rank depends on who else is in a table."
+    return ["## Across data sets", text, table(rows, left=(0,))]

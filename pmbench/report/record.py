@@ -1,0 +1,292 @@
+"""A record: what was run in one cell, what came out of it for every sample, and what it cost."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic.types import FiniteFloat, NonNegativeInt
+
+from ..errors import RecordError, StoreError, UsageError
+from .metrics import METRICS, Evidence
+from .packing import pack, unpack
+
+SCHEMA_VERSION = 1
+TOLERANCE = 1e-6
+"""Percentage points by which a recomputed metric may differ: other machines sum in another order."""
+Role = Literal["method", "floor", "ceiling", "control", "reference"]
+TestsOn = Literal["target", "privileged", "all"]
+Verification = Literal["self-reported", "recomputed", "re-inferred", "retrained"]
+"""How far a record was checked, weakest first."""
+
+
+def _lists(value: Any) -> Any:
+    """Tuples become lists, so that a record equals the one read back from its JSON."""
+    if isinstance(value, dict):
+        return {key: _lists(v) for key, v in value.items()}
+    return [_lists(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+Option = Annotated[bool | int | float | str | list[Any] | None, BeforeValidator(_lists)]
+Names = Annotated[list[str], BeforeValidator(_lists)]
+Floats = Annotated[list[FiniteFloat], BeforeValidator(_lists)]
+Departure = Annotated[list[Any], BeforeValidator(_lists), Field(min_length=2, max_length=2)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+
+class Cell(_Model):
+    """What was asked for. `options` are the ones that were set; `backbones` maps modality to backbone."""
+
+    method: str
+    options: dict[str, Option] = {}
+    dataset: str
+    dataset_version: int
+    protocol: str
+    backbones: dict[str, str]
+    seed: int
+    role: Role
+    tests_on: TestsOn
+    test_modalities: Names
+    target: Names
+    privileged: Names
+    num_classes: Annotated[int, Field(ge=1)]
+    positive_class: NonNegativeInt = 1
+    recipe_set: str = "standard"
+
+
+class StageRun(_Model):
+    """One stage of the plan. `departures`: recipe field -> [standard, own]. `seconds` its training took."""
+
+    key: str
+    stage: str
+    parents: Names
+    reads: Names
+    reused: bool
+    seconds: FiniteFloat
+    steps: NonNegativeInt
+    epochs: NonNegativeInt
+    selected_epoch: int | None
+    samples: NonNegativeInt
+    departures: dict[str, Departure] = {}
+
+
+class Validation(_Model):
+    """How the checkpoint was selected. `curve`: the last stage's validation metric, epoch by epoch."""
+
+    rule: str
+    metric: str
+    selected: FiniteFloat | None
+    curve: Floats
+    flat: bool | None
+
+
+class Cost(_Model):
+    """`train_seconds`, `steps`: as if nothing had been reused. From `parameters` on: what is evaluated."""
+
+    train_seconds: FiniteFloat
+    train_seconds_spent: FiniteFloat
+    steps: NonNegativeInt
+    parameters: NonNegativeInt
+    macs: NonNegativeInt | None
+    latency_ms: FiniteFloat | None
+    networks: NonNegativeInt
+
+
+class Digests(_Model):
+    """SHA-256 of the sealed program, of the predictions, of the labels and of the prepared data."""
+
+    program: str | None
+    predictions: str
+    labels: str
+    data: str
+
+
+class Samples(_Model):
+    """Labels and predicted classes of the test samples, packed, in the order of the data set."""
+
+    count: Annotated[int, Field(ge=1)]
+    labels: str
+    predicted: str
+
+    @classmethod
+    def of(cls, labels: np.ndarray, predicted: np.ndarray) -> Samples:
+        """Labels and predicted classes, each (N,)."""
+        if len(labels) != len(predicted):
+            raise UsageError(f"{len(labels)} labels for {len(predicted)} predictions")
+        return cls(count=len(labels), labels=pack(labels), predicted=pack(predicted))
+
+    def unpack(self) -> tuple[np.ndarray, np.ndarray]:
+        """Labels and predicted classes, each (N,); raises RecordError where they are damaged."""
+        return unpack(self.labels, self.count), unpack(self.predicted, self.count)
+
+
+class Provenance(_Model):
+    """Where and with what it was run. `date` is ISO 8601; `distributions` maps a name to its version."""
+
+    date: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}([T ].*)?$")]
+    command: Names
+    pmbench: str
+    distributions: dict[str, str]
+    python: str
+    torch: str
+    platform: str
+    device: str
+    threads: int
+    precision: str
+    git_commit: str | None
+    git_dirty: bool | None
+
+
+class Record(_Model):
+    """The outcome of one cell. `cell_key` identifies cell, last stage and data.
+
+    A cell that is not done has a `reason`; one that is has metrics (in percent), samples, cost and digests.
+    """
+
+    schema_version: Literal[1] = 1
+    cell: Cell
+    cell_key: Sha256
+    status: Literal["done", "skipped", "failed"]
+    reason: str | None = None
+    stages: list[StageRun] = []
+    metrics: dict[str, FiniteFloat] = {}
+    primary: str | None = None
+    validation: Validation | None = None
+    cost: Cost | None = None
+    digests: Digests | None = None
+    samples: Samples | None = None
+    sealed: bool = False
+    deviations: Names = []
+    provenance: Provenance
+    verification: Verification = "self-reported"
+
+    @model_validator(mode="after")
+    def _complete(self) -> Record:
+        if self.status != "done":
+            if not self.reason:
+                raise ValueError(f"a cell that is {self.status} needs a reason")
+            return self
+        needed = ("metrics", "primary", "samples", "cost", "digests")
+        missing = [name for name in needed if not getattr(self, name)]
+        if missing:
+            raise ValueError(f"a cell that is done needs {', '.join(missing)}")
+        if self.primary not in self.metrics:
+            raise ValueError(f"the primary metric {self.primary!r} is not among the metrics")
+        return self
+
+
+def to_json(record: Record) -> str:
+    """Equal records give equal text."""
+    content = record.model_dump(mode="json")
+    return json.dumps(content, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def read_record(path: Path) -> Record:
+    """The record in a file; raises RecordError that names the file and what is wrong with it."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        content = json.loads(text)
+    except OSError as error:
+        raise RecordError(
+            f"{path}: cannot be read: {error.strerror or error}", "check path and rights"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise RecordError(
+            f"{path}: not JSON: {error}; expected one record",
+            "the file is damaged: restore it, or run the cell again",
+        ) from error
+    if not isinstance(content, dict) or "schema_version" not in content:
+        raise RecordError(
+            f"{path}: not a record: it has no schema_version; expected {SCHEMA_VERSION}",
+            "keep only files that `pmbench run` wrote in a folder of records",
+        )
+    if content["schema_version"] != SCHEMA_VERSION:
+        raise RecordError(
+            f"{path}: schema_version is {content['schema_version']!r}, this pmbench reads {SCHEMA_VERSION}",
+            "read it with the pmbench that wrote it, or run the cell again",
+        )
+    try:
+        return Record.model_validate_json(text)
+    except ValidationError as error:
+        raise RecordError(
+            f"{path}: not a valid record: {_summary(error)}",
+            "records are never edited by hand: run the cell again",
+        ) from error
+
+
+def _summary(error: ValidationError) -> str:
+    parts = []
+    for problem in error.errors(include_url=False, include_context=False)[:3]:
+        where = ".".join(map(str, problem["loc"])) or "record"
+        found = repr(problem["input"])
+        parts.append(f"{where}: {problem['msg']}" + (f", found {found}" if len(found) <= 60 else ""))
+    more = error.error_count() - len(parts)
+    return "; ".join(parts) + (f"; and {more} more" if more else "")
+
+
+def write_record(record: Record, path: Path) -> None:
+    """Writes all of it or nothing; raises StoreError."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(to_json(record))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise StoreError(
+            f"{path}: the record cannot be written: {error.strerror or error}",
+            "free space or choose another folder with --out; nothing was changed",
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def read_records(folder: Path) -> tuple[list[Record], list[RecordError]]:
+    """Every `*.json` below a folder, by path, and what is wrong with those that cannot be read."""
+    records, problems = [], []
+    for path in sorted(Path(folder).rglob("*.json")):
+        try:
+            records.append(read_record(path))
+        except RecordError as problem:
+            problems.append(problem)
+    return records, problems
+
+
+def recompute(record: Record) -> dict[str, float]:
+    """The metrics that follow from labels and predicted classes, computed again; the others are left out.
+
+    Raises RecordError where the record says otherwise, or its samples are damaged.
+    """
+    if record.samples is None:
+        return {}
+    cell = record.cell
+    who = f"record {record.cell_key[:12]} ({cell.method} on {cell.dataset}, seed {cell.seed})"
+    again = "records are never edited by hand: run the cell again"
+    values: dict[str, float] = {}
+    try:
+        labels, predicted = record.samples.unpack()
+        evidence = Evidence(labels, predicted, cell.num_classes, positive=cell.positive_class)
+        for name in record.metrics:
+            if name in METRICS and METRICS[name].recomputable:
+                values[name] = METRICS[name].function(evidence)
+    except (RecordError, UsageError) as error:
+        raise RecordError(f"{who}: {error.message}", again) from error
+    for name, value in values.items():
+        if abs(value - record.metrics[name]) > TOLERANCE:
+            raise RecordError(
+                f"{who} says {name} = {record.metrics[name]:.6f}, its predictions give {value:.6f}", again
+            )
+    return values

@@ -1,0 +1,190 @@
+"""Intervals, paired tests and ranks. All numpy, all deterministic.
+
+A difference between two methods has two sources of error. The test samples could have been others: they are
+resampled, the same draws for both methods. The seeds could have been others: with a handful of seeds,
+resampling them is far too coarse, so the spread between seeds that resampling the samples does not explain
+enters as a Student t error of S - 1 degrees of freedom. At level 5 % simulated null differences are rejected
+in 2 to 9 % of cases with 3 and 5 seeds, without and with an effect of the seed; resampling samples and seeds
+together rejects 0 to 8 %, and hardly ever without such an effect. With one seed only the samples vary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .resampling import Resampled, seed_weights
+
+LEVEL = 0.05
+SMALLEST_GAP = 1.0
+"""Points between ceiling and floor below which a gap recovered means nothing."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and its 95 % interval mean - half .. mean + half; no interval for one value."""
+
+    mean: float
+    half: float | None
+    count: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How much better the first method is than the second, in points, on the seeds both have.
+
+    `low`, `high`: 95 % interval. `p`: two-sided. All None where one seed and no predictions leave nothing to
+    vary.
+    """
+
+    difference: float
+    low: float | None
+    high: float | None
+    p: float | None
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Part of the way from floor to ceiling, 1 = ceiling. No interval where the way may be nothing."""
+
+    value: float
+    low: float | None
+    high: float | None
+    seeds: tuple[int, ...]
+
+
+def t_interval(values: Sequence[float]) -> Interval:
+    """Mean of n values with Student's 95 % interval."""
+    n = len(values)
+    mean = float(np.mean(values))
+    if n < 2:
+        return Interval(mean, None, n)
+    from scipy.special import stdtrit
+
+    return Interval(mean, float(stdtrit(n - 1, 0.975) * np.std(values, ddof=1) / np.sqrt(n)), n)
+
+
+def common_seeds(*methods: Resampled) -> tuple[int, ...]:
+    shared = set(methods[0].seeds).intersection(*(m.seeds for m in methods[1:]))
+    return tuple(s for s in methods[0].seeds if s in shared)
+
+
+def compare(first: Resampled, second: Resampled, *, higher_is_better: bool = True) -> Comparison | None:
+    """`first` against `second` on their common seeds; None if they have none."""
+    seeds = common_seeds(first, second)
+    if not seeds:
+        return None
+    sign = 1 if higher_is_better else -1
+    difference, draws = _difference(first.at(seeds), second.at(seeds), sign)
+    if draws is None:
+        return Comparison(difference, None, None, None, seeds)
+    extreme = np.abs(draws - difference) >= abs(difference) - 1e-9
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return Comparison(difference, float(low), float(high), (1 + int(extreme.sum())) / (1 + len(draws)), seeds)
+
+
+def gap_recovered(
+    method: Resampled, floor: Resampled, ceiling: Resampled, *, higher_is_better: bool = True
+) -> Gap | None:
+    """(method - floor) / (ceiling - floor) on their common seeds; None below a gap of one point.
+
+    There is no interval where more than 2.5 % of the resampled gaps are not above zero.
+    """
+    seeds = common_seeds(method, floor, ceiling)
+    if not seeds:
+        return None
+    sign = 1 if higher_is_better else -1
+    method, floor, ceiling = method.at(seeds), floor.at(seeds), ceiling.at(seeds)
+    gain, gain_draws = _difference(method, floor, sign)
+    whole, whole_draws = _difference(ceiling, floor, sign)
+    if whole < SMALLEST_GAP:
+        return None
+    if gain_draws is None or whole_draws is None or np.mean(whole_draws <= 0) > 0.025:
+        return Gap(gain / whole, None, None, seeds)
+    above = whole_draws > 0
+    low, high = np.quantile(gain_draws[above] / whole_draws[above], [0.025, 0.975])
+    return Gap(gain / whole, float(low), float(high), seeds)
+
+
+def _difference(first: Resampled, second: Resampled, sign: int) -> tuple[float, np.ndarray | None]:
+    """Mean difference over the S seeds, and draws of it (B,)."""
+    of_seeds = sign * (first.observed - second.observed)
+    mean = float(of_seeds.mean())
+    count = len(of_seeds)
+    if first.draws is None or second.draws is None:
+        return mean, mean + seed_weights(count) @ of_seeds if count > 1 else None
+    sampled = sign * (first.draws - second.draws)
+    draws = sampled.mean(1)
+    between = of_seeds.var(ddof=1) if count > 1 else 0.0
+    if between > 0:
+        # What the samples alone make seeds differ by is in `draws` already.
+        explained = (sampled - draws[:, None]).var(0).sum() / (count - 1)
+        share = np.sqrt(max(0.0, 1 - explained / between))
+        draws = draws + share * (seed_weights(count, len(draws)) @ of_seeds)
+    return mean, draws
+
+
+def mcnemar(first_only: int, second_only: int) -> tuple[float, float]:
+    """Two-sided p, exact and mid-p, from how many samples only the first, and only the second, gets right."""
+    n, k = first_only + second_only, min(first_only, second_only)
+    if n == 0:
+        return 1.0, 1.0
+    from scipy.special import bdtr
+
+    below = float(bdtr(k, n, 0.5))
+    at = below - (float(bdtr(k - 1, n, 0.5)) if k else 0.0)
+    return min(1.0, 2 * below), min(1.0, 2 * below - at)
+
+
+def discordant(
+    labels: Mapping[int, np.ndarray], first: Mapping[int, np.ndarray], second: Mapping[int, np.ndarray]
+) -> tuple[int, int]:
+    """Samples that only the first, and only the second, gets right, summed over common seeds."""
+    only_first = only_second = 0
+    for seed in first.keys() & second.keys():
+        right, other = first[seed] == labels[seed], second[seed] == labels[seed]
+        only_first += int((right & ~other).sum())
+        only_second += int((other & ~right).sum())
+    return only_first, only_second
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Holm's step-down correction; None stays None and does not count."""
+    known = sorted((p, i) for i, p in enumerate(p_values) if p is not None)
+    corrected: list[float | None] = [None] * len(p_values)
+    largest = 0.0
+    for position, (p, i) in enumerate(known):
+        largest = max(largest, min(1.0, (len(known) - position) * p))
+        corrected[i] = largest
+    return corrected
+
+
+def rank_groups(best_first: Sequence[str], p_value: Callable[[str, str], float | None]) -> dict[str, int]:
+    """Ranks where methods that cannot be told apart share one.
+
+    A group is its best method and those after it, up to the first whose difference from that best is
+    significant (Holm over all that come after it). A rank counts the methods of better groups, plus one.
+    """
+    ranks: dict[str, int] = {}
+    rest = list(best_first)
+    while rest:
+        best, others = rest[0], rest[1:]
+        corrected = holm([p_value(best, other) for other in others])
+        same = next((i for i, p in enumerate(corrected) if p is not None and p < LEVEL), len(others))
+        rank = len(ranks) + 1
+        ranks.update(dict.fromkeys(rest[: same + 1], rank))
+        rest = rest[same + 1 :]
+    return ranks
+
+
+def mean_over_datasets(values: Iterable[tuple[str, float]]) -> tuple[float, int] | None:
+    """(data set, value) pairs -> mean over data sets of the mean within each, and how many there are."""
+    by_dataset: dict[str, list[float]] = {}
+    for dataset, value in values:
+        by_dataset.setdefault(dataset, []).append(value)
+    if not by_dataset:
+        return None
+    return float(np.mean([np.mean(v) for v in by_dataset.values()])), len(by_dataset)

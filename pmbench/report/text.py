@@ -1,0 +1,93 @@
+"""Numbers and tables as text, for the leaderboard in markdown and in the terminal."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+
+from .board import Row
+from .published import Published
+from .statistics import Comparison, Gap
+
+
+def escape(text: str) -> str:
+    """Text that shows as it is, in a cell of a table too. Reasons come from plugins and submissions."""
+    text = html.escape(" ".join(text.split()), quote=False).replace("\\", "\\\\")
+    for special, plain in (("|", "\\|"), ("`", "'"), ("](", "]\\("), ("**", "\\*\\*")):
+        text = text.replace(special, plain)
+    return text
+
+
+def code(text: str) -> str:
+    """The same as a piece of code."""
+    return "`" + " ".join(text.split()).replace("`", "'").replace("|", "\\|") + "`"
+
+
+def table(rows: Sequence[Sequence[str]], left: Sequence[int]) -> str:
+    """A markdown table; the first row is its head, columns are aligned right but for `left`."""
+    rules = ["---" if i in left else "---:" for i in range(len(rows[0]))]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (rows[0], rules, *rows[1:]))
+
+
+def number(value: float, digits: int = 1, sign: bool = False) -> str:
+    """Fixed digits, never -0.0."""
+    value = round(value, digits) + 0.0
+    return f"{value:{'+' if sign else ''}.{digits}f}"
+
+
+def interval(row: Row) -> str:
+    half = row.interval.half
+    return number(row.interval.mean, 2) + ("" if half is None else f" ± {number(half, 2)}")
+
+
+def percent(share: float) -> str:
+    return f"{number(100 * share, 0)} %"
+
+
+def gap_text(gap: Gap | None) -> str:
+    if gap is None:
+        return "-"
+    if gap.low is None or gap.high is None:
+        return percent(gap.value)
+    return f"{percent(gap.value)} [{number(100 * gap.low, 0)}, {number(100 * gap.high, 0)}]"
+
+
+def p_text(p: float) -> str:
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def p_equals(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def difference(comparison: Comparison, p: float | None) -> str:
+    """`+1.2 points [0.3, 2.0], p = 0.012`; positive is better, whatever the metric."""
+    points = f"{number(comparison.difference, 2, sign=True)} points"
+    if comparison.low is not None and comparison.high is not None:
+        points += f" [{number(comparison.low, 2)}, {number(comparison.high, 2)}]"
+    return points if p is None else f"{points}, {p_equals(p)}"
+
+
+def quantity(count: int | None) -> str:
+    """`935`, `12.3 k`, `11.2 M`, `1.8 G`."""
+    if count is None:
+        return "-"
+    for size, unit in ((10**9, " G"), (10**6, " M"), (10**3, " k")):
+        if count >= size:
+            return f"{count / size:.{1 if count < 1000 * size else 0}f}{unit}"
+    return str(count)
+
+
+def duration(seconds: float) -> str:
+    """`0.8 s`, `42 s`, `12 min`, `3.4 h`."""
+    if seconds < 90:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def published_text(printed: Sequence[Published]) -> str:
+    """One number, or the range of several variants."""
+    values = sorted({p.value for p in printed})
+    if not values:
+        return "-"
+    return f"{values[0]:g}" if len(values) == 1 else f"{values[0]:g} to {values[-1]:g}"
