@@ -42,11 +42,13 @@ if TYPE_CHECKING:
     from .contracts.recipe import Recipe
     from .contracts.setting import Modality, Setting
     from .contracts.stage import Bench, Group, Stage, Step, Terms
-    from .errors import ContractError, DataError, PmbenchError, Unsupported
+    from .errors import ContractError, DataError, PmbenchError, Unsupported, UsageError
     from .report.record import Record
 
 _HOMES = {
-    "builtin.stages": "Distill EarlyFusion JointLateFusion LateFusion PseudoLabel Stream trained_on untrained",
+    "builtin.stages": (
+        "Distill EarlyFusion JointLateFusion LateFusion PseudoLabel Stream trained_on untrained"
+    ),
     "contracts.backbone": "Backbone backbone",
     "contracts.batch": "Batch",
     "contracts.dataset": "Column Dataset Draw Part Protocol Split",
@@ -57,7 +59,7 @@ _HOMES = {
     "contracts.recipe": "Recipe",
     "contracts.setting": "Modality Setting",
     "contracts.stage": "Bench Group Stage Step Terms",
-    "errors": "ContractError DataError PmbenchError Unsupported",
+    "errors": "ContractError DataError PmbenchError Unsupported UsageError",
     "report.record": "Record",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import reduce
-from operator import and_
 
 import pmbench as pm
 
@@ -107,7 +105,7 @@ class Distill(pm.Stage):
 
     def __post_init__(self) -> None:
         if not (self.temperature > 0 and 0 <= self.imitation <= 1):
-            raise pm.PmbenchError(
+            raise pm.UsageError(
                 f"temperature {self.temperature} and imitation {self.imitation}: "
                 "expected a temperature above 0 and an imitation between 0 and 1"
             )
@@ -121,9 +119,8 @@ class Distill(pm.Stage):
 
     def losses(self, nets: pm.Nets, batch: pm.Batch) -> pm.Terms:
         student, teacher = nets.student(batch).logits, nets.teacher(batch).logits
-        taught = reduce(and_, map(batch.present, self.teacher.reads))
-        s, t = student[taught], teacher[taught]
-        soft = pm.kl_divergence(t, s, self.temperature) if len(s) else s.sum()
+        taught = batch.present(*self.teacher.reads)
+        soft = pm.kl_divergence(teacher[taught], student[taught], self.temperature)
         return {
             "ce": (1 - self.imitation) * pm.cross_entropy(student, batch.labels),
             "soft": self.imitation * soft,
@@ -149,9 +146,9 @@ class PseudoLabel(pm.Stage):
 
     def __post_init__(self) -> None:
         if self.labels not in ("hard", "soft"):
-            raise pm.PmbenchError(f"labels {self.labels!r}: expected 'hard' or 'soft'")
+            raise pm.UsageError(f"labels {self.labels!r}: expected 'hard' or 'soft'")
         if self.threshold is not None and not 0 <= self.threshold <= 1:
-            raise pm.PmbenchError(f"threshold {self.threshold}: expected none or a probability")
+            raise pm.UsageError(f"threshold {self.threshold}: expected none or a probability")
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -163,14 +160,13 @@ class PseudoLabel(pm.Stage):
     def losses(self, nets: pm.Nets, batch: pm.Batch) -> pm.Terms:
         student, teacher = nets.student(batch).logits, nets.teacher(batch).logits
         confidence, guess = teacher.softmax(1).max(1)
-        asked = ~batch.labelled & reduce(and_, map(batch.present, self.teacher.reads))
+        asked = ~batch.labelled & batch.present(*self.teacher.reads)
         if self.threshold is not None:
             asked = asked & (confidence >= self.threshold)
         if self.labels == "hard":
             pseudo = pm.cross_entropy(student, guess.masked_fill(~asked, -1))
         else:
-            s, t = student[asked], teacher[asked]
-            pseudo = pm.soft_cross_entropy(t, s, 1.0) if len(s) else s.sum()
+            pseudo = pm.soft_cross_entropy(teacher[asked], student[asked], 1.0)
         return {"ce": pm.cross_entropy(student, batch.labels), "pseudo": pseudo}
 
 

@@ -64,8 +64,11 @@ class Batch(Mapping[str, "Tensor"]):
         """(B,) bool: which samples have a label."""
         return self.labels >= 0
 
-    def present(self, modality: str) -> Tensor:
-        """(B,) bool: which samples have this modality; absent ones hold zeros."""
-        self[modality]
-        mask = self._present.get(modality)
-        return self.labels == self.labels if mask is None else mask
+    def present(self, *modalities: str) -> Tensor:
+        """(B,) bool: which samples have all these modalities; absent ones hold zeros."""
+        mask = self.labels == self.labels
+        for modality in modalities:
+            self[modality]
+            if modality in self._present:
+                mask = mask & self._present[modality]
+        return mask

@@ -1,4 +1,7 @@
-"""Loss terms that many methods share. Means over the batch; teacher sides are detached."""
+"""Loss terms that many methods share.
+
+Means over the batch, zero for an empty one; teacher sides are detached.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,8 @@ def kl_divergence(teacher: Tensor, student: Tensor, temperature: float) -> Tenso
     """
     log_student = F.log_softmax(student / temperature, 1)
     log_teacher = F.log_softmax(teacher.detach() / temperature, 1)
-    return F.kl_div(log_student, log_teacher, reduction="batchmean", log_target=True) * temperature**2
+    summed = F.kl_div(log_student, log_teacher, reduction="sum", log_target=True)
+    return summed * (temperature**2 / max(len(student), 1))
 
 
 def soft_cross_entropy(
@@ -34,9 +38,9 @@ def soft_cross_entropy(
     divergence without the factor T^2.
     """
     target = F.softmax(teacher.detach() / teacher_temperature, 1)
-    return -(target * F.log_softmax(student / student_temperature, 1)).sum(1).mean()
+    return -(target * F.log_softmax(student / student_temperature, 1)).sum() / max(len(student), 1)
 
 
 def mse(student: Tensor, teacher: Tensor) -> Tensor:
     """Mean of squared differences over all elements; the teacher is detached."""
-    return F.mse_loss(student, teacher.detach())
+    return F.mse_loss(student, teacher.detach(), reduction="sum") / max(student.numel(), 1)

@@ -55,9 +55,13 @@ class Method:
     def last_stage(self, setting: Setting, **options: Any) -> Stage:
         """The stage whose delivery is evaluated; raises Unsupported where the setting does not allow the method."""
         known = self.options()
-        for name in options:
+        for name, value in options.items():
             if name not in known:
                 raise UnknownName(f"option of method {self.name!r}", name, known)
+            kind = known[name].type
+            if typing.get_origin(kind) is typing.Literal and value not in typing.get_args(kind):
+                choices = ", ".join(map(str, typing.get_args(kind)))
+                raise UsageError(f"option {name!r} of method {self.name!r} is {value!r}; expected one of {choices}")
         stage = self.plan(setting, **options)
         if not isinstance(stage, Stage):
             raise ContractError(

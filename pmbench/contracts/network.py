@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -158,6 +158,10 @@ class Nets(nn.Module):
             if not isinstance(network, nn.Module):
                 raise ContractError(f"Nets({name}=...) is a {type(network).__name__}, not a torch module")
             self.add_module(name, network)
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> nn.Module: ...
 
     def forward(self, batch: Inputs) -> Output:
         raise ContractError("Nets are a container; call one of the networks inside")

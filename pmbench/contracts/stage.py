@@ -125,6 +125,11 @@ class Stage:
         """The standard recipe, or this stage's departure from it."""
         return standard
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the setting made this stage do differently, in words; records and the leaderboard show it."""
+        return ()
+
     def end_epoch(self, nets: Nets) -> None:
         """Called after the last batch of an epoch, for state in buffers of `nets` that moves by epochs."""
 

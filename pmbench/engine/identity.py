@@ -86,15 +86,23 @@ def _tree(module: str) -> tuple[ast.Module, str]:
 
 
 def _source(module: str) -> Path | None:
+    """The module's file, found without importing it or its parents, which may need torch."""
     loaded = sys.modules.get(module)
-    path = getattr(loaded, "__file__", None)
-    if path is None:
-        try:
-            spec = importlib.util.find_spec(module)
-        except (ImportError, ValueError):
-            return None
-        path = spec.origin if spec else None
-    return Path(path) if path and path.endswith(".py") else None
+    if loaded is not None:
+        path = getattr(loaded, "__file__", None)
+        return Path(path) if path and path.endswith(".py") else None
+    top, *below = module.split(".")
+    spec = importlib.util.find_spec(top)
+    if spec is None:
+        return None
+    if not below:
+        return Path(spec.origin) if spec.origin and spec.origin.endswith(".py") else None
+    for folder in spec.submodule_search_locations or ():
+        base = Path(folder, *below)
+        for path in (base.with_suffix(".py"), base / "__init__.py"):
+            if path.is_file():
+                return path
+    return None
 
 
 def _collect(module: str, family: str, seen: dict[str, str]) -> None:

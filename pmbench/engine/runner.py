@@ -295,7 +295,7 @@ class Runner:
             ),
             samples=Samples.of(labels, predicted),
             sealed=True,
-            deviations=list(cell.method.deviations),
+            deviations=[*cell.method.deviations, *dict.fromkeys(n for s in cell.stage.walk() for n in s.notes)],
             provenance=self.provenance,
         )
 

@@ -43,8 +43,8 @@ class _TestBatch(Batch):
 
     labels = index = epoch = progress = property(_absent)  # type: ignore[assignment]
 
-    def present(self, modality: str) -> Tensor:
-        x = self[modality]
+    def present(self, *modalities: str) -> Tensor:
+        x = [self[modality] for modality in modalities][0]
         return torch.ones(len(x), dtype=torch.bool, device=x.device)
 
 
@@ -86,6 +86,8 @@ def seal(stage: Stage, context: Context, store: Store, inputs: tuple[str, ...]) 
     """
     key, name = context.key(stage), type(stage).__name__
     network = delivered(stage, context, store)
+    for parameter in network.parameters():  # whatever layout training used, a program stores plain rows
+        parameter.data = parameter.data.contiguous()
     standards = standards_of(store.stage(key))
     missing = [m for m in inputs if m not in standards]
     if missing:

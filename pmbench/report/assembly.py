@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -23,7 +24,12 @@ def boards(records: Iterable[Record], published: Sequence[Published] | None = No
         c = record.cell
         key = [c.dataset, c.dataset_version, c.protocol, c.num_classes, c.recipe_set, c.backbones]
         groups.setdefault(json.dumps(key, sort_keys=True), []).append(record)
-    return [_board(groups[key], published) for key in sorted(groups)]
+    return [_board(groups[key], published) for key in sorted(groups, key=_natural)]
+
+
+def _natural(text: str) -> list[tuple[int, str]]:
+    """Order in which `few-5` comes before `few-10`."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", text)]
 
 
 def _board(records: list[Record], published: Sequence[Published] | None) -> Board:

@@ -103,10 +103,10 @@ def find_ceiling(rows: Sequence[Row], metric: Metric) -> Row | None:
 
 
 def against_floor(rows: Sequence[Row], paired: Paired) -> list[Row]:
-    """The rows with gap recovered, gain over the floor, p and rank; the best first, unranked ones last."""
+    """The rows with gap recovered, gain over the floor, p, rank; best first, unranked, unsealed last."""
     floor, ceiling = find_floor(rows), find_ceiling(rows, paired.metric)
     sign = -1 if paired.metric.higher_is_better else 1
-    rows = sorted(rows, key=lambda r: (not r.rankable, sign * r.interval.mean, r.label))
+    rows = sorted(rows, key=lambda r: (not r.rankable, not r.sealed, sign * r.interval.mean, r.label))
     if floor is not None:
         gains = [paired.compare(r, floor) if r.rankable and r is not floor else None for r in rows]
         p_values = holm([None if gain is None else gain.p for gain in gains])

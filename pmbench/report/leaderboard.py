@@ -71,7 +71,7 @@ def _head(board: Board) -> str:
     counts = sorted({r.samples.count for r in records if r.samples})
     backbones = ", ".join(f"{m}: {name}" for m, name in sorted(cell.backbones.items()))
     items = [
-        f"split {cell.protocol}, version {cell.dataset_version} of the data; "
+        f"protocol: {cell.protocol}, on version {cell.dataset_version} of the data; "
         f"tested on {', '.join(cell.target)} ({' or '.join(map(str, counts)) or 'no'} samples); "
         f"privileged: {', '.join(cell.privileged) or 'none'}"
     ]
@@ -105,7 +105,7 @@ def _cells(row: Row, board: Board) -> list[str]:
     missing = len(row.seeds) != len(board.seeds)
     return [
         "-" if row.rank is None else str(row.rank),
-        code(row.label) + "".join(f" ({escape(mark)})" for mark in row.marks),
+        code(row.label) + (f" ({escape(', '.join(row.marks))})" if row.marks else ""),
         interval(row),
         gap_text(row.gap),
         "-" if row.p is None else p_text(row.p),

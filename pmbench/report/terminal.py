@@ -37,7 +37,8 @@ def terminal_table(records: Iterable[Record]) -> Table:
     for board in all_boards:
         lines = [_line(row, board if len(metrics) > 1 else None) for row in board.rows]
         for absent in board.absent:
-            what = f"{absent.status} ({seeds_text(absent.seeds)}): {absent.reason}"
+            reason = " ".join(absent.reason.split())
+            what = f"{absent.status} ({seeds_text(absent.seeds)}): {reason}"
             lines.append([f"{absent.label}: {what}", *[""] * len(titles)])
         for i, line in enumerate(lines):
             first = [board.title if i == 0 else ""] if several else []
@@ -50,7 +51,7 @@ def _line(row: Row, board: Board | None) -> list[str]:
     metric = f" {board.metric.title}" if board and board.metric else ""
     cost = row.records[-1].cost
     return [
-        row.label + "".join(f" ({mark})" for mark in row.marks),
+        row.label + (f" ({', '.join(row.marks)})" if row.marks else ""),
         number(mean, 2) + metric,
         "-" if half is None else f"{number(mean - half, 2)} to {number(mean + half, 2)}",
         gap_text(row.gap),

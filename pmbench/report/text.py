@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import html
+import re
 from collections.abc import Sequence
 
 from .board import Row
@@ -12,7 +12,9 @@ from .statistics import Comparison, Gap
 
 def escape(text: str) -> str:
     """Text that shows as it is, in a cell of a table too. Reasons come from plugins and submissions."""
-    text = html.escape(" ".join(text.split()), quote=False).replace("\\", "\\\\")
+    text = " ".join(text.split()).replace("\\", "\\\\")
+    text = re.sub(r"&(?=#?\w+;)", "&amp;", text)
+    text = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)
     for special, plain in (("|", "\\|"), ("`", "'"), ("](", "]\\("), ("**", "\\*\\*")):
         text = text.replace(special, plain)
     return text

@@ -15,7 +15,7 @@ import pmbench as pm
 RANDOM = np.random.default_rng(5)
 N = 5
 LABELS = np.array([0, -1, 2, 1, -1])
-PRESENT = np.array([True, False, True, True, False])
+PRESENT = np.array([True, True, False, True, False])
 Z = {name: RANDOM.normal(0, 2, (N, 3)) for name in ("target", "hallucination", "privileged")}
 MAPS = {name: RANDOM.normal(0, 2, (N, 4, 6)) for name in Z}
 POOLED = {name: RANDOM.normal(0, 2, (N, 7)) for name in Z}

@@ -108,7 +108,8 @@ class Given(nn.Module):
         self.last_map = None if last_map is None else nn.Parameter(torch.as_tensor(last_map))
 
     def forward(self, batch):
-        return pm.Output(self.logits, self.pooled, () if self.last_map is None else (self.last_map,))
+        maps = () if self.last_map is None else (torch.zeros_like(self.last_map), self.last_map)
+        return pm.Output(self.logits, self.pooled, maps)
 
 
 def batch(reads, labels=(0, 1, 2, 1), *, present=None, seed=0, stage=""):

@@ -85,8 +85,8 @@ def record(
         logits=np.eye(classes)[predicted],
         num_classes=classes,
     )
-    outcome = dict(
-        stages=[
+    outcome = {
+        "stages": [
             StageRun(
                 key=sha(method, seed),
                 stage="Imitate",
@@ -101,16 +101,16 @@ def record(
                 departures=departures or {},
             )
         ],
-        metrics=values,
-        primary=metric,
-        validation=Validation(
+        "metrics": values,
+        "primary": metric,
+        "validation": Validation(
             rule="best epoch by accuracy on validation data",
             metric="accuracy",
             selected=71.0,
             curve=[60.0, 70.0, 71.0],
             flat=flat,
         ),
-        cost=Cost(
+        "cost": Cost(
             train_seconds=seconds,
             train_seconds_spent=seconds,
             steps=100,
@@ -119,10 +119,10 @@ def record(
             latency_ms=1.5,
             networks=networks,
         ),
-        digests=Digests(program=sha("p"), predictions=sha("q"), labels=sha("l"), data=sha("d", dataset)),
-        samples=Samples.of(labels, predicted),
-        sealed=True,
-    )
+        "digests": Digests(program=sha("p"), predictions=sha("q"), labels=sha("l"), data=sha("d", dataset)),
+        "samples": Samples.of(labels, predicted),
+        "sealed": True,
+    }
     content: dict[str, object] = dict(
         cell=Cell(
             method=method,
@@ -165,7 +165,9 @@ def every_kind() -> list[Record]:
             record("wishful", seed, 0.90, sealed=False),
             record("rad", seed, status="skipped", reason="needs maps of 'gyro' | none\n<b>here</b>"),
             record("target_only", seed, 0.55, role="floor", dataset="other", protocol="few-10"),
-            record("early_fusion", seed, 0.75, role="ceiling", tests_on="all", dataset="other", protocol="few-10"),
+            record(
+                "early_fusion", seed, 0.75, role="ceiling", tests_on="all", dataset="other", protocol="few-10"
+            ),
             record("kd", seed, 0.68, dataset="other", protocol="few-10"),
         ]
     found += [record("amid", s, 0.65, deviations=["mean, not sum, over pixels"]) for s in (0, 2)]

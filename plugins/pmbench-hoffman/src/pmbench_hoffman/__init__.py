@@ -18,9 +18,6 @@ from .stages import LAMBDA, Hallucinate
         "classification instead of detection: one cross-entropy where the paper has a class and a box term",
         "four cross-entropies; the privileged network is finished and frozen (`train_privileged` trains it)",
         "last map in place of pool5, mean over its elements times 10",
-        "modalities that are not aligned, and backbones without maps: pooled vectors in place of the last "
-        "map (field `layer` of the stage says which)",
-        "a target modality that the privileged backbone cannot take: h has the target's architecture",
     ),
 )
 def hoffman(

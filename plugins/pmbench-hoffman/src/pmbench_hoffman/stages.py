@@ -51,11 +51,11 @@ class Hallucinate(pm.Stage):
 
     def __post_init__(self) -> None:
         if not (self.temperature > 0 and self.student_temperature > 0):
-            raise pm.PmbenchError(
+            raise pm.UsageError(
                 f"temperatures {self.temperature} and {self.student_temperature}: expected numbers above 0"
             )
         if not (0 <= self.imitation <= 1 and 0 <= self.alpha <= 1 and self.weight >= 0):
-            raise pm.PmbenchError(
+            raise pm.UsageError(
                 f"imitation {self.imitation}, alpha {self.alpha}, weight {self.weight}: "
                 "expected the first two between 0 and 1, and no negative weight"
             )
@@ -63,6 +63,14 @@ class Hallucinate(pm.Stage):
     @property
     def reads(self) -> tuple[str, ...]:
         return (*self.target.reads, *self.privileged.reads)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        changed = {
+            "pooled vectors are compared in place of maps": self.layer == "pooled" and self.loss != "eq5",
+            "h has the target's architecture": self.architecture == "target",
+        }
+        return tuple(note for note, holds in changed.items() if holds)
 
     def build(self, bench: pm.Bench) -> pm.Nets:
         trained = cast("pm.Classifier", bench.trainable(self.privileged))
@@ -100,11 +108,7 @@ class Hallucinate(pm.Stage):
             )
         if self.loss != "eq3":
             z_t, z_h = z_p[paired], h.logits[paired]
-            soft = (
-                pm.soft_cross_entropy(z_t, z_h, self.temperature, self.student_temperature)
-                if len(z_h)
-                else z_h.sum()
-            )
+            soft = pm.soft_cross_entropy(z_t, z_h, self.temperature, self.student_temperature)
             terms["hard"] = (1 - share) * (1 - self.imitation) * pm.cross_entropy(h.logits, y)
             terms["soft"] = (1 - share) * self.imitation * soft
         return terms

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import reduce
-from operator import and_
 
 import pmbench as pm
 
@@ -28,7 +26,7 @@ class Imitate(pm.Stage):
 
     def __post_init__(self) -> None:
         if not (self.temperature > 0 and 0 <= self.imitation <= 1):
-            raise pm.PmbenchError(
+            raise pm.UsageError(
                 f"temperature {self.temperature} and imitation {self.imitation}: "
                 "expected a temperature above 0 and an imitation between 0 and 1"
             )
@@ -42,9 +40,8 @@ class Imitate(pm.Stage):
 
     def losses(self, nets: pm.Nets, batch: pm.Batch) -> pm.Terms:
         student, teacher = nets.student(batch).logits, nets.teacher(batch).logits
-        taught = reduce(and_, map(batch.present, self.teacher.reads))
-        s, t = student[taught], teacher[taught]
-        soft = pm.soft_cross_entropy(t, s, self.temperature) if len(s) else s.sum()
+        taught = batch.present(*self.teacher.reads)
+        soft = pm.soft_cross_entropy(teacher[taught], student[taught], self.temperature)
         factor = self.temperature**2 if self.scale else 1.0
         return {
             "hard": (1 - self.imitation) * pm.cross_entropy(student, batch.labels),

@@ -1,0 +1,355 @@
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pmbench.errors import StoreError
+from pmbench.report.assembly import boards
+from pmbench.report.leaderboard import check, render, terminal_table
+from pmbench.report.published import Published
+from pmbench.report.record import Digests, Record, Samples
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "leaderboard.md"
+BOTH = ("rgb", "depth")
+PUBLISHED = tuple(
+    Published(paper, table, "hoffman", "", BOTH, given, "toy", "split-1", "accuracy", value, True)
+    for paper, table, given, value in (
+        ("Hoffman 2016", "Table 1", ("rgb",), 74.5),
+        ("Hoffman 2016", "Table 2", BOTH, 88.0),
+        ("Later", "Table 9", ("rgb",), 76.0),
+    )
+)
+
+
+def line(text: str, start: str) -> str:
+    found = [x for x in text.splitlines() if x.startswith(start)]
+    assert len(found) == 1, (start, found)
+    return found[0]
+
+
+def row(text: str, method: str) -> list[str]:
+    found = [
+        x for x in text.splitlines() if x.startswith("|") and x.split(" | ")[1].startswith(f"`{method}`")
+    ]
+    assert len(found) == 1, (method, found)
+    return [cell.strip() for cell in found[0].strip("|").split(" | ")]
+
+
+# --- the whole ----------------------------------------------------------------------------------------------
+
+
+def test_the_board_looks_as_it_did(every_kind: list[Record]) -> None:
+    rendered = render(every_kind, PUBLISHED)
+    if os.environ.get("PMBENCH_REWRITE_GOLDEN"):
+        GOLDEN.write_text(rendered, encoding="utf-8")
+    assert rendered == GOLDEN.read_text(encoding="utf-8")
+
+
+def test_the_order_of_records_is_irrelevant(every_kind: list[Record]) -> None:
+    rendered = render(every_kind, PUBLISHED)
+    random.Random(0).shuffle(every_kind)
+    assert render(every_kind, PUBLISHED) == rendered
+
+
+def test_no_records_give_an_empty_board() -> None:
+    assert render([]) == "# Leaderboard\n\nNo records yet.\n"
+
+
+def test_check_gives_the_difference(every_kind: list[Record], tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    assert check(path, every_kind).startswith(f"--- {path}")
+    path.write_text(render(every_kind), encoding="utf-8")
+    assert check(path, every_kind) == ""
+    path.write_text(render(every_kind).replace("77.25", "97.25"), encoding="utf-8")
+    difference = check(path, every_kind).splitlines()
+    assert [x[0] for x in difference if "7.25 ±" in x] == ["-", "+"]
+    path.write_bytes(b"\xff")
+    with pytest.raises(StoreError, match="cannot be read"):
+        check(path, every_kind)
+
+
+# --- rows ---------------------------------------------------------------------------------------------------
+
+
+def test_what_is_given_the_privileged_modality_or_is_not_sealed_is_not_ranked(
+    every_kind: list[Record],
+) -> None:
+    text = render([r for r in every_kind if r.cell.dataset == "toy"], ())
+    ceiling, unsealed = row(text, "early_fusion"), row(text, "wishful")
+    assert ceiling[:2] == ["-", "`early_fusion` (ceiling, given accel at test)"]
+    assert unsealed[:2] == ["-", "`wishful` (not sealed)"]
+    assert unsealed[4] == "-"
+    assert row(text, "hoffman")[0] == "1"
+    assert row(text, "target_only")[1] == "`target_only` (floor)"
+    assert row(text, "self_distill")[1] == "`self_distill` (control)"
+
+
+def test_means_intervals_and_costs_are_those_of_the_records(every_kind: list[Record]) -> None:
+    from scipy import stats
+
+    (board,) = boards([r for r in every_kind if r.cell.dataset == "toy"], PUBLISHED)
+    records = [r for r in every_kind if r.cell.method == "hoffman"]
+    values = [r.metrics["accuracy"] for r in records]
+    floor = [
+        r.metrics["accuracy"]
+        for r in every_kind
+        if r.cell.method == "target_only" and r.cell.dataset == "toy"
+    ]
+    best = [
+        r.metrics["accuracy"]
+        for r in every_kind
+        if r.cell.method == "early_fusion" and r.cell.dataset == "toy"
+    ]
+    (hoffman,) = [r for r in board.rows if r.label == "hoffman"]
+    low, _ = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
+    assert hoffman.interval.half == pytest.approx(np.mean(values) - low)
+    assert hoffman.gap is not None
+    assert hoffman.gap.value == pytest.approx(
+        (np.mean(values) - np.mean(floor)) / (np.mean(best) - np.mean(floor))
+    )
+    assert hoffman.gain is not None
+    assert hoffman.gain.difference == pytest.approx(np.mean(values) - np.mean(floor))
+    text = render([r for r in every_kind if r.cell.dataset == "toy"], PUBLISHED)
+    assert row(text, "hoffman")[5:9] == ["22.3 M", "1.8 G", "1.5 h (540.0x)", "3"]
+    assert row(text, "hoffman")[10] == "74.5 to 76"
+
+
+def test_options_make_rows_of_their_own(every_kind: list[Record]) -> None:
+    text = render([r for r in every_kind if r.cell.dataset == "toy"], ())
+    assert row(text, "kd (temperature=2.0)")[0] == "2"
+    assert row(text, "kd")[0] == "4"
+
+
+def test_skipped_and_failed_cells_stay_with_their_reasons(every_kind: list[Record]) -> None:
+    text = render(every_kind, ())
+    skipped = r"skipped (seeds 0, 1, 2): needs maps of 'gyro' \| none &lt;b>here&lt;/b>"
+    assert skipped in line(text, "| - | `rad`")
+    assert "failed (seed 1): loss is not finite at step 12" in line(text, "| - | `amid`")
+    assert "amid lacks seed 1; compared with others on the seeds that both have" in text
+    assert row("\n".join(x for x in text.splitlines() if "failed" not in x), "amid")[8] == "2 of 3"
+
+
+def test_a_board_of_failures_only_is_a_board(make_record: Any) -> None:
+    text = render([make_record(status="failed", reason="killed")])
+    assert "failed (seed 0): killed" in text
+    assert "tested on gyro (no samples)" in text
+
+
+def test_a_tampered_record_is_shown_and_not_ranked(make_record: Any) -> None:
+    good, floor = make_record(right=0.6), make_record("target_only", 0, 0.6, role="floor")
+    lie = good.model_copy(update={"metrics": {**good.metrics, "accuracy": 99.0}})
+    text = render([lie, floor])
+    assert "invalid (seed 0): record" in line(text, "| - | `kd`")
+    assert "99.0" not in row(text, "target_only")
+
+
+def test_the_weakest_level_of_verification_is_shown(make_record: Any) -> None:
+    records = [make_record(seed=i, verification=level) for i, level in enumerate(("retrained", "recomputed"))]
+    assert row(render(records), "kd")[9] == "recomputed"
+
+
+def test_of_two_records_of_a_cell_the_better_verified_counts(make_record: Any) -> None:
+    old, new = make_record(right=0.6, cell_key="a" * 64, verification="re-inferred"), make_record(right=0.9)
+    text = render([new, old])
+    assert row(text, "kd")[2] == f"{old.metrics['accuracy']:.2f}"
+    assert "kd has 2 records for seed 0" in text
+
+
+# --- notes --------------------------------------------------------------------------------------------------
+
+
+def test_the_head_says_how_it_was_measured(every_kind: list[Record]) -> None:
+    text = render([r for r in every_kind if r.cell.dataset == "toy"], ())
+    for said in (
+        "- protocol: split-1, on version 1 of the data; tested on gyro (400 samples); privileged: accel",
+        "- metric: accuracy, in percent, higher is better",
+        "- checkpoint: best epoch by accuracy on validation data",
+        "- backbones: accel: cnn1d-small, gyro: cnn1d-small; recipe set: standard",
+        "- 3 seeds: 0, 1, 2",
+    ):
+        assert said in text.splitlines()
+
+
+def test_the_verdict_is_in_words(every_kind: list[Record]) -> None:
+    text = render([r for r in every_kind if r.cell.dataset == "toy"], ())
+    assert line(text, "- kd: ").startswith("- kd: no significant gain over target_only (+1.33 points [")
+    assert "better than target_only (+14.50 points" in line(text, "- hoffman: better")
+    assert "- kd against self_distill: -0.33 points" in text
+    assert line(text, "- hoffman against target_ensemble").startswith(
+        "- hoffman against target_ensemble (two networks at test, too): +12.17 points"
+    )
+    assert "kd against target_ensemble" not in text
+
+
+def test_mcnemar_is_named_where_it_disagrees(make_record: Any) -> None:
+    def shifted(record: Record, share: float) -> Record:
+        labels, predicted = record.samples.unpack()
+        predicted[: int(share * len(labels))] = labels[: int(share * len(labels))]
+        value = 100 * float(np.mean(labels == predicted))
+        samples = Samples.of(labels, predicted)
+        return record.model_copy(update={"samples": samples, "metrics": {"accuracy": value}})
+
+    floor = [make_record("target_only", s, 0.6, role="floor") for s in range(3)]
+    # Gains that differ much from seed to seed: all samples pooled they are certain, over seeds they are not.
+    text = render(
+        [*floor, *(shifted(f.model_copy(update={"cell": as_kd(f)}), 0.3 * s) for s, f in enumerate(floor))]
+    )
+    assert "- kd: no significant gain over target_only" in text
+    assert "; McNemar over all seeds, uncorrected: p < 0.001)" in text
+
+
+def as_kd(record: Record) -> Any:
+    return record.cell.model_copy(update={"method": "kd", "role": "method"})
+
+
+def test_a_significantly_worse_method_is_called_worse(make_record: Any) -> None:
+    records = [make_record("target_only", s, 0.8, role="floor") for s in range(3)]
+    text = render([*records, *(make_record("kd", s, 0.5) for s in range(3))])
+    assert "- kd: worse than target_only (-" in text
+    assert row(text, "target_only")[0] == "1"
+    assert row(text, "kd")[0] == "2"
+
+
+def test_two_networks_without_an_ensemble_to_compare_with_are_noted(make_record: Any) -> None:
+    assert "no target_ensemble to compare with" in render([make_record(networks=2)])
+    assert "no target_ensemble" not in render([make_record()])
+
+
+def test_departures_deviations_and_sources_are_listed(every_kind: list[Record]) -> None:
+    text = render(every_kind, PUBLISHED)
+    assert "- hoffman: Imitate: lr 0.0001 instead of 0.001" in text
+    assert "- amid: mean, not sum, over pixels" in text
+    assert "- hoffman: Hoffman 2016: Table 1; Later: Table 9" in text
+
+
+def test_warnings(make_record: Any) -> None:
+    floor = make_record("target_only", 0, 0.6, role="floor", flat=False)
+    ceiling = make_record("early_fusion", 0, 0.6, role="ceiling", tests_on="all")
+    alone = render([make_record()])
+    assert "no sealed floor on this board" in alone
+    assert "no ceiling on this board" in alone
+    text = render([floor, make_record()])
+    assert "the validation curve of target_only is not flat (seed 0)" in text
+    assert "one seed of the floor" in text
+    close = ceiling.model_copy(update={"samples": floor.samples, "metrics": floor.metrics})
+    assert "no gap recovered where the ceiling is less than 1 point" in render([floor, close, make_record()])
+    other = make_record(
+        digests=Digests(program=None, predictions="x", labels=floor.digests.labels, data="else")
+    )
+    assert "different prepared forms of the data" in render([floor, other])
+
+
+def test_other_test_samples_are_not_compared(make_record: Any) -> None:
+    floor, kd = make_record("target_only", 0, 0.6, role="floor"), make_record()
+    shuffled = kd.model_copy(update={"digests": kd.digests.model_copy(update={"labels": "0" * 64})})
+    text = render([floor, shuffled])
+    assert "kd, seed 0: tested on other samples than the rest, so not compared" in text
+    assert row(text, "kd")[4] == "-"
+
+
+def test_lower_is_better_turns_everything(make_record: Any) -> None:
+    def made(method: str, right: float, **more: Any) -> list[Record]:
+        return [make_record(method, s, right, classes=2, metric="acer", **more) for s in range(3)]
+
+    records = [
+        *made("target_only", 0.6, role="floor"),
+        *made("early_fusion", 0.9, role="ceiling", tests_on="all"),
+        *made("rad", 0.8),
+    ]
+    text = render(records)
+    assert "metric: ACER, in percent, lower is better" in text
+    assert (row(text, "rad")[0], row(text, "target_only")[0]) == ("1", "2")
+    assert "- rad: better than target_only (+" in text
+    gap = row(text, "rad")[3]
+    assert 20 < float(gap.split(" %")[0]) < 100
+
+
+def test_a_metric_without_predictions_is_compared_over_seeds(make_record: Any) -> None:
+    def made(method: str, base: float, **more: Any) -> list[Record]:
+        plain = [make_record(method, s, **more) for s in range(4)]
+        return [
+            r.model_copy(update={"metrics": {"r@1": base + 0.3 * r.cell.seed % 0.7}, "primary": "r@1"})
+            for r in plain
+        ]
+
+    (board,) = boards([*made("target_only", 60.0, role="floor"), *made("amid", 65.0)])
+    amid = board.rows[0]
+    assert (amid.label, amid.rank) == ("amid", 1)
+    assert amid.gain is not None
+    assert amid.gain.difference == pytest.approx(5.0)
+    assert amid.mid_p is None
+
+
+def test_repeated_splits_with_other_samples_for_each_seed(make_record: Any) -> None:
+    def resplit(record: Record) -> Record:
+        labels, predicted = record.samples.unpack()
+        part = slice(0, 300) if record.cell.seed else slice(100, 400)
+        digests = record.digests.model_copy(update={"labels": f"split {record.cell.seed}"})
+        samples = Samples.of(labels[part], predicted[part])
+        value = 100 * float(np.mean(labels[part] == predicted[part]))
+        return record.model_copy(
+            update={"samples": samples, "digests": digests, "metrics": {"accuracy": value}}
+        )
+
+    floor = [resplit(make_record("target_only", s, 0.5, role="floor")) for s in range(3)]
+    text = render([*floor, *(resplit(make_record("kd", s, 0.8)) for s in range(3))])
+    assert "- kd: better than target_only" in text
+    assert "not compared" not in text
+
+
+def test_protocols_are_in_natural_order(make_record: Any) -> None:
+    text = render([make_record(protocol=p) for p in ("shared-10", "shared-5", "few-5")])
+    titles = [x for x in text.splitlines() if x.startswith("## toy")]
+    assert titles == ["## toy, few-5", "## toy, shared-5", "## toy, shared-10"]
+
+
+def test_the_summary_counts_data_sets(every_kind: list[Record]) -> None:
+    text = render(every_kind, ())
+    summary = text[text.index("## Across data sets") : text.index("## other")]
+    kd = line(summary, "| `kd` |").split(" | ")
+    assert kd[1:] == ["2.5", "34 % (2)", "2", "2 |"]
+    assert "Across data sets" not in render([r for r in every_kind if r.cell.dataset == "toy"], ())
+
+
+# --- terminal, imports --------------------------------------------------------------------------------------
+
+
+def shown(records: list[Record]) -> str:
+    from io import StringIO
+
+    from rich.console import Console
+
+    console = Console(file=StringIO(), width=160)
+    console.print(terminal_table(records))
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_the_table_in_the_terminal(every_kind: list[Record]) -> None:
+    text = shown([r for r in every_kind if r.cell.dataset == "toy"])
+    hoffman = next(x for x in text.splitlines() if "hoffman" in x)
+    for said in ("77.25", "74.40 to 80.10", "54 %", "22.3 M", "1.5 h"):
+        assert said in hoffman
+    assert "toy, split-1" in text
+    assert "skipped (seeds 0, 1, 2)" in text
+    assert "other, few-10" in shown(every_kind)
+
+
+def test_a_reason_that_looks_like_markup_is_shown_as_it_is(make_record: Any) -> None:
+    assert "[bold]x[/red]" in shown([make_record(status="failed", reason="[bold]x[/red]")])
+
+
+def test_nothing_heavy_is_imported() -> None:
+    code = (
+        "import sys, pkgutil, importlib, pmbench.report as r\n"
+        "for m in pkgutil.iter_modules(r.__path__): importlib.import_module(f'pmbench.report.{m.name}')\n"
+        "print([m for m in ('torch', 'scipy', 'pandas', 'matplotlib', 'rich') if m in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
