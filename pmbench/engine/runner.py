@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -36,7 +38,7 @@ from .store import Store
 from .work import Done, Place, Seal, Task, Train
 
 FLAT_POINTS = 1.0
-"""A validation curve is flat when its last quarter gains less than this over what came before."""
+"""Percentage points that the last quarter of a flat validation curve may gain over the quarter before."""
 
 
 class Watcher(Protocol):
@@ -267,7 +269,7 @@ class Runner:
         last = self.store.stage(cell.key)
         curve = [float(v) for v in last["curve"] if v is not None]
         recipe = cell.context.recipe_of(cell.stage)
-        metric = cell.context.protocol.metrics[0]
+        metric, split = cell.context.protocol.metrics[0], cell.context.protocol.split
         return Record(
             cell=self._record_cell(cell),
             cell_key=cell.identity,
@@ -290,7 +292,7 @@ class Runner:
             ),
             digests=Digests(
                 program=answer["program"], predictions=answer["predictions"],
-                labels=prepared.fingerprint[cell.context.protocol.split.test]["labels"],
+                labels=digest([prepared.fingerprint[split.test][name] for name in ("labels", "index")]),
                 data=digest(prepared.fingerprint),
             ),
             samples=Samples.of(labels, predicted),
@@ -419,12 +421,17 @@ class _Queue:
 
 
 def is_flat(curve: list[float]) -> bool | None:
-    """Whether the mean of the curve's last quarter is within FLAT_POINTS of the quarter before; None when too short."""
+    """Whether training for longer would hardly have helped; None when the curve is too short to tell.
+
+    The mean of the last quarter of the epochs must exceed that of the quarter before by less than FLAT_POINTS and twice the
+    standard error that the epochs' own scatter gives the difference.
+    """
     quarter = len(curve) // 4
     if quarter < 2:
         return None
     last, before = curve[-quarter:], curve[-2 * quarter : -quarter]
-    return sum(last) / quarter - sum(before) / quarter < FLAT_POINTS
+    error = math.sqrt((statistics.variance(last) + statistics.variance(before)) / quarter)
+    return statistics.fmean(last) - statistics.fmean(before) < FLAT_POINTS + 2 * error
 
 
 def _reason(error: Exception) -> str:

@@ -268,6 +268,13 @@ class Training:
         writer.writerows(self.state.curve)
         return text.getvalue()
 
+    def _all_departures(self) -> dict[str, list[object]]:
+        """The stage's recipe against the standard one, and each group's own recipe against the stage's."""
+        found = _departures(self.recipe, self.context.recipe)
+        for name, o in self.optimizers.items():
+            found |= {f"{name}.{field}": change for field, change in _departures(o.recipe, self.recipe).items()}
+        return found
+
     def describe(self) -> dict[str, Any]:
         """What `stage.json` keeps besides the inputs of the key."""
         selected = self.state.best_epoch if self.best is not None else self.recipe.epochs
@@ -280,13 +287,7 @@ class Training:
             },
             "curve": [row.get("validation") for row in self.state.curve],
             "selected": {"epoch": selected, "value": self.state.best},
-            "departures": {
-                **_departures(self.recipe, self.context.recipe),
-                **{f"{name}.{field}": change
-                   for name, o in (self.optimizers.items() if self.stage.trains else ())
-                   if o.group.recipe is not None
-                   for field, change in _departures(o.recipe, self.recipe).items()},
-            },
+            "departures": self._all_departures() if self.stage.trains else {},
             "standards": {
                 m: {"mean": s.mean.tolist(), "deviation": s.deviation.tolist()} for m, s in self.standards.items()
             },

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,7 +10,8 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.types import FiniteFloat, NonNegativeInt
 
-from ..errors import RecordError, StoreError, UsageError
+from ..errors import RecordError, UsageError
+from ..files import write_text
 from .metrics import METRICS, Evidence
 from .packing import pack, unpack
 
@@ -235,23 +234,7 @@ def _summary(error: ValidationError) -> str:
 
 def write_record(record: Record, path: Path) -> None:
     """Writes all of it or nothing; raises StoreError."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(to_json(record))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise StoreError(
-            f"{path}: the record cannot be written: {error.strerror or error}",
-            "free space or choose another folder with --out; nothing was changed",
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    write_text(Path(path), to_json(record))
 
 
 def read_records(folder: Path) -> tuple[list[Record], list[RecordError]]:

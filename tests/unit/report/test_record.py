@@ -44,7 +44,7 @@ def test_a_failed_write_leaves_what_was_there(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(StoreError, match="No space left") as caught:
+    with pytest.raises(StoreError, match="no space left") as caught:
         write_record(make_record(seed=1), path)
     assert caught.value.hint
     assert path.read_bytes() == before
@@ -53,7 +53,7 @@ def test_a_failed_write_leaves_what_was_there(
 
 def test_a_folder_that_cannot_be_made_is_a_store_error(make_record: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match="cannot be written"):
+    with pytest.raises(StoreError, match="cannot write"):
         write_record(make_record(), tmp_path / "file" / "a.json")
 
 
