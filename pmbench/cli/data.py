@@ -1,5 +1,229 @@
+"""`pmbench data`: data sets on this machine."""
+
+from __future__ import annotations
+
+import copy
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
+
+from .common import DataOption, JsonOption, data_folder, interactive, print_json
+
+if TYPE_CHECKING:
+    from ..contracts.dataset import Dataset, Part
+
+group = typer.Typer(help="Data sets: list, prepare, verify.", no_args_is_help=True, rich_markup_mode=None)
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A data set (`pmbench list datasets`).")]
+
+
+@dataclass(frozen=True)
+class State:
+    """Whether a data set is ready. `folder`, `samples` by part, `size` in bytes: None where it is not."""
+
+    text: str
+    folder: Path | None = None
+    samples: dict[str, int] | None = None
+    size: int | None = None
 
 
 def register(app: typer.Typer) -> None:
-    pass
+    app.add_typer(group, name="data")
+
+
+def state_of(dataset: Dataset, root: Path) -> State:
+    from ..engine.prepared import open_prepared
+    from ..errors import DataError, DataNotPrepared
+
+    try:
+        prepared = open_prepared(dataset, root)
+    except DataNotPrepared:
+        embedded = dataset.find_source() is not None
+        return State(
+            "on first use (it comes with an installed package)" if embedded else "no, needs --source"
+        )
+    except DataError as error:
+        return State(f"damaged: {error.message}")
+    parts = prepared.manifest["parts"]
+    size = sum(file["bytes"] for part in parts.values() for file in part["files"].values())
+    return State("yes", prepared.folder, {name: part["count"] for name, part in parts.items()}, size)
+
+
+@group.command("list")
+def list_(data: DataOption = None, json_: JsonOption = False) -> None:
+    """Data sets, and whether they are prepared."""
+    from ..engine.plugins import load_plugins
+    from .describe import attempt, offers, warn_broken
+    from .tables import size_text, table
+
+    registry, root = load_plugins(kinds=("dataset",)), data_folder(data)
+    states: list[tuple[Any, State]] = []
+    for offer in offers(registry, "dataset"):
+        state = attempt(registry, offer, lambda dataset: state_of(dataset, root))
+        if state is not None:
+            states.append((offer.value, state))
+    if json_:
+        print_json(
+            [
+                {
+                    "name": d.name,
+                    "version": d.version,
+                    "prepared": s.text == "yes",
+                    "state": s.text,
+                    "folder": str(s.folder) if s.folder else None,
+                    "samples": s.samples,
+                    "size": s.size,
+                    "access": d.access,
+                    "source": d.source,
+                }
+                for d, s in states
+            ]
+        )
+    else:
+        rows = [
+            (
+                d.name,
+                d.version,
+                s.text,
+                sum(s.samples.values()) if s.samples else "-",
+                size_text(s.size) if s.size is not None else "-",
+            )
+            for d, s in states
+        ]
+        table(
+            ("data set", "version", "prepared", "samples", "size"), rows, right=("version", "samples", "size")
+        )
+        typer.echo(f"\nPrepared data lies in {root}.")
+    warn_broken(registry)
+
+
+@group.command()
+def prepare(
+    name: NameArgument,
+    source: Annotated[
+        Path | None,
+        typer.Option("--source", help="The official download; not needed where a package brings it."),
+    ] = None,
+    data: DataOption = None,
+) -> None:
+    """Turn the official form of a data set into the ready-to-train one, and check it."""
+    from ..engine import prepared as engine
+    from ..engine.plugins import load_plugins
+    from ..errors import DataNotPrepared, PluginError, PmbenchError
+    from ..files import explain
+    from .tables import plural, size_text
+
+    offer, root = load_plugins(kinds=("dataset",)).offer("dataset", name), data_folder(data)
+    dataset = offer.value
+    state = state_of(dataset, root)
+    if state.folder is not None:
+        typer.echo(f"{name} is prepared already: {state.folder}")
+        return
+    source = source or dataset.find_source()
+    if source is None:
+        how = dataset.access or f"get it from {dataset.source}"
+        raise DataNotPrepared(
+            f"data set {name!r} does not come with an installed package, so its official form is needed",
+            f"{how}; then `pmbench data prepare {name} --source PATH`",
+        )
+    try:
+        with _progress(f"{name} from {source}") as say:
+            engine.prepare(_watched(dataset, say), source, root)
+    except PmbenchError:
+        raise
+    except OSError as error:
+        place = Path(error.filename or root)
+        raise (
+            explain(error, place) if place.is_relative_to(root) or root.is_relative_to(place) else error
+        ) from error
+    except Exception as error:
+        raise PluginError(
+            f"data set {name!r} ({offer.distribution} {offer.version}) could not read {source}: "
+            f"{type(error).__name__}: {error}",
+            "check that it is the official form; else this is a defect of the plugin (--debug shows where)",
+        ) from error
+    done = state_of(dataset, root)
+    samples = sum((done.samples or {}).values())
+    typer.echo(f"{done.folder} ({plural(samples, 'sample')}, {size_text(done.size or 0)})")
+
+
+def _watched(dataset: Dataset, say: Any) -> Dataset:
+    """The data set, telling which part it reads."""
+    watched = copy.copy(dataset)
+
+    def read(source: Path) -> Iterator[tuple[str, Part]]:
+        for name, part in dataset.read(source):
+            say(f"part {name}: {len(part.ids)} samples")
+            yield name, part
+
+    watched.read = read  # type: ignore[method-assign]
+    return watched
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Any]:
+    """A line on standard error that says what is being done, on a terminal with the time it has taken."""
+    start = time.monotonic()
+    if not interactive():
+        print(f"Preparing {what}", file=sys.stderr, flush=True)
+        yield lambda text: print(f"[{time.monotonic() - start:.1f} s] {text}", file=sys.stderr, flush=True)
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(f"Preparing {what}", total=None)
+        yield lambda text: progress.update(task, description=f"Preparing {what}: {text}")
+
+
+@group.command()
+def verify(name: NameArgument, data: DataOption = None, json_: JsonOption = False) -> None:
+    """Compare the prepared form with what is expected: counts and digests. Fails where something differs."""
+    from ..engine import prepared as engine
+    from ..engine.plugins import load_plugins
+    from ..errors import DataError, DataNotPrepared
+    from .tables import table
+
+    dataset, root = load_plugins(kinds=("dataset",)).dataset(name), data_folder(data)
+    try:
+        rows = engine.verify(dataset, root)
+    except DataNotPrepared as error:
+        if dataset.find_source() is None:
+            raise
+        raise DataNotPrepared(error.message, f"`pmbench data prepare {name}` prepares it") from None
+    parts = {row["part"] for row in rows}
+    rows += [
+        {"part": part, "what": "samples", "expected": count, "found": "missing", "ok": False}
+        for part, count in dataset.expected.items()
+        if part not in parts
+    ]
+    wrong = [row for row in rows if not row["ok"]]
+    if json_:
+        print_json(
+            {"dataset": name, "folder": str(engine.data_folder(dataset, root)), "ok": not wrong, "rows": rows}
+        )
+    else:
+        shown = [
+            (r["part"], r["what"], _short(r["expected"]), _short(r["found"]), "ok" if r["ok"] else "DIFFERS")
+            for r in rows
+        ]
+        table(("part", "what", "expected", "found", ""), shown)
+    if wrong:
+        named = ", ".join(f"{r['part']} {r['what']}" for r in wrong[:5]) + (", ..." if len(wrong) > 5 else "")
+        folder = engine.data_folder(dataset, root)
+        raise DataError(
+            f"data set {name!r} is not what is expected, {len(wrong)} of {len(rows)} checks failed: {named}",
+            f"delete {folder} and run `pmbench data prepare {name}` again",
+        )
+
+
+def _short(value: Any) -> str:
+    """Digests by their first 12 digits, so that a row fits a line."""
+    text = str(value)
+    return text[:12] if isinstance(value, str) and len(text) == 64 else text

@@ -1,5 +1,150 @@
+"""`pmbench leaderboard`: draws the leaderboard from records, or checks the one that is there."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
+
+from .common import DEFAULT_OUT, JsonOption, print_json
+
+if TYPE_CHECKING:
+    from ..errors import RecordError
+    from ..report.board import Board, Row
+    from ..report.record import Record
+
+RECORDS, BOARD = DEFAULT_OUT / "records", DEFAULT_OUT / "LEADERBOARD.md"
 
 
 def register(app: typer.Typer) -> None:
-    pass
+    app.command()(leaderboard)
+
+
+def leaderboard(
+    records: Annotated[
+        Path | None, typer.Option("--records", help=f"Folder of records. [{RECORDS}]", show_default=False)
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="The markdown file.")] = BOARD,
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; print how the file differs, and fail if it does.")
+    ] = False,
+    json_: JsonOption = False,
+) -> None:
+    """Draw the leaderboard from records. With --json its rows are printed and no file is written."""
+    from ..errors import UsageError
+
+    if records is not None and not records.is_dir():
+        raise UsageError(f"{records} is not a folder", "give the folder of records that `pmbench run` wrote")
+    folder = records or RECORDS
+    found, problems = _read(folder)
+    for problem in problems:
+        print(f"Warning: {problem.message}", file=sys.stderr)
+    if check:
+        _check(out, folder, found, problems, json_)
+    elif json_:
+        print_json(_boards(found))
+    else:
+        _draw(out, folder, found)
+
+
+def _read(folder: Path) -> tuple[list[Record], list[RecordError]]:
+    """Records below a folder; where there is no file the modules that read them are not even imported."""
+    if not any(folder.rglob("*.json")):
+        return [], []
+    from ..report.record import read_records
+
+    return read_records(folder)
+
+
+def _draw(out: Path, folder: Path, records: list[Record]) -> None:
+    from ..files import write_text
+    from .tables import plural
+
+    if not records and not out.exists():
+        typer.echo(f"No records in {folder} yet; `pmbench run --method NAME` writes some.")
+        return
+    from ..report.leaderboard import render
+
+    write_text(out, render(records))
+    typer.echo(f"{out} ({plural(len(records), 'record')})")
+
+
+def _check(
+    out: Path, folder: Path, records: list[Record], problems: list[RecordError], as_json: bool
+) -> None:
+    from ..errors import RecordError
+    from .tables import plural
+
+    difference = ""
+    if records or problems or out.exists():
+        from ..report.leaderboard import check
+
+        difference = check(out, records)
+    if as_json:
+        broken = [p.message for p in problems]
+        print_json({"same": not difference, "difference": difference, "broken": broken})
+    elif difference:
+        typer.echo(difference, nl=False)
+    elif out.exists():
+        typer.echo(f"{out} is what the records give ({plural(len(records), 'record')}).")
+    else:
+        typer.echo(f"No records in {folder} and no {out}: nothing to check.")
+    if difference:
+        raise RecordError(
+            f"{out} is not what the records in {folder} give", "draw it again: `pmbench leaderboard`"
+        )
+    if problems:
+        raise RecordError(f"{plural(len(problems), 'file')} in {folder} cannot be read as records")
+
+
+def _boards(records: list[Record]) -> list[dict[str, Any]]:
+    if not records:
+        return []
+    from ..report.assembly import boards
+
+    return [_board(board) for board in boards(records)]
+
+
+def _board(board: Board) -> dict[str, Any]:
+    cell = board.cell
+    return {
+        "dataset": cell.dataset,
+        "dataset_version": cell.dataset_version,
+        "protocol": cell.protocol,
+        "backbones": cell.backbones,
+        "recipe": cell.recipe_set,
+        "metric": board.metric.name if board.metric else None,
+        "floor": board.floor.label if board.floor else None,
+        "ceiling": board.ceiling.label if board.ceiling else None,
+        "seeds": list(board.seeds),
+        "remarks": list(board.remarks),
+        "rows": [_row(row) for row in board.rows],
+        "absent": [
+            {"method": a.label, "status": a.status, "reason": a.reason, "seeds": list(a.seeds)}
+            for a in board.absent
+        ],
+    }
+
+
+def _row(row: Row) -> dict[str, Any]:
+    cost, half = row.records[-1].cost, row.interval.half
+    gap = row.gap
+    return {
+        "method": row.label,
+        "role": row.cell.role,
+        "tests_on": row.cell.tests_on,
+        "rank": row.rank,
+        "mean": row.interval.mean,
+        "interval": None if half is None else [row.interval.mean - half, row.interval.mean + half],
+        "gap_recovered": None if gap is None else {"value": gap.value, "low": gap.low, "high": gap.high},
+        "p": row.p,
+        "parameters": cost.parameters if cost else None,
+        "macs": cost.macs if cost else None,
+        "train_seconds": row.train_seconds,
+        "seeds": list(row.seeds),
+        "sealed": row.sealed,
+        "verification": row.verification,
+        "published": sorted({p.value for p in row.published}),
+    }

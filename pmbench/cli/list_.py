@@ -1,5 +1,114 @@
+"""`pmbench list`: what is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
+
+from .common import JsonOption, print_json
+
+if TYPE_CHECKING:
+    from ..engine.plugins import Registry
+
+KINDS = ("methods", "datasets", "backbones", "protocols")
 
 
 def register(app: typer.Typer) -> None:
-    pass
+    app.command("list")(list_)
+
+
+def list_(
+    kind: Annotated[
+        str, typer.Argument(help=f"{', '.join(KINDS)}; all of them by default.", show_default=False)
+    ] = "",
+    dataset: Annotated[
+        str, typer.Option("--dataset", "-d", help="Only the protocols of this data set.", show_default=False)
+    ] = "",
+    json_: JsonOption = False,
+) -> None:
+    """Methods, data sets, backbones and protocols that are installed."""
+    from ..engine.plugins import load_plugins
+    from ..errors import UnknownName, UsageError
+    from .describe import warn_broken
+
+    if dataset and not kind:
+        kind = "protocols"
+    if kind and kind not in KINDS:
+        raise UnknownName("kind", kind, KINDS, f"`pmbench list` takes one of {', '.join(KINDS)}")
+    if dataset and kind != "protocols":
+        raise UsageError(f"--dataset does not go with {kind}", "`pmbench list protocols --dataset NAME`")
+    registry = load_plugins()
+    chosen = (kind,) if kind else KINDS
+    found = {name: _values(registry, name, dataset) for name in chosen}
+    if json_:
+        print_json(found[kind] if kind else found)
+    else:
+        for name, values in found.items():
+            _show(name, values, titled=not kind)
+    warn_broken(registry)
+
+
+def _values(registry: Registry, kind: str, dataset: str) -> list[dict[str, Any]]:
+    from .describe import attempt, described, offers, protocols_of
+
+    if kind != "protocols":
+        return described(registry, kind.removesuffix("s"))
+    chosen = [registry.offer("dataset", dataset)] if dataset else offers(registry, "dataset")
+    return [values for offer in chosen for values in attempt(registry, offer, protocols_of) or ()]
+
+
+def _show(kind: str, values: list[dict[str, Any]], titled: bool) -> None:
+    from .tables import heading, table
+
+    if titled:
+        heading(kind)
+    if not values:
+        typer.echo(f"No {kind} are installed.")
+        return
+    columns = _COLUMNS[kind]
+    table(list(columns), [[cell(v) for cell in columns.values()] for v in values], right=("classes",))
+
+
+def _setting(values: dict[str, Any]) -> str:
+    return f"{', '.join(values['privileged'])} -> {', '.join(values['target'])}"
+
+
+def _labels(values: dict[str, Any]) -> str:
+    count, percent = values["labels_per_class"], values["paired_percent"]
+    kept = "all" if count is None else f"{count} a class"
+    return kept if percent == 100 else f"{kept}, {percent} % paired"
+
+
+_COLUMNS: dict[str, dict[str, Callable[[dict[str, Any]], object]]] = {
+    "methods": {
+        "method": lambda v: v["name"],
+        "role": lambda v: v["role"],
+        "tests on": lambda v: v["tests_on"],
+        "from": lambda v: v["distribution"],
+        "summary": lambda v: v["summary"],
+    },
+    "datasets": {
+        "data set": lambda v: v["name"],
+        "privileged -> target": _setting,
+        "classes": lambda v: len(v["classes"]),
+        "default protocol": lambda v: v["default_protocol"],
+        "from": lambda v: v["distribution"],
+        "summary": lambda v: v["summary"],
+    },
+    "backbones": {
+        "backbone": lambda v: v["name"],
+        "accepts": lambda v: ", ".join(v["kinds"]),
+        "provides": lambda v: ", ".join(v["provides"]),
+        "from": lambda v: v["distribution"],
+        "summary": lambda v: v["summary"],
+    },
+    "protocols": {
+        "data set": lambda v: v["dataset"],
+        "protocol": lambda v: v["name"] + (" (default)" if v["default"] else ""),
+        "privileged -> target": _setting,
+        "labels": _labels,
+        "metric": lambda v: v["metrics"][0],
+    },
+}

@@ -1,5 +1,138 @@
+"""`pmbench show`: everything about one method, data set, backbone, stored stage or record."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
+
+from .common import DataOption, JsonOption, StoreOption, data_folder, print_json, store_folder
+
+if TYPE_CHECKING:
+    from ..engine.plugins import Offer, Registry
+
+KINDS = ("method", "dataset", "backbone", "stage", "record")
+_SAID = {"dataset": "data set", "stage": "stored stage"}
+
+
+@dataclass(frozen=True)
+class Found:
+    """Something that a name can mean: `values` for JSON, `lines` prints them."""
+
+    kind: str
+    values: Callable[[], dict[str, Any]]
+    lines: Callable[[dict[str, Any]], None]
 
 
 def register(app: typer.Typer) -> None:
-    pass
+    app.command()(show)
+
+
+def show(
+    name: Annotated[str, typer.Argument(help="A name, the first digits of a stage's key, or a record file.")],
+    kind: Annotated[
+        str,
+        typer.Option("--kind", help=f"{', '.join(KINDS)}; where a name means several.", show_default=False),
+    ] = "",
+    store: StoreOption = None,
+    data: DataOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Show a method, data set, backbone, stored stage or record."""
+    from ..engine.plugins import load_plugins
+    from ..errors import UnknownName, UsageError
+
+    if kind and kind not in KINDS:
+        raise UnknownName("kind", kind, KINDS)
+    registry = load_plugins()
+    found = [f for f in _find(name, registry, store_folder(store), data_folder(data)) if kind in ("", f.kind)]
+    if not found:
+        raise _unknown(name, kind, registry)
+    if len(found) > 1:
+        kinds = [_SAID.get(f.kind, f.kind) for f in found]
+        raise UsageError(
+            f"{name!r} is the name of a {' and of a '.join(kinds)}",
+            f"choose one: {', '.join(f'--kind {f.kind}' for f in found)}",
+        )
+    values = found[0].values()
+    if json_:
+        print_json({"kind": found[0].kind, **values})
+    else:
+        found[0].lines(values)
+
+
+def _find(name: str, registry: Registry, store: Path, data: Path) -> list[Found]:
+    from .cards import show_backbone, show_dataset, show_method, show_record
+
+    found = []
+    if name.endswith(".json") and Path(name).is_file():
+        found.append(Found("record", partial(_record, Path(name)), show_record))
+    for kind, lines in (("method", show_method), ("dataset", show_dataset), ("backbone", show_backbone)):
+        if name in registry.offers[kind]:
+            found.append(Found(kind, partial(_offered, registry, kind, name, data), lines))
+    if re.fullmatch(r"[0-9a-f]{4,64}", name):
+        from ..engine.store import Store
+        from .stored import one_key, show_stage, stage_values
+
+        if Store(store).find(name):
+            found.append(
+                Found("stage", lambda: stage_values(Store(store), one_key(Store(store), name)), show_stage)
+            )
+    return found
+
+
+def _unknown(name: str, kind: str, registry: Registry) -> Exception:
+    from ..errors import UnknownName, UsageError
+
+    if kind in ("stage", "record"):
+        hint = (
+            "`pmbench store list` shows stages" if kind == "stage" else "records are files that end in .json"
+        )
+        return UsageError(f"{name!r} is no {_SAID.get(kind, kind)}", hint)
+    known = {n for k in registry.offers if kind in ("", k) for n in registry.offers[k]}
+    hint = "`pmbench list` shows all names, `pmbench store list` the keys of stored stages"
+    if registry.broken:
+        hint += f"; not loaded: {', '.join(b.distribution for b in registry.broken)} (`pmbench plugins`)"
+    what = _SAID.get(kind, kind) if kind else "name"
+    unknown = UnknownName(what, name, known, hint)
+    if "did you mean" in unknown.message:
+        return unknown
+    return UsageError(
+        f"{name!r} is no {'method, data set, backbone or stored stage' if not kind else what}", hint
+    )
+
+
+def _offered(registry: Registry, kind: str, name: str, data: Path) -> dict[str, Any]:
+    from ..errors import PluginError
+    from .describe import DESCRIBE
+
+    offer = registry.offer(kind, name)
+    try:
+        values = DESCRIBE[kind](offer.value)
+    except Exception as error:
+        raise PluginError(
+            f"the declarations of {_SAID.get(kind, kind)} {name!r} ({offer.distribution} {offer.version}) "
+            f"raise {type(error).__name__}: {error}",
+            "this is a defect of the plugin; --debug shows where",
+        ) from error
+    if kind == "dataset":
+        values["prepared"] = _prepared(offer, data)
+    return {**values, "distribution": offer.distribution, "version_of_distribution": offer.version}
+
+
+def _prepared(offer: Offer, data: Path) -> str:
+    from .data import state_of
+
+    state = state_of(offer.value, data)
+    return f"{state.text}: {state.folder}" if state.folder else state.text
+
+
+def _record(path: Path) -> dict[str, Any]:
+    from ..report.record import read_record
+
+    return {"file": str(path), **read_record(path).model_dump(mode="json", exclude={"samples"})}

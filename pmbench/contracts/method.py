@@ -107,17 +107,17 @@ def method(
 
 
 def parse_value(text: str, kind: Any, name: str) -> Any:
-    """`text` as the type of an option: bool, int, float, str, a Literal of strings, or None where allowed."""
-    if isinstance(kind, types.UnionType):
+    """`text` as the type of an option: bool, int, float, str, a Literal, a tuple of them, or None where allowed."""
+    if typing.get_origin(kind) in (types.UnionType, typing.Union):
         kinds = typing.get_args(kind)
         if type(None) in kinds and text.lower() == "none":
             return None
         kind = next(k for k in kinds if k is not type(None))
     if typing.get_origin(kind) is typing.Literal:
-        choices = typing.get_args(kind)
+        choices = {str(choice): choice for choice in typing.get_args(kind)}
         if text not in choices:
-            raise UsageError(f"{name}={text}: expected one of {', '.join(map(str, choices))}")
-        return text
+            raise UsageError(f"{name}={text}: expected one of {', '.join(choices)}")
+        return choices[text]
     if typing.get_origin(kind) is tuple:
         inner = typing.get_args(kind)[0]
         return tuple(parse_value(part, inner, name) for part in text.split("+")) if text else ()

@@ -153,15 +153,15 @@ def _stages(values: Any) -> Iterator[Stage]:
 
 
 def _walk(stage: Stage, seen: set[Stage]) -> Iterator[Stage]:
-    for parent in stage.parents:
-        yield from _walk(parent, seen)
     try:
-        known = stage in seen
+        if stage in seen:
+            return
     except TypeError as error:
         raise ContractError(
             f"stage {type(stage).__name__} has a field that cannot be hashed: {error}",
             "use plain values, tuples and stages as fields, and @dataclass(frozen=True)",
         ) from error
-    if not known:
-        seen.add(stage)
-        yield stage
+    for parent in stage.parents:
+        yield from _walk(parent, seen)
+    seen.add(stage)
+    yield stage

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -58,15 +59,21 @@ class Order:
 
 
 class _NamedDraw(Draw):
-    def __init__(self, seed: int, epoch: int, step: int, size: int, device: torch.device) -> None:
+    """Draws for a whole batch, of which each process takes its share."""
+
+    def __init__(
+        self, seed: int, epoch: int, step: int, size: int, shard: tuple[int, int], device: torch.device
+    ) -> None:
         self._purpose = (seed, epoch, step)
         self._size = size
+        self._shard = shard
         self._device = device
 
     def __call__(self, name: str) -> Tensor:
         seed, epoch, step = self._purpose
         chance = torch.Generator().manual_seed(derive(seed, "augment", name, epoch, step))
-        return torch.rand(self._size, generator=chance).to(self._device)
+        rank, world = self._shard
+        return torch.rand(self._size, generator=chance)[rank::world].to(self._device)
 
 
 @dataclass
@@ -114,7 +121,7 @@ class TrainingBatches:
         for step, tensors in enumerate(read):
             rows = index[step]
             if dataset.augments:
-                draw = _NamedDraw(self.order.seed, epoch, step, len(rows), self.device)
+                draw = _NamedDraw(self.order.seed, epoch, step, self.order.batch_size, self.shard, self.device)
                 tensors = dataset.augment(tensors, draw)
             present = {m: mask[rows] for m, mask in self.present.items()} if self.present else None
             yield Batch(tensors, self.labels[rows], rows, present, epoch=epoch,
@@ -133,6 +140,7 @@ class TrainingBatches:
             batch_sampler=[list(map(int, batch)) for batch in order],
             num_workers=self.workers,
             multiprocessing_context="spawn" if self.workers else None,
+            generator=torch.Generator(),  # else it draws from the global one, and dropout differs from `_held`
         )
         for positions, tensors in loader:
             moved = {name: tensor.to(self.device, non_blocking=True) for name, tensor in tensors.items()}
@@ -149,6 +157,13 @@ class _Rows(Dataset[tuple[int, dict[str, Tensor]]]):
         self.rows = rows
         self.standards = dict(standards)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"columns": {name: _by_file(column) for name, column in self.columns.items()}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        opened = {name: c if isinstance(c, Column) else _opened(*c) for name, c in state["columns"].items()}
+        self.__dict__.update(state | {"columns": opened})
+
     def __len__(self) -> int:
         return len(self.rows)
 
@@ -157,6 +172,18 @@ class _Rows(Dataset[tuple[int, dict[str, Tensor]]]):
         return position, {
             name: standardise(column.read(row)[None], self.standards[name])[0] for name, column in self.columns.items()
         }
+
+
+def _by_file(column: Column) -> Column | tuple[Any, ...]:
+    """A mapped column travels to a worker process as its file's name, not as gigabytes."""
+    array = column.array
+    if not isinstance(array, np.memmap) or array.filename is None or not array.flags.c_contiguous:
+        return column
+    return type(column), array.filename, array.dtype.str, array.offset, array.shape
+
+
+def _opened(kind: type[Column], path: Any, dtype: str, offset: int, shape: tuple[int, ...]) -> Column:
+    return kind(shape[0], np.memmap(path, dtype, "r", offset, shape))
 
 
 def standardise(x: np.ndarray, standard: Standard) -> Tensor:
@@ -180,13 +207,8 @@ def fits_in_memory(columns: Mapping[str, Column], count: int) -> bool:
 
 def validation_batches(
     samples: Samples, columns: Mapping[str, Column], standards: Mapping[str, Standard], device: torch.device
-) -> Sequence[dict[str, Tensor]]:
+) -> Iterator[dict[str, Tensor]]:
     """The validation samples in order, in batches of EVALUATION_BATCH."""
-    cuts = range(0, len(samples.rows), EVALUATION_BATCH)
-    return [
-        {
-            name: hold(column, samples.rows[cut : cut + EVALUATION_BATCH], standards[name], device)
-            for name, column in columns.items()
-        }
-        for cut in cuts
-    ]
+    for cut in range(0, len(samples.rows), EVALUATION_BATCH):
+        rows = samples.rows[cut : cut + EVALUATION_BATCH]
+        yield {name: hold(column, rows, standards[name], device) for name, column in columns.items()}

@@ -44,15 +44,17 @@ class EngineBench:
         return derive(self.context.seed, "replica", self.stage.replica)
 
     def modality(self, name: str) -> Modality:
-        return self.context.dataset.modality(name)
+        if not any(name in stage.reads for stage in self.stage.walk()):
+            self._declared(name)
+        return self._modality(name)
 
     def encoder(self, modality: str, *, fed: str | None = None) -> Encoder:
-        self._declared(fed or modality)
+        self._declared(modality, fed or modality)
         with self._role("encoder", modality, fed or modality):
             return self._encoder(modality, fed)
 
     def classifier(self, modality: str, *, fed: str | None = None, bottleneck: int | None = None) -> Classifier:
-        self._declared(fed or modality)
+        self._declared(modality, fed or modality)
         with self._role("classifier", modality, fed or modality, bottleneck):
             encoder = self._encoder(modality, fed)
             neck = None
@@ -62,8 +64,7 @@ class EngineBench:
             return Classifier(fed or modality, encoder, head, neck)
 
     def fusion(self, *modalities: str) -> Fusion:
-        for name in modalities:
-            self._declared(name)
+        self._declared(*modalities)
         with self._role("fusion", *modalities):
             encoders = {name: self._encoder(name, None) for name in modalities}
             tail = self._tail(encoders)
@@ -89,6 +90,9 @@ class EngineBench:
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
+    def _modality(self, name: str) -> Modality:
+        return self.context.dataset.modality(name)
+
     def _delivered(self, stage: Stage) -> nn.Module:
         if stage not in self.stage.parents:
             raise ContractError(
@@ -97,12 +101,15 @@ class EngineBench:
             )
         return delivered(stage, self.context, self.store)
 
-    def _declared(self, modality: str) -> None:
-        if modality not in self.stage.reads:
-            raise ContractError(
-                f"stage {type(self.stage).__name__} builds a network for {modality!r}, which it does not declare; "
-                f"its reads are ({', '.join(self.stage.reads)})"
-            )
+    def _declared(self, *modalities: str) -> None:
+        """Only what a stage reads is in its key: shape and backbone of other modalities are not."""
+        for modality in modalities:
+            if modality not in self.stage.reads:
+                raise ContractError(
+                    f"stage {type(self.stage).__name__} builds a network for {modality!r}, which it does not declare; "
+                    f"its reads are ({', '.join(self.stage.reads)})",
+                    f"add {modality!r} to `reads`",
+                )
 
     def _role(self, *role: object):  # type: ignore[no-untyped-def]
         name = "/".join(map(str, role))
@@ -111,7 +118,7 @@ class EngineBench:
 
     def _encoder(self, modality: str, fed: str | None) -> Encoder:
         backbone = self.context.backbones[modality]
-        takes = self.modality(fed or modality)
+        takes = self._modality(fed or modality)
         if not backbone.accepts(takes):
             raise ContractError(
                 f"backbone {backbone.name!r} takes {', '.join(sorted(backbone.kinds))}, but {takes.name!r} is "
@@ -126,8 +133,8 @@ class EngineBench:
         first = backbones[0]
         if first.tail is None or any(b.name != first.name for b in backbones):
             return None
-        kinds = {self.modality(name).kind for name in encoders}
-        shapes = {name: _map_shapes(e, self.modality(name))[first.fuse_at - 1] for name, e in encoders.items()}
+        kinds = {self._modality(name).kind for name in encoders}
+        shapes = {name: _map_shapes(e, self._modality(name))[first.fuse_at - 1] for name, e in encoders.items()}
         if len(kinds) > 1 or len({shape[1:] for shape in shapes.values()}) > 1:
             return None
         channels = sum(shape[0] for shape in shapes.values())
@@ -193,6 +200,12 @@ def _check_encoder(name: str, build: object, size: int, maps_promised: bool, mod
         raise ContractError(
             f"backbone {name!r} declares {encoder.features} pooled features for {modality.name!r}, "
             f"but gives {tuple(pooled.shape)} for 2 samples"
+        )
+    strides = {len(declared.stride) for declared in encoder.maps}
+    if strides - {len(modality.shape) - 1}:
+        raise ContractError(
+            f"backbone {name!r} declares maps with strides along {sorted(strides)} axes, but {modality.name!r} has "
+            f"{len(modality.shape) - 1}"
         )
     if maps_promised != bool(encoder.maps) or len(maps) != len(encoder.maps):
         raise ContractError(

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .. import _HOME_OF
 from ..contracts.backbone import Backbone
 from ..contracts.dataset import Dataset, Protocol
 from ..contracts.recipe import Recipe
@@ -35,11 +36,23 @@ _ENGINE = (
 
 
 def canonical(value: Any) -> str:
-    """JSON with sorted keys and no blanks; raises ContractError for what JSON cannot say exactly."""
+    """JSON with sorted keys and no blanks; raises ContractError for what JSON cannot say exactly.
+
+    Numbers that Python calls equal are written alike (4 and 4.0, 1 and True), so that equal stages have equal keys.
+    """
     try:
-        return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return json.dumps(_numbers(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ContractError(f"cannot be part of a key: {error}") from error
+
+
+def _numbers(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _numbers(v) for name, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_numbers(v) for v in value]
+    whole = isinstance(value, bool) or (isinstance(value, float) and value.is_integer())
+    return int(value) if whole else value
 
 
 def digest(value: Any) -> str:
@@ -55,7 +68,10 @@ def file_digest(path: Path) -> str:
 
 @functools.cache
 def code_digest(module: str) -> str:
-    """Digest of a module and the modules of its own distribution that it imports, comments and docstrings aside."""
+    """Digest of a module and the modules of its own distribution that it imports, comments and docstrings aside.
+
+    The built-in stages behind public names that it uses (`pm.untrained`) count as imported.
+    """
     seen: dict[str, str] = {}
     _collect(module, _family(module), seen)
     return digest(seen)
@@ -82,7 +98,15 @@ def _tree(module: str) -> tuple[ast.Module, str]:
             first = node.body[0] if node.body else None
             if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
                 node.body = node.body[1:] or [ast.Pass()]
-    return tree, hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+    return tree, hashlib.sha256(_written(tree).encode()).hexdigest()
+
+
+def _written(node: Any) -> str:
+    """The syntax tree as text. Unlike `ast.dump`, it is the same whether or not a version of Python knows an empty field."""
+    if isinstance(node, ast.AST):
+        fields = [f"{name}={_written(v)}" for name, v in ast.iter_fields(node) if v is not None and v != []]
+        return f"{type(node).__name__}({','.join(fields)})"
+    return f"[{','.join(map(_written, node))}]" if isinstance(node, list) else repr(node)
 
 
 def _source(module: str) -> Path | None:
@@ -121,9 +145,19 @@ def _collect(module: str, family: str, seen: dict[str, str]) -> None:
                 above = package.split(".")[: len(package.split(".")) - node.level + 1]
                 base = ".".join([*above, base] if base else above)
             names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
+            if base == "pmbench":
+                _collect_public([alias.name for alias in node.names], seen)
+        elif isinstance(node, ast.Attribute):
+            _collect_public([node.attr], seen)
         for name in names:
             if (name == family or name.startswith(family + ".")) and name != module and _source(name):
                 _collect(name, family, seen)
+
+
+def _collect_public(names: list[str], seen: dict[str, str]) -> None:
+    for home in {_HOME_OF.get(name, "") for name in names}:
+        if home.startswith("builtin."):
+            _collect(f"pmbench.{home}", "pmbench.builtin", seen)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,6 +181,7 @@ class Context:
     def key(self, stage: Stage) -> str:
         """The stage's key: 64 hex digits."""
         keys: dict[Stage, str] = self._keys  # type: ignore[attr-defined]
+        list(stage.walk())  # raises where a field cannot be hashed
         if stage not in keys:
             keys[stage] = digest(self.inputs(stage))
         return keys[stage]
@@ -159,11 +194,12 @@ class Context:
         modalities = {name: self.dataset.modality(name) for name in stage.reads}
         return {
             "stage": f"{kind.__module__}:{kind.__qualname__}",
-            "code": code_digest(kind.__module__),
+            "code": [code_digest(c.__module__) for c in kind.__mro__ if issubclass(c, Stage) and c is not Stage],
             "fields": {f.name: self._value(getattr(stage, f.name)) for f in dataclasses.fields(stage)},
             "dataset": {
                 "name": self.dataset.name,
                 "version": self.dataset.version,
+                "classes": len(self.dataset.classes),
                 "code": code_digest(type(self.dataset).__module__) if self.dataset.augments else "",
                 "files": {
                     part: {name: self.fingerprint[part][name] for name in (*stage.reads, "labels", "index")}
@@ -176,6 +212,7 @@ class Context:
             },
             "backbones": {name: backbone_identity(self.backbones[name]) for name in stage.reads},
             "recipe": dataclasses.asdict(self.recipe_of(stage)),
+            "selection": {"metric": self.protocol.metrics[0], "positive": self.dataset.positive_class},
             "seed": self.seed,
             "engine": engine_digest(),
         }

@@ -92,20 +92,22 @@ def open_prepared(dataset: Dataset, root: Path) -> Prepared:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         if manifest["schema"] != SCHEMA or manifest["dataset"] != dataset.name:
             raise ValueError(f"schema {manifest['schema']}, data set {manifest['dataset']!r}")
-        parts = manifest["parts"]
+        indexes = {part: folder / entry["files"]["index"]["file"] for part, entry in manifest["parts"].items()}
     except FileNotFoundError:
         raise dataset.not_prepared(root) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{folder / 'manifest.json'} is not a manifest of data set {dataset.name!r}: {error}",
             f"delete {folder} and run `pmbench data prepare {dataset.name}` again",
         ) from error
-    _check_disjoint({part: folder / parts[part]["files"]["index"]["file"] for part in parts}, dataset)
-    return Prepared(dataset, folder, manifest)
+    prepared = Prepared(dataset, folder, manifest)
+    _check_disjoint(prepared, indexes)
+    return prepared
 
 
-def _check_disjoint(indexes: Mapping[str, Path], dataset: Dataset) -> None:
+def _check_disjoint(prepared: Prepared, indexes: Mapping[str, Path]) -> None:
     """No id may be in both the training or validation part and the test part of a split."""
+    dataset = prepared.dataset
     wanted = {(s.train, other) for s in dataset.splits.values() for other in (s.test, s.validation) if other}
     wanted |= {(s.validation, s.test) for s in dataset.splits.values() if s.validation}
     ids: dict[str, set[str]] = {}
@@ -114,13 +116,20 @@ def _check_disjoint(indexes: Mapping[str, Path], dataset: Dataset) -> None:
             if part not in indexes:
                 raise DataError(f"data set {dataset.name!r} has no part {part!r}; its parts: {', '.join(indexes)}")
             if part not in ids:
-                ids[part] = set(json.loads(indexes[part].read_text(encoding="utf-8"))["ids"])
+                ids[part] = _ids(prepared, indexes[part])
         if shared := ids[first] & ids[second]:
             raise DataError(
                 f"data set {dataset.name!r}: {len(shared)} samples are in both {first!r} and {second!r}, "
                 f"for example {min(shared)!r}",
                 "this is a defect of the data set plugin; a sample belongs to one of them",
             )
+
+
+def _ids(prepared: Prepared, path: Path) -> set[str]:
+    try:
+        return set(json.loads(path.read_text(encoding="utf-8"))["ids"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} is damaged: {error}", prepared._again()) from error
 
 
 def find_or_prepare(dataset: Dataset, root: Path) -> Prepared:
@@ -145,14 +154,18 @@ def prepare(dataset: Dataset, source: Path, root: Path) -> Prepared:
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / f".{folder.name}.lock"):
         try:
-            return open_prepared(dataset, root)
+            prepared = open_prepared(dataset, root)
+            if not _damaged(prepared):
+                return prepared
         except (DataNotPrepared, DataError):
             pass
         with folder_atomic(folder) as temporary:
             parts = {}
             for name, part in dataset.read(source):
+                if name in parts:
+                    raise DataError(f"data set {dataset.name!r} gives part {name!r} twice")
                 check_part(dataset, name, part)
-                parts[name] = _write_part(temporary, name, part)
+                parts[name] = _write_part(temporary, name, part, len(dataset.classes))
             check_counts(dataset, parts)
             write_json(temporary / "manifest.json", {"schema": SCHEMA, "dataset": dataset.name,
                        "version": dataset.version, "parts": parts})
@@ -169,6 +182,8 @@ def check_part(dataset: Dataset, name: str, part: Part) -> None:
         raise DataError(f"{where}: id {twice!r} occurs more than once")
     if part.labels.shape != (count,) or (part.groups is not None and len(part.groups) != count):
         raise DataError(f"{where}: {count} ids, labels of shape {part.labels.shape}; expected one a sample")
+    if part.labels.dtype.kind not in "iu":
+        raise DataError(f"{where}: labels are {part.labels.dtype}; expected whole numbers")
     if count and not (-1 <= part.labels.min() and part.labels.max() < len(dataset.classes)):
         raise DataError(f"{where}: labels from {part.labels.min()} to {part.labels.max()}; "
                         f"expected -1 or 0 to {len(dataset.classes) - 1}")
@@ -177,6 +192,8 @@ def check_part(dataset: Dataset, name: str, part: Part) -> None:
         if array is None or array.shape != (count, *modality.shape):
             found = "nothing" if array is None else f"shape {array.shape}"
             raise DataError(f"{where}, modality {modality.name!r}: {found}; expected {(count, *modality.shape)}")
+        if array.dtype.kind not in "biuf":
+            raise DataError(f"{where}, modality {modality.name!r}: values are {array.dtype}; expected numbers")
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             bad = int(np.flatnonzero(~np.isfinite(array).reshape(count, -1).all(1))[0])
             raise DataError(f"{where}, modality {modality.name!r}: sample {part.ids[bad]!r} is not finite")
@@ -185,6 +202,8 @@ def check_part(dataset: Dataset, name: str, part: Part) -> None:
 def check_counts(dataset: Dataset, parts: Mapping[str, Any]) -> None:
     """Raises DataError where counts differ from what the data set's source states."""
     for name, expected in dataset.expected.items():
+        if name not in parts:
+            raise DataError(f"data set {dataset.name!r} has no part {name!r}; its parts: {', '.join(parts)}")
         found = parts[name]["classes"] if isinstance(expected, tuple) else parts[name]["count"]
         wanted = list(expected) if isinstance(expected, tuple) else expected
         if found != wanted:
@@ -194,7 +213,7 @@ def check_counts(dataset: Dataset, parts: Mapping[str, Any]) -> None:
             )
 
 
-def _write_part(folder: Path, name: str, part: Part) -> dict[str, Any]:
+def _write_part(folder: Path, name: str, part: Part, classes: int) -> dict[str, Any]:
     (folder / name).mkdir()
     arrays = {"labels": part.labels.astype(np.int64), **part.arrays}
     for file, array in arrays.items():
@@ -202,7 +221,7 @@ def _write_part(folder: Path, name: str, part: Part) -> dict[str, Any]:
     groups = None if part.groups is None else [str(g) for g in part.groups]
     write_json(folder / name / "index.json", {"ids": list(part.ids), "groups": groups})
     paths = {file: f"{name}/{file}.npy" for file in arrays} | {"index": f"{name}/index.json"}
-    counted = np.bincount(part.labels[part.labels >= 0], minlength=1).tolist()
+    counted = np.bincount(part.labels[part.labels >= 0], minlength=classes).tolist()
     return {
         "count": len(part.ids),
         "classes": counted,
@@ -211,6 +230,13 @@ def _write_part(folder: Path, name: str, part: Part) -> dict[str, Any]:
             for file, path in paths.items()
         },
     }
+
+
+def _damaged(prepared: Prepared) -> list[Path]:
+    """Files that are missing or not what the manifest says."""
+    entries = [file for part in prepared.manifest["parts"].values() for file in part["files"].values()]
+    paths = {prepared.folder / file["file"]: file["sha256"] for file in entries}
+    return [path for path, expected in paths.items() if not path.is_file() or file_digest(path) != expected]
 
 
 def verify(dataset: Dataset, root: Path) -> list[dict[str, Any]]:

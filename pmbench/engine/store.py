@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import time
+import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,15 +72,15 @@ class Store:
         return False
 
     def weights(self, key: str) -> dict[str, Tensor]:
-        """What the stage delivered, by name; raises StoreError where the file is damaged."""
-        from safetensors import SafetensorError
+        """What the stage delivered, by name; raises StoreError where the file is damaged, and sets the stage aside."""
         from safetensors.torch import load_file
 
         path = self.folder(key) / "weights.safetensors"
-        try:
-            return load_file(path)
-        except (OSError, SafetensorError) as error:
-            raise StoreError(f"{path} is damaged: {error}", f"`pmbench store prune {key[:12]}` removes it") from error
+        if not self.whole(key):
+            raise StoreError(
+                f"{path} is missing or damaged; the stage was set aside", "the same command again trains it anew"
+            )
+        return load_file(path)
 
     def put(self, key: str, weights: Tensors, stage: Mapping[str, Any], curve: str) -> None:
         """Adds a finished stage, all files at once, and drops its checkpoint."""
@@ -102,9 +103,9 @@ class Store:
         from safetensors.torch import save_file
 
         path = self.checkpoint_path(key)
-        metadata = {"state": json.dumps(state)}
-        write_atomic(path, lambda temporary: _save(
-            lambda: save_file(_plain(tensors), temporary, metadata), path), durable=False)
+        plain = _plain(tensors)
+        metadata = {"state": json.dumps(state), "sum": _sum(plain)}
+        write_atomic(path, lambda temporary: _save(lambda: save_file(plain, temporary, metadata), path), durable=False)
 
     def load_checkpoint(self, key: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """The last checkpoint, or None where there is none or it is damaged."""
@@ -112,8 +113,9 @@ class Store:
 
         try:
             with safe_open(self.checkpoint_path(key), framework="pt") as file:
-                state = json.loads(file.metadata()["state"])
-                return {name: file.get_tensor(name) for name in file.keys()}, state  # noqa: SIM118
+                metadata = file.metadata()
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                return (tensors, json.loads(metadata["state"])) if metadata["sum"] == _sum(tensors) else None
         except (OSError, SafetensorError, ValueError, KeyError, TypeError):
             return None
 
@@ -156,8 +158,12 @@ class Store:
     def leftovers(self, older_than_s: float = 0.0) -> list[Path]:
         """Checkpoints of unfinished stages and temporary files, last touched longer ago than that."""
         limit = time.time() - older_than_s
-        found = [*self.root.glob("??/*.checkpoint"), *self.root.glob("??/.*.tmp")]
-        return sorted(p for p in found if p.stat().st_mtime <= limit)
+        found = []
+        for path in (*self.root.glob("??/*.checkpoint"), *self.root.glob("??/.*.tmp")):
+            with suppress(FileNotFoundError):  # another process just finished with it
+                if path.stat().st_mtime <= limit:
+                    found.append(path)
+        return sorted(found)
 
     def remove(self, key: str) -> None:
         """Removes a stage, finished or not."""
@@ -165,6 +171,7 @@ class Store:
         doomed = folder.with_name(f".{key}.doomed.tmp")
         try:
             if folder.exists():
+                shutil.rmtree(doomed, ignore_errors=True)  # what an interrupted removal left
                 folder.replace(doomed)
                 shutil.rmtree(doomed)
             self.checkpoint_path(key).unlink(missing_ok=True)
@@ -174,6 +181,16 @@ class Store:
 
 def _plain(tensors: Tensors) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+
+
+def _sum(tensors: Tensors) -> str:
+    """Checksum of names and bytes, so that a damaged checkpoint is not gone on from."""
+    import torch
+
+    total = 0
+    for name in sorted(tensors):
+        total = zlib.crc32(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy(), zlib.crc32(name.encode(), total))
+    return f"{total:08x}"
 
 
 def _save(write: Any, path: Path) -> None:

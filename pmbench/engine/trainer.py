@@ -6,7 +6,7 @@ import csv
 import io
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,12 +79,9 @@ class Training:
             self.batches = TrainingBatches(view, stage, self.order, self.standards, accelerator.device, data_workers,
                                            accelerator.shard)
             self.optimizers = self._optimizers()
-        columns = {m: view.prepared.column(view.validation.part, m) for m in stage.reads}
-        in_memory = fits_in_memory(columns, len(view.validation.rows))
-        self._validation = (
-            validation_batches(view.validation, columns, self.standards, accelerator.device) if in_memory else None
-        )
-        self._columns = columns
+        self._columns = {m: view.prepared.column(view.validation.part, m) for m in stage.reads}
+        in_memory = fits_in_memory(self._columns, len(view.validation.rows))
+        self._validation = list(self._validation_batches()) if in_memory else None
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
@@ -108,6 +105,12 @@ class Training:
         network = self._deliver()
         if self.best is not None:
             network.load_state_dict(self.best)
+        for name, tensor in network.state_dict().items():
+            if tensor.is_floating_point() and not tensor.isfinite().all():
+                raise TrainingError(
+                    f"stage {self.name}: {name!r} of what it delivers is not finite after {epochs} epochs",
+                    "lower the learning rate (`--set recipe.lr=...`)",
+                )
         return network.eval()
 
     def _epoch(self, epoch: int) -> dict[str, Tensor]:
@@ -145,15 +148,18 @@ class Training:
                     "the last finite epoch's checkpoint is kept",
                 )
 
+    def _validation_batches(self) -> Iterator[dict[str, Tensor]]:
+        return validation_batches(self.view.validation, self._columns, self.standards, self.accelerator.device)
+
     def _validate(self) -> float | None:
         """The primary metric on validation data, percent or as the metric says; None where nothing is classified."""
         labels = self.view.validation.labels
-        if self._validation is None or not len(labels):
+        if not len(labels):
             return None
         network = self._deliver().eval()
         logits = []
         with torch.no_grad(), self.accelerator.autocast():
-            for tensors in self._validation:
+            for tensors in self._validation_batches() if self._validation is None else self._validation:
                 none = torch.full((len(next(iter(tensors.values()))),), -1, device=self.accelerator.device)
                 try:
                     output = network(Batch(tensors, none, none, stage=self.name))
@@ -199,6 +205,7 @@ class Training:
 
     def _optimizers(self) -> dict[str, _Optimizer]:
         found, owner = {}, dict[int, str]()
+        known = {id(p) for p in self.nets.parameters()}
         for name, group in self.stage.groups(self.nets).items():
             recipe = checked_recipe(group.recipe or self.recipe, f"{self.name}, group {name}")
             parameters = [p for m in group.modules for p in m.parameters() if p.requires_grad]
@@ -207,6 +214,11 @@ class Training:
                 if id(p) in owner:
                     raise ContractError(f"stage {self.name}: a parameter is in groups {owner[id(p)]!r} and {name!r}")
                 owner[id(p)] = name
+            if any(id(p) not in known for p in parameters):
+                raise ContractError(
+                    f"stage {self.name}: group {name!r} holds parameters that are not in its nets",
+                    "checkpoints hold what is in `Nets`: give it every module that is trained",
+                )
             if not parameters:
                 raise ContractError(f"stage {self.name}: group {name!r} has no trainable parameter")
             found[name] = _Optimizer(group, recipe, _optimizer(recipe, parameters), parameters)
@@ -221,8 +233,9 @@ class Training:
     # --- checkpoints ------------------------------------------------------------------------------------------------
 
     def _moving(self) -> dict[str, Tensor]:
-        """Parameters and buffers that are not part of a frozen network."""
-        still = tuple(f"{n}." for n, m in self.nets.named_modules() if isinstance(m, Frozen))
+        """Parameters and buffers that are not part of a frozen network (one inside `bench.trainable` is not frozen)."""
+        frozen = [(n, m) for n, m in self.nets.named_modules() if isinstance(m, Frozen)]
+        still = tuple(f"{n}." for n, m in frozen if not any(p.requires_grad for p in m.parameters()))
         return {n: t for n, t in self.nets.state_dict().items() if not n.startswith(still)}
 
     def _checkpoint(self) -> None:

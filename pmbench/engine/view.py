@@ -74,6 +74,8 @@ class TrainingView:
         rows = self.train.rows
         if modality in self.present:
             rows = rows[self.present[modality]]
+        if not len(rows):
+            raise Unsupported(f"no training sample has modality {modality!r} under protocol {self.protocol.name!r}")
         count, total, squares = 0, np.zeros(()), np.zeros(())
         for chunk in np.array_split(rows, max(1, len(rows) // 2048)):
             x = read_rows(column, chunk).astype(np.float64)
@@ -85,7 +87,7 @@ class TrainingView:
         deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
         if not (np.isfinite(mean).all() and np.isfinite(deviation).all()):
             raise TrainingError(f"inputs of modality {modality!r} in part {self.train.part!r} are not all finite")
-        deviation[deviation < 1e-6 * np.maximum(np.abs(mean), 1)] = 1.0
+        deviation[deviation <= 1e-6 * np.abs(mean)] = 1.0  # constant but for rounding, whatever the unit
         return Standard(mean.astype(np.float32), deviation.astype(np.float32))
 
 

@@ -1,0 +1,176 @@
+"""Methods, data sets, backbones and records as `show` prints them, from the values that its JSON has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from .tables import duration_text, fields, heading, table
+
+Values = dict[str, Any]
+
+
+def _from(values: Values) -> str:
+    return f"{values['distribution']} {values['version_of_distribution']}"
+
+
+def show_method(values: Values) -> None:
+    fields(
+        [
+            ("method", values["name"]),
+            ("summary", values["summary"]),
+            ("paper", values["paper"]),
+            ("role", values["role"]),
+            ("tests on", values["tests_on"]),
+            ("networks at test", values["networks"]),
+            ("deviations", values["deviations"]),
+            ("exempt from", [f"{check}: {why}" for check, why in values["exceptions"].items()]),
+            ("from", _from(values)),
+        ]
+    )
+    _about(values)
+    if values["options"]:
+        heading("Options, to be changed with --set name=value")
+        options = values["options"].items()
+        table(("option", "type", "default"), [(n, o["type"], _default(o["default"])) for n, o in options])
+
+
+def _default(value: Any) -> str:
+    """A default as `--set` takes it."""
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    return "+".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _about(values: Values) -> None:
+    if values["about"]:
+        typer.echo(f"\n{values['about']}")
+
+
+def show_dataset(values: Values) -> None:
+    expected = {part: sum(n) if isinstance(n, list) else n for part, n in values["expected"].items()}
+    classes = values["classes"]
+    fields(
+        [
+            ("data set", f"{values['name']} (version {values['version']})"),
+            ("summary", values["summary"]),
+            ("classes", f"{len(classes)}: {', '.join(classes)}"),
+            ("privileged", ", ".join(values["privileged"])),
+            ("target", ", ".join(values["target"])),
+            ("metrics", ", ".join(values["metrics"])),
+            ("default protocol", values["default_protocol"]),
+            ("protocols", ", ".join(values["protocols"])),
+            ("recipe", ", ".join(f"{name} {value}" for name, value in _recipe(values["recipe"]).items())),
+            ("samples", ", ".join(f"{part} {n}" for part, n in expected.items())),
+            ("licence", values["licence"]),
+            ("source", values["source"]),
+            ("citation", values["citation"]),
+            ("access", values["access"]),
+            ("prepared", values["prepared"]),
+            ("from", _from(values)),
+        ]
+    )
+    heading("Modalities")
+    rows = [
+        (
+            m["name"],
+            m["kind"],
+            " x ".join(map(str, m["shape"])),
+            m["unit"],
+            m["grid"],
+            values["backbones"].get(m["name"], "-"),
+        )
+        for m in values["modalities"]
+    ]
+    table(("modality", "kind", "shape", "unit", "grid", "default backbone"), rows)
+    heading("Splits")
+    splits = values["splits"].items()
+    table(
+        ("split", "train", "validation", "test"),
+        [(name, s["train"], s["validation"] or _carved(s), s["test"]) for name, s in splits],
+    )
+    _about(values)
+
+
+def _carved(split: Values) -> str:
+    groups = ", ".join(split["validation_groups"])
+    return f"from train: groups {groups}" if groups else "from train, by a fixed hash"
+
+
+def _recipe(recipe: Values) -> Values:
+    """The fields that say something: those of other optimisers and schedules do not."""
+    silent = {"clip": 0.0, "warmup": 0.0, "milestones": ()}
+    if recipe["schedule"] != "step":
+        silent["gamma"] = recipe["gamma"]
+    silent["beta1" if recipe["optimizer"] == "sgd" else "momentum"] = recipe[
+        "beta1" if recipe["optimizer"] == "sgd" else "momentum"
+    ]
+    return {name: value for name, value in recipe.items() if silent.get(name, ...) != value}
+
+
+def show_backbone(values: Values) -> None:
+    fields(
+        [
+            ("backbone", values["name"]),
+            ("summary", values["summary"]),
+            ("accepts", ", ".join(values["kinds"])),
+            ("provides", ", ".join(values["provides"])),
+            ("size", values["size"]),
+            (
+                "pretrained weights",
+                [f"{name} (SHA-256 {sha[:12]})" for name, sha in values["weights"].items()],
+            ),
+            ("from", _from(values)),
+        ]
+    )
+
+
+def show_record(values: Values) -> None:
+    cell, cost, validation = values["cell"], values["cost"], values["validation"]
+    where = values["provenance"]
+    commit = where["git_commit"]
+    fields(
+        [
+            ("record", values["file"]),
+            ("cell", f"{cell['method']} on {cell['dataset']} {cell['protocol']}, seed {cell['seed']}"),
+            ("options", ", ".join(f"{name}={value}" for name, value in cell["options"].items())),
+            ("status", values["status"] + (f": {values['reason']}" if values["reason"] else "")),
+            ("tested on", ", ".join(cell["test_modalities"])),
+            ("privileged", ", ".join(cell["privileged"])),
+            ("backbones", ", ".join(f"{m}: {b}" for m, b in cell["backbones"].items())),
+            ("recipe", cell["recipe_set"]),
+            ("metrics", [f"{name} {value:.2f}" for name, value in values["metrics"].items()]),
+            ("checkpoint", validation and validation["rule"]),
+            ("training", cost and f"{duration_text(cost['train_seconds'])}, {cost['steps']} steps"),
+            ("parameters", cost and cost["parameters"]),
+            ("sealed", "yes" if values["sealed"] else "no"),
+            ("verification", values["verification"]),
+            ("deviations", values["deviations"]),
+            (
+                "run",
+                f"{where['date']}, pmbench {where['pmbench']}, torch {where['torch']}, {where['device']}",
+            ),
+            ("commit", commit and commit[:12] + (", with changes" if where["git_dirty"] else "")),
+            ("command", " ".join(where["command"])),
+        ]
+    )
+    if values["stages"]:
+        heading("Stages")
+        rows = [
+            (
+                s["key"][:12],
+                s["stage"],
+                ", ".join(s["reads"]),
+                s["epochs"],
+                s["selected_epoch"],
+                duration_text(s["seconds"]),
+                "reused" if s["reused"] else "trained",
+            )
+            for s in values["stages"]
+        ]
+        table(
+            ("key", "stage", "reads", "epochs", "selected", "took", "was"),
+            rows,
+            right=("epochs", "selected", "took"),
+        )

@@ -1,0 +1,187 @@
+"""A plan as plain values: cells, stages, and what they will take."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from .tables import duration_text, heading, plural, size_text, table
+
+if TYPE_CHECKING:
+    from ..engine.plan import Cell, Node, Plan
+    from ..engine.store import Store
+
+SHOWN = 12
+
+
+def forecast(plan: Plan, store: Store, workers: int) -> dict[str, Any]:
+    """What `plan --json` prints. `seconds` is None where no stage like it is stored."""
+    from ..engine.plan import estimate, needed
+
+    wanted = needed(plan, plan.cells)
+    seconds = estimate(wanted.values(), store)
+    sizes = _sizes(store)
+    stages = [_stage(node, wanted, seconds) for node in plan.nodes.values()]
+    known = [s for s in seconds.values() if s is not None]
+    work = sum(known)
+    guesses = [sizes.get(type(node.stage).__name__, sizes.get("")) for node in wanted.values()]
+    return {
+        "cells": [_cell(cell, wanted) for cell in plan.cells],
+        "stages": stages,
+        "summary": {
+            "cells": len(plan.cells),
+            "cells_skipped": sum(bool(cell.skip) for cell in plan.cells),
+            "cells_failed": sum(bool(cell.failure) for cell in plan.cells),
+            "stages_total": plan.total_stages,
+            "stages_unique": len(plan.nodes),
+            "saved_by_sharing": plan.total_stages - len(plan.nodes),
+            "stages_stored": sum(node.stored for node in plan.nodes.values()),
+            "stages_to_train": len(wanted),
+            "stages_without_estimate": len(wanted) - len(known),
+            "seconds_of_work": work if known or not wanted else None,
+            "seconds": max(work / workers, _longest(wanted, seconds)) if known or not wanted else None,
+            "workers": workers,
+            "bytes": sum(g for g in guesses if g is not None) if None not in guesses else None,
+        },
+    }
+
+
+def _cell(cell: Cell, wanted: Mapping[str, Node]) -> dict[str, Any]:
+    keys = [cell.context.key(stage) for stage in cell.stage.walk()] if cell.stage else []
+    return {
+        "method": cell.method.name,
+        "role": cell.method.role,
+        "options": dict(cell.options),
+        "dataset": cell.spec.dataset,
+        "protocol": cell.spec.protocol,
+        "backbones": dict(cell.spec.backbones),
+        "seed": cell.spec.seed,
+        "status": "skip" if cell.skip else "failed" if cell.failure else "run",
+        "reason": cell.skip or cell.failure or None,
+        "stages": keys,
+        "to_train": sum(key in wanted for key in keys),
+    }
+
+
+def _stage(node: Node, wanted: Mapping[str, Node], seconds: Mapping[str, float | None]) -> dict[str, Any]:
+    fields = {f.name: getattr(node.stage, f.name) for f in dataclasses.fields(node.stage)}
+    return {
+        "key": node.key,
+        "stage": type(node.stage).__name__,
+        "reads": list(node.stage.reads),
+        "replica": fields["replica"],
+        "dataset": node.spec.dataset,
+        "protocol": node.spec.protocol,
+        "seed": node.spec.seed,
+        "epochs": node.context.recipe_of(node.stage).epochs,
+        "parents": list(node.parents),
+        "state": "stored" if node.stored else "train" if node.key in wanted else "not needed",
+        "seconds": seconds.get(node.key),
+    }
+
+
+def _sizes(store: Store) -> dict[str, float]:
+    """Mean bytes of stored stages by class; under "" that of all."""
+    found = defaultdict(list)
+    for entry in store.entries():
+        for name in (str(entry.stage.get("stage")), ""):
+            found[name].append(entry.size)
+    return {name: sum(sizes) / len(sizes) for name, sizes in found.items()}
+
+
+def _longest(wanted: Mapping[str, Node], seconds: Mapping[str, float | None]) -> float:
+    """Seconds of the longest chain of stages that wait for each other; `wanted` has parents first."""
+    ends: dict[str, float] = {}
+    for key, node in wanted.items():
+        ends[key] = (seconds[key] or 0.0) + max((ends.get(p, 0.0) for p in node.parents), default=0.0)
+    return max(ends.values(), default=0.0)
+
+
+def show_forecast(values: Mapping[str, Any]) -> None:
+    """Prints cells, stages and the summary."""
+    heading("Cells")
+    _show_cells(values["cells"])
+    if values["stages"]:
+        heading("Stages, parents first")
+        _show_stages(values["stages"])
+    typer.echo("")
+    _show_summary(values["summary"])
+
+
+def _show_cells(cells: Sequence[Mapping[str, Any]]) -> None:
+    """One row for all seeds of what is the same otherwise."""
+    rows: dict[tuple[str, ...], list[Mapping[str, Any]]] = defaultdict(list)
+    for cell in cells:
+        options = ", ".join(f"{name}={value}" for name, value in cell["options"].items())
+        backbones = ", ".join(f"{m}: {b}" for m, b in cell["backbones"].items())
+        note = f"{cell['status']}: {cell['reason']}" if cell["reason"] else ""
+        label = cell["method"] + (f" ({options})" if options else "")
+        rows[label, cell["role"], cell["dataset"], cell["protocol"], backbones, note].append(cell)
+    table(
+        ("method", "role", "data set", "protocol", "backbones", "seeds", "stages", "to train", "note"),
+        [
+            (
+                *key[:5],
+                ", ".join(str(c["seed"]) for c in same),
+                sum(len(c["stages"]) for c in same),
+                sum(c["to_train"] for c in same),
+                key[5],
+            )
+            for key, same in rows.items()
+        ],
+        right=("stages", "to train"),
+    )
+
+
+def _show_stages(stages: Sequence[Mapping[str, Any]]) -> None:
+    table(
+        ("key", "stage", "data set", "protocol", "seed", "epochs", "state", "estimate", "parents"),
+        [
+            (
+                s["key"][:SHOWN],
+                _label(s),
+                s["dataset"],
+                s["protocol"],
+                s["seed"],
+                s["epochs"],
+                s["state"],
+                duration_text(s["seconds"]) if s["state"] == "train" else "-",
+                ", ".join(key[:SHOWN] for key in s["parents"]),
+            )
+            for s in stages
+        ],
+        right=("seed", "epochs", "estimate"),
+    )
+
+
+def _label(stage: Mapping[str, Any]) -> str:
+    replica = f", replica {stage['replica']}" if stage["replica"] else ""
+    return f"{stage['stage']}({', '.join(stage['reads'])}{replica})"
+
+
+def _show_summary(s: Mapping[str, Any]) -> None:
+    left_out = [f"{s[f'cells_{what}']} {what}" for what in ("skipped", "failed") if s[f"cells_{what}"]]
+    typer.echo(plural(s["cells"], "cell") + (f" ({', '.join(left_out)})" if left_out else ""))
+    typer.echo(
+        f"{plural(s['stages_total'], 'stage')} in all cells, {s['stages_unique']} different "
+        f"({s['saved_by_sharing']} saved by sharing): "
+        f"{s['stages_stored']} stored, {s['stages_to_train']} to train"
+    )
+    if not s["stages_to_train"]:
+        typer.echo("Nothing to train.")
+        return
+    blind = s["stages_without_estimate"]
+    if s["seconds"] is None:
+        typer.echo("Time: unknown, no stage like these is stored yet")
+    else:
+        text = f"Time: about {duration_text(s['seconds'])} with {plural(s['workers'], 'stage')} side by side"
+        text += f" ({duration_text(s['seconds_of_work'])} of work)"
+        typer.echo(text + (f", without {plural(blind, 'stage')} of unknown cost" if blind else ""))
+    size = s["bytes"]
+    typer.echo(
+        f"Disk: about {size_text(size)}" if size is not None else "Disk: unknown, no stage is stored yet"
+    )

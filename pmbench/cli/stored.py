@@ -1,0 +1,130 @@
+"""Stages in the store, as commands name and show them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import UnknownName, UsageError
+from .tables import date_text, duration_text, fields, heading, plural, size_text, table
+
+if TYPE_CHECKING:
+    from ..engine.store import Entry, Store
+
+SHOWN = 12
+"""Digits of a key that are printed."""
+
+
+def one_key(store: Store, prefix: str) -> str:
+    """The one stored key that begins with `prefix`; raises UsageError where there is none, or several."""
+    if not re.fullmatch(r"[0-9a-f]{1,64}", prefix):
+        raise UsageError(
+            f"{prefix!r} is no key: keys are hexadecimal digits", "`pmbench store list` shows the keys"
+        )
+    found = store.find(prefix)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        some = ", ".join(key[: max(SHOWN, len(prefix) + 4)] for key in found[:5])
+        more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+        raise UsageError(
+            f"{plural(len(found), 'key')} begin with {prefix!r}: {some}{more}", "give more digits"
+        )
+    near = UnknownName(
+        "key", prefix, [key[:SHOWN] for key in store.find("")], "`pmbench store list` shows the keys"
+    )
+    if "did you mean" in near.message:
+        raise near
+    raise UsageError(f"no stage in {store.root} has a key that begins with {prefix!r}", near.hint)
+
+
+def damaged(store: Store, entries: list[Entry]) -> list[str]:
+    """Keys of stages whose description cannot be read."""
+    return sorted(set(store.find("")) - {entry.key for entry in entries})
+
+
+def entry_values(entry: Entry) -> dict[str, Any]:
+    """What `list` shows of a stage; a field that an old or foreign entry lacks is None."""
+    stage = entry.stage
+    inputs, cost = stage.get("inputs", {}), stage.get("cost", {})
+    return {
+        "key": entry.key,
+        "stage": stage.get("stage"),
+        "reads": list(inputs.get("backbones", {})),
+        "dataset": inputs.get("dataset", {}).get("name"),
+        "protocol": data_text(inputs),
+        "seed": inputs.get("seed"),
+        "parents": list(stage.get("parents", [])),
+        "epochs": inputs.get("recipe", {}).get("epochs"),
+        "seconds": cost.get("seconds"),
+        "size": entry.size,
+        "finished": stage.get("finished"),
+    }
+
+
+def data_text(inputs: Mapping[str, Any]) -> str | None:
+    """Which training samples a stage saw: `train`, `train, 10 labels a class`.
+
+    A stage does not know its protocol's name: both directions of privilege share it.
+    """
+    protocol = inputs.get("protocol")
+    if not protocol:
+        return None
+    parts = [protocol["split"]["train"]]
+    if protocol.get("labels_per_class") is not None:
+        parts.append(f"{protocol['labels_per_class']} labels a class")
+    if protocol.get("paired_percent", 100) < 100:
+        parts.append(f"{protocol['paired_percent']} % paired")
+    return ", ".join(parts)
+
+
+def stage_values(store: Store, key: str) -> dict[str, Any]:
+    """All that is known of one stage: `stage.json`, its files, and the stored stages that rest on it."""
+    folder = store.folder(key)
+    files = {p.name: p.stat().st_size for p in sorted(folder.iterdir()) if p.is_file()}
+    children = [e.key for e in store.entries() if key in e.stage.get("parents", [])]
+    return {**store.stage(key), "key": key, "folder": str(folder), "files": files, "children": children}
+
+
+def show_stage(values: dict[str, Any]) -> None:
+    inputs, cost = values.get("inputs", {}), values.get("cost", {})
+    environment, selected = values.get("environment", {}), values.get("selected", {})
+    options = {k: v for k, v in inputs.get("fields", {}).items() if not _is_stage(v)}
+    took = f"{duration_text(cost.get('seconds'))}, {cost.get('steps')} steps, {cost.get('samples')} samples"
+    fields(
+        [
+            ("stage", values.get("stage")),
+            ("class", inputs.get("stage")),
+            ("key", values["key"]),
+            ("data set", inputs.get("dataset", {}).get("name")),
+            ("trained on", data_text(inputs)),
+            ("reads", ", ".join(f"{m} ({b['name']})" for m, b in inputs.get("backbones", {}).items())),
+            ("seed", inputs.get("seed")),
+            ("fields", ", ".join(f"{k}={v}" for k, v in options.items())),
+            (
+                "departures",
+                [f"{k}: {v[1]} instead of {v[0]}" for k, v in values.get("departures", {}).items()],
+            ),
+            ("epochs", inputs.get("recipe", {}).get("epochs")),
+            ("selected", f"epoch {selected['epoch']}, validation {selected['value']}" if selected else None),
+            ("took", took if cost else None),
+            ("parameters", cost.get("parameters")),
+            ("on", ", ".join(f"{k} {v}" for k, v in environment.items())),
+            ("finished", date_text(values.get("finished"))),
+            ("parents", [key[:SHOWN] for key in values.get("parents", [])]),
+            ("children", [key[:SHOWN] for key in values["children"]]),
+            ("folder", Path(values["folder"])),
+        ]
+    )
+    heading("Files")
+    table(
+        ("file", "size"), [(name, size_text(size)) for name, size in values["files"].items()], right=("size",)
+    )
+
+
+def _is_stage(value: Any) -> bool:
+    if isinstance(value, list):
+        return any(_is_stage(v) for v in value)
+    return isinstance(value, dict)

@@ -1,0 +1,88 @@
+"""What commands print on standard output: tables, lines of name and value, quantities."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Sequence
+
+import typer
+
+DAY = 86400.0
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[str] = ()) -> None:
+    """A plain table. In a pipe a row is a line, as long as it needs to be; a terminal folds the cells."""
+    lines = [[_one_line(value) for value in row] for row in rows]
+    aligned = set(right)
+    if sys.stdout.isatty():
+        _rich_table(columns, lines, aligned)
+        return
+    widths = [max(map(len, column)) for column in zip(columns, *lines, strict=True)]
+    for line in (columns, ["-" * width for width in widths], *lines):
+        cells = (
+            cell.rjust(width) if title in aligned else cell.ljust(width)
+            for cell, title, width in zip(line, columns, widths, strict=True)
+        )
+        typer.echo("  ".join(cells).rstrip())
+
+
+def _rich_table(columns: Sequence[str], lines: Sequence[Sequence[str]], aligned: set[str]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        drawn.add_column(column, justify="right" if column in aligned else "left", overflow="fold")
+    for line in lines:
+        drawn.add_row(*map(Text, line))
+    Console().print(drawn)
+
+
+def fields(pairs: Iterable[tuple[str, object]]) -> None:
+    """`name  value` lines, aligned; what is empty is left out, several values are a line each."""
+    shown = [(name, value) for name, value in pairs if value not in (None, "", [], (), {})]
+    width = max((len(name) for name, _ in shown), default=0)
+    for name, value in shown:
+        values = value if isinstance(value, list) else [value]
+        for i, one in enumerate(values):
+            typer.echo(f"{name if i == 0 else '':<{width}}  {_one_line(one)}")
+
+
+def heading(text: str) -> None:
+    typer.echo(f"\n{text}\n")
+
+
+def plural(count: int, one: str, many: str | None = None) -> str:
+    """`1 stage`, `2 stages`."""
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def size_text(size: float) -> str:
+    """`935 B`, `12.3 kB`, `1.8 GB`."""
+    for factor, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if size >= 0.9995 * factor:
+            return f"{size / factor:.1f} {unit}"
+    return f"{size:.0f} B"
+
+
+def duration_text(seconds: float | None) -> str:
+    """`0.8 s`, `42 s`, `12 min`, `3.4 h`; `unknown` for None."""
+    if seconds is None:
+        return "unknown"
+    if seconds < 90:
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def date_text(moment: object) -> str:
+    """Seconds since 1970 as local `2026-03-31 14:05`; `-` for anything else."""
+    if not isinstance(moment, int | float):
+        return "-"
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(moment))
+
+
+def _one_line(value: object) -> str:
+    return " ".join(str(value).split())

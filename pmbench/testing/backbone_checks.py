@@ -1,0 +1,124 @@
+"""What every backbone must keep to, on a small modality of each kind it accepts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..contracts.backbone import Backbone
+from ..contracts.network import Encoder
+from ..contracts.setting import KINDS, Modality
+from ..engine.bench import check_backbone
+from ..engine.draws import torch_seeded
+from .outcome import Failed, Skipped
+
+SHAPES = {
+    "vector": ((12,), (5,)),
+    "sequence": ((6, 32), (1, 21)),
+    "image": ((3, 32, 32), (1, 21, 32)),
+    "clip": ((3, 8, 32, 32), (1, 8, 21, 32)),
+}
+
+
+@dataclass(frozen=True)
+class Specimen:
+    """A backbone, and one modality that it says it accepts."""
+
+    backbone: Backbone
+    modality: Modality
+
+    def build(self, seed: int = 0) -> Encoder:
+        with torch_seeded(seed, "check"):
+            return self.backbone.build(self.modality, self.backbone.size)
+
+    def batch(self, size: int) -> Tensor:
+        """(B, *shape)."""
+        chance = torch.Generator().manual_seed(5)
+        return torch.randn(size, *self.modality.shape, generator=chance)
+
+
+def specimens(backbone: Backbone) -> Iterator[tuple[str, Specimen]]:
+    """(case, specimen): two shapes of every kind that the backbone accepts."""
+    for kind in KINDS:
+        for shape in SHAPES[kind] if kind in backbone.kinds else ():
+            case = f"{kind}-{'x'.join(map(str, shape))}"
+            yield case, Specimen(backbone, Modality("seen", kind, shape, "unit"))
+
+
+def check_features_are_as_declared(specimen: Specimen) -> None:
+    """Maps have the declared channels and strides, the pooled vector its declared width."""
+    check_backbone(specimen.backbone, specimen.modality)
+
+
+def check_samples_are_independent(specimen: Specimen) -> None:
+    """In evaluation mode a sample's features do not depend on how many samples are beside it."""
+    encoder, x = specimen.build().eval(), specimen.batch(5)
+    with torch.no_grad():
+        together = encoder(x)[1]
+        alone = torch.cat([encoder(x[i : i + 1])[1] for i in range(5)])
+    gap = float((together - alone).abs().max())
+    if not gap <= 1e-4 * max(1.0, float(together.abs().max())):
+        raise Failed(f"a sample alone has other pooled features than in a batch, by up to {gap:.3g}")
+
+
+def check_chance_is_the_seed_alone(specimen: Specimen) -> None:
+    """Two encoders built under one seed are equal bit by bit, those of two seeds are not."""
+    first, same, other = specimen.build(3), specimen.build(3), specimen.build(4)
+    mine, again, else_ = first.state_dict(), same.state_dict(), other.state_dict()
+    for name, tensor in mine.items():
+        if not torch.equal(tensor, again[name]):
+            raise Failed(f"built twice under one seed, {name!r} differs")
+    learnt = [name for name, _ in first.named_parameters()]
+    if learnt and not specimen.backbone.weights and all(torch.equal(mine[n], else_[n]) for n in learnt):
+        raise Failed("two seeds give the same weights")
+
+
+def check_gradient_reaches_the_stem(specimen: Specimen) -> None:
+    """A gradient of the pooled features reaches the input and every parameter."""
+    encoder, x = specimen.build().train(), specimen.batch(4).requires_grad_(True)
+    pooled = encoder(x)[1]
+    chance = torch.Generator().manual_seed(6)
+    (pooled * torch.randn(pooled.shape, generator=chance)).sum().backward()
+    for name, tensor in [("the input", x), *encoder.named_parameters()]:
+        if tensor.requires_grad and (tensor.grad is None or not tensor.grad.abs().sum() > 0):
+            raise Failed(f"no gradient reaches {name}")
+
+
+def check_it_exports(specimen: Specimen) -> None:
+    """In evaluation mode it exports for any batch size, and gives the same features."""
+    encoder, x = specimen.build().eval(), specimen.batch(3)
+    batch = torch.export.Dim("batch", min=1, max=1 << 20)
+    with torch.no_grad():
+        program = torch.export.export(encoder, (torch.zeros_like(x[:2]),), dynamic_shapes=({0: batch},), strict=False)
+        gap = float((program.module()(x)[1] - encoder(x)[1]).abs().max())
+    if not gap <= 1e-4:
+        raise Failed(f"exported, its pooled features differ by up to {gap:.3g}")
+
+
+def check_tail_takes_joined_maps(specimen: Specimen) -> None:
+    """Where it offers a tail, that takes the maps at `fuse_at` of two encoders, joined along channels."""
+    backbone, encoder = specimen.backbone, specimen.build().eval()
+    if backbone.tail is None:
+        raise Skipped("it offers no tail, so that fusion joins pooled features")
+    with torch.no_grad():
+        joint = encoder(specimen.batch(2))[0][backbone.fuse_at - 1].repeat_interleave(2, 1)
+        tail = backbone.tail(specimen.modality.kind, backbone.size, backbone.fuse_at, joint.shape[1]).eval()
+        maps, pooled = tail(joint)
+    if pooled.shape != (2, tail.features) or len(maps) != len(tail.maps):
+        raise Failed(
+            f"the tail declares {tail.features} features and {len(tail.maps)} maps, "
+            f"but gives {tuple(pooled.shape)} and {len(maps)}"
+        )
+
+
+CHECKS = (
+    check_features_are_as_declared,
+    check_samples_are_independent,
+    check_chance_is_the_seed_alone,
+    check_gradient_reaches_the_stem,
+    check_it_exports,
+    check_tail_takes_joined_maps,
+)

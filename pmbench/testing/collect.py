@@ -1,0 +1,165 @@
+"""The checks of everything that is installed, by name."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from collections.abc import Callable
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..engine.plugins import Registry, load_plugins
+from ..errors import UnknownName
+from .outcome import Check, Suite
+
+if TYPE_CHECKING:
+    from ..contracts.backbone import Backbone
+    from ..contracts.dataset import Dataset
+    from ..contracts.method import Method
+    from .trial import Trial
+
+_KINDS = {"method": "method", "dataset": "data set", "backbone": "backbone"}
+
+
+def contract_tests(name: str) -> Callable[..., None]:
+    """A pytest function over all checks of the method, data set or backbone of that name.
+
+    >>> test_contract = contract_tests("kd")  # doctest: +SKIP
+    """
+    import pytest
+
+    @pytest.mark.parametrize(("suite", "check"), [pytest.param(s, c, id=c.name) for s, c in checks_for(name)])
+    def test_contract(suite: Suite, check: Check) -> None:
+        report(suite, check)
+
+    return test_contract
+
+
+def report(suite: Suite, check: Check) -> None:
+    """Tells pytest what came out of a check."""
+    import pytest
+
+    result = suite.result(check)
+    if result.outcome == "failed":
+        pytest.fail(f"{suite.kind} {suite.name!r}, {check.name}: {result.reason}", pytrace=False)
+    if result.outcome == "skipped":
+        pytest.skip(result.reason)
+    if result.outcome == "allowed":
+        pytest.xfail(result.reason)
+
+
+def checks_for(name: str) -> list[tuple[Suite, Check]]:
+    """Every check of everything called `name`, each with its suite."""
+    return [(suite, check) for suite in suites_for(name) for check in suite.checks]
+
+
+def suites_for(name: str, *, dataset: str = "", data: Path | None = None) -> list[Suite]:
+    """One suite for each method, data set or backbone called `name`; raises UnknownName where there is none.
+
+    `dataset`: checks a method on a few samples of that data set, instead of on synthetic ones. `data`: where prepared
+    data sets lie; embedded ones are prepared in a temporary folder where it is not given.
+    """
+    found = registry()
+    kinds = [kind for kind in _KINDS if name in found.offers[kind]]
+    if not kinds:
+        known = [n for kind in _KINDS for n in found.names(kind)]
+        broken = ", ".join(f"{b.distribution} ({b.error})" for b in found.broken)
+        raise UnknownName("method, data set or backbone", name, known, f"not loaded: {broken}" if broken else None)
+    return [suite_of(kind, name, dataset=dataset, data=data) for kind in kinds]
+
+
+def suite_of(kind: str, name: str, *, dataset: str = "", data: Path | None = None) -> Suite:
+    """The suite of one offer; raises PluginError where two distributions offer it."""
+    found = registry()
+    value = found.offer(kind, name).value
+    if kind == "method":
+        return Suite(kind, name, _of_method(value, found, dataset, data), value.exceptions)
+    checks = _of_dataset(value, found, data) if kind == "dataset" else _of_backbone(value)
+    return Suite(_KINDS[kind], name, checks)
+
+
+@lru_cache(maxsize=1)
+def registry() -> Registry:
+    return load_plugins()
+
+
+def _folder() -> Path:
+    """A folder that goes with this process."""
+    made = tempfile.TemporaryDirectory(prefix="pmbench-check-")
+    _folders.append(made)
+    return Path(made.name)
+
+
+_folders: list[tempfile.TemporaryDirectory[str]] = []
+
+
+def _of_method(method: Method, found: Registry, dataset: str, data: Path | None) -> list[Check]:
+    from . import method_checks, sealed_checks
+    from .miniature import CASES
+
+    once = (method_checks.check_paper_is_cited,)
+    checks = []
+    for number, case in enumerate([dataset] if dataset else CASES):
+        trial = _Late(partial(_trial, method, found, case, bool(dataset), data))
+        for function in (*method_checks.CHECKS, *sealed_checks.CHECKS):
+            if function in once and number:
+                continue
+            checks.append(Check(_property(function), trial.check(function), "" if function in once else case))
+    return checks
+
+
+class _Late:
+    """A trial that is made on first use, and asked first whether it is supported at all."""
+
+    def __init__(self, make: Callable[[], Trial]) -> None:
+        self._make = functools.cache(make)
+
+    def check(self, function: Callable[[Any], None]) -> Callable[[], None]:
+        def run() -> None:
+            from .outcome import Skipped
+            from .trial import one_thread
+
+            trial = self._make()
+            if reason := trial.supported():
+                raise Skipped(reason)
+            with one_thread():
+                function(trial)
+
+        return run
+
+
+def _trial(method: Method, found: Registry, case: str, real: bool, data: Path | None) -> Trial:
+    from .miniature import FEW, sampled, synthetic
+    from .trial import Trial
+
+    if real:
+        from ..engine.prepared import find_or_prepare
+
+        small = sampled(find_or_prepare(found.dataset(case), data or _folder()))
+    else:
+        small = synthetic(case)
+    trial = Trial(method, small, found, _folder())
+    few = Trial(method, small, found, trial.folder, f"few-{FEW}")
+    return few if trial.supported() and not few.supported() else trial
+
+
+def _of_dataset(dataset: Dataset, found: Registry, data: Path | None) -> list[Check]:
+    from . import dataset_checks
+
+    sample = dataset_checks.Sample(dataset, found, _folder(), data)
+    return [Check(_property(function), partial(function, sample)) for function in dataset_checks.CHECKS]
+
+
+def _of_backbone(backbone: Backbone) -> list[Check]:
+    from . import backbone_checks
+
+    return [
+        Check(_property(function), partial(function, specimen), case)
+        for case, specimen in backbone_checks.specimens(backbone)
+        for function in backbone_checks.CHECKS
+    ]
+
+
+def _property(function: Callable[..., None]) -> str:
+    return function.__name__.removeprefix("check_")

@@ -1,0 +1,223 @@
+"""What every data set must keep to: its declarations, its prepared form, its protocols."""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from ..contracts.dataset import Dataset, Draw
+from ..contracts.setting import KINDS
+from ..engine.guard import only
+from ..engine.plugins import Registry
+from ..engine.prepared import Prepared, open_prepared, prepare
+from ..engine.view import training_view
+from ..errors import DataNotPrepared
+from ..report.metrics import METRICS
+from .outcome import Failed, Skipped
+
+
+class Sample:
+    """A data set, prepared once: as found under `data`, else in `folder` from its official form if that is here."""
+
+    def __init__(self, dataset: Dataset, registry: Registry, folder: Path, data: Path | None) -> None:
+        self.dataset, self.registry, self.folder, self.data = dataset, registry, folder, data
+
+    @property
+    def source(self) -> Path:
+        found = self.dataset.find_source()
+        if found is None:
+            raise Skipped("its official form is not on this machine")
+        return found
+
+    @cached_property
+    def _prepared(self) -> Prepared | None:
+        if self.data is not None:
+            try:
+                return open_prepared(self.dataset, self.data)
+            except DataNotPrepared:
+                pass
+        found = self.dataset.find_source()
+        return prepare(self.dataset, found, self.folder / "first") if found else None
+
+    @property
+    def prepared(self) -> Prepared:
+        if self._prepared is None:
+            raise Skipped("it is neither prepared nor embedded, so that there is no data to look at")
+        return self._prepared
+
+    @property
+    def parts(self) -> list[str]:
+        return list(self.prepared.manifest["parts"])
+
+
+def check_declarations_are_complete(sample: Sample) -> None:
+    """Name, classes, modalities, setting, splits, metrics, backbones, licence, source and citation are there and fit."""
+    d = sample.dataset
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", d.name):
+        raise Failed(f"name {d.name!r}: expected lower-case letters, digits, '-', '_' and '.'")
+    for what in ("summary", "licence", "source", "citation"):
+        if not str(getattr(d, what, "")).strip():
+            raise Failed(f"`{what}` is empty")
+    if len(set(d.classes)) != len(d.classes) or len(d.classes) < 2:
+        raise Failed(f"classes {d.classes}: expected at least two, each once")
+    names = [m.name for m in d.modalities]
+    for m in d.modalities:
+        if m.kind not in KINDS or names.count(m.name) > 1 or not m.unit:
+            raise Failed(f"modality {m.name!r}: kind {m.kind!r}, unit {m.unit!r}; expected one of {', '.join(KINDS)}")
+        backbone = sample.registry.backbone(d.backbones.get(m.name, f"(none for {m.name})"))
+        if not backbone.accepts(m):
+            raise Failed(f"backbone {backbone.name!r} does not take {m.name!r}, a {m.kind}")
+    strange = set(d.target) | set(d.privileged)
+    if not d.target or set(d.target) & set(d.privileged) or strange - set(names):
+        raise Failed(f"target {d.target}, privileged {d.privileged}: expected different ones of {tuple(names)}")
+    if unknown := set(d.metrics) - set(METRICS):
+        raise Failed(f"metrics {sorted(unknown)} unknown")
+
+
+def check_protocols_resolve(sample: Sample) -> None:
+    """Every listed protocol resolves by its name, and is called by that name."""
+    d = sample.dataset
+    for name in [*d.protocol_names(), f"{d.default_split}+few-3", "few-3+privileged-50"]:
+        protocol = d.protocol(name)
+        again = d.protocol(protocol.name)
+        if again != protocol:
+            raise Failed(f"protocol {name!r} is called {protocol.name!r}, which is another protocol")
+        if name in d.protocol_names() and protocol.name != name:
+            raise Failed(f"protocol {name!r} is listed, but calls itself {protocol.name!r}")
+
+
+def check_ids_are_unique_and_disjoint(sample: Sample) -> None:
+    """No sample is twice in a part, nor in both the training (or validation) and the test part of a split."""
+    ids = {part: sample.prepared.index(part)[0] for part in sample.parts}
+    for part, names in ids.items():
+        if len(set(names)) != len(names):
+            raise Failed(f"part {part!r} has an id more than once")
+    for name, split in sample.dataset.splits.items():
+        for a, b in ((split.train, split.test), (split.validation, split.test), (split.train, split.validation)):
+            if a and b and (shared := set(ids[a]) & set(ids[b])):
+                raise Failed(f"split {name!r}: {min(shared)!r} is in both {a!r} and {b!r}")
+
+
+def check_arrays_are_as_declared(sample: Sample) -> None:
+    """Every modality of every part is there in its declared shape, as finite numbers, one entry a sample."""
+    for part in sample.parts:
+        count = len(sample.prepared.index(part)[0])
+        for m in sample.dataset.modalities:
+            column = sample.prepared.column(part, m.name)
+            if column.length != count:
+                raise Failed(f"part {part!r}, {m.name!r}: {column.length} entries for {count} samples")
+            for i in {0, count // 2, count - 1} if column.array is None else ():
+                if (found := column.read(i).shape) != m.shape:
+                    raise Failed(f"part {part!r}, {m.name!r}: sample {i} has shape {found}, declared is {m.shape}")
+            if column.array is None:
+                continue
+            if column.array.shape[1:] != m.shape or column.array.dtype.kind not in "fiu":
+                found = f"{column.array.shape[1:]} of {column.array.dtype}"
+                raise Failed(f"part {part!r}, {m.name!r}: {found}, declared are numbers of shape {m.shape}")
+            if not all(np.isfinite(chunk).all() for chunk in np.array_split(column.array, max(1, count // 1024))):
+                raise Failed(f"part {part!r}, {m.name!r}: not all numbers are finite")
+
+
+def check_labels_are_in_range(sample: Sample) -> None:
+    """Labels are -1 or a class; training and test parts hold every class, test parts no unlabelled sample."""
+    classes = len(sample.dataset.classes)
+    for part in sample.parts:
+        labels = sample.prepared.labels(part)
+        if labels.min() < -1 or labels.max() >= classes:
+            raise Failed(f"part {part!r}: labels from {labels.min()} to {labels.max()}, expected -1 to {classes - 1}")
+    for name, split in sample.dataset.splits.items():
+        if (sample.prepared.labels(split.test) < 0).any():
+            raise Failed(f"split {name!r}: the test part has samples without label")
+        absent = set(range(classes)) - set(sample.prepared.labels(split.train).tolist())
+        if absent:
+            raise Failed(f"split {name!r}: no training sample of class {sample.dataset.classes[min(absent)]!r}")
+
+
+def check_expected_counts_are_declared(sample: Sample) -> None:
+    """Every part has an expected count, and has that many samples."""
+    expected = sample.dataset.expected
+    if missing := [part for part in sample.parts if part not in expected]:
+        raise Failed(f"`expected` says nothing of part {missing[0]!r}")
+    for part, count in expected.items():
+        entry = sample.prepared.manifest["parts"].get(part)
+        found = None if entry is None else entry["classes"] if isinstance(count, tuple) else entry["count"]
+        if found != (list(count) if isinstance(count, tuple) else count):
+            raise Failed(f"part {part!r}: {found} samples, expected {count}")
+
+
+def check_preparing_again_changes_nothing(sample: Sample) -> None:
+    """Preparing a second time keeps what is there; preparing elsewhere gives the same bytes."""
+    source, folder = sample.source, sample.folder
+    first = prepare(sample.dataset, source, folder / "first")
+    written = (first.folder / "manifest.json").stat().st_mtime_ns
+    if (prepare(sample.dataset, source, folder / "first").folder / "manifest.json").stat().st_mtime_ns != written:
+        raise Failed("prepared a second time, it was written anew")
+    if prepare(sample.dataset, source, folder / "second").fingerprint != first.fingerprint:
+        raise Failed("prepared twice from one source, its files differ")
+
+
+def check_opens_only_what_is_asked(sample: Sample) -> None:
+    """Reading one modality of a part opens that one file."""
+    d, prepared = sample.dataset, sample.prepared
+    for part in sample.parts[:1]:
+        for m in d.modalities:
+            with only(f"data set {d.name!r}, asked for {m.name!r}", [prepared.folder], prepared.files(part, (m.name,))):
+                prepared.column(part, m.name).read(0)
+                d.modality(m.name), d.protocol(d.default_protocol)
+
+
+def check_validation_data_is_apart(sample: Sample) -> None:
+    """Every split leaves labelled training and validation samples, none of them in both."""
+    d = sample.dataset
+    for name in d.splits:
+        view = training_view(sample.prepared, d.protocol(name), seed=0)
+        if not len(view.validation.rows) or not (view.train.labels >= 0).any():
+            raise Failed(f"split {name!r}: {view.count} training, {len(view.validation.rows)} validation samples")
+        same = view.train.part == view.validation.part
+        if same and set(view.train.rows) & set(view.validation.rows):
+            raise Failed(f"split {name!r}: a sample is in both training and validation data")
+
+
+class _Fixed(Draw):
+    def __call__(self, name: str) -> object:  # type: ignore[override]
+        import torch
+
+        from ..engine.draws import derive
+
+        return torch.rand(4, generator=torch.Generator().manual_seed(derive(0, name)))
+
+
+def check_augmentation_follows_its_draws(sample: Sample) -> None:
+    """Augmented samples keep their shape, follow from the draws, and are the same whatever else is read."""
+    import torch
+
+    d = sample.dataset
+    if not d.augments:
+        raise Skipped("it has no augmentation")
+    part = d.protocol(d.default_protocol).split.train
+    columns = {m.name: sample.prepared.column(part, m.name) for m in d.modalities}
+    batch = {n: torch.from_numpy(np.stack([c.read(i) for i in range(4)])).float() for n, c in columns.items()}
+    together = d.augment({n: t.clone() for n, t in batch.items()}, _Fixed())
+    for name, tensor in batch.items():
+        alone = d.augment({name: tensor.clone()}, _Fixed())[name]
+        if alone.shape != tensor.shape or alone.dtype != tensor.dtype:
+            raise Failed(f"augmented {name!r} is {tuple(alone.shape)} of {alone.dtype}")
+        if not torch.equal(alone, together[name]):
+            raise Failed(f"{name!r} is augmented in another way when other modalities are read too")
+
+
+CHECKS = (
+    check_declarations_are_complete,
+    check_protocols_resolve,
+    check_ids_are_unique_and_disjoint,
+    check_arrays_are_as_declared,
+    check_labels_are_in_range,
+    check_expected_counts_are_declared,
+    check_preparing_again_changes_nothing,
+    check_opens_only_what_is_asked,
+    check_validation_data_is_apart,
+    check_augmentation_follows_its_draws,
+)

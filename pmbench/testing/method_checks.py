@@ -1,0 +1,281 @@
+"""What every method must keep to: its plan, its training, its chance."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import random
+import re
+import typing
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..contracts.network import Frozen, Output
+from ..contracts.stage import Terms
+from ..engine.bench import EngineBench, checked_build, delivered
+from ..engine.guard import only
+from ..errors import ContractError, Unsupported
+from .miniature import FEW, RECIPE
+from .outcome import Failed, Skipped
+from .trial import Trained, Trial
+from .watch import watched
+
+
+def check_paper_is_cited(trial: Trial) -> None:
+    """Paper, summary and name say what the method is."""
+    method = trial.method
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", method.name):
+        raise Failed(f"name {method.name!r}: expected lower-case letters, digits and underscores")
+    if not method.paper.strip():
+        raise Failed("`paper` is empty: give an arXiv id, a DOI, or a citation in words")
+    if not method.summary.strip():
+        raise Failed("the plan function has no docstring; its first line is what `pmbench list` shows")
+    if any(not text.strip() for text in method.deviations):
+        raise Failed("a deviation is empty")
+
+
+def check_plan_is_pure(trial: Trial) -> None:
+    """Two plans are equal, and planning reads no data, writes nothing and draws nothing."""
+    setting, context = trial.setting, trial.context
+    trial.method.last_stage(setting)  # imports happen on the first call
+    with only(f"the plan of {trial.method.name!r}", [trial.prepared.folder], []), watched() as seen:
+        first = trial.method.last_stage(setting)
+    if seen:
+        raise Failed(f"planning {seen[0]}")
+    random.seed(99)
+    second = trial.method.last_stage(setting)
+    if first != second or context.key(first) != context.key(second):
+        raise Failed(f"two plans differ: {first!r} and {second!r}")
+    for stage in first.walk():
+        foreign = set(stage.reads) - set(setting.all)
+        if foreign:
+            raise Failed(f"stage {type(stage).__name__} reads {sorted(foreign)}, the setting has {setting.all}")
+        context.inputs(stage)
+    missing = set(trial.inputs) - set(first.reads)
+    if missing:
+        raise Failed(f"the last stage does not read {sorted(missing)}, which its network is given at test")
+
+
+def check_options_plan(trial: Trial) -> None:
+    """Every choice of every option gives a plan that can be keyed, or says that it is not supported."""
+    tried = 0
+    for name, option in trial.method.options().items():
+        choices = typing.get_args(option.type) if typing.get_origin(option.type) is typing.Literal else ()
+        for value in (False, True) if option.type is bool else choices:
+            tried += 1
+            try:
+                stage = trial.method.last_stage(trial.setting, **{name: value})
+                for part in stage.walk():
+                    trial.context.key(part)
+            except Unsupported:
+                continue
+    if not tried:
+        raise Skipped("no option with a fixed set of values")
+
+
+def check_trains_on_what_it_reads(trial: Trial) -> None:
+    """Every stage trains to its end with the files of its declared modalities alone."""
+    trial.must_train()
+
+
+def check_trains_with_few_labels(trial: Trial) -> None:
+    """It trains where most samples have no label, or says that it does not."""
+    _trains_under(trial, f"few-{FEW}", "few")
+
+
+def check_trains_with_unpaired_samples(trial: Trial) -> None:
+    """It trains where half of the samples lack the privileged modalities, or says that it does not."""
+    if not trial.setting.privileged:
+        raise Skipped("no privileged modality")
+    _trains_under(trial, "privileged-50", "unpaired")
+
+
+def _trains_under(trial: Trial, protocol: str, name: str) -> None:
+    base = trial.protocol_name
+    if protocol in base.split("+"):
+        raise Skipped(f"the other checks run under {protocol} already")
+    combined = protocol if base == trial.data.default_protocol else f"{base}+{protocol}"
+    other = trial.variant(name, trial.data, combined)
+    if reason := other.supported():
+        raise Skipped(reason)
+    other.must_train()
+
+
+def check_terms_are_finite_scalars(trial: Trial) -> None:
+    """At its start each stage gives named scalars, finite, at least one of them with a gradient."""
+    for done in _training(trial):
+        stage, steps = done.stage, _Recorder()
+        nets = _rebuilt(done, trial).train()
+        batch = next(iter(done.training.batches.epoch(0, 1)))
+        stage.update(nets, batch, steps)
+        name = type(stage).__name__
+        if not steps.seen:
+            raise Failed(f"stage {name} took no step")
+        for terms in steps.seen:
+            for term, value in terms.items():
+                if not isinstance(value, Tensor) or value.dim():
+                    raise Failed(f"stage {name}: term {term!r} is no scalar tensor but {_shown(value)}")
+                if not math.isfinite(float(value.detach())):
+                    raise Failed(f"stage {name}: term {term!r} is {float(value.detach())}")
+            if not any(value.requires_grad for value in terms.values()):
+                raise Failed(f"stage {name}: none of {', '.join(terms)} has a gradient")
+
+
+def check_every_parameter_learns(trial: Trial) -> None:
+    """Every trainable parameter is in one group, and moves during training."""
+    for done in _training(trial):
+        name, nets = type(done.stage).__name__, done.nets
+        owners: dict[int, list[str]] = {}
+        for group, members in done.stage.groups(nets).items():
+            for parameter in {id(p) for m in members.modules for p in m.parameters() if p.requires_grad}:
+                owners.setdefault(parameter, []).append(group)
+        for label, parameter in nets.named_parameters():
+            if not parameter.requires_grad:
+                continue
+            groups = owners.get(id(parameter), [])
+            if len(groups) != 1:
+                raise Failed(f"stage {name}: parameter {label!r} is in {len(groups)} groups {groups}, expected one")
+            if torch.equal(parameter.detach(), done.before[label]):
+                raise Failed(f"stage {name}: parameter {label!r} is trainable but did not move")
+
+
+def check_frozen_stays_frozen(trial: Trial) -> None:
+    """Parameters and buffers of frozen networks keep their bits, and are those of the finished stage."""
+    frozen = [
+        (done, name, module)
+        for done in trial.trained
+        for name, module in done.nets.named_modules()
+        if isinstance(module, Frozen)
+    ]
+    if not frozen:
+        raise Skipped("no stage holds a frozen network")
+    for done, name, module in frozen:
+        for label, after in module.state_dict().items():
+            if not torch.equal(after, done.before[f"{name}.{label}"]):
+                raise Failed(f"stage {type(done.stage).__name__}: training changed {name}.{label}, which is frozen")
+        module.train()
+        awake = [n for n, m in module.named_modules() if m.training]
+        if awake:
+            raise Failed(f"stage {type(done.stage).__name__}: frozen {name!r} goes into training mode")
+
+
+def check_same_seed_same_weights(trial: Trial) -> None:
+    """Trained again from another state of the global generators, every stage gives the same bits."""
+    first = {done.training.key: done for done in trial.trained}
+    torch.manual_seed(4711)
+    np.random.seed(4711)  # noqa: NPY002
+    random.seed(4711)
+    for done in trial.variant("again", trial.data, recipe=trial.recipe).train():
+        _same_state(first[done.training.key], done.fresh, "trained twice under one seed, it differs")
+
+
+def check_stored_equals_fresh(trial: Trial) -> None:
+    """What is read back from the store has the bits, and gives the outputs, of what training delivered."""
+    for done in trial.trained:
+        stored = delivered(done.stage, trial.context, trial.store)
+        _same_state(done, stored, "what the store gives back differs from what training delivered")
+        inputs = dict(zip(done.stage.reads, trial.rows(done.stage.reads), strict=True))
+        with torch.no_grad():
+            fresh, again = done.fresh(inputs), stored(inputs)
+        if isinstance(fresh, Output) and not torch.equal(fresh.logits, again.logits):
+            raise Failed(
+                f"stage {type(done.stage).__name__}: the network read back from the store gives other logits than the "
+                "one that was trained; state outside parameters and buffers is lost"
+            )
+
+
+def check_overfits_eight_samples(trial: Trial) -> None:
+    """Trained on eight samples until it knows them, it classifies most of them from its test inputs alone."""
+    data = trial.data.eight()
+    protocol = "few-1" if "few-" in trial.protocol_name else data.default_protocol
+    recipe = RECIPE.but(epochs=80, batch_size=8)
+    other = trial.variant("eight", data, protocol, recipe)
+    other.must_train()
+    with torch.no_grad():
+        logits = other.eager(other.network, other.inputs)(*other.rows(other.inputs, "train"))[0]
+    labels = data.parts["train"].labels
+    right = int((logits.argmax(1).numpy() == labels).sum())
+    chance = len(labels) / len(np.unique(labels))
+    needed = math.ceil((len(labels) + chance) / 2)
+    if right < needed:
+        raise Failed(f"after 80 passes over {len(labels)} samples it knows {right} of them, expected {needed}")
+
+
+def check_privilege_reaches_the_student(trial: Trial) -> None:
+    """With the privileged samples in another order during training, the delivered network is another."""
+    read = {m for stage in trial.stages for m in stage.reads}
+    used = tuple(m for m in trial.withheld if m in read)
+    if not used:
+        raise Skipped("no stage reads a modality that is withheld at test")
+    recipe = RECIPE.but(epochs=12)
+    here = trial.variant("ordered", trial.data, recipe=recipe)
+    other = trial.variant("shuffled", trial.data.shuffled(used), recipe=recipe)
+    here.must_train()
+    other.must_train()
+    x = trial.rows(trial.inputs)
+    with torch.no_grad():
+        mine, theirs = (t.eager(t.network, t.inputs)(*x)[0] for t in (here, other))
+    same = torch.equal(mine, theirs)
+    if same:
+        raise Failed(f"it reads {', '.join(used)} in training, but other values there change nothing at test")
+
+
+# --- inside ---------------------------------------------------------------------------------------------------------
+
+
+class _Recorder:
+    """Stands in for the optimiser steps: keeps the terms, moves nothing."""
+
+    def __init__(self) -> None:
+        self.seen: list[Terms] = []
+
+    def __call__(self, terms: Terms, group: str = "main") -> None:
+        self.seen.append(terms)
+
+
+def _training(trial: Trial) -> list[Trained]:
+    found = [done for done in trial.trained if done.stage.trains]
+    if not found:
+        raise Skipped("no stage trains")
+    return found
+
+
+def _rebuilt(done: Trained, trial: Trial) -> nn.Module:
+    return checked_build(done.stage, EngineBench(done.stage, trial.context, done.training.samples, trial.store))
+
+
+def _same_state(done: Trained, other: nn.Module, complaint: str) -> None:
+    mine, theirs, name = done.fresh.state_dict(), other.state_dict(), type(done.stage).__name__
+    if mine.keys() != theirs.keys():
+        raise ContractError(f"stage {name}: {complaint}: {sorted(mine.keys() ^ theirs.keys())[:3]}")
+    for label, tensor in mine.items():
+        if not torch.equal(tensor, theirs[label]):
+            raise Failed(f"stage {name}: {complaint}, for example in {label!r}")
+
+
+def _shown(value: object) -> str:
+    return f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+
+
+def first_line(check: object) -> str:
+    """What a check checks, as its docstring says."""
+    return (inspect.getdoc(check) or "").partition("\n")[0]
+
+
+CHECKS = (
+    check_paper_is_cited,
+    check_plan_is_pure,
+    check_options_plan,
+    check_trains_on_what_it_reads,
+    check_trains_with_few_labels,
+    check_trains_with_unpaired_samples,
+    check_terms_are_finite_scalars,
+    check_every_parameter_learns,
+    check_frozen_stays_frozen,
+    check_same_seed_same_weights,
+    check_stored_equals_fresh,
+    check_overfits_eight_samples,
+    check_privilege_reaches_the_student,
+)

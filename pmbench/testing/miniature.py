@@ -1,0 +1,176 @@
+"""Data sets that train in seconds: synthetic ones of each modality kind, and a few samples of a real one."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..contracts.dataset import Dataset, Draw, Part, Split
+from ..contracts.recipe import Recipe
+from ..contracts.setting import Modality
+from ..engine.draws import generator
+from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..engine.prepared import Prepared
+
+CLASSES = ("north", "east", "south", "west")
+PER_CLASS = {"train": 12, "validation": 4, "test": 6}
+FEW = 4
+RECIPE = Recipe(lr=3e-3, weight_decay=0.0, epochs=2, batch_size=16, schedule="constant", select="last")
+
+_SYNTHETIC: Mapping[str, tuple[str, tuple[Modality, Modality]]] = {
+    "sequence": (
+        "cnn1d-8",
+        (
+            Modality("shown", "sequence", (3, 16), "unit", grid="time"),
+            Modality("hidden", "sequence", (2, 16), "unit", grid="time"),
+        ),
+    ),
+    "image": (
+        "cnn2d-8",
+        (
+            Modality("shown", "image", (3, 8, 8), "unit", grid="scene"),
+            Modality("hidden", "image", (1, 8, 8), "unit", grid="scene"),
+        ),
+    ),
+    "vector": (
+        "mlp-8",
+        (Modality("shown", "vector", (12,), "unit"), Modality("hidden", "vector", (10,), "unit")),
+    ),
+}
+CASES = tuple(_SYNTHETIC)
+
+
+class Miniature(Dataset):
+    """A data set held in memory: parts train, validation and test under one split."""
+
+    licence, source, citation = "Apache-2.0", "generated", "none"
+    summary = "a few samples to check plugins on"
+    splits = {"split": Split("train", "test", "validation")}  # noqa: RUF012
+    default_protocol = "split"
+    few = (FEW,)
+    recipe = RECIPE
+
+    def __init__(
+        self,
+        name: str,
+        parts: Mapping[str, Part],
+        *,
+        classes: tuple[str, ...],
+        modalities: tuple[Modality, ...],
+        target: tuple[str, ...],
+        privileged: tuple[str, ...],
+        backbones: Mapping[str, str],
+        like: Dataset | None = None,
+    ) -> None:
+        given: dict[str, Any] = {
+            "name": name, "parts": parts, "classes": classes, "modalities": modalities, "target": target,
+            "privileged": privileged, "backbones": backbones, "like": like,
+        }  # fmt: skip
+        self.__dict__.update(given)
+        if like is not None:
+            self.__dict__.update(metrics=like.metrics, positive_class=like.positive_class)
+
+    parts: Mapping[str, Part]
+    like: Dataset | None
+
+    def read(self, source: Path) -> Iterator[tuple[str, Part]]:
+        yield from self.parts.items()
+
+    @property
+    def augments(self) -> bool:
+        return self.like is not None and self.like.augments
+
+    def augment(self, batch: Mapping[str, Tensor], draw: Draw) -> Mapping[str, Tensor]:
+        return batch if self.like is None else self.like.augment(batch, draw)
+
+    def variant(self, name: str, parts: Mapping[str, Part]) -> Miniature:
+        """The same declarations over other samples."""
+        return Miniature(
+            f"{self.name}-{name}", parts, classes=self.classes, modalities=self.modalities, target=self.target,
+            privileged=self.privileged, backbones=self.backbones, like=self.like,
+        )  # fmt: skip
+
+    def shuffled(self, modalities: tuple[str, ...]) -> Miniature:
+        """The named modalities' samples in another order wherever a method trains or validates."""
+
+        def mixed(part: Part) -> Part:
+            order = np.roll(np.arange(len(part.ids)), len(part.ids) // 3 + 1)
+            moved = {m: part.arrays[m][order] for m in modalities}
+            return dataclasses.replace(part, arrays={**part.arrays, **moved})
+
+        parts = {name: part if name == "test" else mixed(part) for name, part in self.parts.items()}
+        return self.variant("shuffled", parts)
+
+    def eight(self) -> Miniature:
+        """Eight training samples of up to four classes, again under other names as validation and as test."""
+        train = self.parts["train"]
+        present = np.unique(train.labels[train.labels >= 0])[:4]
+        each = 8 // len(present)
+        rows = np.concatenate([np.flatnonzero(train.labels == label)[:each] for label in present])
+        parts = {
+            name: Part(
+                [f"{name}-{i}" for i in range(len(rows))],
+                train.labels[rows],
+                {m: array[rows] for m, array in train.arrays.items()},
+            )
+            for name in PER_CLASS
+        }
+        return self.variant("eight", parts)
+
+
+def synthetic(case: str) -> Miniature:
+    """Two modalities of one kind; each shows a sample's class behind noise, the privileged one more clearly."""
+    backbone, modalities = _SYNTHETIC[case]
+    chance = generator(0, "miniature", case)
+    shapes = {m.name: _prototypes(chance, m) for m in modalities}
+    parts = {}
+    for part, count in PER_CLASS.items():
+        labels = np.tile(np.arange(len(CLASSES)), count)
+        arrays = {
+            name: (means[labels] + noise * chance.standard_normal((len(labels), *means.shape[1:]))).astype(np.float32)
+            for (name, means), noise in zip(shapes.items(), (4.0, 0.5), strict=True)
+        }
+        parts[part] = Part([f"{part}-{i}" for i in range(len(labels))], labels, arrays)
+    return Miniature(
+        case, parts, classes=CLASSES, modalities=modalities, target=("shown",), privileged=("hidden",),
+        backbones=dict.fromkeys(("shown", "hidden"), backbone),
+    )  # fmt: skip
+
+
+def _prototypes(chance: np.random.Generator, modality: Modality) -> np.ndarray:
+    """One sample a class (K, *shape): a pattern; if hidden, at a level that even a mean over the grid shows."""
+    level = np.linspace(-4, 4, len(CLASSES)).reshape(-1, *(1,) * len(modality.shape))
+    pattern = chance.standard_normal((len(CLASSES), *modality.shape))
+    return pattern + level if modality.name == "hidden" else pattern
+
+
+def sampled(prepared: Prepared) -> Miniature:
+    """The first samples of each class of a prepared data set, under the setting of its default protocol."""
+    dataset = prepared.dataset
+    protocol = dataset.protocol(dataset.default_protocol)
+    used = {"train": protocol.split.train, "test": protocol.split.test}
+    used["validation"] = protocol.split.validation or protocol.split.train
+    parts = {}
+    for name, part in used.items():
+        labels, ids = prepared.labels(part), prepared.index(part)[0]
+        classes = np.unique(labels[labels >= 0])
+        skip = PER_CLASS["train"] if name == "validation" and part == used["train"] else 0
+        rows = [np.flatnonzero(labels == label)[skip : skip + PER_CLASS[name]] for label in classes]
+        chosen = np.sort(np.concatenate(rows)) if rows else np.zeros(0, int)
+        if not len(chosen):
+            raise UsageError(f"data set {dataset.name!r}: too few labelled samples in part {part!r} to check on")
+        columns = {m.name: prepared.column(part, m.name) for m in dataset.modalities}
+        arrays = {m: np.stack([column.read(int(i)) for i in chosen]) for m, column in columns.items()}
+        parts[name] = Part([ids[i] for i in chosen], labels[chosen], arrays)
+    return Miniature(
+        f"{dataset.name}-few", parts, classes=dataset.classes, modalities=dataset.modalities,
+        target=protocol.target, privileged=protocol.privileged, backbones=dataset.backbones, like=dataset,
+    )  # fmt: skip

@@ -1,0 +1,109 @@
+"""A check, what came out of it, and the checks of one plugin's offer together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ..errors import PmbenchError
+
+Outcome = Literal["passed", "failed", "skipped", "allowed"]
+
+
+class Failed(Exception):  # noqa: N818
+    """Raised by a check whose property does not hold; the message says what was found."""
+
+
+class Skipped(Exception):  # noqa: N818
+    """Raised by a check that does not apply; the message says why."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """`allowed`: the property does not hold, and the plugin declares that as a known exception."""
+
+    check: str
+    outcome: Outcome
+    reason: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return self.outcome != "failed"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One named property on one small data set; `name` is `property[case]`, or the property alone."""
+
+    property: str
+    run: Callable[[], None] = field(repr=False)
+    case: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"{self.property}[{self.case}]" if self.case else self.property
+
+
+@dataclass
+class Suite:
+    """All checks of one method, data set or backbone. Each runs once, on first demand.
+
+    `exceptions` maps a property to the reason why it cannot hold. They are strict: one that holds on every
+    case is a failure, and so is one that names no property.
+    """
+
+    kind: str
+    name: str
+    checks: list[Check]
+    exceptions: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._results: dict[str, Result] = {}
+        self._own = tuple(self.checks)
+        strict = [Check("exceptions_are_needed", self._exceptions_are_needed)] if self.exceptions else []
+        self.checks = [*self._own, *strict, Check("something_was_checked", self._something_was_checked)]
+
+    def result(self, check: Check) -> Result:
+        """What came out of the check, run now unless it was before."""
+        if check.name not in self._results:
+            self._results[check.name] = self._judge(check, *_outcome(check))
+        return self._results[check.name]
+
+    def results(self) -> list[Result]:
+        return [self.result(check) for check in self.checks]
+
+    def _judge(self, check: Check, outcome: Outcome, reason: str) -> Result:
+        excuse = self.exceptions.get(check.property)
+        if outcome == "failed" and excuse and check in self._own:
+            return Result(check.name, "allowed", f"{excuse} ({reason})")
+        return Result(check.name, outcome, reason)
+
+    def _exceptions_are_needed(self) -> None:
+        for name, reason in self.exceptions.items():
+            found = [self.result(check).outcome for check in self._own if check.property == name]
+            if not found:
+                known = ", ".join(dict.fromkeys(c.property for c in self._own))
+                raise Failed(f"exception {name!r} names no check; checks: {known}")
+            if not str(reason).strip():
+                raise Failed(f"exception {name!r} gives no reason")
+            if "allowed" not in found:
+                raise Failed(f"{name!r} is declared as an exception, but it holds: remove the exception")
+
+    def _something_was_checked(self) -> None:
+        if all(self.result(check).outcome == "skipped" for check in self._own):
+            raise Failed(f"every check of {self.kind} {self.name!r} was skipped")
+
+
+def _outcome(check: Check) -> tuple[Outcome, str]:
+    try:
+        check.run()
+    except Skipped as skip:
+        return "skipped", str(skip)
+    except Failed as failure:
+        return "failed", str(failure)
+    except PmbenchError as error:
+        return "failed", error.message
+    except (Exception, SystemExit) as error:
+        return "failed", f"{type(error).__name__}: {error}"
+    return "passed", ""

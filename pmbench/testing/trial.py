@@ -1,0 +1,228 @@
+"""One method on one small data set: planned, trained, stored and sealed by the real engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ..contracts.method import Method
+from ..contracts.recipe import Recipe
+from ..contracts.setting import Setting
+from ..contracts.stage import Stage
+from ..engine.bench import delivered
+from ..engine.device import accelerator, make_fabric
+from ..engine.guard import only
+from ..engine.identity import Context
+from ..engine.plugins import Registry
+from ..engine.prepared import Prepared, prepare
+from ..engine.seal import Sealable, seal
+from ..engine.store import Store
+from ..engine.trainer import Training
+from ..engine.view import Standard, TrainingView, training_view
+from ..errors import PmbenchError, Unsupported
+from .miniature import RECIPE, Miniature
+from .outcome import Failed, Skipped
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A stage after its training: state of its networks before and after, and what it delivered."""
+
+    stage: Stage
+    training: Training
+    before: Mapping[str, Tensor]
+    fresh: nn.Module
+
+    @property
+    def nets(self) -> nn.Module:
+        return self.training.nets
+
+
+class Trial:
+    """What the checks of a method look at. Everything is made on first use and kept."""
+
+    def __init__(
+        self,
+        method: Method,
+        data: Miniature,
+        registry: Registry,
+        folder: Path,
+        protocol: str = "",
+        recipe: Recipe = RECIPE,
+    ) -> None:
+        self.method, self.data, self.registry, self.folder = method, data, registry, folder
+        self.protocol_name = protocol or data.default_protocol
+        self.recipe = recipe
+        self._failure: BaseException | None = None
+
+    def variant(self, name: str, data: Miniature, protocol: str = "", recipe: Recipe = RECIPE) -> Trial:
+        """Another trial of the method, with a store of its own."""
+        return Trial(self.method, data, self.registry, self.folder / name, protocol or self.protocol_name, recipe)
+
+    # --- planned ----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def prepared(self) -> Prepared:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return prepare(self.data, self.folder, self.folder / "data")
+
+    @cached_property
+    def setting(self) -> Setting:
+        data, protocol = self.data, self.data.protocol(self.protocol_name)
+        backbones = {m.name: self.registry.backbone(data.backbones[m.name]) for m in data.modalities}
+        modalities = {m.name: m for m in data.modalities}
+        return Setting(
+            protocol.target, protocol.privileged, len(data.classes), modalities, backbones, protocol.demands
+        )
+
+    @cached_property
+    def context(self) -> Context:
+        protocol = self.data.protocol(self.protocol_name)
+        return Context(self.data, protocol, self.prepared.fingerprint, self.setting.backbones, self.recipe, seed=0)
+
+    @cached_property
+    def stage(self) -> Stage:
+        return self.method.last_stage(self.setting)
+
+    @property
+    def stages(self) -> list[Stage]:
+        return list(self.stage.walk())
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Modalities that the delivered network is given at test."""
+        return self.method.test_modalities(self.setting)
+
+    @property
+    def withheld(self) -> tuple[str, ...]:
+        """Modalities of the setting that it is not given at test."""
+        return tuple(m for m in self.setting.all if m not in self.inputs)
+
+    # --- trained ----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def store(self) -> Store:
+        return Store(self.folder / "store")
+
+    @cached_property
+    def view(self) -> TrainingView:
+        return training_view(self.prepared, self.context.protocol, self.context.seed)
+
+    def train(self) -> list[Trained]:
+        """Trains every stage, parents first, each allowed its own files and no others; raises what a stage raises."""
+        with one_thread():
+            return [self._train(stage) for stage in self.stages]
+
+    @cached_property
+    def _trained(self) -> list[Trained] | None:
+        try:
+            return self.train()
+        except (Exception, SystemExit) as error:
+            self._failure = error
+            return None
+
+    @property
+    def trained(self) -> list[Trained]:
+        """The stages, trained once; raises Skipped where training failed, which is a check of its own."""
+        if self._trained is None:
+            raise Skipped("it does not train")
+        return self._trained
+
+    def must_train(self) -> None:
+        """Raises what the training raised, if it did."""
+        if self._trained is None and self._failure is not None:
+            raise _named(self._failure)
+
+    def _train(self, stage: Stage) -> Trained:
+        context, split, kind = self.context, self.context.protocol.split, type(stage)
+        parts = [split.train] + ([split.validation] if split.validation else [])
+        names = (*stage.reads, "labels", "index")
+        handed = [path for part in parts for path in self.prepared.files(part, names)]
+        recipe = context.recipe_of(stage)
+        fabric = make_fabric("cpu", 1, recipe.precision)
+        fabric.launch()
+        hardware = accelerator(fabric, recipe.precision != "32")
+        view = self.view
+        with only(f"stage {kind.__name__!r} (module {kind.__module__})", [self.prepared.folder], handed):
+            training = Training(stage, context, view, self.store, hardware)
+            before = {n: t.clone() for n, t in training.nets.state_dict().items()}
+            fresh = training.run()
+        self.store.put(
+            training.key, fresh.state_dict(), {"inputs": context.inputs(stage), **training.describe()}, training.curve_csv()
+        )
+        return Trained(stage, training, before, fresh)
+
+    # --- sealed -----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def network(self) -> nn.Module:
+        """What the last stage delivered, as read from the store."""
+        if not self.trained:
+            raise Skipped("it has no stages")
+        return delivered(self.stage, self.context, self.store)
+
+    @cached_property
+    def _program(self) -> Path | PmbenchError:
+        try:
+            with only(f"sealing {self.method.name!r}", [self.prepared.folder], []):
+                return seal(self.stage, self.context, self.store, self.inputs)
+        except PmbenchError as error:
+            return error
+
+    @property
+    def program(self) -> Path:
+        """The sealed program; raises Skipped where it cannot be sealed, which is a check of its own."""
+        if not self.trained or isinstance(self._program, PmbenchError):
+            raise Skipped("it does not seal")
+        return self._program
+
+    def must_seal(self) -> None:
+        """Raises what sealing raised, if it did."""
+        if self.trained and isinstance(self._program, PmbenchError):
+            raise self._program
+
+    def standard(self, modality: str) -> Standard:
+        return self.view.standard(modality)
+
+    def eager(self, network: nn.Module, modalities: tuple[str, ...]) -> Sealable:
+        """The network behind its standardisation, given `modalities` in that order."""
+        inputs = {m: (self.data.modality(m), self.standard(m)) for m in modalities}
+        return Sealable(network, inputs, type(self.stage).__name__).eval()
+
+    def rows(self, modalities: tuple[str, ...], part: str = "test") -> list[Tensor]:
+        """Raw samples of a part, (N, *shape) each."""
+        columns = (self.prepared.column(part, m).array for m in modalities)
+        return [torch.tensor(array, dtype=torch.float32) for array in columns]
+
+    def supported(self) -> str:
+        """Why the method does not run here, or nothing."""
+        try:
+            _ = self.stage
+        except Unsupported as error:
+            return error.message
+        except Exception:
+            return ""  # a plan that raises is a failure, not a skip
+        return ""
+
+
+class one_thread:  # noqa: N801
+    """Within it torch computes on one thread, and its global generator is left as it was found."""
+
+    def __enter__(self) -> None:
+        self._threads, self._state = torch.get_num_threads(), torch.get_rng_state()
+        torch.set_num_threads(1)
+
+    def __exit__(self, *error: object) -> None:
+        torch.set_num_threads(self._threads)
+        torch.set_rng_state(self._state)
+
+
+def _named(error: BaseException) -> BaseException:
+    if isinstance(error, PmbenchError):
+        return error
+    return Failed(f"training raised {type(error).__name__}: {error}")

@@ -1,0 +1,28 @@
+"""The public contract checks over everything that is installed."""
+
+import pytest
+
+from pmbench.testing.collect import registry, report, suite_of
+
+OFFERS = [(kind, name) for kind, names in registry().offers.items() for name in sorted(names)]
+CASES = [
+    pytest.param(suite, check, id=f"{kind}-{name}-{check.name}")
+    for kind, name in OFFERS
+    for suite in [suite_of(kind, name)]
+    for check in suite.checks
+]
+
+
+def test_nothing_installed_is_broken():
+    found = registry()
+    assert found.broken == []
+    assert found.collisions() == []
+
+
+def test_the_builtin_offers_are_among_them():
+    assert {("method", "target_only"), ("dataset", "planted"), ("backbone", "mlp-64")} <= set(OFFERS)
+
+
+@pytest.mark.parametrize(("suite", "check"), CASES)
+def test_contract(suite, check):
+    report(suite, check)

@@ -1,0 +1,143 @@
+"""`pmbench data`."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+NEEDS_SOURCE = """
+from pathlib import Path
+import numpy as np
+import pmbench as pm
+
+class Far(pm.Dataset):
+    name = "far"
+    summary = "needs a download"
+    classes = ("a", "b")
+    modalities = (pm.Modality("x", "vector", (2,), "m"), pm.Modality("y", "vector", (2,), "m"))
+    target, privileged = ("x",), ("y",)
+    splits = {"only": pm.Split("train", "test")}
+    default_protocol = "only"
+    backbones = {"x": "mlp-8", "y": "mlp-8"}
+    expected = {"train": 4, "test": 2}
+    licence, source, citation = "none", "https://example.org/far", "none"
+    access = "ask for it at https://example.org/far"
+
+    def read(self, source):
+        count = len(Path(source).read_text())
+        for name, n in (("train", count), ("test", 2)):
+            x = np.zeros((n, 2), np.float32)
+            yield name, pm.Part([f"{name}{i}" for i in range(n)], np.arange(n) % 2, {"x": x, "y": x})
+        if count == 13:
+            raise KeyError("thirteen")
+
+@pm.hookimpl
+def pmbench_datasets():
+    return [Far()]
+"""
+
+
+def test_list_before_and_after(run_cli: Any) -> None:
+    before = {d["name"]: d for d in run_cli("data", "list", "--json").json()}
+    assert before["planted"]["prepared"] is False
+    prepared = run_cli("data", "prepare", "planted")
+    assert prepared.code == 0
+    assert "planted-v1 (" in prepared.stdout
+    assert "Preparing planted" in prepared.stderr
+    assert "part shared-10-train: 400 samples" in prepared.stderr
+    after = {d["name"]: d for d in run_cli("data", "list", "--json").json()}
+    assert after["planted"]["prepared"] is True
+    assert after["planted"]["samples"]["shared-10-train"] == 400
+    assert "MB" in run_cli("data", "list").stdout
+    again = run_cli("data", "prepare", "planted")
+    assert again.code == 0
+    assert "prepared already" in again.stdout
+
+
+def test_verify(finished: Any) -> None:
+    done = finished.run_cli("data", "verify", "planted")
+    assert done.code == 0
+    assert "DIFFERS" not in done.stdout
+    found = finished.run_cli("data", "verify", "planted", "--json").json()
+    assert found["ok"] is True
+    assert any(r["what"] == "samples" and r["expected"] == 400 for r in found["rows"])
+
+
+def test_verify_names_what_differs(copied: Any) -> None:
+    folder = copied.data / "planted-v1" / "shared-10-test"
+    with (folder / "labels.npy").open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\x07")
+    (folder / "target_view.npy").unlink()
+    done = copied.run_cli("data", "verify", "planted")
+    assert done.code == 1
+    assert "shared-10-test labels SHA-256" in done.error
+    assert "shared-10-test target_view SHA-256" in done.error
+    assert done.stdout.count("DIFFERS") == 2
+    assert "missing" in done.stdout
+
+
+def test_verify_of_what_is_not_prepared(run_cli: Any) -> None:
+    done = run_cli("data", "verify", "planted")
+    assert done.code == 2
+    assert "not prepared" in done.error
+    assert "`pmbench data prepare planted` prepares it" in done.stderr
+
+
+def test_a_download_is_asked_for(bench: Any) -> None:
+    bench.install("pmbench-far", NEEDS_SOURCE)
+    done = bench.run_cli("data", "prepare", "far")
+    assert done.code == 2
+    assert "'far'" in done.error
+    assert "https://example.org/far; then `pmbench data prepare far --source PATH`" in done.stderr
+    assert "no, needs --source" in bench.run_cli("data", "list").stdout
+    for command in ("verify", "prepare"):
+        assert bench.run_cli("data", command, "far").code == 2
+    planned = bench.run_cli("plan", "-m", "kd", "-d", "far")
+    assert planned.code == 2
+    assert "not prepared" in planned.error
+
+
+def test_source(bench: Any) -> None:
+    bench.install("pmbench-far", NEEDS_SOURCE)
+    absent = bench.run_cli("data", "prepare", "far", "--source", "nowhere")
+    assert absent.code == 1
+    assert "nowhere does not exist" in absent.error
+    (bench.root / "wrong").write_text("12345")
+    wrong = bench.run_cli("data", "prepare", "far", "--source", "wrong")
+    assert wrong.code == 1
+    assert "found 5 samples, expected 4" in wrong.error
+    (bench.root / "thirteen").write_text("1" * 13)
+    broken = bench.run_cli("data", "prepare", "far", "--source", "thirteen")
+    assert broken.code == 1
+    assert "pmbench-far 1.0" in broken.error
+    assert "KeyError: 'thirteen'" in broken.error
+    (bench.root / "right").write_text("1234")
+    assert bench.run_cli("data", "prepare", "far", "--source", "right").code == 0
+    assert bench.run_cli("data", "verify", "far").code == 0
+
+
+def test_unknown_name(run_cli: Any) -> None:
+    for command in ("prepare", "verify"):
+        done = run_cli("data", command, "plantd")
+        assert done.code == 2
+        assert "did you mean 'planted'" in done.error
+
+
+def test_a_damaged_manifest_is_said_to_be(copied: Any) -> None:
+    (copied.data / "planted-v1" / "manifest.json").write_text("{")
+    assert "damaged" in copied.run_cli("data", "list").stdout
+    done = copied.run_cli("data", "verify", "planted")
+    assert done.code == 1
+    assert "not a manifest" in done.error
+    assert copied.run_cli("data", "prepare", "planted").code == 0
+    assert copied.run_cli("data", "verify", "planted").code == 0
+
+
+def test_a_place_that_cannot_be_written(bench: Any) -> None:
+    bench.data.write_text("a file where the folder should be")
+    done = bench.run_cli("data", "prepare", "planted")
+    assert done.code == 1
+    assert str(bench.data) in done.error
+    assert "defect" not in done.stderr
+    assert shutil.disk_usage(bench.root)

@@ -1,0 +1,87 @@
+"""`pmbench list`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+KINDS = ("methods", "datasets", "backbones", "protocols")
+
+
+def test_everything_by_default(run_cli: Any) -> None:
+    done = run_cli("list")
+    assert done.code == 0
+    assert done.stderr == ""
+    for expected in (*KINDS, "hoffman", "planted", "mlp-64", "shared-10 (default)", "pmbench-hapt"):
+        assert expected in done.stdout
+
+
+def test_json_has_every_kind(run_cli: Any) -> None:
+    found = run_cli("list", "--json").json()
+    assert set(found) == set(KINDS)
+    method = next(m for m in found["methods"] if m["name"] == "hoffman")
+    assert method["distribution"] == "pmbench-hoffman"
+    assert method["options"]["temperature"] == {"type": "float", "default": 10.0}
+    dataset = next(d for d in found["datasets"] if d["name"] == "planted")
+    assert dataset["modalities"][0] == {
+        "name": "target_view", "kind": "vector", "shape": [50], "unit": "standard deviations", "grid": ""
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_kind(run_cli: Any, kind: str) -> None:
+    found = run_cli("list", kind, "--json").json()
+    assert found
+    assert all("name" in values for values in found)
+
+
+def test_a_row_of_a_pipe_is_one_uncut_line_without_colour(run_cli: Any) -> None:
+    methods = run_cli("list", "methods", "--json").json()
+    lines = run_cli("list", "methods").stdout.splitlines()
+    assert len(lines) == len(methods) + 2
+    assert all(any(m["summary"] in line for line in lines) for m in methods)
+    assert "\x1b" not in "".join(lines)
+
+
+def test_backbones_are_in_natural_order(run_cli: Any) -> None:
+    names = [b["name"] for b in run_cli("list", "backbones", "--json").json()]
+    assert names.index("cnn1d-8") < names.index("cnn1d-16")
+
+
+def test_protocols_of_one_data_set(run_cli: Any) -> None:
+    found = run_cli("list", "protocols", "--dataset", "hapt", "--json").json()
+    assert {p["dataset"] for p in found} == {"hapt"}
+    assert [p["name"] for p in found if p["default"]] == ["few-10"]
+    assert found == run_cli("list", "--dataset", "hapt", "--json").json()
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        (("metods",), "unknown kind 'metods'; did you mean 'methods'"),
+        (("protocols", "--dataset", "hapd"), "'hapt'"),
+        (("methods", "--dataset", "hapt"), "--dataset does not go with methods"),
+    ],
+)
+def test_bad_input(run_cli: Any, args: tuple[str, ...], expected: str) -> None:
+    done = run_cli("list", *args)
+    assert done.code == 2
+    assert expected in done.error
+    assert "Hint: " in done.stderr
+
+
+def test_a_data_set_that_cannot_be_described_is_left_out_and_named(bench: Any) -> None:
+    bench.install(
+        "pmbench-hollow",
+        "import pmbench as pm\n"
+        "class Hollow(pm.Dataset):\n    name = 'hollow'\n"
+        "@pm.hookimpl\ndef pmbench_datasets():\n    return [Hollow()]\n",
+    )
+    done = bench.run_cli("list", "datasets")
+    assert done.code == 0
+    assert "planted" in done.stdout
+    assert "pmbench-hollow 1.0: declarations of hollow" in done.stderr
+    shown = bench.run_cli("show", "hollow")
+    assert shown.code == 1
+    assert "pmbench-hollow 1.0" in shown.error

@@ -1,0 +1,102 @@
+"""`pmbench plan`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+
+def test_json_of_a_fresh_store(run_cli: Any) -> None:
+    found = run_cli("plan", "-m", "hoffman", "-d", "planted", "--seeds", "2", "--json").json()
+    summary, stages = found["summary"], {s["key"]: s for s in found["stages"]}
+    assert summary["stages_unique"] == len(stages) == summary["stages_to_train"]
+    assert summary["saved_by_sharing"] == summary["stages_total"] - len(stages) > 0
+    assert summary["seconds"] is None
+    assert summary["bytes"] is None
+    assert {s["seed"] for s in stages.values()} == {0, 1}
+    methods = {c["method"] for c in found["cells"]}
+    assert {"hoffman", "target_only", "early_fusion", "self_distill", "target_ensemble"} <= methods
+    for cell in found["cells"]:
+        assert set(cell["stages"]) <= set(stages)
+    seen: set[str] = set()
+    for key, stage in stages.items():
+        assert set(stage["parents"]) <= seen, "parents come first"
+        seen.add(key)
+
+
+def test_text(run_cli: Any) -> None:
+    done = run_cli("plan", "-m", "hoffman", "-d", "planted", "--seeds", "2")
+    assert done.code == 0
+    for expected in (
+        "Hallucinate(target_view, privileged_view)",
+        "saved by sharing",
+        "0, 1",
+        "Time: unknown",
+    ):
+        assert expected in done.stdout
+    assert done.stderr == "Preparing data set planted, once\n"
+    assert "\x1b" not in done.stdout
+
+
+def test_what_is_stored_is_not_trained(finished: Any, small_run: tuple[str, ...]) -> None:
+    found = finished.run_cli("plan", *small_run, "--json").json()
+    assert {s["state"] for s in found["stages"]} == {"stored"}
+    assert found["summary"]["stages_to_train"] == 0
+    assert found["summary"]["seconds"] == 0
+    assert "Nothing to train." in finished.run_cli("plan", *small_run).stdout
+
+
+def test_keys_are_those_of_the_run(finished: Any, small_run: tuple[str, ...]) -> None:
+    planned = {s["key"] for s in finished.run_cli("plan", *small_run, "--json").json()["stages"]}
+    assert planned == {s["key"] for s in finished.run_cli("store", "list", "--json").json()}
+
+
+def test_estimates_come_from_what_is_stored(finished: Any) -> None:
+    args = ("plan", "-m", "target_only", "-d", "planted", "--seeds", "2", "--set", "recipe.epochs=3")
+    found = finished.run_cli(*args, "--json").json()
+    assert all(s["seconds"] > 0 for s in found["stages"])
+    summary = found["summary"]
+    assert summary["stages_without_estimate"] == 0
+    assert 0 < summary["seconds"] <= summary["seconds_of_work"]
+    assert summary["bytes"] > 1000
+    text = finished.run_cli(*args).stdout
+    assert "Time: about" in text
+    assert "Disk: about" in text
+
+
+def test_a_skip_has_its_reason_and_the_others_go_on(run_cli: Any) -> None:
+    args = ("plan", "-m", "hoffman", "-d", "planted", "--set", "layer=map", "--seeds", "1")
+    cells = {c["method"]: c for c in run_cli(*args, "--json").json()["cells"]}
+    assert cells["hoffman"]["status"] == "skip"
+    assert "maps" in cells["hoffman"]["reason"]
+    assert cells["target_only"]["status"] == "run"
+    assert "skip: needs" in run_cli(*args).stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        ((), "no method to run"),
+        (("-m", "hofman", "-d", "planted"), "did you mean 'hoffman'"),
+        (("-m", "kd", "-d", "plantd"), "did you mean 'planted'"),
+        (("-m", "kd", "-d", "planted", "-p", "shared-11"), "shared-10"),
+        (("-m", "kd", "-d", "planted", "-b", "mlp-63"), "did you mean 'mlp-64'"),
+        (("-m", "kd", "-d", "planted", "-b", "cnn2d-8"), "takes image"),
+        (("-m", "kd", "-d", "planted", "--set", "temperatur=2"), "did you mean 'temperature'"),
+        (("-m", "kd", "-d", "planted", "--set", "temperature=warm"), "expected a number"),
+        (("-m", "kd", "-d", "planted", "--seeds", "2", "--seed", "1"), "--seeds and --seed"),
+        (("-m", "kd", "--matrix", "none.toml"), "none.toml cannot be read"),
+    ],
+)
+def test_bad_input(run_cli: Any, args: tuple[str, ...], expected: str) -> None:
+    done = run_cli("plan", *args)
+    assert done.code == 2
+    assert expected in done.error
+    assert done.stdout == ""
+
+
+def test_matrix_file(bench: Any) -> None:
+    (bench.root / "m.toml").write_text('methods = ["kd"]\ndatasets = ["planted"]\nseeds = [4]\n')
+    found = bench.run_cli("plan", "--matrix", "m.toml", "--json").json()
+    assert {c["seed"] for c in found["cells"]} == {4}

@@ -1,0 +1,146 @@
+"""`pmbench store`."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+DAY = 86400
+
+
+def keys(bench: Any) -> list[str]:
+    return [stage["key"] for stage in bench.run_cli("store", "list", "--json").json()]
+
+
+def leave_checkpoint(bench: Any, name: str, days: float) -> Path:
+    path = bench.store / name[:2] / f"{name}.checkpoint"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x" * 1000)
+    then = time.time() - days * DAY
+    os.utime(path, (then, then))
+    return path
+
+
+def test_empty_store(run_cli: Any) -> None:
+    assert "No finished stages" in run_cli("store", "list").stdout
+    assert run_cli("store", "list", "--json").json() == []
+    pruned = run_cli("store", "prune", "--all", "--yes")
+    assert pruned.code == 0
+    assert "Nothing to remove" in pruned.stdout
+
+
+def test_list(finished: Any) -> None:
+    stages = finished.run_cli("store", "list", "--json").json()
+    assert sorted(s["stage"] for s in stages) == ["Distill", "EarlyFusion", "Stream", "Stream"]
+    assert all(s["size"] > 0 and s["seconds"] >= 0 and s["seed"] == 0 for s in stages)
+    done = finished.run_cli("store", "list")
+    assert done.code == 0
+    assert all(s["key"][:12] in done.stdout for s in stages)
+    assert "4 stages, " in done.stdout
+
+
+def test_show(finished: Any) -> None:
+    stages = finished.run_cli("store", "list", "--json").json()
+    child = next(s for s in stages if s["parents"])
+    found = finished.run_cli("store", "show", child["parents"][0], "--json").json()
+    assert found["children"] == [child["key"]]
+    assert "weights.safetensors" in found["files"]
+    text = finished.run_cli("store", "show", child["key"][:8]).stdout
+    for expected in (child["key"], child["parents"][0][:12], "temperature=4.0", "planted"):
+        assert expected in text
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [("00000000", "begins with '00000000'"), ("../..", "is no key"), ("*", "is no key"), ("", "is no key")],
+)
+def test_bad_keys(finished: Any, key: str, expected: str) -> None:
+    for command in ("show", "prune"):
+        done = finished.run_cli("store", command, key)
+        assert done.code == 2
+        assert expected in done.error
+
+
+def test_an_ambiguous_prefix_is_refused(copied: Any) -> None:
+    first, *others = keys(copied)
+    twin = first[:20] + ("0" if first[20] != "0" else "1") + first[21:]
+    folder = copied.store / first[:2]
+    (folder / twin).mkdir()
+    (folder / twin / "stage.json").write_bytes((folder / first / "stage.json").read_bytes())
+    done = copied.run_cli("store", "prune", first[:16], "--yes")
+    assert done.code == 2
+    assert "2 keys begin with" in done.error
+    assert len(keys(copied)) == len(others) + 2
+
+
+def test_prune_asks_where_it_can(copied: Any) -> None:
+    before = keys(copied)
+    done = copied.run_cli("store", "prune", before[0][:12])
+    assert done.code == 2
+    assert before[0][:12] in done.stdout
+    assert "--yes" in done.stderr
+    dry = copied.run_cli("store", "prune", before[0][:12], "--dry-run")
+    assert dry.code == 0
+    assert "Would free" in dry.stdout
+    assert keys(copied) == before
+
+
+def test_prune_one(copied: Any) -> None:
+    first, *others = keys(copied)
+    done = copied.run_cli("store", "prune", first[:12], "--yes")
+    assert done.code == 0
+    assert "Removed 1 item, freed " in done.stdout
+    assert "kB" in done.stdout
+    assert keys(copied) == others
+
+
+def test_prune_says_what_rests_on_what_goes(copied: Any) -> None:
+    stages = copied.run_cli("store", "list", "--json").json()
+    parent = next(s for s in stages if s["parents"])["parents"][0]
+    assert "1 stored stage that rests on these" in copied.run_cli("store", "prune", parent, "--yes").stdout
+
+
+def test_prune_by_age(copied: Any) -> None:
+    old = copied.run_cli("store", "prune", "--older-than", "1", "--yes")
+    assert "Nothing to remove" in old.stdout
+    assert copied.run_cli("store", "prune", "--older-than", "0", "--yes").code == 0
+    assert keys(copied) == []
+
+
+def test_prune_all_keeps_checkpoints(copied: Any) -> None:
+    checkpoint = leave_checkpoint(copied, "ab" * 32, days=3)
+    assert copied.run_cli("store", "prune", "--all", "--yes").code == 0
+    assert keys(copied) == []
+    assert checkpoint.exists()
+
+
+def test_prune_unfinished_takes_what_is_older_than_a_day(copied: Any) -> None:
+    old, fresh = leave_checkpoint(copied, "ab" * 32, days=3), leave_checkpoint(copied, "cd" * 32, days=0.5)
+    before = keys(copied)
+    assert "1 unfinished stage" in copied.run_cli("store", "list").stderr
+    done = copied.run_cli("store", "prune", "--unfinished", "--yes")
+    assert done.code == 0
+    assert "freed 1.0 kB" in done.stdout
+    assert not old.exists()
+    assert fresh.exists()
+    assert keys(copied) == before
+
+
+def test_a_damaged_stage_is_named_and_can_be_removed(copied: Any) -> None:
+    first, *others = keys(copied)
+    (copied.store / first[:2] / first / "stage.json").write_text("{")
+    listed = copied.run_cli("store", "list")
+    assert listed.code == 0
+    assert f"stage {first[:12]} is damaged" in listed.stderr
+    assert copied.run_cli("store", "show", first[:12]).code == 1
+    assert copied.run_cli("store", "prune", first[:12], "--yes").code == 0
+    assert keys(copied) == others
+
+
+@pytest.mark.parametrize("args", [(), ("--yes",), ("--all", "abcd"), ("--older-than", "-1")])
+def test_unclear_wishes(run_cli: Any, args: tuple[str, ...]) -> None:
+    assert run_cli("store", "prune", *args).code == 2

@@ -1,0 +1,224 @@
+"""Killed at any instant, the same command goes on where it was and ends with the bits of an undisturbed run (P7)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@dataclass
+class Bench:
+    """A store, prepared data and results below one folder, and the processes started on them."""
+
+    root: Path
+    data: Path
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    @property
+    def store(self) -> Path:
+        return self.root / "store"
+
+    @property
+    def out(self) -> Path:
+        return self.root / "out"
+
+    def start(self, *arguments: str, **extra: Any) -> subprocess.Popen[str]:
+        """`pmbench run ...` in a session of its own, so that all of its processes can be killed as one."""
+        command = [sys.executable, "-m", "pmbench", "run", *arguments, "--store", str(self.store), "--data",
+                   str(self.data), "--out", str(self.out), "--json"]
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, **extra
+        )
+        self.started.append(process)
+        return process
+
+    def finish(self, *arguments: str) -> dict[str, Any]:
+        """Runs to the end and returns what `--json` printed; fails with the error output otherwise."""
+        process = self.start(*arguments)
+        stdout, stderr = process.communicate(timeout=300)
+        assert process.returncode == 0, stderr
+        return json.loads(stdout)
+
+    def finished_stages(self) -> dict[str, str]:
+        """Key -> SHA-256 of the weights."""
+        return {
+            path.parent.name: hashlib.sha256((path.parent / "weights.safetensors").read_bytes()).hexdigest()
+            for path in self.store.glob("??/*/stage.json")
+        }
+
+    def predictions(self) -> dict[str, str]:
+        found = sorted((self.out / "predictions").rglob("*.parquet"))
+        return {str(p.relative_to(self.out)): hashlib.sha256(p.read_bytes()).hexdigest() for p in found}
+
+
+def kill_group(process: subprocess.Popen[str]) -> None:
+    """kill -9 for the process and everything it started; returns when all of them are gone."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=30)
+    wait_for(lambda: not group_members(process.pid), 10)
+
+
+def group_members(group: int) -> list[int]:
+    """Living processes of a process group, from /proc."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[2]) == group and fields[0] not in "ZX":
+                found.append(int(entry.name))
+    return found
+
+
+def wait_for(condition: Callable[[], Any], timeout: float, pause: float = 0.005) -> Any:
+    """The condition's first true value; None after `timeout` seconds."""
+    end = time.monotonic() + timeout
+    while time.monotonic() < end:
+        if value := condition():
+            return value
+        time.sleep(pause)
+    return None
+
+
+@pytest.fixture(scope="session")
+def shared_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prepared data that all tests read."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture
+def make_bench(tmp_path: Path, shared_data: Path) -> Iterator[Callable[[str], Bench]]:
+    made: list[Bench] = []
+
+    def make(name: str) -> Bench:
+        made.append(Bench(tmp_path / name, shared_data))
+        return made[-1]
+
+    yield make
+    for bench in made:
+        for process in bench.started:
+            if process.poll() is None:
+                kill_group(process)
+
+
+RUN = ("--method", "kd", "--dataset", "hapt", "--seed", "0", "--workers", "2", "--set", "recipe.epochs=4")
+
+
+def checkpoints(bench: Bench) -> list[Path]:
+    return list(bench.store.glob("??/*.checkpoint"))
+
+
+def test_kill_9_at_any_moment_leaves_the_bits_of_an_undisturbed_run(make_bench: Callable[[str], Bench]) -> None:
+    calm, harried = make_bench("calm"), make_bench("harried")
+    undisturbed = calm.finish(*RUN)
+    chance = random.Random(20240229)
+    moments = {
+        "start": lambda: time.sleep(chance.uniform(0.1, 2.0)) or True,
+        "middle of an epoch": lambda: checkpoints(harried) and (time.sleep(chance.uniform(0, 0.4)) or True),
+        "write of a stage": lambda: list(harried.store.glob("??/.*.tmp")),
+        "after some stage": lambda: harried.finished_stages() and (time.sleep(chance.uniform(0, 3)) or True),
+        "write of predictions or a record": lambda: list(harried.out.rglob(".*.tmp")) or list(harried.out.rglob("*.json")),
+    }
+    struck = []
+    for name, moment in moments.items():
+        process = harried.start(*RUN)
+        if wait_for(lambda m=moment, p=process: p.poll() is not None or m(), 120, pause=0.0005) and process.poll() is None:
+            kill_group(process)
+            struck.append(name)
+    assert len(struck) >= 4, f"the run ended before it could be killed; only {struck}"
+    rest = harried.finish(*RUN)
+
+    assert harried.finished_stages() == calm.finished_stages()
+    assert harried.predictions() == calm.predictions()
+    for mine, theirs in zip(rest["records"], undisturbed["records"], strict=True):
+        assert mine["metrics"] == theirs["metrics"]
+        assert mine["cell_key"] == theirs["cell_key"]
+        assert mine["validation"] == theirs["validation"]
+        assert mine["digests"]["predictions"] == theirs["digests"]["predictions"]
+    assert not checkpoints(harried)
+
+    again = harried.finish(*RUN)
+    assert (again["trained"], again["reused"]) == (0, len(rest["records"]))
+
+
+def test_a_killed_worker_is_replaced_and_the_run_ends_well(make_bench: Callable[[str], Bench]) -> None:
+    bench = make_bench("bench")
+    process = bench.start(*RUN)
+    assert wait_for(lambda: checkpoints(bench), 120)
+    victims = [pid for pid in group_members(process.pid) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    assert victims
+    os.kill(victims[0], signal.SIGKILL)
+    stdout, stderr = process.communicate(timeout=240)
+    assert process.returncode == 0, stderr
+    assert {r["status"] for r in json.loads(stdout)["records"]} == {"done"}
+
+
+def test_workers_leave_when_the_command_is_killed_alone(make_bench: Callable[[str], Bench]) -> None:
+    bench = make_bench("bench")
+    process = bench.start(*RUN)
+    assert wait_for(lambda: checkpoints(bench), 120)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait(10)
+    assert wait_for(lambda: not group_members(process.pid), 15), "orphans are still running"
+
+
+def test_ctrl_c_ends_at_once_and_the_next_start_resumes(make_bench: Callable[[str], Bench]) -> None:
+    bench = make_bench("bench")
+    process = bench.start(*RUN)
+    assert wait_for(lambda: checkpoints(bench), 120)
+    sent = time.monotonic()
+    os.killpg(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=30)
+    assert time.monotonic() - sent < 5
+    assert process.returncode == 130
+    assert "goes on where this one stopped" in stderr
+    assert "Traceback" not in stderr
+    assert wait_for(lambda: not group_members(process.pid), 10)
+    assert checkpoints(bench)
+    assert {r["status"] for r in bench.finish(*RUN)["records"]} == {"done"}
+
+
+def test_two_runs_of_the_same_command_share_the_work(make_bench: Callable[[str], Bench]) -> None:
+    bench = make_bench("bench")
+    run = ("--method", "kd", "--dataset", "planted", "--seeds", "2", "--workers", "1")
+    both = [bench.start(*run) for _ in range(2)]
+    ended = [p.communicate(timeout=300) for p in both]
+    assert [p.returncode for p in both] == [0, 0], ended
+    told = [json.loads(stdout) for stdout, _ in ended]
+    assert sum(t["trained"] for t in told) == len(bench.finished_stages())
+    assert [r["metrics"] for r in told[0]["records"]] == [r["metrics"] for r in told[1]["records"]]
+
+
+def test_a_full_disk_is_an_error_that_loses_nothing(make_bench: Callable[[str], Bench], tmp_path: Path) -> None:
+    bench = make_bench("bench")
+    bench.store.mkdir(parents=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(bench.store)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("mounting a small file system is not permitted here")
+    run = ("--method", "target_only", "--dataset", "planted", "--seed", "0", "--workers", "1")
+    try:
+        process = bench.start(*run)
+        stdout, stderr = process.communicate(timeout=240)
+        assert process.returncode == 1, stderr
+        assert "no space left" in stdout + stderr
+        assert "Traceback" not in stderr
+        assert not list(bench.store.glob("??/.*.tmp"))
+        subprocess.run(["mount", "-o", "remount,size=64m", str(bench.store)], check=True)
+        told = bench.finish(*run)
+        assert {r["status"] for r in told["records"]} == {"done"}
+    finally:
+        subprocess.run(["umount", str(bench.store)], check=False)

@@ -1,0 +1,36 @@
+"""Puts `engine_lab` on the path, also for the processes that tests start."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+torch.set_num_threads(1)
+
+import engine_lab  # noqa: E402
+
+
+@pytest.fixture
+def lab(tmp_path):
+    return engine_lab.Lab(tmp_path)
+
+
+@pytest.fixture
+def afresh():
+    """Runs code in a new interpreter and returns what it printed; `check=False` returns the finished process."""
+
+    def run(code, *, check=True, path=(), **environment):
+        places = [*map(str, path), str(HERE)]
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(places), "OMP_NUM_THREADS": "1", **environment}
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, timeout=120)
+        if not check:
+            return done
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    return run
