@@ -189,7 +189,7 @@ def _opened(kind: type[Column], path: Any, dtype: str, offset: int, shape: tuple
 def standardise(x: np.ndarray, standard: Standard) -> Tensor:
     """(N, C, ...) numbers of any type -> standardised float32."""
     mean, deviation = (torch.from_numpy(a) for a in standard.shaped(x.ndim - 1))
-    return (torch.from_numpy(np.asarray(x, np.float32)) - mean) / deviation
+    return (torch.from_numpy(np.require(x, np.float32, "W")) - mean) / deviation
 
 
 def hold(column: Column, rows: np.ndarray, standard: Standard, device: torch.device) -> Tensor:

@@ -105,12 +105,6 @@ class Training:
         network = self._deliver()
         if self.best is not None:
             network.load_state_dict(self.best)
-        for name, tensor in network.state_dict().items():
-            if tensor.is_floating_point() and not tensor.isfinite().all():
-                raise TrainingError(
-                    f"stage {self.name}: {name!r} of what it delivers is not finite after {epochs} epochs",
-                    "lower the learning rate (`--set recipe.lr=...`)",
-                )
         return network.eval()
 
     def _epoch(self, epoch: int) -> dict[str, Tensor]:
@@ -146,6 +140,13 @@ class Training:
                     f"stage {self.name}: term {term!r} is {float(value)} in epoch {epoch + 1} of {self.recipe.epochs}",
                     "lower the learning rate (`--set recipe.lr=...`) or look at the term; "
                     "the last finite epoch's checkpoint is kept",
+                )
+        for name, tensor in self._moving().items():
+            if tensor.is_floating_point() and not tensor.isfinite().all():
+                raise TrainingError(
+                    f"stage {self.name}: {name!r} of its networks is not finite after epoch {epoch + 1} of "
+                    f"{self.recipe.epochs}, though every term was: a gradient is not",
+                    "lower the learning rate (`--set recipe.lr=...`) or look for a root or a logarithm of zero",
                 )
 
     def _validation_batches(self) -> Iterator[dict[str, Tensor]]:

@@ -102,7 +102,7 @@ class Miniature(Dataset):
         """The named modalities' samples in another order wherever a method trains or validates."""
 
         def mixed(part: Part) -> Part:
-            order = np.roll(np.arange(len(part.ids)), len(part.ids) // 3 + 1)
+            order = generator(0, "shuffled").permutation(len(part.ids))
             moved = {m: part.arrays[m][order] for m in modalities}
             return dataclasses.replace(part, arrays={**part.arrays, **moved})
 

@@ -1,0 +1,144 @@
+"""Methods that cheat or break: each is caught and named, and the others in the same run are unharmed."""
+
+import pytest
+
+CAUGHT = {
+    "keepsprivilegedbatch": ("KeepsPrivilegedBatch", "captured tensor"),
+    "keepsonthenetwork": ("KeepsOnTheNetwork",),
+    "readsundeclared": ("ReadsUndeclared", "privileged_view"),
+    "opensbyopen": ("OpensByOpen", "shared-10-test/labels.npy"),
+    "opensbynumpy": ("OpensByNumpy", "shared-10-test/target_view.npy"),
+    "opensbymemmap": ("OpensByMemmap", "shared-10-test/privileged_view.npy"),
+    "opensbyos": ("OpensByOs", "shared-10-test/labels.npy"),
+    "opensbyfolder": ("OpensByFolder", "planted-v"),
+    "opensbypathlib": ("OpensByPathlib", "shared-10-test/labels.npy"),
+    "opensbylink": ("OpensByLink", "shared-10-test/labels.npy"),
+    "staysintraining": ("StaysInTraining", "training mode"),
+    "normalisesoverthebatch": ("NormalisesOverTheBatch", "batch norm in training mode"),
+    "movesrunningstatistics": ("MovesRunningStatistics", "buffer"),
+    "memorisesbysample": ("MemorisesBySample", "sample index"),
+    "drawsattest": ("DrawsAtTest", "random"),
+    "dropsattest": ("DropsAtTest", "random"),
+    "asksforastranger": ("AsksForAStranger", "Stream", "not among its fields"),
+    "raisesinbuild": ("RaisesInBuild.build", "hostile_mod", "no networks today"),
+    "raisesinlosses": ("RaisesInLosses.losses", "hostile_mod", "no losses today"),
+    "raisingplan": ("h_raisingplan", "KeyError", "no plan today"),
+}
+FINE = ("target_only", "early_fusion", "self_distill", "kd", "h_base")
+
+
+@pytest.fixture(scope="module")
+def crowd(tmp_path_factory, trained, hostile_source):
+    """One run of all hostile methods that fail, with some that do not."""
+    from .conftest import Site
+
+    root = tmp_path_factory.mktemp("crowd")
+    (root / "store").symlink_to(trained.root / "store")
+    (root / "data").symlink_to(trained.root / "data")
+    site = Site(root).install("pmbench-hostile", "hostile_mod", hostile_source)
+    names = [f"h_{name}" for name in CAUGHT]
+    result = site.run(",".join([*names, *FINE, "h_looksforprivilege", "h_printsinlosses"]), "--json")
+    return site, result, site.records()
+
+
+@pytest.mark.parametrize("name", CAUGHT)
+def test_it_is_caught_and_named(crowd, name):
+    _, result, records = crowd
+    assert result.code == 1, result.text
+    record = records[f"h_{name}"]
+    assert record["status"] == "failed", record
+    for word in CAUGHT[name]:
+        assert word in record["reason"], record["reason"]
+
+
+@pytest.mark.parametrize("name", FINE)
+def test_the_others_are_unharmed(crowd, name):
+    assert crowd[2][name]["status"] == "done"
+
+
+def test_a_method_that_looks_for_privilege_finds_none_when_it_is_tested(crowd):
+    record = crowd[2]["h_looksforprivilege"]
+    assert record["status"] == "done"
+    assert record["cell"]["test_modalities"] == ["target_view"]
+
+
+def test_what_a_method_prints_does_not_mix_with_the_results(crowd):
+    _, result, _ = crowd
+    assert {r["cell"]["method"] for r in result.json["records"]} >= set(FINE)
+
+
+def test_check_names_what_looks_for_privilege(trained, tmp_path):
+    from .conftest import Site
+
+    site = Site(tmp_path).install("pmbench-hostile", "hostile_mod", LOOKS)
+    result = site("check", "looks", "--json")
+    assert result.code == 1, result.text
+    failed = {c["check"]: c["reason"] for c in result.json[0]["checks"] if c["outcome"] == "failed"}
+    assert all(name.startswith("privileged_input_is_ignored") for name in failed)
+    assert "privileged hidden there in a test batch" in failed["privileged_input_is_ignored[vector]"]
+
+
+LOOKS = '''
+from dataclasses import dataclass
+import pmbench as pm
+
+@dataclass(frozen=True)
+class Looks(pm.Stage):
+    target: str
+    privileged: str
+
+    @property
+    def reads(self):
+        return (self.target, self.privileged)
+
+    def build(self, bench):
+        from torch import nn
+
+        class Both(nn.Module):
+            def __init__(self, a, b, name):
+                super().__init__()
+                self.a, self.b, self.name = a, b, name
+
+            def forward(self, batch):
+                output = self.a(batch)
+                if self.name not in batch:
+                    return output
+                return output._replace(logits=output.logits + self.b(batch).logits)
+
+        return pm.Nets(student=Both(bench.classifier(self.target), bench.classifier(self.privileged), self.privileged))
+
+    def losses(self, nets, batch):
+        both, alone = nets.student(batch).logits, nets.student.a(batch).logits
+        return {"ce": pm.cross_entropy(both, batch.labels) + pm.cross_entropy(alone, batch.labels)}
+
+@pm.method("looks", paper="none")
+def looks(setting):
+    """Looks whether the privileged modality is there"""
+    return Looks(setting.only_target(), setting.only_privileged())
+
+@pm.hookimpl
+def pmbench_methods():
+    return (looks,)
+'''
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("exitsinlosses", ("ExitsInLosses", "SystemExit")),
+        ("exitsinbuild", ("ExitsInBuild", "SystemExit")),
+        ("exitingplan", ("h_exitingplan", "SystemExit")),
+        ("diesinlosses", ("DiesInLosses", "worker process died")),
+        ("peekingplan", ("h_peekingplan", "shared-10-test/labels.npy")),
+        ("peekswhilesealing", ("PeeksWhileSealing", "shared-10-test/labels.npy")),
+    ],
+)
+def test_one_that_leaves_or_peeks_is_caught_and_named(site, hostile_source, name, words):
+    site.install("pmbench-hostile", "hostile_mod", hostile_source)
+    result = site.run(f"h_{name},kd")
+    assert result.code == 1, result.text
+    records = site.records()
+    assert records["kd"]["status"] == "done"
+    assert records[f"h_{name}"]["status"] == "failed"
+    for word in words:
+        assert word in records[f"h_{name}"]["reason"]

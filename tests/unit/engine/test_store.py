@@ -1,0 +1,340 @@
+"""Finished stages are whole or absent, whatever happens while they are written."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import engine_lab as toys
+import pytest
+import torch
+
+from pmbench.engine.store import Store
+from pmbench.errors import StoreError
+
+KEY = "ab" + "0" * 62
+OTHER = "ab" + "1" * 62
+WEIGHTS = {"a": torch.arange(12.0).reshape(3, 4), "b": torch.tensor(3), "c": torch.ones(2, dtype=torch.bfloat16)}
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store")
+
+
+def flip(path, position):
+    """Changes one bit and keeps size and time."""
+    stat = path.stat()
+    content = bytearray(path.read_bytes())
+    content[position] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def test_round_trip(store):
+    assert not store.has(KEY)
+    assert not store.whole(KEY)
+    assert store.entries() == []
+    store.put(KEY, WEIGHTS, {"stage": "S", "finished": 1.0}, "epoch,ce\n1,0.5\n")
+    assert store.whole(KEY)
+    assert toys.same(store.weights(KEY), WEIGHTS)
+    assert store.stage(KEY)["key"] == KEY
+    assert {p.name for p in store.folder(KEY).iterdir()} == {"stage.json", "weights.safetensors", "curve.csv"}
+    (entry,) = store.entries()
+    assert (entry.key, entry.stage["stage"]) == (KEY, "S")
+    assert entry.size == sum(p.stat().st_size for p in store.folder(KEY).iterdir())
+    assert store.find("ab") == store.find(KEY) == store.find("a") == [KEY]
+    assert store.find("ac") == []
+
+
+def test_weights_that_share_memory_and_have_other_layouts(store):
+    base = torch.randn(4, 3, 2, 2).to(memory_format=torch.channels_last)
+    weights = {"whole": base, "part": base[1:2], "again": base}
+    store.put(KEY, weights, {}, "")
+    assert toys.same(store.weights(KEY), weights)
+
+
+@pytest.mark.parametrize("damage", ["bit", "cut", "gone", "json", "sum"])
+def test_a_damaged_stage_is_set_aside(store, damage):
+    for key in (KEY, OTHER):
+        store.put(key, WEIGHTS, {}, "")
+    path = store.folder(KEY) / "weights.safetensors"
+    if damage == "bit":
+        flip(path, -1)
+    elif damage == "cut":
+        path.write_bytes(path.read_bytes()[:-3])
+    elif damage == "gone":
+        path.unlink()
+    else:
+        text = {"json": "{", "sum": "{}"}[damage]
+        (store.folder(KEY) / "stage.json").write_text(text)
+    assert not store.whole(KEY)
+    assert not store.has(KEY)
+    assert not store.folder(KEY).exists()
+    assert store.whole(OTHER)
+
+
+def test_damaged_weights_are_not_loaded(store):
+    store.put(KEY, WEIGHTS, {}, "")
+    flip(store.folder(KEY) / "weights.safetensors", -1)  # still a valid file
+    with pytest.raises(StoreError, match="damaged") as caught:
+        store.weights(KEY)
+    assert "again" in caught.value.hint
+    assert not store.has(KEY)
+
+
+def test_a_damaged_stage_is_trained_again(lab):
+    stage = toys.Plain()
+    before = lab.train(stage)
+    flip(lab.store.folder(lab.context.key(stage)) / "weights.safetensors", -1)
+    assert toys.same(lab.train(stage), before)
+    assert lab.store.whole(lab.context.key(stage))
+
+
+def test_putting_again_replaces(store):
+    store.put(KEY, WEIGHTS, {}, "")
+    store.put(KEY, {"a": torch.zeros(1)}, {}, "")
+    assert set(store.weights(KEY)) == {"a"}
+    assert store.leftovers() == []
+
+
+@pytest.mark.parametrize("damage", ["nothing", "bit in data", "bit in head", "cut", "empty", "no metadata"])
+def test_checkpoints(store, damage):
+    assert store.load_checkpoint(KEY) is None
+    store.save_checkpoint(KEY, WEIGHTS, {"epoch": 1, "best": 0.1 + 0.2})
+    path = store.checkpoint_path(KEY)
+    if damage == "nothing":
+        tensors, state = store.load_checkpoint(KEY)
+        assert toys.same(tensors, WEIGHTS)
+        assert state == {"epoch": 1, "best": 0.1 + 0.2}
+        store.save_checkpoint(KEY, {"a": torch.zeros(1)}, {"epoch": 2})
+        assert store.load_checkpoint(KEY)[1]["epoch"] == 2
+        store.put(KEY, WEIGHTS, {}, "")
+        assert store.load_checkpoint(KEY) is None
+        return
+    if damage == "no metadata":
+        from safetensors.torch import save_file
+
+        save_file(WEIGHTS, path)
+    elif damage.startswith("bit"):
+        flip(path, -1 if damage == "bit in data" else 10)
+    else:
+        path.write_bytes(path.read_bytes()[:-5] if damage == "cut" else b"")
+    assert store.load_checkpoint(KEY) is None
+
+
+def test_a_damaged_checkpoint_starts_over(lab):
+    stage = toys.Plain(dropout=0.3)
+    before = lab.train(stage)
+    key = lab.context.key(stage)
+    lab.store.remove(key)
+    lab.store.checkpoint_path(key).write_bytes(b"not a checkpoint")
+    assert toys.same(lab.train(stage), before)
+    assert not lab.store.checkpoint_path(key).exists()
+
+
+def test_housekeeping(store):
+    store.put(KEY, WEIGHTS, {"finished": 2.0}, "")
+    store.put(OTHER, WEIGHTS, {"finished": 1.0}, "")
+    assert [e.key for e in store.entries()] == [OTHER, KEY]
+    store.save_checkpoint("cd" + "0" * 62, WEIGHTS, {})
+    rest = store.root / "ab" / ".half.tmp"
+    rest.mkdir()
+    found = store.leftovers()
+    assert found == sorted([rest, store.checkpoint_path("cd" + "0" * 62)])
+    assert store.leftovers(3600) == []
+    (store.folder(OTHER) / "stage.json").write_text("{")
+    assert [e.key for e in store.entries()] == [KEY]
+    with pytest.raises(StoreError, match="cannot be read") as caught:
+        store.stage(OTHER)
+    assert "prune" in caught.value.hint
+    store.remove(KEY)
+    store.remove(KEY)
+    assert not store.has(KEY)
+
+
+def test_removing_after_an_interrupted_removal(store):
+    store.put(KEY, WEIGHTS, {}, "")
+    doomed = store.folder(KEY).with_name(f".{KEY}.doomed.tmp")
+    doomed.mkdir()
+    (doomed / "weights.safetensors").write_bytes(b"old")
+    store.remove(KEY)
+    assert not store.folder(KEY).exists()
+    assert not doomed.exists()
+
+
+# --- several processes ----------------------------------------------------------------------------------------------
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from pmbench.engine.store import Store
+with Store(Path(sys.argv[1])).lock(sys.argv[2]) as mine:
+    print("mine" if mine else "busy", flush=True)
+    time.sleep(60 if mine else 0)
+"""
+
+
+def test_the_lock_of_a_killed_process_is_released(store):
+    command = [sys.executable, "-c", HOLD, str(store.root), KEY]
+    holder = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout.readline() == "mine\n"
+        with store.lock(KEY) as mine:
+            assert not mine
+        with store.lock(OTHER) as mine:
+            assert mine
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+        with store.lock(KEY) as mine:
+            assert mine
+            assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "busy\n"
+    finally:
+        holder.kill()
+        holder.wait()
+        holder.stdout.close()
+
+
+TRAIN = """
+import sys
+from pathlib import Path
+import torch; torch.set_num_threads(1)
+import engine_lab as toys
+lab = toys.Lab(Path(sys.argv[1]))
+lab = lab.but(recipe=lab.recipe.but(epochs=2000))
+training = lab.training(toys.Plain("wave", dropout=0.5))
+def told(done, total):
+    print(training.key, done, flush=True)
+training.run(told)
+"""
+
+
+def test_killed_while_training_a_checkpoint_is_whole(tmp_path):
+    """Killed at arbitrary instants, what lies there is a whole checkpoint of an epoch that was done."""
+    env = {**os.environ, "PYTHONPATH": os.path.dirname(toys.__file__), "OMP_NUM_THREADS": "1"}
+    store = Store(tmp_path / "store")
+    reached = 0
+    for wait in (0.011, 0.037):
+        command = [sys.executable, "-c", TRAIN, str(tmp_path)]
+        worker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
+        try:
+            key, start = worker.stdout.readline().split()
+            assert int(start) == reached
+            for _ in range(5):
+                key, done = worker.stdout.readline().split()
+            time.sleep(wait)
+        finally:
+            worker.kill()
+            worker.wait()
+            worker.stdout.close()
+        tensors, state = store.load_checkpoint(key)
+        assert state["epoch"] >= int(done)
+        assert len(state["curve"]) == state["epoch"]
+        assert all(t.isfinite().all() for t in tensors.values())
+        assert not store.has(key)
+        reached = state["epoch"]
+        with store.lock(key) as mine:
+            assert mine
+
+
+# --- no space left --------------------------------------------------------------------------------------------------
+
+FILL = """
+import sys, resource
+from pathlib import Path
+import torch
+from pmbench.engine.store import Store
+from pmbench.errors import StoreError
+root, limit = Path(sys.argv[1]), int(sys.argv[2])
+store = Store(root)
+key = "ab" + "0" * 62
+small, big = {"w": torch.zeros(10)}, {"w": torch.zeros(600_000)}
+store.put(key, small, {}, "")
+store.save_checkpoint("cd" + "0" * 62, small, {"epoch": 1})
+if limit:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+other = "ef" + "0" * 62
+def refused(act):
+    try:
+        act()
+    except StoreError as error:
+        assert error.hint, error
+        print(error.message)
+        return
+    raise SystemExit("was not refused")
+refused(lambda: store.put(other, big, {}, ""))
+refused(lambda: store.put(key, big, {}, ""))
+refused(lambda: store.put(other, small, {"long": "x" * 2_400_000}, ""))
+refused(lambda: store.put(other, small, {}, "x" * 2_400_000))
+refused(lambda: store.save_checkpoint("cd" + "0" * 62, big, {"epoch": 2}))
+assert store.whole(key) and set(store.weights(key)) == {"w"} and len(store.weights(key)["w"]) == 10
+assert store.load_checkpoint("cd" + "0" * 62)[1] == {"epoch": 1}
+assert not store.has(other) and store.leftovers(-60) == [store.checkpoint_path("cd" + "0" * 62)], store.leftovers(-60)
+"""
+
+
+def test_files_that_may_not_grow_leave_nothing_half_written(tmp_path, afresh):
+    code = FILL.replace("sys.argv[1]", repr(str(tmp_path / "store"))).replace("sys.argv[2]", "1_000_000")
+    told = afresh(code).splitlines()
+    assert len(told) == 5
+    assert all("cannot write" in line for line in told)
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """A file system of one megabyte."""
+    place = tmp_path / "tiny"
+    place.mkdir()
+    if sys.platform != "linux":
+        pytest.skip("mounts a tmpfs, which needs Linux")
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mount(b"tmpfs", os.fsencode(place), b"tmpfs", 0, b"size=1m") != 0:
+        pytest.skip(f"mounting a tmpfs is not permitted here: {os.strerror(ctypes.get_errno())}")
+    yield place
+    libc.umount2(os.fsencode(place), 2)
+
+
+def test_a_full_disk_is_said_and_leaves_nothing_half_written(tiny, afresh):
+    told = afresh(FILL.replace("sys.argv[1]", repr(str(tiny / "store"))).replace("sys.argv[2]", "0")).splitlines()
+    assert len(told) == 5
+    assert all("no space left" in line for line in told)
+
+
+def test_a_full_disk_while_training(tiny, tmp_path):
+    """The stage fails with a StoreError; with space again the same stage goes on to the bits of an undisturbed run."""
+    roomy = toys.Lab(tmp_path / "roomy")
+    lab = toys.Lab(tmp_path / "roomy")
+    lab.store = Store(tiny / "store")
+    stage = toys.Plain("wave", dropout=0.3)
+    key = lab.context.key(stage)
+    ballast = tiny / "ballast"
+
+    def fill(done, total):
+        if done == 1 and not ballast.exists():
+            with ballast.open("wb") as file:
+                free = shutil.disk_usage(tiny).free
+                file.write(b"x" * (free // 4096 * 4096))
+
+    with pytest.raises(StoreError, match="no space left") as caught:
+        lab.training(stage).run(fill)
+    assert "free some space" in caught.value.hint
+    assert lab.store.load_checkpoint(key)[1]["epoch"] == 1
+    ballast.unlink()
+    assert toys.same(lab.training(stage).run().state_dict(), roomy.train(stage))
+
+
+def test_a_store_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    store = Store(tmp_path / "file" / "store")
+    for act in (lambda: store.put(KEY, WEIGHTS, {}, ""), lambda: store.save_checkpoint(KEY, WEIGHTS, {}),
+                lambda: store.lock(KEY).__enter__()):  # fmt: skip
+        with pytest.raises(StoreError, match="cannot write") as caught:
+            act()
+        assert "writable" in caught.value.hint
+    assert json.dumps(store.find("ab")) == "[]"
