@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -41,13 +43,14 @@ def run(
     seed: SeedOption = [],  # noqa: B006
     matrix: MatrixOption = None,
     set_: SetOption = [],  # noqa: B006
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N; auto takes a GPU where there is one.")] = "auto",
-    devices: Annotated[int, typer.Option(min=1, help="Devices that share one stage (DDP).")] = 1,
+    references: Annotated[bool, typer.Option(help="Add floor, ceiling and control.")] = True,
+    device: Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda, cuda:N; auto takes a GPU where there is one.")] = "auto",
+    devices: Annotated[int, typer.Option(metavar="N", min=1, help="Devices that share one stage (DDP).")] = 1,
     workers: Annotated[
-        int | None, typer.Option(min=0, help="Stages trained side by side; 0 trains in this process. [cores, or 1 on a GPU]")
+        int | None, typer.Option(metavar="N", min=0, help="Stages trained side by side; 0 trains in this process. [cores, or 1 on a GPU]")
     ] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of one stage; results depend on it.")] = 1,
-    data_workers: Annotated[int, typer.Option(min=0, help="Processes that read data which does not fit in memory.")] = 0,
+    threads: Annotated[int, typer.Option(metavar="N", min=1, help="Threads of one stage; results depend on it.")] = 1,
+    data_workers: Annotated[int, typer.Option(metavar="N", min=0, help="Processes that read data which does not fit in memory.")] = 0,
     store: StoreOption = None,
     data: DataOption = None,
     out: OutOption = DEFAULT_OUT,
@@ -69,6 +72,7 @@ def run(
     request = request_of(registry, method, dataset, protocol, backbone, seeds, seed, set_, matrix)
     device = _device(device)
     place = Place(store_folder(store), data_folder(data), device, devices, threads, data_workers)
+    request = dataclasses.replace(request, references=references)
     plan = make_plan(request, registry, place.data, Store(place.store))
     workers = workers if workers is not None else (1 if device.startswith("cuda") else max(1, cores() // threads))
     precision = next((c.spec.recipe.precision for c in plan.cells), "32")
@@ -80,6 +84,8 @@ def run(
         runner = Runner(plan, registry, place, out, workers, provenance(registry.distributions, device, threads, precision),
                         watcher, pool)
         outcome = runner.execute()
+    for broken in registry.broken:
+        print(f"Warning: {broken.distribution}: {broken.where}: {broken.error}", file=sys.stderr)
     board = write_board(out)
     _show(outcome, board, out, json_)
     if outcome.failed:

@@ -90,6 +90,7 @@ class Runner:
         """Trains, seals, evaluates; a failure is a record with its reason, the others go on."""
         finished = {id(cell): record for cell in self.plan.cells if (record := self._kept(cell))}
         open_cells = [cell for cell in self.plan.cells if id(cell) not in finished]
+        self._distrust_damaged(open_cells)
         wanted = needed(self.plan, open_cells)
         self.watcher.begin(len(wanted), len(self.plan.cells))
         for cell in self.plan.cells:
@@ -146,6 +147,12 @@ class Runner:
             self.evaluator.close()
         outcome.records = [finished[id(cell)] for cell in self.plan.cells]
         return outcome
+
+    def _distrust_damaged(self, cells: list[Cell]) -> None:
+        """Stored stages whose weights are not those that were written are trained anew."""
+        for key in {c.context.key(s) for c in cells if c.stage for s in c.stage.walk()}:
+            node = self.plan.nodes[key]
+            node.stored = node.stored and self.store.whole(key)
 
     # --- the graph at work ------------------------------------------------------------------------------------------
 

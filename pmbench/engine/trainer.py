@@ -32,6 +32,10 @@ Progress = Callable[[int, int], None]
 """Called after each epoch with (epochs done, epochs in all)."""
 
 
+_Seen = dict[str, list[tuple[int, Tensor]]]
+"""Each term's values in one epoch, with the number of the step that gave them."""
+
+
 @dataclass
 class _Optimizer:
     group: Group
@@ -92,10 +96,10 @@ class Training:
         progress(self.state.epoch, epochs)
         for epoch in range(self.state.epoch, epochs):
             started = time.perf_counter()
-            sums = self._epoch(epoch)
-            self._check_finite(sums, epoch)
+            terms = self._epoch(epoch)
+            self._check_finite(terms, epoch)
             value = self._validate()
-            means = {name: float(total) / self.steps for name, total in sums.items()}
+            means = {name: float(torch.stack([v for _, v in seen]).sum()) / self.steps for name, seen in terms.items()}
             self._record(epoch, value, means)
             self.state.seconds += time.perf_counter() - started
             self.state.epoch = epoch + 1
@@ -107,11 +111,10 @@ class Training:
             network.load_state_dict(self.best)
         return network.eval()
 
-    def _epoch(self, epoch: int) -> dict[str, Tensor]:
+    def _epoch(self, epoch: int) -> _Seen:
         torch.manual_seed(derive(self.seed, "forward", epoch))
         self.nets.train()
-        sums: dict[str, Tensor] = {}
-        step = _Step(self, sums)
+        step = _Step(self)
         total = self.recipe.epochs * self.steps
         stage, nets, accelerator = self.stage, self.nets, self.accelerator
         number = epoch * self.steps
@@ -131,16 +134,23 @@ class Training:
             where = "losses" if type(stage).update is Stage.update else "update"
             raise in_plugin(stage, where, error) from error
         self.accelerator.average_buffers(nets)
-        return sums
+        return step.seen
 
-    def _check_finite(self, sums: Mapping[str, Tensor], epoch: int) -> None:
-        for term, value in sums.items():
-            if not math.isfinite(float(value)):
-                raise TrainingError(
-                    f"stage {self.name}: term {term!r} is {float(value)} in epoch {epoch + 1} of {self.recipe.epochs}",
-                    "lower the learning rate (`--set recipe.lr=...`) or look at the term; "
-                    "the last finite epoch's checkpoint is kept",
-                )
+    def _check_finite(self, terms: _Seen, epoch: int) -> None:
+        """Names the term that was the first not to be finite, since all of them soon follow."""
+        odd: dict[str, tuple[int, float]] = {}
+        for term, seen in terms.items():
+            values = torch.stack([v for _, v in seen])
+            if not values.isfinite().all():
+                first = int((~values.isfinite()).nonzero()[0])
+                odd[term] = seen[first][0], float(values[first])
+        if odd:
+            term = min(odd, key=lambda name: odd[name][0])
+            raise TrainingError(
+                f"stage {self.name}: term {term!r} is {odd[term][1]} in epoch {epoch + 1} of {self.recipe.epochs}",
+                "lower the learning rate (`--set recipe.lr=...`) or look at the term; "
+                "the last finite epoch's checkpoint is kept",
+            )
         for name, tensor in self._moving().items():
             if tensor.is_floating_point() and not tensor.isfinite().all():
                 raise TrainingError(
@@ -311,12 +321,14 @@ class Training:
 class _Step:
     """`step(terms, group)` of `Stage.update`."""
 
-    def __init__(self, training: Training, sums: dict[str, Tensor]) -> None:
+    def __init__(self, training: Training) -> None:
         self._training = training
-        self._sums = sums
+        self._calls = 0
+        self.seen: _Seen = {}
 
     def __call__(self, terms: Terms, group: str = "main") -> None:
         training = self._training
+        self._calls += 1
         if group not in training.optimizers:
             raise ContractError(
                 f"stage {training.name} steps group {group!r}; its groups are {', '.join(training.optimizers)}"
@@ -329,9 +341,7 @@ class _Step:
             if not isinstance(value, Tensor) or value.dim() != 0:
                 shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
                 raise ContractError(f"stage {training.name}: term {name!r} is {shape}, a scalar tensor was expected")
-            kept = value.detach()
-            before = self._sums.get(name)
-            self._sums[name] = kept if before is None else before + kept
+            self.seen.setdefault(name, []).append((self._calls, value.detach()))
         loss = values[0] if len(values) == 1 else torch.stack(values).sum()
         if not loss.requires_grad:
             raise ContractError(

@@ -29,13 +29,6 @@ def test_json_has_every_kind(run_cli: Any) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_one_kind(run_cli: Any, kind: str) -> None:
-    found = run_cli("list", kind, "--json").json()
-    assert found
-    assert all("name" in values for values in found)
-
-
 def test_a_row_of_a_pipe_is_one_uncut_line_without_colour(run_cli: Any) -> None:
     methods = run_cli("list", "methods", "--json").json()
     lines = run_cli("list", "methods").stdout.splitlines()

@@ -59,10 +59,9 @@ def test_show(finished: Any) -> None:
     [("00000000", "begins with '00000000'"), ("../..", "is no key"), ("*", "is no key"), ("", "is no key")],
 )
 def test_bad_keys(finished: Any, key: str, expected: str) -> None:
-    for command in ("show", "prune"):
-        done = finished.run_cli("store", command, key)
-        assert done.code == 2
-        assert expected in done.error
+    done = finished.run_cli("store", "prune", key, "--dry-run")
+    assert done.code == 2
+    assert expected in done.error
 
 
 def test_an_ambiguous_prefix_is_refused(copied: Any) -> None:

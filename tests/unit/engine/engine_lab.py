@@ -279,7 +279,6 @@ class Faulty(pm.Stage):
             "vector": {"ce": ce, "wide": torch.ones(3)},
             "number": {"ce": 1.0},
             "nothing": {},
-            "overflow": {"ce": ce, "root": (0 * nets.extra.weight).sqrt().sum() if late else 0 * ce},
         }.get(self.fault, {"ce": ce})
 
     def update(self, nets, batch, step):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import json
+import multiprocessing
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -20,6 +22,8 @@ from pmbench.errors import StoreError
 
 KEY = "ab" + "0" * 62
 OTHER = "ab" + "1" * 62
+THIRD = "cd" + "0" * 62
+FORK = multiprocessing.get_context("fork")  # what is tested is no training: a fork saves importing torch again
 WEIGHTS = {"a": torch.arange(12.0).reshape(3, 4), "b": torch.tensor(3), "c": torch.ones(2, dtype=torch.bfloat16)}
 
 
@@ -91,7 +95,7 @@ def test_damaged_weights_are_not_loaded(store):
 
 def test_a_damaged_stage_is_trained_again(lab):
     stage = toys.Plain()
-    before = lab.train(stage)
+    before = {name: t.clone() for name, t in lab.train(stage).items()}  # they are mapped from the file
     flip(lab.store.folder(lab.context.key(stage)) / "weights.safetensors", -1)
     assert toys.same(lab.train(stage), before)
     assert lab.store.whole(lab.context.key(stage))
@@ -143,11 +147,11 @@ def test_housekeeping(store):
     store.put(KEY, WEIGHTS, {"finished": 2.0}, "")
     store.put(OTHER, WEIGHTS, {"finished": 1.0}, "")
     assert [e.key for e in store.entries()] == [OTHER, KEY]
-    store.save_checkpoint("cd" + "0" * 62, WEIGHTS, {})
+    store.save_checkpoint(THIRD, WEIGHTS, {})
     rest = store.root / "ab" / ".half.tmp"
     rest.mkdir()
     found = store.leftovers()
-    assert found == sorted([rest, store.checkpoint_path("cd" + "0" * 62)])
+    assert found == sorted([rest, store.checkpoint_path(THIRD)])
     assert store.leftovers(3600) == []
     (store.folder(OTHER) / "stage.json").write_text("{")
     assert [e.key for e in store.entries()] == [KEY]
@@ -201,40 +205,33 @@ def test_the_lock_of_a_killed_process_is_released(store):
         holder.stdout.close()
 
 
-TRAIN = """
-import sys
-from pathlib import Path
-import torch; torch.set_num_threads(1)
-import engine_lab as toys
-lab = toys.Lab(Path(sys.argv[1]))
-lab = lab.but(recipe=lab.recipe.but(epochs=2000))
-training = lab.training(toys.Plain("wave", dropout=0.5))
-def told(done, total):
-    print(training.key, done, flush=True)
-training.run(told)
-"""
+def _train_for_long(root, pipe):
+    lab = toys.Lab(root)
+    lab = lab.but(recipe=lab.recipe.but(epochs=2000))
+    training = lab.training(toys.Plain("wave", dropout=0.5))
+    training.run(lambda done, total: pipe.send((training.key, done)))
 
 
 def test_killed_while_training_a_checkpoint_is_whole(tmp_path):
     """Killed at arbitrary instants, what lies there is a whole checkpoint of an epoch that was done."""
-    env = {**os.environ, "PYTHONPATH": os.path.dirname(toys.__file__), "OMP_NUM_THREADS": "1"}
+    toys.Lab(tmp_path)  # prepares the data
     store = Store(tmp_path / "store")
     reached = 0
-    for wait in (0.011, 0.037):
-        command = [sys.executable, "-c", TRAIN, str(tmp_path)]
-        worker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
+    for wait in (0.003, 0.011, 0.037):
+        ours, theirs = FORK.Pipe()
+        worker = FORK.Process(target=_train_for_long, args=(tmp_path, theirs))
+        worker.start()
         try:
-            key, start = worker.stdout.readline().split()
-            assert int(start) == reached
+            key, start = ours.recv()
+            assert start == reached
             for _ in range(5):
-                key, done = worker.stdout.readline().split()
+                key, done = ours.recv()
             time.sleep(wait)
         finally:
             worker.kill()
-            worker.wait()
-            worker.stdout.close()
+            worker.join()
         tensors, state = store.load_checkpoint(key)
-        assert state["epoch"] >= int(done)
+        assert state["epoch"] >= done - 1
         assert len(state["curve"]) == state["epoch"]
         assert all(t.isfinite().all() for t in tensors.values())
         assert not store.has(key)
@@ -245,45 +242,45 @@ def test_killed_while_training_a_checkpoint_is_whole(tmp_path):
 
 # --- no space left --------------------------------------------------------------------------------------------------
 
-FILL = """
-import sys, resource
-from pathlib import Path
-import torch
-from pmbench.engine.store import Store
-from pmbench.errors import StoreError
-root, limit = Path(sys.argv[1]), int(sys.argv[2])
-store = Store(root)
-key = "ab" + "0" * 62
-small, big = {"w": torch.zeros(10)}, {"w": torch.zeros(600_000)}
-store.put(key, small, {}, "")
-store.save_checkpoint("cd" + "0" * 62, small, {"epoch": 1})
-if limit:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-other = "ef" + "0" * 62
-def refused(act):
-    try:
-        act()
-    except StoreError as error:
-        assert error.hint, error
-        print(error.message)
-        return
-    raise SystemExit("was not refused")
-refused(lambda: store.put(other, big, {}, ""))
-refused(lambda: store.put(key, big, {}, ""))
-refused(lambda: store.put(other, small, {"long": "x" * 2_400_000}, ""))
-refused(lambda: store.put(other, small, {}, "x" * 2_400_000))
-refused(lambda: store.save_checkpoint("cd" + "0" * 62, big, {"epoch": 2}))
-assert store.whole(key) and set(store.weights(key)) == {"w"} and len(store.weights(key)["w"]) == 10
-assert store.load_checkpoint("cd" + "0" * 62)[1] == {"epoch": 1}
-assert not store.has(other) and store.leftovers(-60) == [store.checkpoint_path("cd" + "0" * 62)], store.leftovers(-60)
-"""
+def _fill(root, limit=0):
+    """Writes into a store that has no room for big files, and looks at what is there afterwards."""
+    store = Store(root)
+    small, big = {"w": torch.zeros(10)}, {"w": torch.zeros(600_000)}
+    store.put(KEY, small, {}, "")
+    store.save_checkpoint(THIRD, small, {"epoch": 1})
+    if limit:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    told = []
+    for act in (
+        lambda: store.put(OTHER, big, {}, ""),
+        lambda: store.put(KEY, big, {}, ""),
+        lambda: store.put(OTHER, small, {"long": "x" * 2_400_000}, ""),
+        lambda: store.put(OTHER, small, {}, "x" * 2_400_000),
+        lambda: store.save_checkpoint(THIRD, big, {"epoch": 2}),
+    ):
+        with pytest.raises(StoreError) as caught:
+            act()
+        assert caught.value.hint
+        told.append(caught.value.message)
+    assert store.whole(KEY)
+    assert len(store.weights(KEY)["w"]) == 10
+    assert store.load_checkpoint(THIRD)[1] == {"epoch": 1}
+    assert not store.has(OTHER)
+    assert store.leftovers(-60) == [store.checkpoint_path(THIRD)]
+    return told
 
 
-def test_files_that_may_not_grow_leave_nothing_half_written(tmp_path, afresh):
-    code = FILL.replace("sys.argv[1]", repr(str(tmp_path / "store"))).replace("sys.argv[2]", "1_000_000")
-    told = afresh(code).splitlines()
-    assert len(told) == 5
-    assert all("cannot write" in line for line in told)
+def _fill_limited(root, pipe):
+    pipe.send(_fill(root, 1_000_000))
+
+
+def test_files_that_may_not_grow_leave_nothing_half_written(tmp_path):
+    ours, theirs = FORK.Pipe()
+    worker = FORK.Process(target=_fill_limited, args=(tmp_path / "store", theirs))
+    worker.start()
+    worker.join(60)
+    assert worker.exitcode == 0
+    assert all("cannot write" in line for line in ours.recv())
 
 
 @pytest.fixture
@@ -300,10 +297,8 @@ def tiny(tmp_path):
     libc.umount2(os.fsencode(place), 2)
 
 
-def test_a_full_disk_is_said_and_leaves_nothing_half_written(tiny, afresh):
-    told = afresh(FILL.replace("sys.argv[1]", repr(str(tiny / "store"))).replace("sys.argv[2]", "0")).splitlines()
-    assert len(told) == 5
-    assert all("no space left" in line for line in told)
+def test_a_full_disk_is_said_and_leaves_nothing_half_written(tiny):
+    assert all("no space left" in line for line in _fill(tiny / "store"))
 
 
 def test_a_full_disk_while_training(tiny, tmp_path):

@@ -1,0 +1,19 @@
+"""Prepared data for all measurements."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pmbench.engine.plugins import load_plugins
+from pmbench.engine.prepared import find_or_prepare
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("data")
+    registry = load_plugins()
+    for name in ("hapt", "planted"):
+        find_or_prepare(registry.dataset(name), root)
+    return root

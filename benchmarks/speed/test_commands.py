@@ -1,0 +1,62 @@
+"""Whole commands: two workers against one, five methods together against five runs, start-up."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+METHODS = ("kd", "gen_distill", "pseudo_label", "hoffman", "self_train")
+
+
+def pmbench(*arguments: str) -> tuple[float, str]:
+    """Wall seconds and standard output of a command."""
+    started = time.perf_counter()
+    done = subprocess.run([sys.executable, "-m", "pmbench", *arguments], capture_output=True, text=True, check=True)
+    return time.perf_counter() - started, done.stdout
+
+
+def run(root: Path, data: Path, *arguments: str) -> tuple[float, dict[str, Any]]:
+    seconds, out = pmbench(
+        "run", "--dataset", "hapt", "--store", str(root / "store"), "--out", str(root / "out"), "--data", str(data),
+        "--json", *arguments,
+    )
+    return seconds, json.loads(out)
+
+
+def test_two_workers_against_one(data: Path, tmp_path: Path, benchmark: BenchmarkFixture) -> None:
+    arguments = ("--method", "target_only", "--no-references", "--seeds", "12")
+    seconds = {n: run(tmp_path / str(n), data, *arguments, "--workers", str(n))[0] for n in (1, 2)}
+    ratio = seconds[1] / seconds[2]
+    benchmark.extra_info |= {"ratio": round(ratio, 3), "seconds": seconds}
+    benchmark.pedantic(lambda: None, rounds=1)
+    print(f"\n12 seeds of target_only: one worker {seconds[1]:.0f} s, two {seconds[2]:.0f} s, ratio {ratio:.2f}")
+    assert ratio >= 1.7
+
+
+def test_five_methods_together_against_five_runs(data: Path, tmp_path: Path, benchmark: BenchmarkFixture) -> None:
+    together, told = run(tmp_path / "all", data, "--method", ",".join(METHODS), "--seeds", "1")
+    apart, stages = 0.0, 0
+    for method in METHODS:
+        seconds, alone = run(tmp_path / method, data, "--method", method, "--seeds", "1")
+        apart += seconds
+        stages += alone["trained"]
+    benchmark.extra_info |= {"ratio": round(together / apart, 3), "stages": [told["trained"], stages]}
+    benchmark.pedantic(lambda: None, rounds=1)
+    print(f"\nfive methods: together {together:.0f} s and {told['trained']} stages, "
+          f"one by one with empty stores {apart:.0f} s and {stages} stages, ratio {together / apart:.2f}")
+    assert told["trained"] < stages
+
+
+@pytest.mark.parametrize("command", ["--help", "list", "leaderboard"])
+def test_start_up(command: str, tmp_path: Path, benchmark: BenchmarkFixture) -> None:
+    arguments = [command] + (["--records", str(tmp_path), "--out", str(tmp_path / "b.md")] if command == "leaderboard" else [])
+    pmbench(*arguments)
+    benchmark.pedantic(lambda: pmbench(*arguments), rounds=7)
+    assert benchmark.stats.stats.median < 0.4

@@ -1,0 +1,75 @@
+"""Where the time of the main job goes: `uv run python benchmarks/speed/where_time_goes.py`.
+
+Runs `pmbench run --method hoffman` in one process, with empty caches, and adds up the seconds of each part.
+"""
+
+from __future__ import annotations
+
+import collections
+import functools
+import importlib
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+SECONDS: collections.Counter[str] = collections.Counter()
+OPEN: list[str] = []
+PARTS = {
+    "data": ("pmbench.engine.plan:find_or_prepare", "pmbench.engine.view:training_view",
+             "pmbench.engine.view:TrainingView.standard"),
+    "planning": ("pmbench.engine.plan:make_plan",),
+    "training": ("pmbench.engine.trainer:Training.run",),
+    "store": ("pmbench.engine.store:Store.put", "pmbench.engine.store:Store.whole"),
+    "sealing": ("pmbench.engine.seal:seal",),
+    "evaluation": ("pmbench.engine.runner:Runner._evaluate",),
+    "statistics and leaderboard": ("pmbench.cli.board:write_board", "pmbench.cli.run:_show"),
+}
+
+
+def timed(part: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the function's seconds to `part`, less those of other parts inside it."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        started, inside = time.perf_counter(), sum(SECONDS.values())
+        OPEN.append(part)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            OPEN.pop()
+            SECONDS[part] += time.perf_counter() - started - (sum(SECONDS.values()) - inside)
+
+    return wrapper
+
+
+def main() -> None:
+    started = time.perf_counter()
+    for name in ("torch", "lightning_fabric", "torch.export", "pyarrow.parquet", "pmbench.engine.runner"):
+        importlib.import_module(name)
+    SECONDS["imports"] += time.perf_counter() - started
+    for part, places in PARTS.items():
+        for place in places:
+            module_name, _, path = place.partition(":")
+            owner: Any = importlib.import_module(module_name)
+            *above, name = path.split(".")
+            for step in above:
+                owner = getattr(owner, step)
+            setattr(owner, name, timed(part, getattr(owner, name)))
+    from pmbench.cli.app import app
+
+    with tempfile.TemporaryDirectory() as folder:
+        sys.argv = ["pmbench", "run", "--method", "hoffman", "--workers", "0", "--store", f"{folder}/store", "--data",
+                    f"{folder}/data", "--out", f"{folder}/out"]
+        app(standalone_mode=False)
+    total = time.perf_counter() - started
+    SECONDS["everything else"] = total - sum(SECONDS.values())
+    print(f"\n| part | seconds | share |\n|---|---:|---:|")
+    for part, seconds in SECONDS.most_common():
+        print(f"| {part} | {seconds:.1f} | {seconds / total:.1%} |")
+    print(f"| all | {total:.1f} | 100.0% |")
+
+
+if __name__ == "__main__":
+    main()
