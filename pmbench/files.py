@@ -23,7 +23,9 @@ def explain(error: OSError, path: Path) -> PmbenchError:
             "free some space (`pmbench store prune`) or choose another place with --store, --data, --out; "
             "what was finished is kept, and the same command goes on from there",
         )
-    return StoreError(f"cannot write {path}: {error.strerror or error}", "check that the folder exists and is writable")
+    return StoreError(
+        f"cannot write {path}: {error.strerror or error}", "check that the folder exists and is writable"
+    )
 
 
 def write_atomic(path: Path, write: Callable[[Path], None], *, durable: bool = True) -> None:

@@ -18,14 +18,25 @@ METHODS = ("kd", "gen_distill", "pseudo_label", "hoffman", "self_train")
 def pmbench(*arguments: str) -> tuple[float, str]:
     """Wall seconds and standard output of a command."""
     started = time.perf_counter()
-    done = subprocess.run([sys.executable, "-m", "pmbench", *arguments], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "pmbench", *arguments], capture_output=True, text=True, check=True
+    )
     return time.perf_counter() - started, done.stdout
 
 
 def run(root: Path, data: Path, *arguments: str) -> tuple[float, dict[str, Any]]:
     seconds, out = pmbench(
-        "run", "--dataset", "hapt", "--store", str(root / "store"), "--out", str(root / "out"), "--data", str(data),
-        "--json", *arguments,
+        "run",
+        "--dataset",
+        "hapt",
+        "--store",
+        str(root / "store"),
+        "--out",
+        str(root / "out"),
+        "--data",
+        str(data),
+        "--json",
+        *arguments,
     )
     return seconds, json.loads(out)
 
@@ -36,11 +47,15 @@ def test_two_workers_against_one(data: Path, tmp_path: Path, benchmark: Benchmar
     ratio = seconds[1] / seconds[2]
     benchmark.extra_info |= {"ratio": round(ratio, 3), "seconds": seconds}
     benchmark.pedantic(lambda: None, rounds=1)
-    print(f"\n12 seeds of target_only: one worker {seconds[1]:.0f} s, two {seconds[2]:.0f} s, ratio {ratio:.2f}")
+    print(
+        f"\n12 seeds of target_only: one worker {seconds[1]:.0f} s, two {seconds[2]:.0f} s, ratio {ratio:.2f}"
+    )
     assert ratio >= 1.7
 
 
-def test_five_methods_together_against_five_runs(data: Path, tmp_path: Path, benchmark: BenchmarkFixture) -> None:
+def test_five_methods_together_against_five_runs(
+    data: Path, tmp_path: Path, benchmark: BenchmarkFixture
+) -> None:
     together, told = run(tmp_path / "all", data, "--method", ",".join(METHODS), "--seeds", "1")
     apart, stages = 0.0, 0
     for method in METHODS:
@@ -49,14 +64,18 @@ def test_five_methods_together_against_five_runs(data: Path, tmp_path: Path, ben
         stages += alone["trained"]
     benchmark.extra_info |= {"ratio": round(together / apart, 3), "stages": [told["trained"], stages]}
     benchmark.pedantic(lambda: None, rounds=1)
-    print(f"\nfive methods: together {together:.0f} s and {told['trained']} stages, "
-          f"one by one with empty stores {apart:.0f} s and {stages} stages, ratio {together / apart:.2f}")
+    print(
+        f"\nfive methods: together {together:.0f} s and {told['trained']} stages, "
+        f"one by one with empty stores {apart:.0f} s and {stages} stages, ratio {together / apart:.2f}"
+    )
     assert told["trained"] < stages
 
 
 @pytest.mark.parametrize("command", ["--help", "list", "leaderboard"])
 def test_start_up(command: str, tmp_path: Path, benchmark: BenchmarkFixture) -> None:
-    arguments = [command] + (["--records", str(tmp_path), "--out", str(tmp_path / "b.md")] if command == "leaderboard" else [])
+    arguments = [command] + (
+        ["--records", str(tmp_path), "--out", str(tmp_path / "b.md")] if command == "leaderboard" else []
+    )
     pmbench(*arguments)
     benchmark.pedantic(lambda: pmbench(*arguments), rounds=7)
     assert benchmark.stats.stats.median < 0.4

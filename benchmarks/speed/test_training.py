@@ -38,15 +38,31 @@ def in_turns(ours: Callable[[], Any], theirs: Callable[[], Any]) -> tuple[list[f
 
 @pytest.mark.parametrize(
     ("protocol", "width", "batch", "limit"),
-    [("few-10", 16, 64, 1.05), ("few-10", 8, 16, 1.10), ("cross-subject", 16, 64, None), ("cross-subject", 8, 16, None)],
+    [
+        ("few-10", 16, 64, 1.05),
+        ("few-10", 8, 16, 1.10),
+        ("cross-subject", 16, 64, None),
+        ("cross-subject", 8, 16, None),
+    ],
 )
 def test_a_stage_costs_what_a_hand_written_loop_costs(
-    protocol: str, width: int, batch: int, limit: float | None, data: Path, tmp_path: Path, benchmark: BenchmarkFixture
+    protocol: str,
+    width: int,
+    batch: int,
+    limit: float | None,
+    data: Path,
+    tmp_path: Path,
+    benchmark: BenchmarkFixture,
 ) -> None:
     set_threads(1)
     request = Request(
-        ("target_only",), ("hapt",), (protocol,), (f"cnn1d-{width}",), (0,),
-        (f"recipe.batch_size={batch}", f"recipe.epochs={EPOCHS}"), references=False,
+        ("target_only",),
+        ("hapt",),
+        (protocol,),
+        (f"cnn1d-{width}",),
+        (0,),
+        (f"recipe.batch_size={batch}", f"recipe.epochs={EPOCHS}"),
+        references=False,
     )
     cell = make_plan(request, load_plugins(), data, Store(tmp_path)).cells[0]
     assert cell.stage is not None
@@ -62,8 +78,10 @@ def test_a_stage_costs_what_a_hand_written_loop_costs(
     ratio = statistics.median(m / o for m, o in zip(mine, other, strict=True))
     benchmark.extra_info |= {"ratio": round(ratio, 3), "hand_written_s": round(statistics.median(other), 3)}
     benchmark.pedantic(ours, rounds=1)
-    print(f"\n{protocol} cnn1d-{width} batch {batch}: pmbench / hand-written = {ratio:.3f} "
-          f"({statistics.median(mine):.2f} s / {statistics.median(other):.2f} s, {EPOCHS} epochs)")
+    print(
+        f"\n{protocol} cnn1d-{width} batch {batch}: pmbench / hand-written = {ratio:.3f} "
+        f"({statistics.median(mine):.2f} s / {statistics.median(other):.2f} s, {EPOCHS} epochs)"
+    )
     assert limit is None or ratio <= limit
 
 
@@ -84,7 +102,9 @@ class HandWritten:
     def __call__(self) -> None:
         bench = EngineBench(self.cell.stage, self.cell.context, len(self.rows), None)  # type: ignore[arg-type]
         network = checked_build(self.cell.stage, bench).student  # type: ignore[arg-type]
-        raw = torch.from_numpy(np.asarray(read_rows(self.prepared.column("train", "gyro"), self.rows), np.float32))
+        raw = torch.from_numpy(
+            np.asarray(read_rows(self.prepared.column("train", "gyro"), self.rows), np.float32)
+        )
         x = (raw - raw.mean((0, 2), keepdim=True)) / raw.std((0, 2), keepdim=True)
         optimizer = torch.optim.AdamW(network.parameters(), lr=1e-2)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS * self.order.steps)

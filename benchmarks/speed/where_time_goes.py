@@ -17,8 +17,11 @@ from typing import Any
 SECONDS: collections.Counter[str] = collections.Counter()
 OPEN: list[str] = []
 PARTS = {
-    "data": ("pmbench.engine.plan:find_or_prepare", "pmbench.engine.view:training_view",
-             "pmbench.engine.view:TrainingView.standard"),
+    "data": (
+        "pmbench.engine.plan:find_or_prepare",
+        "pmbench.engine.view:training_view",
+        "pmbench.engine.view:TrainingView.standard",
+    ),
     "planning": ("pmbench.engine.plan:make_plan",),
     "training": ("pmbench.engine.trainer:Training.run",),
     "store": ("pmbench.engine.store:Store.put", "pmbench.engine.store:Store.whole"),
@@ -60,12 +63,24 @@ def main() -> None:
     from pmbench.cli.app import app
 
     with tempfile.TemporaryDirectory() as folder:
-        sys.argv = ["pmbench", "run", "--method", "hoffman", "--workers", "0", "--store", f"{folder}/store", "--data",
-                    f"{folder}/data", "--out", f"{folder}/out"]
+        sys.argv = [
+            "pmbench",
+            "run",
+            "--method",
+            "hoffman",
+            "--workers",
+            "0",
+            "--store",
+            f"{folder}/store",
+            "--data",
+            f"{folder}/data",
+            "--out",
+            f"{folder}/out",
+        ]
         app(standalone_mode=False)
     total = time.perf_counter() - started
     SECONDS["everything else"] = total - sum(SECONDS.values())
-    print(f"\n| part | seconds | share |\n|---|---:|---:|")
+    print("\n| part | seconds | share |\n|---|---:|---:|")
     for part, seconds in SECONDS.most_common():
         print(f"| {part} | {seconds:.1f} | {seconds / total:.1%} |")
     print(f"| all | {total:.1f} | 100.0% |")

@@ -44,7 +44,9 @@ class Planted(pm.Dataset):
     target = ("target_view",)
     privileged = ("privileged_view",)
     splits: ClassVar = {
-        f"shared-{s}": pm.Split(f"shared-{s}-train", f"shared-{s}-test", f"shared-{s}-validation")
+        f"shared-{s}": pm.Split(
+            f"shared-{s}-train", f"shared-{s}-test", f"shared-{s}-validation", unlabelled=True
+        )
         for s in SHARED
     }
     default_protocol = "shared-10"

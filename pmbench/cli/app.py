@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 from typing import Annotated
 
@@ -30,7 +31,9 @@ def _version(value: bool) -> None:
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
 ) -> None:
     if debug:
         os.environ["PMBENCH_DEBUG"] = "1"
@@ -40,6 +43,14 @@ for _name in ("run", "plan", "list", "show", "check", "data", "leaderboard", "pl
     importlib.import_module(f".{_name if _name != 'list' else 'list_'}", __package__).register(app)
 
 
+class Interrupted(BaseException):
+    """Ctrl-C, under a name that the command-line library does not handle in its own way."""
+
+
+def _interrupt(signum: int, frame: object) -> None:
+    raise Interrupted
+
+
 def main() -> None:
     """Entry point. Errors raised on purpose are one line and a hint; exit codes: 0 done, 1 failed, 2 usage, 3 nothing to run."""
     from ..errors import PmbenchError
@@ -47,6 +58,7 @@ def main() -> None:
     if "--debug" in sys.argv[1:]:
         sys.argv.remove("--debug")
         os.environ["PMBENCH_DEBUG"] = "1"
+    signal.signal(signal.SIGINT, _interrupt)
     try:
         app()
     except PmbenchError as error:
@@ -56,7 +68,7 @@ def main() -> None:
         if error.hint:
             print(f"Hint: {error.hint}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
-    except KeyboardInterrupt:
+    except Interrupted:
         print("Interrupted. The same command goes on where this one stopped.", file=sys.stderr)
         os._exit(130)
     except BrokenPipeError:

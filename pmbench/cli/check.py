@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UsageError
-from .common import DataOption, JsonOption, data_folder, names, print_json, table
+from .common import DataOption, JsonOption, data_folder, names, print_json
+from .tables import table
 
 if TYPE_CHECKING:
     from ..testing.outcome import Suite
@@ -31,7 +32,9 @@ def check(
 
     asked = names(name or ())
     if bool(asked) == all_:
-        raise UsageError("nothing to check" if not asked else "names and --all were both given", "give names, or --all")
+        raise UsageError(
+            "nothing to check" if not asked else "names and --all were both given", "give names, or --all"
+        )
     found = registry()
     if dataset:
         found.dataset(dataset)
@@ -58,12 +61,10 @@ def _as_json(suite: Suite) -> dict[str, object]:
 
 
 def _show(suites: list[Suite]) -> None:
-    from rich.markup import escape
-
     for suite in suites:
         results = suite.results()
         typer.echo(f"{suite.kind} {suite.name}")
-        rows = [(escape(r.check), r.outcome, escape(r.reason)) for r in results]
+        rows = [(r.check, r.outcome, r.reason) for r in results]
         table(("check", "result", "reason"), rows)
         counts = {o: sum(r.outcome == o for r in results) for o in ("passed", "failed", "allowed", "skipped")}
         typer.echo(", ".join(f"{n} {outcome}" for outcome, n in counts.items() if n) + "\n")

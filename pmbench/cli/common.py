@@ -14,26 +14,54 @@ import typer
 from ..errors import UsageError
 
 MethodOption = Annotated[
-    list[str], typer.Option("--method", "-m", metavar="NAME", help="Method, repeated or comma-separated; `all` for every one.")
+    list[str],
+    typer.Option(
+        "--method", "-m", metavar="NAME", help="Method, repeated or comma-separated; `all` for every one."
+    ),
 ]
-DatasetOption = Annotated[list[str], typer.Option("--dataset", "-d", metavar="NAME", help="Data set, repeated or comma-separated.")]
-ProtocolOption = Annotated[list[str], typer.Option("--protocol", "-p", metavar="NAME", help="Protocol; the data set's default.")]
+DatasetOption = Annotated[
+    list[str], typer.Option("--dataset", "-d", metavar="NAME", help="Data set, repeated or comma-separated.")
+]
+ProtocolOption = Annotated[
+    list[str], typer.Option("--protocol", "-p", metavar="NAME", help="Protocol; the data set's default.")
+]
 BackboneOption = Annotated[
-    list[str], typer.Option("--backbone", "-b", metavar="NAME", help="Backbone for all modalities, or modality=NAME+modality=NAME.")
+    list[str],
+    typer.Option(
+        "--backbone",
+        "-b",
+        metavar="NAME",
+        help="Backbone for all modalities, or modality=NAME+modality=NAME.",
+    ),
 ]
-SeedsOption = Annotated[int | None, typer.Option("--seeds", metavar="N", min=1, help="Seeds 0 to N-1 (3 by default).")]
-SeedOption = Annotated[list[int], typer.Option("--seed", metavar="S", min=0, help="One seed; repeat for several.")]
-MatrixOption = Annotated[Path | None, typer.Option("--matrix", metavar="FILE", help="TOML file with the cells to run.")]
+SeedsOption = Annotated[
+    int | None, typer.Option("--seeds", metavar="N", min=1, help="Seeds 0 to N-1 (3 by default).")
+]
+SeedOption = Annotated[
+    list[int], typer.Option("--seed", metavar="S", min=0, help="One seed; repeat for several.")
+]
+MatrixOption = Annotated[
+    Path | None, typer.Option("--matrix", metavar="FILE", help="TOML file with the cells to run.")
+]
 SetOption = Annotated[
-    list[str], typer.Option("--set", metavar="NAME=VALUE", help="name=value of a method's option, or recipe.name=value; repeat for several.")
+    list[str],
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="name=value of a method's option, or recipe.name=value; repeat for several.",
+    ),
 ]
 StoreOption = Annotated[
-    Path | None, typer.Option("--store", metavar="DIR", envvar="PMBENCH_STORE", help="Where finished stages lie.")
+    Path | None,
+    typer.Option("--store", metavar="DIR", envvar="PMBENCH_STORE", help="Where finished stages lie."),
 ]
 DataOption = Annotated[
-    Path | None, typer.Option("--data", metavar="DIR", envvar="PMBENCH_DATA", help="Where prepared data sets lie.")
+    Path | None,
+    typer.Option("--data", metavar="DIR", envvar="PMBENCH_DATA", help="Where prepared data sets lie."),
 ]
-OutOption = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where records, predictions and leaderboard go.")]
+OutOption = Annotated[
+    Path, typer.Option("--out", metavar="DIR", help="Where records, predictions and leaderboard go.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DEFAULT_OUT = Path("results")
 
@@ -62,7 +90,9 @@ def names(values: Iterable[str]) -> tuple[str, ...]:
 
 def seeds(count: int | None, given: list[int]) -> tuple[int, ...]:
     if count is not None and given:
-        raise UsageError("--seeds and --seed were both given", "--seeds N for seeds 0 to N-1, or --seed S for one")
+        raise UsageError(
+            "--seeds and --seed were both given", "--seeds N for seeds 0 to N-1, or --seed S for one"
+        )
     return tuple(dict.fromkeys(given)) or tuple(range(count or 3))
 
 
@@ -79,21 +109,3 @@ def cores() -> int:
 
 def interactive() -> bool:
     return sys.stderr.isatty()
-
-
-def table(columns: Iterable[str], rows: Iterable[Iterable[object]], *, right: Iterable[str] = ()) -> None:
-    """Prints a plain table; in a pipe it is as wide as it needs to be."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
-    columns = list(columns)
-    drawn = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        drawn.add_column(column, justify="right" if column in set(right) else "left", overflow="fold")
-    for row in rows:
-        drawn.add_row(*(str(v) for v in row))
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=200)
-    console.print(drawn)

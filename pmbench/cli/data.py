@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import sys
 import time
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ import typer
 from .common import DataOption, JsonOption, data_folder, interactive, print_json
 
 if TYPE_CHECKING:
-    from ..contracts.dataset import Dataset, Part
+    from ..contracts.dataset import Dataset
 
 group = typer.Typer(help="Data sets: list, prepare, verify.", no_args_is_help=True, rich_markup_mode=None)
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A data set (`pmbench list datasets`).")]
@@ -115,7 +114,6 @@ def prepare(
     from ..engine import prepared as engine
     from ..engine.plugins import load_plugins
     from ..errors import DataNotPrepared, PluginError, PmbenchError
-    from ..files import explain
     from .tables import plural, size_text
 
     offer, root = load_plugins(kinds=("dataset",)).offer("dataset", name), data_folder(data)
@@ -133,14 +131,11 @@ def prepare(
         )
     try:
         with _progress(f"{name} from {source}") as say:
-            engine.prepare(_watched(dataset, say), source, root)
+            engine.prepare(
+                dataset, source, root, lambda part, count: say(f"part {part}: {plural(count, 'sample')}")
+            )
     except PmbenchError:
         raise
-    except OSError as error:
-        place = Path(error.filename or root)
-        raise (
-            explain(error, place) if place.is_relative_to(root) or root.is_relative_to(place) else error
-        ) from error
     except Exception as error:
         raise PluginError(
             f"data set {name!r} ({offer.distribution} {offer.version}) could not read {source}: "
@@ -150,19 +145,6 @@ def prepare(
     done = state_of(dataset, root)
     samples = sum((done.samples or {}).values())
     typer.echo(f"{done.folder} ({plural(samples, 'sample')}, {size_text(done.size or 0)})")
-
-
-def _watched(dataset: Dataset, say: Any) -> Dataset:
-    """The data set, telling which part it reads."""
-    watched = copy.copy(dataset)
-
-    def read(source: Path) -> Iterator[tuple[str, Part]]:
-        for name, part in dataset.read(source):
-            say(f"part {name}: {len(part.ids)} samples")
-            yield name, part
-
-    watched.read = read  # type: ignore[method-assign]
-    return watched
 
 
 @contextmanager
@@ -187,22 +169,11 @@ def verify(name: NameArgument, data: DataOption = None, json_: JsonOption = Fals
     """Compare the prepared form with what is expected: counts and digests. Fails where something differs."""
     from ..engine import prepared as engine
     from ..engine.plugins import load_plugins
-    from ..errors import DataError, DataNotPrepared
+    from ..errors import DataError
     from .tables import table
 
     dataset, root = load_plugins(kinds=("dataset",)).dataset(name), data_folder(data)
-    try:
-        rows = engine.verify(dataset, root)
-    except DataNotPrepared as error:
-        if dataset.find_source() is None:
-            raise
-        raise DataNotPrepared(error.message, f"`pmbench data prepare {name}` prepares it") from None
-    parts = {row["part"] for row in rows}
-    rows += [
-        {"part": part, "what": "samples", "expected": count, "found": "missing", "ok": False}
-        for part, count in dataset.expected.items()
-        if part not in parts
-    ]
+    rows = engine.verify(dataset, root)
     wrong = [row for row in rows if not row["ok"]]
     if json_:
         print_json(

@@ -23,7 +23,7 @@ def forecast(plan: Plan, store: Store, workers: int) -> dict[str, Any]:
     from ..engine.plan import estimate, needed
 
     wanted = needed(plan, plan.cells)
-    seconds = estimate(wanted.values(), store)
+    seconds = estimate(plan, wanted.values(), store)
     sizes = _sizes(store)
     stages = [_stage(node, wanted, seconds) for node in plan.nodes.values()]
     known = [s for s in seconds.values() if s is not None]

@@ -18,8 +18,15 @@ DEFAULT_DATASET = "hapt"
 
 
 def request_of(
-    registry: Registry, method: list[str], dataset: list[str], protocol: list[str], backbone: list[str],
-    count: int | None, seed: list[int], sets: list[str], matrix: Path | None,
+    registry: Registry,
+    method: list[str],
+    dataset: list[str],
+    protocol: list[str],
+    backbone: list[str],
+    count: int | None,
+    seed: list[int],
+    sets: list[str],
+    matrix: Path | None,
 ) -> Request:
     """One request; options override what a matrix file says."""
     from ..engine.plan import Request
@@ -54,6 +61,8 @@ def _read(path: Path) -> dict[str, Any]:
     for name, value in said.items():
         if name not in _FIELDS:
             raise UnknownName(f"field of matrix {path}", name, _FIELDS)
-        if name not in ("seeds", "set") and not (isinstance(value, list) and all(isinstance(v, str) for v in value)):
+        if name not in ("seeds", "set") and not (
+            isinstance(value, list) and all(isinstance(v, str) for v in value)
+        ):
             raise UsageError(f"matrix {path}: {name} is {value!r}; expected a list of names")
     return said

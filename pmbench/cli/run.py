@@ -44,13 +44,24 @@ def run(
     matrix: MatrixOption = None,
     set_: SetOption = [],  # noqa: B006
     references: Annotated[bool, typer.Option(help="Add floor, ceiling and control.")] = True,
-    device: Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda, cuda:N; auto takes a GPU where there is one.")] = "auto",
+    device: Annotated[
+        str, typer.Option(metavar="NAME", help="cpu, cuda, cuda:N; auto takes a GPU where there is one.")
+    ] = "auto",
     devices: Annotated[int, typer.Option(metavar="N", min=1, help="Devices that share one stage (DDP).")] = 1,
     workers: Annotated[
-        int | None, typer.Option(metavar="N", min=0, help="Stages trained side by side; 0 trains in this process. [cores, or 1 on a GPU]")
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Stages trained side by side; 0 trains in this process. [cores, or 1 on a GPU]",
+        ),
     ] = None,
-    threads: Annotated[int, typer.Option(metavar="N", min=1, help="Threads of one stage; results depend on it.")] = 1,
-    data_workers: Annotated[int, typer.Option(metavar="N", min=0, help="Processes that read data which does not fit in memory.")] = 0,
+    threads: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Threads of one stage; results depend on it.")
+    ] = 1,
+    data_workers: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Processes that read data which does not fit in memory.")
+    ] = 0,
     store: StoreOption = None,
     data: DataOption = None,
     out: OutOption = DEFAULT_OUT,
@@ -74,15 +85,25 @@ def run(
     place = Place(store_folder(store), data_folder(data), device, devices, threads, data_workers)
     request = dataclasses.replace(request, references=references)
     plan = make_plan(request, registry, place.data, Store(place.store))
-    workers = workers if workers is not None else (1 if device.startswith("cuda") else max(1, cores() // threads))
+    workers = (
+        workers if workers is not None else (1 if device.startswith("cuda") else max(1, cores() // threads))
+    )
     precision = next((c.spec.recipe.precision for c in plan.cells), "32")
     if workers == 0:
         from ..engine.executors.inline import Inline as pool
     else:
         from ..engine.executors.local import LocalPool as pool  # type: ignore[assignment]
     with watch() as watcher:
-        runner = Runner(plan, registry, place, out, workers, provenance(registry.distributions, device, threads, precision),
-                        watcher, pool)
+        runner = Runner(
+            plan,
+            registry,
+            place,
+            out,
+            workers,
+            provenance(registry.distributions, device, threads, precision),
+            watcher,
+            pool,
+        )
         outcome = runner.execute()
     for broken in registry.broken:
         print(f"Warning: {broken.distribution}: {broken.where}: {broken.error}", file=sys.stderr)
@@ -91,7 +112,9 @@ def run(
     if outcome.failed:
         raise typer.Exit(1)
     if all(r.status == "skipped" for r in outcome.records):
-        raise NothingToRun("every cell was skipped: " + "; ".join(sorted({str(r.reason) for r in outcome.records})))
+        raise NothingToRun(
+            "every cell was skipped: " + "; ".join(sorted({str(r.reason) for r in outcome.records}))
+        )
 
 
 def _device(name: str) -> str:
@@ -126,5 +149,7 @@ def _show(outcome: object, board: Path, out: Path, as_json: bool) -> None:
     for record in outcome.records:
         if record.status != "done":
             typer.echo(f"{record.status}: {record.cell.method} (seed {record.cell.seed}): {record.reason}")
-    typer.echo(f"{outcome.trained} stages trained, {outcome.reused} of {len(outcome.records)} cells were there already.")
+    typer.echo(
+        f"{outcome.trained} stages trained, {outcome.reused} of {len(outcome.records)} cells were there already."
+    )
     typer.echo(f"Leaderboard: {board}")

@@ -38,14 +38,15 @@ class Split:
     """An official split: the parts to train, validate and test on.
 
     Without an official `validation` part, whole groups are carved out of the training part: `validation_groups` if given,
-    else about 15 % of it by a fixed hash; without groups 15 % of each class. `repeats` > 1 says that the split comes in that
-    many versions, `{name}-0` ..., one a seed, for data sets that have no official split.
+    else about 15 % of it by a fixed hash; without groups 15 % of each class. `unlabelled` says that some training samples have
+    no label.
     """
 
     train: str
     test: str
     validation: str | None = None
     validation_groups: tuple[str, ...] = ()
+    unlabelled: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Protocol:
     def demands(self) -> frozenset[str]:
         """What training samples may lack: "unlabelled", "unpaired"."""
         return frozenset(
-            (["unlabelled"] if self.labels_per_class is not None else [])
+            (["unlabelled"] if self.labels_per_class is not None or self.split.unlabelled else [])
             + (["unpaired"] if self.paired_percent < 100 else [])
         )
 
@@ -180,7 +181,11 @@ class Dataset:
                 split = part
             elif (match := re.fullmatch(r"few-([1-9]\d*)", part)) and few is None:
                 few = int(match[1])
-            elif (match := re.fullmatch(r"privileged-(\d+)", part)) and paired == 100 and 0 < int(match[1]) < 100:
+            elif (
+                (match := re.fullmatch(r"privileged-(\d+)", part))
+                and paired == 100
+                and 0 < int(match[1]) < 100
+            ):
                 paired = int(match[1])
             else:
                 raise UnknownName(
@@ -200,12 +205,15 @@ class Dataset:
         parts += [f"few-{few}"] if few is not None else []
         parts += [f"privileged-{paired}"] if paired < 100 else []
         canonical = "+".join(parts) + (f"@{direction}" if direction else "")
-        return Protocol(
-            canonical, split, self.splits[split], target, privileged, self.metrics, few, paired
-        )
+        return Protocol(canonical, split, self.splits[split], target, privileged, self.metrics, few, paired)
 
     def not_prepared(self, root: Path) -> DataNotPrepared:
         """The error for a data set whose prepared form is not under `root`."""
+        if self.find_source() is not None:
+            return DataNotPrepared(
+                f"data set {self.name!r} is not prepared under {root}",
+                f"`pmbench data prepare {self.name}` prepares it",
+            )
         how = self.access or f"get it from {self.source}"
         return DataNotPrepared(
             f"data set {self.name!r} is not prepared under {root}",

@@ -7,14 +7,16 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from ..errors import ContractError, UnknownName, UsageError
 from .setting import Setting
 from .stage import Stage
 
-ROLES = ("method", "floor", "ceiling", "control", "reference")
-TESTS_ON = ("target", "privileged", "all")
+Role = Literal["method", "floor", "ceiling", "control", "reference"]
+TestsOn = Literal["target", "privileged", "all"]
+ROLES: tuple[Role, ...] = typing.get_args(Role)
+TESTS_ON: tuple[TestsOn, ...] = typing.get_args(TestsOn)
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,8 @@ class Method:
     plan: Callable[..., Stage] = field(repr=False)
     summary: str
     paper: str
-    role: str = "method"
-    tests_on: str = "target"
+    role: Role = "method"
+    tests_on: TestsOn = "target"
     networks: int = 1
     deviations: tuple[str, ...] = ()
     exceptions: Mapping[str, str] = field(default_factory=dict, hash=False)
@@ -61,7 +63,9 @@ class Method:
             kind = known[name].type
             if typing.get_origin(kind) is typing.Literal and value not in typing.get_args(kind):
                 choices = ", ".join(map(str, typing.get_args(kind)))
-                raise UsageError(f"option {name!r} of method {self.name!r} is {value!r}; expected one of {choices}")
+                raise UsageError(
+                    f"option {name!r} of method {self.name!r} is {value!r}; expected one of {choices}"
+                )
         stage = self.plan(setting, **options)
         if not isinstance(stage, Stage):
             raise ContractError(
@@ -78,8 +82,8 @@ def method(
     name: str,
     *,
     paper: str,
-    role: str = "method",
-    tests_on: str = "target",
+    role: Role = "method",
+    tests_on: TestsOn = "target",
     networks: int = 1,
     deviations: tuple[str, ...] = (),
     exceptions: Mapping[str, str] | None = None,
@@ -129,5 +133,7 @@ def parse_value(text: str, kind: Any, name: str) -> Any:
         try:
             return kind(text)
         except ValueError:
-            raise UsageError(f"{name}={text}: expected {'a whole number' if kind is int else 'a number'}") from None
+            raise UsageError(
+                f"{name}={text}: expected {'a whole number' if kind is int else 'a number'}"
+            ) from None
     return text

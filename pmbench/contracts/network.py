@@ -42,7 +42,12 @@ class Encoder(nn.Module):
     """
 
     def __init__(
-        self, stem: nn.Module, blocks: Sequence[nn.Module], pool: nn.Module, maps: Sequence[MapInfo], features: int
+        self,
+        stem: nn.Module,
+        blocks: Sequence[nn.Module],
+        pool: nn.Module,
+        maps: Sequence[MapInfo],
+        features: int,
     ) -> None:
         super().__init__()
         self.stem = stem
@@ -90,7 +95,12 @@ class Fusion(nn.Module):
     """
 
     def __init__(
-        self, trunks: Mapping[str, Encoder], tail: Encoder | None, features: int, num_classes: int, hidden: int = 0
+        self,
+        trunks: Mapping[str, Encoder],
+        tail: Encoder | None,
+        features: int,
+        num_classes: int,
+        hidden: int = 0,
     ) -> None:
         super().__init__()
         self.trunks = nn.ModuleDict(trunks)

@@ -93,4 +93,6 @@ class Setting:
     def require_aligned(self, first: str, second: str) -> None:
         """Raises Unsupported unless the two modalities lie on one grid."""
         if not self.aligned(first, second):
-            raise Unsupported(f"compares maps position by position, but {first!r} and {second!r} are not aligned")
+            raise Unsupported(
+                f"compares maps position by position, but {first!r} and {second!r} are not aligned"
+            )

@@ -27,9 +27,13 @@ class Bench(Protocol):
     Networks of one role start from the same weights in every method that runs under the same seed.
     """
 
-    num_classes: int
-    num_train: int
-    """Training samples that this stage's batches are drawn from."""
+    @property
+    def num_classes(self) -> int: ...
+
+    @property
+    def num_train(self) -> int:
+        """Training samples that this stage's batches are drawn from."""
+        ...
 
     def modality(self, name: str) -> Modality:
         """Kind and shape of a modality."""
@@ -39,7 +43,9 @@ class Bench(Protocol):
         """The backbone chosen for `modality`. With `fed`, its stem takes that modality's channels instead."""
         ...
 
-    def classifier(self, modality: str, *, fed: str | None = None, bottleneck: int | None = None) -> Classifier:
+    def classifier(
+        self, modality: str, *, fed: str | None = None, bottleneck: int | None = None
+    ) -> Classifier:
         """Encoder and linear head: batch -> Output. With `fed`, the architecture of `modality`, looking at `fed`.
 
         With `bottleneck`, a linear layer of that width and a ReLU stand between pooled features and head.

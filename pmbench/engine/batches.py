@@ -39,7 +39,9 @@ class Order:
     def epoch(self, epoch: int) -> np.ndarray:
         """(steps, batch_size) positions."""
         if not (len(self.labelled) and len(self.unlabelled)):
-            which, pool = ("labelled", self.labelled) if len(self.labelled) else ("unlabelled", self.unlabelled)
+            which, pool = (
+                ("labelled", self.labelled) if len(self.labelled) else ("unlabelled", self.unlabelled)
+            )
             return self._stream(pool, which, epoch, self.batch_size)
         half = self.batch_size // 2
         return np.concatenate(
@@ -118,14 +120,24 @@ class TrainingBatches:
         index = torch.from_numpy(order).to(self.device)
         read = self._held(index) if self.held is not None else self._streamed(order)
         steps = self.order.steps
+        tensors: Mapping[str, Tensor]
         for step, tensors in enumerate(read):
             rows = index[step]
             if dataset.augments:
-                draw = _NamedDraw(self.order.seed, epoch, step, self.order.batch_size, self.shard, self.device)
+                draw = _NamedDraw(
+                    self.order.seed, epoch, step, self.order.batch_size, self.shard, self.device
+                )
                 tensors = dataset.augment(tensors, draw)
             present = {m: mask[rows] for m, mask in self.present.items()} if self.present else None
-            yield Batch(tensors, self.labels[rows], rows, present, epoch=epoch,
-                        progress=(epoch + step / steps) / epochs, stage=name)
+            yield Batch(
+                tensors,
+                self.labels[rows],
+                rows,
+                present,
+                epoch=epoch,
+                progress=(epoch + step / steps) / epochs,
+                stage=name,
+            )
 
     def _held(self, index: Tensor) -> Iterator[dict[str, Tensor]]:
         assert self.held is not None
@@ -152,7 +164,9 @@ class TrainingBatches:
 class _Rows(Dataset[tuple[int, dict[str, Tensor]]]):
     """Samples of several columns by position, standardised; what the worker processes run."""
 
-    def __init__(self, columns: Mapping[str, Column], rows: np.ndarray, standards: Mapping[str, Standard]) -> None:
+    def __init__(
+        self, columns: Mapping[str, Column], rows: np.ndarray, standards: Mapping[str, Standard]
+    ) -> None:
         self.columns = dict(columns)
         self.rows = rows
         self.standards = dict(standards)
@@ -170,7 +184,8 @@ class _Rows(Dataset[tuple[int, dict[str, Tensor]]]):
     def __getitem__(self, position: int) -> tuple[int, dict[str, Tensor]]:
         row = int(self.rows[position])
         return position, {
-            name: standardise(column.read(row)[None], self.standards[name])[0] for name, column in self.columns.items()
+            name: standardise(column.read(row)[None], self.standards[name])[0]
+            for name, column in self.columns.items()
         }
 
 

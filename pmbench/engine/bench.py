@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..contracts.backbone import Backbone
-from ..contracts.network import Classifier, Encoder, Frozen, Fusion, Head
+from ..contracts.network import Classifier, Encoder, Frozen, Fusion, Head, Nets
 from ..contracts.setting import Modality
 from ..contracts.stage import Stage
 from ..errors import ContractError, PluginError, PmbenchError
@@ -53,7 +53,9 @@ class EngineBench:
         with self._role("encoder", modality, fed or modality):
             return self._encoder(modality, fed)
 
-    def classifier(self, modality: str, *, fed: str | None = None, bottleneck: int | None = None) -> Classifier:
+    def classifier(
+        self, modality: str, *, fed: str | None = None, bottleneck: int | None = None
+    ) -> Classifier:
         self._declared(modality, fed or modality)
         with self._role("classifier", modality, fed or modality, bottleneck):
             encoder = self._encoder(modality, fed)
@@ -134,7 +136,9 @@ class EngineBench:
         if first.tail is None or any(b.name != first.name for b in backbones):
             return None
         kinds = {self._modality(name).kind for name in encoders}
-        shapes = {name: _map_shapes(e, self._modality(name))[first.fuse_at - 1] for name, e in encoders.items()}
+        shapes = {
+            name: _map_shapes(e, self._modality(name))[first.fuse_at - 1] for name, e in encoders.items()
+        }
         if len(kinds) > 1 or len({shape[1:] for shape in shapes.values()}) > 1:
             return None
         channels = sum(shape[0] for shape in shapes.values())
@@ -146,7 +150,9 @@ def delivered(stage: Stage, context: Context, store: Store | None) -> nn.Module:
     bench = EngineBench(stage, context, num_train=0, store=None)
     network = stage.deliver(checked_build(stage, bench))
     if not isinstance(network, nn.Module):
-        raise ContractError(f"stage {type(stage).__name__} delivered {type(network).__name__}, not a torch module")
+        raise ContractError(
+            f"stage {type(stage).__name__} delivered {type(network).__name__}, not a torch module"
+        )
     if store is not None:
         weights = store.weights(context.key(stage))
         expected = network.state_dict()
@@ -161,15 +167,18 @@ def delivered(stage: Stage, context: Context, store: Store | None) -> nn.Module:
     return network.eval()
 
 
-def checked_build(stage: Stage, bench: EngineBench) -> nn.Module:
+def checked_build(stage: Stage, bench: EngineBench) -> Nets:
     """`stage.build(bench)` under its own draw; a plugin's exception is noted with the stage's name."""
     with torch_seeded(bench.seed, "weights", "build"):
         try:
-            return stage.build(bench)
+            nets = stage.build(bench)
         except PmbenchError:
             raise
         except Exception as error:
             raise in_plugin(stage, "build", error) from error
+    if not isinstance(nets, Nets):
+        raise ContractError(f"stage {type(stage).__name__} built {type(nets).__name__}; expected pm.Nets(name=network)")
+    return nets
 
 
 def in_plugin(stage: Stage, where: str, error: Exception) -> PluginError:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..errors import UsageError
 
-_PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed"}
+_PRECISIONS: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed"}
 
 
 @dataclass
@@ -63,7 +63,9 @@ def make_fabric(device: str, devices: int, precision: str) -> Any:
     if kind == "cuda" and not torch.cuda.is_available():
         raise UsageError("device 'cuda' was asked for, but torch sees no GPU here", "use --device cpu")
     if kind == "cuda" and devices > torch.cuda.device_count():
-        raise UsageError(f"{devices} GPUs were asked for, {torch.cuda.device_count()} are here", "lower --devices")
+        raise UsageError(
+            f"{devices} GPUs were asked for, {torch.cuda.device_count()} are here", "lower --devices"
+        )
     wanted: Any = [int(number)] if number else devices
     strategy = "ddp_spawn" if devices > 1 else "auto"
     return Fabric(accelerator=kind, devices=wanted, strategy=strategy, precision=_PRECISIONS[precision])

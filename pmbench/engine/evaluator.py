@@ -41,7 +41,7 @@ def main() -> None:
     os.dup2(2, 1)  # whatever prints from here on must not mix with the answers
     for line in sys.stdin:
         try:
-            answer = {"ok": evaluate(Request(**json.loads(line)))}
+            answer: dict[str, Any] = {"ok": evaluate(Request(**json.loads(line)))}
         except Exception as error:
             answer = {"error": f"{type(error).__name__}: {error}"}
         answers.write(json.dumps(answer) + "\n")
@@ -91,7 +91,9 @@ def evaluate(request: Request) -> dict[str, Any]:
     }
 
 
-def _predict(module: Any, prepared: Any, part: str, inputs: tuple[str, ...], out: Path, features: bool) -> str:
+def _predict(
+    module: Any, prepared: Any, part: str, inputs: tuple[str, ...], out: Path, features: bool
+) -> str:
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -135,10 +137,19 @@ class Evaluator:
         from ..errors import PluginError
 
         if self._process is None:
-            environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+            environment = {
+                **os.environ,
+                "OMP_NUM_THREADS": "1",
+                "MKL_NUM_THREADS": "1",
+                "CUDA_VISIBLE_DEVICES": "",
+            }
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "pmbench.engine.evaluator"],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8", env=environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                encoding="utf-8",
+                env=environment,
             )
         try:
             self._process.stdin.write(json.dumps(asdict(request)) + "\n")

@@ -96,7 +96,11 @@ def _tree(module: str) -> tuple[ast.Module, str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
                 node.body = node.body[1:] or [ast.Pass()]
     return tree, hashlib.sha256(_written(tree).encode()).hexdigest()
 
@@ -194,7 +198,9 @@ class Context:
         modalities = {name: self.dataset.modality(name) for name in stage.reads}
         return {
             "stage": f"{kind.__module__}:{kind.__qualname__}",
-            "code": [code_digest(c.__module__) for c in kind.__mro__ if issubclass(c, Stage) and c is not Stage],
+            "code": [
+                code_digest(c.__module__) for c in kind.__mro__ if issubclass(c, Stage) and c is not Stage
+            ],
             "fields": {f.name: self._value(getattr(stage, f.name)) for f in dataclasses.fields(stage)},
             "dataset": {
                 "name": self.dataset.name,

@@ -89,8 +89,11 @@ class Cell:
         recipe = self.spec.recipe
         if recipe != self.context.dataset.recipe:
             varied += f"-r{digest(dataclasses.asdict(recipe))[:8]}"
-        return Path(self.context.dataset.name) / self.context.protocol.name / backbones / (
-            f"{self.method.name}{varied}-s{self.context.seed}"
+        return (
+            Path(self.context.dataset.name)
+            / self.context.protocol.name
+            / backbones
+            / (f"{self.method.name}{varied}-s{self.context.seed}")
         )
 
 
@@ -112,6 +115,7 @@ class Plan:
 
     cells: list[Cell]
     nodes: dict[str, Node]
+    prepared: dict[str, Prepared]
 
     @property
     def total_stages(self) -> int:
@@ -126,19 +130,22 @@ def make_plan(request: Request, registry: Registry, data: Path, store: Store) ->
         raise UsageError("no seed to run", "give --seeds N or --seed S")
     by_method, recipe_sets = parse_sets(request.sets, [registry.method(n) for n in request.methods])
     cells = []
+    opened: dict[str, Prepared] = {}
     for name in request.datasets:
         dataset = registry.dataset(name)
         protocols = [dataset.protocol(p) for p in request.protocols or (dataset.default_protocol,)]
         chosen = [_backbones(dataset, text, registry) for text in request.backbones or ("",)]
-        prepared = find_or_prepare(dataset, data)
+        prepared = opened[name] = find_or_prepare(dataset, data)
         recipe = _with_sets(dataset.recipe, recipe_sets)
         for protocol in protocols:
             for backbones in chosen:
                 for seed in request.seeds:
                     for method in methods:
                         options = by_method.get(method.name, {})
-                        cells.append(_cell(method, options, prepared, protocol, backbones, recipe, seed, registry))
-    return Plan(cells, _graph(cells, store))
+                        cells.append(
+                            _cell(method, options, prepared, protocol, backbones, recipe, seed, registry)
+                        )
+    return Plan(cells, _graph(cells, store), opened)
 
 
 def _methods(request: Request, registry: Registry) -> list[Method]:
@@ -153,7 +160,9 @@ def _methods(request: Request, registry: Registry) -> list[Method]:
     return list({method.name: method for method in chosen}.values())
 
 
-def parse_sets(sets: Sequence[str], methods: Sequence[Method]) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+def parse_sets(
+    sets: Sequence[str], methods: Sequence[Method]
+) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
     """`--set` values: (options by method, fields of the recipe).
 
     `name=value` goes to every chosen method with that option, `method.name=value` to one, `recipe.name=value` to the
@@ -181,7 +190,9 @@ def parse_sets(sets: Sequence[str], methods: Sequence[Method]) -> tuple[dict[str
             who = " or ".join(m.name for m in owners)
             raise UnknownName(f"option of {who}", field_name, [*known, *(f"recipe.{f}" for f in types)])
         for m in takers:
-            by_method.setdefault(m.name, {})[field_name] = parse_value(value, m.options()[field_name].type, name)
+            by_method.setdefault(m.name, {})[field_name] = parse_value(
+                value, m.options()[field_name].type, name
+            )
     return by_method, recipe
 
 
@@ -203,7 +214,9 @@ def _backbones(dataset: Dataset, text: str, registry: Registry) -> dict[str, str
             if not found.accepts(dataset.modality(modality)):
                 raise UsageError(
                     f"backbone {name!r} takes {', '.join(sorted(found.kinds))}, but {modality!r} of {dataset.name} is "
-                    f"a {dataset.modality(modality).kind}", "`pmbench list backbones` shows what each accepts")
+                    f"a {dataset.modality(modality).kind}",
+                    "`pmbench list backbones` shows what each accepts",
+                )
             chosen[modality] = name
         return chosen
     found = registry.backbone(text)
@@ -218,14 +231,24 @@ def _backbones(dataset: Dataset, text: str, registry: Registry) -> dict[str, str
 
 
 def _cell(
-    method: Method, options: Mapping[str, Any], prepared: Prepared, protocol: Protocol, names: Mapping[str, str],
-    recipe: Recipe, seed: int, registry: Registry,
+    method: Method,
+    options: Mapping[str, Any],
+    prepared: Prepared,
+    protocol: Protocol,
+    names: Mapping[str, str],
+    recipe: Recipe,
+    seed: int,
+    registry: Registry,
 ) -> Cell:
     dataset = prepared.dataset
     backbones = {m.name: registry.backbone(names[m.name]) for m in dataset.modalities}
     setting = Setting(
-        protocol.target, protocol.privileged, len(dataset.classes),
-        {m.name: m for m in dataset.modalities}, backbones, protocol.demands,
+        protocol.target,
+        protocol.privileged,
+        len(dataset.classes),
+        {m.name: m for m in dataset.modalities},
+        backbones,
+        protocol.demands,
     )
     context = Context(dataset, protocol, prepared.fingerprint, backbones, recipe, seed)
     used = tuple(sorted((m, names[m]) for m in setting.all))
@@ -236,7 +259,9 @@ def _cell(
         for part in stage.walk():
             unknown = set(part.reads) - set(setting.all)
             if unknown:
-                raise PluginError(f"stage {type(part).__name__} reads {sorted(unknown)}, the setting has {setting.all}")
+                raise PluginError(
+                    f"stage {type(part).__name__} reads {sorted(unknown)}, the setting has {setting.all}"
+                )
         return dataclasses.replace(cell, stage=stage, key=context.key(stage))
     except Unsupported as error:
         return dataclasses.replace(cell, skip=error.message)
@@ -245,7 +270,9 @@ def _cell(
     except PmbenchError as error:
         return dataclasses.replace(cell, failure=f"plan of {method.name}: {error.message}")
     except Exception as error:
-        return dataclasses.replace(cell, failure=f"plan of {method.name} raised {type(error).__name__}: {error}")
+        return dataclasses.replace(
+            cell, failure=f"plan of {method.name} raised {type(error).__name__}: {error}"
+        )
 
 
 def _graph(cells: Iterable[Cell], store: Store) -> dict[str, Node]:
@@ -277,14 +304,14 @@ def needed(plan: Plan, cells: Iterable[Cell]) -> dict[str, Node]:
     return wanted
 
 
-def estimate(nodes: Iterable[Node], store: Store) -> dict[str, float | None]:
+def estimate(plan: Plan, nodes: Iterable[Node], store: Store) -> dict[str, float | None]:
     """Seconds that each stage is likely to take, from stored stages of the same class and data; None without one."""
     import math
 
     rates: dict[tuple[str, ...], list[float]] = {}
     for entry in store.entries():
         cost, inputs = entry.stage.get("cost", {}), entry.stage.get("inputs", {})
-        if not cost.get("steps"):
+        if not cost.get("steps") or "dataset" not in inputs:
             continue
         rate = cost["seconds"] / cost["steps"]
         for sign in _signs(inputs["stage"], inputs["dataset"]["name"], inputs["backbones"]):
@@ -293,10 +320,15 @@ def estimate(nodes: Iterable[Node], store: Store) -> dict[str, float | None]:
     for node in nodes:
         inputs = node.context.inputs(node.stage)
         recipe = node.context.recipe_of(node.stage)
-        train = node.context.protocol.split.train
-        steps = recipe.epochs * math.ceil(_count(node.context, train) / recipe.batch_size)
+        samples = plan.prepared[node.spec.dataset].count(node.context.protocol.split.train)
+        steps = recipe.epochs * math.ceil(samples / recipe.batch_size)
         known = next(
-            (rates[s] for s in _signs(inputs["stage"], inputs["dataset"]["name"], inputs["backbones"]) if s in rates), None
+            (
+                rates[s]
+                for s in _signs(inputs["stage"], inputs["dataset"]["name"], inputs["backbones"])
+                if s in rates
+            ),
+            None,
         )
         found[node.key] = None if known is None else steps * sorted(known)[len(known) // 2]
     return found
@@ -305,8 +337,3 @@ def estimate(nodes: Iterable[Node], store: Store) -> dict[str, float | None]:
 def _signs(stage: str, dataset: str, backbones: Mapping[str, Any]) -> list[tuple[str, ...]]:
     names = tuple(sorted(b["name"] for b in backbones.values()))
     return [(stage, dataset, *names), (dataset, *names), (dataset,)]
-
-
-def _count(context: Context, part: str) -> int:
-    expected = context.dataset.expected.get(part, 0)
-    return sum(expected) if isinstance(expected, tuple) else expected

@@ -70,7 +70,8 @@ class Registry:
         if len(found) > 1:
             owners = " and ".join(sorted({o.distribution for o in found})) or "one distribution twice"
             raise PluginError(
-                f"{_SHOWN[kind]} {name!r} is offered by {owners}", "uninstall one of them: a name has one owner"
+                f"{_SHOWN[kind]} {name!r} is offered by {owners}",
+                "uninstall one of them: a name has one owner",
             )
         return found[0]
 
@@ -86,12 +87,16 @@ class Registry:
     @cached_property
     def distributions(self) -> dict[str, str]:
         """Distribution -> version of everything that offers something."""
-        found = {o.distribution: o.version for kind in self.offers.values() for os in kind.values() for o in os}
+        found = {
+            o.distribution: o.version for kind in self.offers.values() for os in kind.values() for o in os
+        }
         return dict(sorted(found.items()))
 
     def note_broken(self, distribution: str, where: str, error: str) -> None:
         """Adds a distribution that broke after loading."""
-        self.broken.append(Broken(distribution, self.distributions.get(distribution, "unknown"), where, error))
+        self.broken.append(
+            Broken(distribution, self.distributions.get(distribution, "unknown"), where, error)
+        )
 
     def collisions(self) -> list[tuple[str, str, list[str]]]:
         """(kind, name, distributions) of every name offered more than once."""

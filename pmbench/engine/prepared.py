@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from filelock import FileLock
 
 from ..contracts.dataset import Column, Dataset, Part
 from ..errors import DataError, DataNotPrepared
-from ..files import folder_atomic, write_json
+from ..files import explain, folder_atomic, write_json
 from .identity import file_digest
+
+if TYPE_CHECKING:
+    import numpy as np
 
 SCHEMA = 1
 
@@ -27,6 +29,10 @@ class Prepared:
     dataset: Dataset
     folder: Path
     manifest: Mapping[str, Any]
+
+    def count(self, part: str) -> int:
+        """Samples of a part."""
+        return self.manifest["parts"][part]["count"]
 
     @property
     def fingerprint(self) -> dict[str, dict[str, str]]:
@@ -49,10 +55,14 @@ class Prepared:
 
     def labels(self, part: str) -> np.ndarray:
         """(N,) int64, -1 where there is no label."""
+        import numpy as np
+
         return np.load(self._checked(part, "labels"), allow_pickle=False)
 
     def column(self, part: str, modality: str) -> Column:
         """One modality of one part; the file is checked against its digest first."""
+        import numpy as np
+
         array = np.load(self._checked(part, modality), mmap_mode="r", allow_pickle=False)
         return Column(len(array), array)
 
@@ -92,9 +102,15 @@ def open_prepared(dataset: Dataset, root: Path) -> Prepared:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         if manifest["schema"] != SCHEMA or manifest["dataset"] != dataset.name:
             raise ValueError(f"schema {manifest['schema']}, data set {manifest['dataset']!r}")
-        indexes = {part: folder / entry["files"]["index"]["file"] for part, entry in manifest["parts"].items()}
+        indexes = {
+            part: folder / entry["files"]["index"]["file"] for part, entry in manifest["parts"].items()
+        }
     except FileNotFoundError:
         raise dataset.not_prepared(root) from None
+    except NotADirectoryError as error:
+        raise DataError(
+            f"{error.filename} cannot be a folder of prepared data", "choose another with --data"
+        ) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{folder / 'manifest.json'} is not a manifest of data set {dataset.name!r}: {error}",
@@ -114,7 +130,9 @@ def _check_disjoint(prepared: Prepared, indexes: Mapping[str, Path]) -> None:
     for first, second in sorted(wanted):
         for part in (first, second):
             if part not in indexes:
-                raise DataError(f"data set {dataset.name!r} has no part {part!r}; its parts: {', '.join(indexes)}")
+                raise DataError(
+                    f"data set {dataset.name!r} has no part {part!r}; its parts: {', '.join(indexes)}"
+                )
             if part not in ids:
                 ids[part] = _ids(prepared, indexes[part])
         if shared := ids[first] & ids[second]:
@@ -143,15 +161,23 @@ def find_or_prepare(dataset: Dataset, root: Path) -> Prepared:
         return prepare(dataset, source, root)
 
 
-def prepare(dataset: Dataset, source: Path, root: Path) -> Prepared:
+def prepare(
+    dataset: Dataset, source: Path, root: Path, report: Callable[[str, int], None] = lambda part, count: None
+) -> Prepared:
     """Reads the official form at `source`, checks it, and writes the prepared form under `root`.
 
-    Safe to call again and from several processes: what is whole stays, what is not is written anew.
+    Safe to call again and from several processes: what is whole stays, what is not is written anew. `report` is called
+    with each part's name and number of samples once it is written.
     """
     if not source.exists():
-        raise DataError(f"{source} does not exist", f"give the official form of {dataset.name}: {dataset.source}")
+        raise DataError(
+            f"{source} does not exist", f"give the official form of {dataset.name}: {dataset.source}"
+        )
     folder = data_folder(dataset, root)
-    root.mkdir(parents=True, exist_ok=True)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise explain(error, root) from error
     with FileLock(root / f".{folder.name}.lock"):
         try:
             prepared = open_prepared(dataset, root)
@@ -167,13 +193,17 @@ def prepare(dataset: Dataset, source: Path, root: Path) -> Prepared:
                 check_part(dataset, name, part)
                 parts[name] = _write_part(temporary, name, part, len(dataset.classes))
             check_counts(dataset, parts)
-            write_json(temporary / "manifest.json", {"schema": SCHEMA, "dataset": dataset.name,
-                       "version": dataset.version, "parts": parts})
+            write_json(
+                temporary / "manifest.json",
+                {"schema": SCHEMA, "dataset": dataset.name, "version": dataset.version, "parts": parts},
+            )
     return open_prepared(dataset, root)
 
 
 def check_part(dataset: Dataset, name: str, part: Part) -> None:
     """Raises DataError unless a part has what the data set declares: shapes, labels, finite numbers, unique ids."""
+    import numpy as np
+
     where = f"data set {dataset.name!r}, part {name!r}"
     count = len(part.ids)
     if len(set(part.ids)) != count:
@@ -184,16 +214,22 @@ def check_part(dataset: Dataset, name: str, part: Part) -> None:
         raise DataError(f"{where}: {count} ids, labels of shape {part.labels.shape}; expected one a sample")
     if part.labels.dtype.kind not in "iu":
         raise DataError(f"{where}: labels are {part.labels.dtype}; expected whole numbers")
-    if count and not (-1 <= part.labels.min() and part.labels.max() < len(dataset.classes)):
-        raise DataError(f"{where}: labels from {part.labels.min()} to {part.labels.max()}; "
-                        f"expected -1 or 0 to {len(dataset.classes) - 1}")
+    if count and not (part.labels.min() >= -1 and part.labels.max() < len(dataset.classes)):
+        raise DataError(
+            f"{where}: labels from {part.labels.min()} to {part.labels.max()}; "
+            f"expected -1 or 0 to {len(dataset.classes) - 1}"
+        )
     for modality in dataset.modalities:
         array = part.arrays.get(modality.name)
         if array is None or array.shape != (count, *modality.shape):
             found = "nothing" if array is None else f"shape {array.shape}"
-            raise DataError(f"{where}, modality {modality.name!r}: {found}; expected {(count, *modality.shape)}")
+            raise DataError(
+                f"{where}, modality {modality.name!r}: {found}; expected {(count, *modality.shape)}"
+            )
         if array.dtype.kind not in "biuf":
-            raise DataError(f"{where}, modality {modality.name!r}: values are {array.dtype}; expected numbers")
+            raise DataError(
+                f"{where}, modality {modality.name!r}: values are {array.dtype}; expected numbers"
+            )
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             bad = int(np.flatnonzero(~np.isfinite(array).reshape(count, -1).all(1))[0])
             raise DataError(f"{where}, modality {modality.name!r}: sample {part.ids[bad]!r} is not finite")
@@ -214,6 +250,8 @@ def check_counts(dataset: Dataset, parts: Mapping[str, Any]) -> None:
 
 
 def _write_part(folder: Path, name: str, part: Part, classes: int) -> dict[str, Any]:
+    import numpy as np
+
     (folder / name).mkdir()
     arrays = {"labels": part.labels.astype(np.int64), **part.arrays}
     for file, array in arrays.items():
@@ -226,7 +264,11 @@ def _write_part(folder: Path, name: str, part: Part, classes: int) -> dict[str, 
         "count": len(part.ids),
         "classes": counted,
         "files": {
-            file: {"file": path, "sha256": file_digest(folder / path), "bytes": (folder / path).stat().st_size}
+            file: {
+                "file": path,
+                "sha256": file_digest(folder / path),
+                "bytes": (folder / path).stat().st_size,
+            }
             for file, path in paths.items()
         },
     }
@@ -245,8 +287,12 @@ def verify(dataset: Dataset, root: Path) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
 
     def row(part: str, what: str, expected: object, found: object) -> None:
-        rows.append({"part": part, "what": what, "expected": expected, "found": found, "ok": expected == found})
+        rows.append(
+            {"part": part, "what": what, "expected": expected, "found": found, "ok": expected == found}
+        )
 
+    for part in dataset.expected.keys() - prepared.manifest["parts"].keys():
+        row(part, "samples", dataset.expected[part], "missing")
     for part, entry in prepared.manifest["parts"].items():
         expected = dataset.expected.get(part)
         if isinstance(expected, tuple):

@@ -32,7 +32,6 @@ from .executors.local import BrokenPool, LocalPool
 from .identity import digest, file_digest
 from .plan import Cell, Node, Plan, needed
 from .plugins import Registry
-from .prepared import Prepared, open_prepared
 from .scoring import needs_features, score_cell
 from .store import Store
 from .work import Done, Place, Seal, Task, Train
@@ -84,7 +83,6 @@ class Runner:
         self.reasons: dict[str, Exception] = {}
         self.fresh: dict[str, float] = {}
         self.retried: set[str] = set()
-        self._prepared: dict[str, Prepared] = {}
 
     def execute(self) -> Outcome:
         """Trains, seals, evaluates; a failure is a record with its reason, the others go on."""
@@ -102,7 +100,9 @@ class Runner:
         try:
             for cell in open_cells:
                 if cell.stage is None:
-                    finished[id(cell)] = self._write(cell, self._without_result(cell, cell.skip, cell.failure))
+                    finished[id(cell)] = self._write(
+                        cell, self._without_result(cell, cell.skip, cell.failure)
+                    )
             queue = _Queue(wanted, [c for c in open_cells if c.stage is not None])
             running: dict[Future[Any], Any] = {}
             while queue.open or running:
@@ -161,7 +161,11 @@ class Runner:
         return sum(not isinstance(w, _Evaluating) for w in running.values())
 
     def _start_ready(
-        self, queue: _Queue, helper: ThreadPoolExecutor, running: dict[Future[Any], Any], finished: dict[int, Record]
+        self,
+        queue: _Queue,
+        helper: ThreadPoolExecutor,
+        running: dict[Future[Any], Any],
+        finished: dict[int, Record],
     ) -> None:
         """Starts the evaluation of cells whose program is there, and closes those that will never have one."""
         for cell in queue.take_ready(self.store, self.reasons):
@@ -170,11 +174,11 @@ class Runner:
                 running[helper.submit(self._evaluate, cell)] = _Evaluating(cell)
             else:
                 skip = error.message if isinstance(error, Unsupported) else ""
-                finished[id(cell)] = self._write(cell, self._without_result(cell, skip, "" if skip else _reason(error)))
+                finished[id(cell)] = self._write(
+                    cell, self._without_result(cell, skip, "" if skip else _reason(error))
+                )
 
-    def _ended(
-        self, what: Any, future: Future[Any], queue: _Queue, finished: dict[int, Record]
-    ) -> bool:
+    def _ended(self, what: Any, future: Future[Any], queue: _Queue, finished: dict[int, Record]) -> bool:
         """Takes the result of one task or evaluation in; True where the pool broke."""
         if isinstance(what, _Evaluating):
             try:
@@ -204,9 +208,14 @@ class Runner:
     def _lost(self, task: Task, queue: _Queue) -> None:
         """A worker died under this task (killed, out of memory): once more, then it is a failure."""
         if task.key in self.retried:
-            self._stage_failed(task, StoreError(
-                f"the worker process died twice while it worked on stage {type(task.stage).__name__}",
-                "it may be out of memory: lower --workers or the batch size"), queue)
+            self._stage_failed(
+                task,
+                StoreError(
+                    f"the worker process died twice while it worked on stage {type(task.stage).__name__}",
+                    "it may be out of memory: lower --workers or the batch size",
+                ),
+                queue,
+            )
             return
         self.retried.add(task.key)
         queue.postpone(task)
@@ -243,12 +252,6 @@ class Runner:
             )
         )
 
-    def _prepared_of(self, cell: Cell) -> Prepared:
-        name = cell.spec.dataset
-        if name not in self._prepared:
-            self._prepared[name] = open_prepared(cell.context.dataset, self.place.data)
-        return self._prepared[name]
-
     def _predictions(self, cell: Cell) -> Path:
         return self.out / "predictions" / cell.path.with_name(cell.path.name + ".parquet")
 
@@ -269,11 +272,13 @@ class Runner:
         return record if whole else None
 
     def _done(self, cell: Cell, answer: dict[str, Any]) -> Record:
-        prepared = self._prepared_of(cell)
+        prepared = self.plan.prepared[cell.spec.dataset]
         metrics, labels, predicted = score_cell(cell, prepared, self._predictions(cell))
         assert cell.stage is not None
-        stages = [self._stage_run(cell.context.key(stage)) for stage in cell.stage.walk()]
         last = self.store.stage(cell.key)
+        stages = [
+            StageRun(key=key, reused=key not in self.fresh, **run) for key, run in last["lineage"].items()
+        ]
         curve = [float(v) for v in last["curve"] if v is not None]
         recipe = cell.context.recipe_of(cell.stage)
         metric, split = cell.context.protocol.metrics[0], cell.context.protocol.split
@@ -286,7 +291,10 @@ class Runner:
             primary=metric,
             validation=Validation(
                 rule=f"{recipe.select} epoch on validation data" if recipe.select == "best" else "last epoch",
-                metric=metric, selected=last["selected"]["value"], curve=curve, flat=is_flat(curve),
+                metric=metric,
+                selected=last["selected"]["value"],
+                curve=curve,
+                flat=is_flat(curve),
             ),
             cost=Cost(
                 train_seconds=sum(s.seconds for s in stages),
@@ -298,39 +306,46 @@ class Runner:
                 networks=cell.method.networks,
             ),
             digests=Digests(
-                program=answer["program"], predictions=answer["predictions"],
+                program=answer["program"],
+                predictions=answer["predictions"],
                 labels=digest([prepared.fingerprint[split.test][name] for name in ("labels", "index")]),
                 data=digest(prepared.fingerprint),
             ),
             samples=Samples.of(labels, predicted),
             sealed=True,
-            deviations=[*cell.method.deviations, *dict.fromkeys(n for s in cell.stage.walk() for n in s.notes)],
+            deviations=[
+                *cell.method.deviations,
+                *dict.fromkeys(n for s in cell.stage.walk() for n in s.notes),
+            ],
             provenance=self.provenance,
-        )
-
-    def _stage_run(self, key: str) -> StageRun:
-        entry = self.store.stage(key)
-        return StageRun(
-            key=key, stage=entry["stage"], parents=entry["parents"], reads=list(entry["inputs"]["backbones"]),
-            reused=key not in self.fresh, seconds=entry["cost"]["seconds"], steps=entry["cost"]["steps"],
-            epochs=entry["inputs"]["recipe"]["epochs"], selected_epoch=entry["selected"]["epoch"],
-            samples=entry["cost"]["samples"], departures=entry["departures"],
         )
 
     def _without_result(self, cell: Cell, skip: str, failure: str) -> Record:
         return Record(
-            cell=self._record_cell(cell), cell_key=cell.identity, status="skipped" if skip else "failed",
-            reason=skip or failure, provenance=self.provenance,
+            cell=self._record_cell(cell),
+            cell_key=cell.identity,
+            status="skipped" if skip else "failed",
+            reason=skip or failure,
+            provenance=self.provenance,
         )
 
     def _record_cell(self, cell: Cell) -> RecordCell:
         dataset, method = cell.context.dataset, cell.method
         return RecordCell(
-            method=method.name, options=dict(cell.options), dataset=dataset.name, dataset_version=dataset.version,
-            protocol=cell.context.protocol.name, backbones=dict(cell.spec.backbones), seed=cell.context.seed,
-            role=method.role, tests_on=method.tests_on, test_modalities=list(cell.inputs),  # type: ignore[arg-type]
-            target=list(cell.setting.target), privileged=list(cell.setting.privileged),
-            num_classes=len(dataset.classes), positive_class=dataset.positive_class,
+            method=method.name,
+            options=dict(cell.options),
+            dataset=dataset.name,
+            dataset_version=dataset.version,
+            protocol=cell.context.protocol.name,
+            backbones=dict(cell.spec.backbones),
+            seed=cell.context.seed,
+            role=method.role,
+            tests_on=method.tests_on,
+            test_modalities=list(cell.inputs),
+            target=list(cell.setting.target),
+            privileged=list(cell.setting.privileged),
+            num_classes=len(dataset.classes),
+            positive_class=dataset.positive_class,
             recipe_set=self._recipe_set(cell),
         )
 
@@ -419,8 +434,10 @@ class _Queue:
         ready = []
         for cell in list(self.cells):
             mark = (cell.key, cell.inputs)
-            if cell.key in reasons or mark in self.unsealed or (
-                cell.key not in self.unfinished and store.program(*mark).exists()
+            if (
+                cell.key in reasons
+                or mark in self.unsealed
+                or (cell.key not in self.unfinished and store.program(*mark).exists())
             ):
                 self.cells.remove(cell)
                 ready.append(cell)
@@ -444,4 +461,3 @@ def is_flat(curve: list[float]) -> bool | None:
 def _reason(error: Exception) -> str:
     text = error.message if isinstance(error, PmbenchError) else f"{type(error).__name__}: {error}"
     return text.strip().splitlines()[0] if text.strip() else type(error).__name__
-

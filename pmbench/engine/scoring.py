@@ -20,7 +20,9 @@ def read_predictions(path: Path, ids: list[str]) -> dict[str, np.ndarray]:
     table = pq.read_table(path)
     found = table.column("id").to_pylist()
     if found != ids:
-        raise DataError(f"{path} holds predictions for other samples than the test part ({len(found)} of {len(ids)})")
+        raise DataError(
+            f"{path} holds predictions for other samples than the test part ({len(found)} of {len(ids)})"
+        )
     columns: dict[str, np.ndarray] = {}
     for name in table.column_names:
         if name != "id":
@@ -39,10 +41,17 @@ def score_cell(cell: Cell, prepared: Prepared, path: Path) -> tuple[dict[str, fl
     if needs_features(cell):
         gallery_ids, _ = prepared.index(split.train)
         gallery = read_predictions(path.with_name(path.stem + ".gallery.parquet"), gallery_ids)
-        extra = {"features": columns["features"], "gallery": (gallery["features"], prepared.labels(split.train))}
+        extra = {
+            "features": columns["features"],
+            "gallery": (gallery["features"], prepared.labels(split.train)),
+        }
     metrics = score(
-        cell.context.protocol.metrics, labels=labels, logits=columns["logits"], num_classes=len(dataset.classes),
-        positive=dataset.positive_class, **extra,
+        cell.context.protocol.metrics,
+        labels=labels,
+        logits=columns["logits"],
+        num_classes=len(dataset.classes),
+        positive=dataset.positive_class,
+        **extra,
     )
     return metrics, labels, columns["logits"].argmax(1)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,15 +16,13 @@ from ..contracts.network import Output
 from ..contracts.setting import Modality
 from ..contracts.stage import Stage
 from ..errors import ContractError, PmbenchError, SealError
-from .bench import delivered
 from ..files import write_atomic
+from .archive import SAMPLES, check_archive
+from .bench import delivered
 from .identity import Context
 from .store import Store
 from .trainer import standards_of
 from .view import Standard
-
-_SAMPLES = "data/sample_inputs/"
-_COMPILED = "data/aotinductor/"
 
 
 class _TestBatch(Batch):
@@ -51,7 +48,9 @@ class _TestBatch(Batch):
 class Sealable(nn.Module):
     """A delivered network behind its standardisation: (B, *shape) for each input -> logits (B, K), pooled (B, D)."""
 
-    def __init__(self, network: nn.Module, inputs: Mapping[str, tuple[Modality, Standard]], stage: str) -> None:
+    def __init__(
+        self, network: nn.Module, inputs: Mapping[str, tuple[Modality, Standard]], stage: str
+    ) -> None:
         super().__init__()
         self.network = network
         self.inputs = tuple(inputs)
@@ -91,9 +90,13 @@ def seal(stage: Stage, context: Context, store: Store, inputs: tuple[str, ...]) 
     standards = standards_of(store.stage(key))
     missing = [m for m in inputs if m not in standards]
     if missing:
-        raise SealError(f"stage {name!r} is to be tested on {', '.join(missing)}, which it does not read",
-                        "the last stage of a method reads every modality that its network is given at test")
-    sealable = Sealable(network, {m: (context.dataset.modality(m), standards[m]) for m in inputs}, name).eval()
+        raise SealError(
+            f"stage {name!r} is to be tested on {', '.join(missing)}, which it does not read",
+            "the last stage of a method reads every modality that its network is given at test",
+        )
+    sealable = Sealable(
+        network, {m: (context.dataset.modality(m), standards[m]) for m in inputs}, name
+    ).eval()
     program = export(sealable, context, inputs)
     path = store.program(key, inputs)
     write_atomic(path, lambda temporary: _save(program, temporary))
@@ -105,15 +108,21 @@ def export(sealable: Sealable, context: Context, inputs: tuple[str, ...]) -> tor
     name = sealable.stage
     awake = [n for n, m in sealable.named_modules() if m.training]
     if awake:
-        raise SealError(f"stage {name!r}: module {awake[0]!r} stays in training mode when it is told to evaluate")
+        raise SealError(
+            f"stage {name!r}: module {awake[0]!r} stays in training mode when it is told to evaluate"
+        )
     zeros = tuple(torch.zeros(2, *context.dataset.modality(m).shape) for m in inputs)
     before = {n: t.clone() for n, t in sealable.state_dict().items()}
     try:
         batch = torch.export.Dim("batch", min=1, max=1 << 20)
         with torch.no_grad():
-            program = torch.export.export(sealable, zeros, dynamic_shapes=(tuple({0: batch} for _ in zeros),), strict=False)
+            program = torch.export.export(
+                sealable, zeros, dynamic_shapes=(tuple({0: batch} for _ in zeros),), strict=False
+            )
     except (SealError, ContractError) as error:
-        raise SealError(f"stage {name!r} cannot be sealed on ({', '.join(inputs)}): {error.message}", error.hint) from error
+        raise SealError(
+            f"stage {name!r} cannot be sealed on ({', '.join(inputs)}): {error.message}", error.hint
+        ) from error
     except PmbenchError:
         raise
     except Exception as error:
@@ -123,9 +132,12 @@ def export(sealable: Sealable, context: Context, inputs: tuple[str, ...]) -> tor
             "the network must be a function of its inputs; tensors kept from training have a fixed batch size",
         ) from error
     _no_captured_data(program, name)
+    _no_chance(program, name)
     if program.graph_signature.buffers_to_mutate:
         changed = next(iter(program.graph_signature.buffers_to_mutate.values()))
-        raise SealError(f"stage {name!r}: evaluating changes buffer {changed!r} (batch norm in training mode?)")
+        raise SealError(
+            f"stage {name!r}: evaluating changes buffer {changed!r} (batch norm in training mode?)"
+        )
     _function_of_rows(program, sealable, context, inputs)
     for key, value in sealable.state_dict().items():
         if not torch.equal(value, before[key]):
@@ -141,6 +153,16 @@ def _no_captured_data(program: torch.export.ExportedProgram, name: str) -> None:
                 "which is neither parameter nor buffer (data kept from training?)",
                 "register constants as buffers of the network; never keep batches",
             )
+
+
+def _no_chance(program: torch.export.ExportedProgram, name: str) -> None:
+    for module in program.graph_module.modules():
+        for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
+            if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
+                raise SealError(
+                    f"stage {name!r}: its program draws random numbers ({node.target}), so that no test can be repeated",
+                    "dropout and noise belong into training; in evaluation mode they must be off",
+                )
 
 
 def _function_of_rows(
@@ -159,7 +181,9 @@ def _function_of_rows(
         alone = torch.cat([sealed(*(x[i : i + 1] for x in rows))[0] for i in range(7)])
     scale = max(1.0, float(eager.abs().max()))
     if not torch.isfinite(eager).all():
-        raise SealError(f"stage {sealable.stage!r}: logits are not finite on inputs of the training data's scale")
+        raise SealError(
+            f"stage {sealable.stage!r}: logits are not finite on inputs of the training data's scale"
+        )
     if float((together - eager).abs().max()) > 1e-4 * scale:
         raise SealError(f"stage {sealable.stage!r}: the sealed program and the network give different logits")
     if float((together - alone).abs().max()) > 1e-3 * scale:
@@ -183,22 +207,6 @@ def _save(program: torch.export.ExportedProgram, path: Path) -> None:
     with zipfile.ZipFile(buffer) as full, zipfile.ZipFile(path, "w") as lean:
         for entry in full.infolist():
             # the loader wants this entry, and unpickles it unless it is empty
-            content = b"" if _SAMPLES in entry.filename else full.read(entry)
+            content = b"" if SAMPLES in entry.filename else full.read(entry)
             lean.writestr(zipfile.ZipInfo(entry.filename), content)
     check_archive(path)
-
-
-def check_archive(path: Path) -> None:
-    """Raises SealError where a program's archive holds anything that would be unpickled, or code."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for entry in archive.namelist():
-                if _COMPILED in entry or (_SAMPLES in entry and archive.getinfo(entry).file_size):
-                    raise SealError(f"{path} holds {entry}, which is not part of a sealed program")
-                if entry.endswith("_config.json"):
-                    config = json.loads(archive.read(entry))["config"]
-                    pickled = [name for name, item in config.items() if item.get("use_pickle")]
-                    if pickled:
-                        raise SealError(f"{path} stores {pickled[0]!r} as a pickle, which is never read")
-    except (OSError, zipfile.BadZipFile, ValueError, KeyError, AttributeError) as error:
-        raise SealError(f"{path} is not a sealed program: {error}") from error

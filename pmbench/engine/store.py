@@ -56,7 +56,8 @@ class Store:
             return json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise StoreError(
-                f"{path} cannot be read: {error}", f"`pmbench store prune {key[:12]}` removes it, to be trained anew"
+                f"{path} cannot be read: {error}",
+                f"`pmbench store prune {key[:12]}` removes it, to be trained anew",
             ) from error
 
     def whole(self, key: str) -> bool:
@@ -78,7 +79,8 @@ class Store:
         path = self.folder(key) / "weights.safetensors"
         if not self.whole(key):
             raise StoreError(
-                f"{path} is missing or damaged; the stage was set aside", "the same command again trains it anew"
+                f"{path} is missing or damaged; the stage was set aside",
+                "the same command again trains it anew",
             )
         return load_file(path)
 
@@ -89,8 +91,10 @@ class Store:
         with folder_atomic(self.folder(key)) as folder:
             _save(lambda: save_file(_plain(weights), folder / "weights.safetensors"), folder)
             (folder / "curve.csv").write_text(curve, encoding="utf-8")
-            write_json(folder / "stage.json", {**stage, "key": key,
-                       "weights_sha256": file_digest(folder / "weights.safetensors")})
+            write_json(
+                folder / "stage.json",
+                {**stage, "key": key, "weights_sha256": file_digest(folder / "weights.safetensors")},
+            )
         self.checkpoint_path(key).unlink(missing_ok=True)
 
     # --- unfinished stages ------------------------------------------------------------------------------------------
@@ -105,7 +109,9 @@ class Store:
         path = self.checkpoint_path(key)
         plain = _plain(tensors)
         metadata = {"state": json.dumps(state), "sum": _sum(plain)}
-        write_atomic(path, lambda temporary: _save(lambda: save_file(plain, temporary, metadata), path), durable=False)
+        write_atomic(
+            path, lambda temporary: _save(lambda: save_file(plain, temporary, metadata), path), durable=False
+        )
 
     def load_checkpoint(self, key: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """The last checkpoint, or None where there is none or it is damaged."""
@@ -189,7 +195,9 @@ def _sum(tensors: Tensors) -> str:
 
     total = 0
     for name in sorted(tensors):
-        total = zlib.crc32(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy(), zlib.crc32(name.encode(), total))
+        total = zlib.crc32(
+            tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy(), zlib.crc32(name.encode(), total)
+        )
     return f"{total:08x}"
 
 

@@ -59,7 +59,12 @@ class Training:
     """One stage being trained. `run()` brings it from its last checkpoint, or from nothing, to the end."""
 
     def __init__(
-        self, stage: Stage, context: Context, view: TrainingView, store: Store, accelerator: Accelerator,
+        self,
+        stage: Stage,
+        context: Context,
+        view: TrainingView,
+        store: Store,
+        accelerator: Accelerator,
         data_workers: int = 0,
     ) -> None:
         self.stage, self.context, self.view, self.store = stage, context, view, store
@@ -74,14 +79,17 @@ class Training:
         self.samples = len(handed)
         labels = view.train.labels[handed]
         positions = torch.arange(len(handed)).numpy()
-        self.order = Order(positions[labels >= 0], positions[labels < 0], self.recipe.batch_size, self.steps, self.seed)
+        self.order = Order(
+            positions[labels >= 0], positions[labels < 0], self.recipe.batch_size, self.steps, self.seed
+        )
         self.bench = EngineBench(stage, context, self.samples, store)
         self.nets = checked_build(stage, self.bench).to(accelerator.device)
         self.state = _State()
         self.best: dict[str, Tensor] | None = None
         if stage.trains:
-            self.batches = TrainingBatches(view, stage, self.order, self.standards, accelerator.device, data_workers,
-                                           accelerator.shard)
+            self.batches = TrainingBatches(
+                view, stage, self.order, self.standards, accelerator.device, data_workers, accelerator.shard
+            )
             self.optimizers = self._optimizers()
         self._columns = {m: view.prepared.column(view.validation.part, m) for m in stage.reads}
         in_memory = fits_in_memory(self._columns, len(view.validation.rows))
@@ -99,7 +107,10 @@ class Training:
             terms = self._epoch(epoch)
             self._check_finite(terms, epoch)
             value = self._validate()
-            means = {name: float(torch.stack([v for _, v in seen]).sum()) / self.steps for name, seen in terms.items()}
+            means = {
+                name: float(torch.stack([v for _, v in seen]).sum()) / self.steps
+                for name, seen in terms.items()
+            }
             self._record(epoch, value, means)
             self.state.seconds += time.perf_counter() - started
             self.state.epoch = epoch + 1
@@ -160,7 +171,9 @@ class Training:
                 )
 
     def _validation_batches(self) -> Iterator[dict[str, Tensor]]:
-        return validation_batches(self.view.validation, self._columns, self.standards, self.accelerator.device)
+        return validation_batches(
+            self.view.validation, self._columns, self.standards, self.accelerator.device
+        )
 
     def _validate(self) -> float | None:
         """The primary metric on validation data, percent or as the metric says; None where nothing is classified."""
@@ -185,8 +198,11 @@ class Training:
         if METRICS[metric].needs == "features":
             metric = "accuracy"
         found = score(
-            (metric,), labels=labels, logits=torch.cat(logits).numpy(),
-            num_classes=len(self.context.dataset.classes), positive=self.context.dataset.positive_class,
+            (metric,),
+            labels=labels,
+            logits=torch.cat(logits).numpy(),
+            num_classes=len(self.context.dataset.classes),
+            positive=self.context.dataset.positive_class,
         )
         return found[metric]
 
@@ -196,7 +212,9 @@ class Training:
             row["validation"] = value
             metric = self.context.protocol.metrics[0]
             sign = 1.0 if METRICS[metric].higher_is_better else -1.0
-            if self.recipe.select == "best" and (self.state.best is None or sign * value >= sign * self.state.best):
+            if self.recipe.select == "best" and (
+                self.state.best is None or sign * value >= sign * self.state.best
+            ):
                 self.state.best, self.state.best_epoch = value, epoch + 1
                 self.best = {n: t.detach().clone() for n, t in self._deliver().state_dict().items()}
         self.state.curve.append(row)
@@ -223,7 +241,9 @@ class Training:
             parameters = list({id(p): p for p in parameters}.values())
             for p in parameters:
                 if id(p) in owner:
-                    raise ContractError(f"stage {self.name}: a parameter is in groups {owner[id(p)]!r} and {name!r}")
+                    raise ContractError(
+                        f"stage {self.name}: a parameter is in groups {owner[id(p)]!r} and {name!r}"
+                    )
                 owner[id(p)] = name
             if any(id(p) not in known for p in parameters):
                 raise ContractError(
@@ -277,7 +297,11 @@ class Training:
                         # the optimiser's kernels expect its moments in the memory layout of the parameter
                         like = torch.empty_like(p if value.shape == p.shape else value, device=p.device)
                         o.optimizer.state[p][full.removeprefix(prefix)] = like.copy_(value).detach()
-        best = {n.removeprefix("best/"): t.to(self.accelerator.device) for n, t in tensors.items() if n.startswith("best/")}
+        best = {
+            n.removeprefix("best/"): t.to(self.accelerator.device)
+            for n, t in tensors.items()
+            if n.startswith("best/")
+        }
         self.best = best or None
         self.state = _State(**state)
 
@@ -296,7 +320,9 @@ class Training:
         """The stage's recipe against the standard one, and each group's own recipe against the stage's."""
         found = _departures(self.recipe, self.context.recipe)
         for name, o in self.optimizers.items():
-            found |= {f"{name}.{field}": change for field, change in _departures(o.recipe, self.recipe).items()}
+            found |= {
+                f"{name}.{field}": change for field, change in _departures(o.recipe, self.recipe).items()
+            }
         return found
 
     def describe(self) -> dict[str, Any]:
@@ -313,7 +339,8 @@ class Training:
             "selected": {"epoch": selected, "value": self.state.best},
             "departures": self._all_departures() if self.stage.trains else {},
             "standards": {
-                m: {"mean": s.mean.tolist(), "deviation": s.deviation.tolist()} for m, s in self.standards.items()
+                m: {"mean": s.mean.tolist(), "deviation": s.deviation.tolist()}
+                for m, s in self.standards.items()
             },
         }
 
@@ -340,7 +367,9 @@ class _Step:
         for name, value in terms.items():
             if not isinstance(value, Tensor) or value.dim() != 0:
                 shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-                raise ContractError(f"stage {training.name}: term {name!r} is {shape}, a scalar tensor was expected")
+                raise ContractError(
+                    f"stage {training.name}: term {name!r} is {shape}, a scalar tensor was expected"
+                )
             self.seen.setdefault(name, []).append((self._calls, value.detach()))
         loss = values[0] if len(values) == 1 else torch.stack(values).sum()
         if not loss.requires_grad:
@@ -367,7 +396,13 @@ def _departures(recipe: Recipe, standard: Recipe) -> dict[str, list[object]]:
 
 def _optimizer(recipe: Recipe, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
     if recipe.optimizer == "sgd":
-        return torch.optim.SGD(parameters, recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=recipe.momentum > 0)
+        return torch.optim.SGD(
+            parameters,
+            recipe.lr,
+            recipe.momentum,
+            weight_decay=recipe.weight_decay,
+            nesterov=recipe.momentum > 0,
+        )
     kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
     return kind(parameters, recipe.lr, (recipe.beta1, 0.999), weight_decay=recipe.weight_decay, fused=True)
 

@@ -65,7 +65,9 @@ class TrainingView:
             for modality in stage.reads:
                 keep &= self.present.get(modality, True)
         if not keep.any():
-            raise Unsupported(f"stage {type(stage).__name__} is left without training samples by this protocol")
+            raise Unsupported(
+                f"stage {type(stage).__name__} is left without training samples by this protocol"
+            )
         return np.flatnonzero(keep)
 
     def standard(self, modality: str) -> Standard:
@@ -75,18 +77,24 @@ class TrainingView:
         if modality in self.present:
             rows = rows[self.present[modality]]
         if not len(rows):
-            raise Unsupported(f"no training sample has modality {modality!r} under protocol {self.protocol.name!r}")
+            raise Unsupported(
+                f"no training sample has modality {modality!r} under protocol {self.protocol.name!r}"
+            )
         count, total, squares = 0, np.zeros(()), np.zeros(())
         for chunk in np.array_split(rows, max(1, len(rows) // 2048)):
             x = read_rows(column, chunk).astype(np.float64)
             flat = np.moveaxis(x, 1, 0).reshape(x.shape[1], -1)
             count += flat.shape[1]
             total = total + flat.sum(1)
-            squares = squares + (flat**2).sum(1)
+            with np.errstate(over="ignore"):
+                squares = squares + (flat**2).sum(1)
         mean = total / count
-        deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
+        with np.errstate(over="ignore", invalid="ignore"):
+            deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
         if not (np.isfinite(mean).all() and np.isfinite(deviation).all()):
-            raise TrainingError(f"inputs of modality {modality!r} in part {self.train.part!r} are not all finite")
+            raise TrainingError(
+                f"inputs of modality {modality!r} in part {self.train.part!r} are not all finite"
+            )
         deviation[deviation <= 1e-6 * np.abs(mean)] = 1.0  # constant but for rounding, whatever the unit
         return Standard(mean.astype(np.float32), deviation.astype(np.float32))
 
@@ -118,12 +126,16 @@ def training_view(prepared: Prepared, protocol: Protocol, seed: int) -> Training
     if protocol.labels_per_class is not None:
         classes = len(prepared.dataset.classes)
         train_labels = _few(train_labels, classes, protocol, generator(seed, "labels", "train"))
-        validation_labels = _few(validation_labels, classes, protocol, generator(seed, "labels", "validation"))
+        validation_labels = _few(
+            validation_labels, classes, protocol, generator(seed, "labels", "validation")
+        )
     labelled = validation_labels >= 0
     present = {}
     if protocol.paired_percent < 100:
-        keep = generator(seed, "paired").permutation(len(train)) < round(len(train) * protocol.paired_percent / 100)
-        present = {modality: keep for modality in protocol.privileged}
+        keep = generator(seed, "paired").permutation(len(train)) < round(
+            len(train) * protocol.paired_percent / 100
+        )
+        present = dict.fromkeys(protocol.privileged, keep)
     return TrainingView(
         prepared,
         protocol,
@@ -150,7 +162,9 @@ def carve(prepared: Prepared, protocol: Protocol) -> np.ndarray:
     if split.validation_groups:
         absent = set(split.validation_groups) - set(groups)
         if absent:
-            raise DataError(f"data set {prepared.dataset.name!r}: no validation groups {sorted(absent)} in {split.train!r}")
+            raise DataError(
+                f"data set {prepared.dataset.name!r}: no validation groups {sorted(absent)} in {split.train!r}"
+            )
         return np.isin(names, split.validation_groups)
     chosen = np.zeros(len(ids), bool)
     for name in sorted(set(groups), key=_hash):
@@ -158,7 +172,9 @@ def carve(prepared: Prepared, protocol: Protocol) -> np.ndarray:
             break
         chosen |= names == name
     if chosen.all():
-        raise DataError(f"data set {prepared.dataset.name!r}: one group only, so none can be set aside for validation")
+        raise DataError(
+            f"data set {prepared.dataset.name!r}: one group only, so none can be set aside for validation"
+        )
     return chosen
 
 

@@ -161,26 +161,55 @@ def _train_part(fabric: Any, task: Train, place: Place, report: Report | None = 
     handed = [path for part in parts for path in prepared.files(part, names)]
     kind = type(task.stage)
     source = context.dataset.find_source()
-    roots = [prepared.folder] + ([source if source.is_dir() else source.parent] if source and source.suffix != ".py" else [])
+    roots = [prepared.folder] + (
+        [source if source.is_dir() else source.parent] if source and source.suffix != ".py" else []
+    )
     started = time.time()
     with only(f"stage {kind.__name__!r} (module {kind.__module__})", roots, handed):
-        training = Training(task.stage, context, view, Store(place.store), accelerator(fabric, recipe.precision != "32"),
-                            place.data_workers)
+        training = Training(
+            task.stage,
+            context,
+            view,
+            Store(place.store),
+            accelerator(fabric, recipe.precision != "32"),
+            place.data_workers,
+        )
         network = training.run(lambda done, total: report(task.key, done, total) if report else None)
     if fabric.global_rank != 0:
         return
-    Store(place.store).put(
+    store, told = Store(place.store), training.describe()
+    parents = [context.key(parent) for parent in task.stage.parents]
+    lineage: dict[str, Any] = {}
+    for parent in parents:
+        lineage |= store.stage(parent)["lineage"]
+    lineage[task.key] = {
+        "stage": kind.__name__,
+        "parents": parents,
+        "reads": list(task.stage.reads),
+        "seconds": told["cost"]["seconds"],
+        "steps": told["cost"]["steps"],
+        "epochs": recipe.epochs,
+        "selected_epoch": told["selected"]["epoch"],
+        "samples": told["cost"]["samples"],
+        "departures": told["departures"],
+    }
+    store.put(
         task.key,
         network.state_dict(),
         {
             "stage": kind.__name__,
             "inputs": context.inputs(task.stage),
-            "parents": [context.key(parent) for parent in task.stage.parents],
-            "environment": {"torch": torch.__version__, "device": str(fabric.device), "threads": place.threads,
-                            "processes": place.devices},
+            "parents": parents,
+            "lineage": lineage,
+            "environment": {
+                "torch": torch.__version__,
+                "device": str(fabric.device),
+                "threads": place.threads,
+                "processes": place.devices,
+            },
             "started": started,
             "finished": time.time(),
-            **training.describe(),
+            **told,
         },
         training.curve_csv(),
     )

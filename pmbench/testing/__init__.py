@@ -1,8 +1,7 @@
 """Contract checks that a plugin's author runs: three lines of pytest, or `pmbench check NAME`.
 
-    from pmbench.testing import contract_tests
-
-    test_contract = contract_tests("kd")
+>>> from pmbench.testing import contract_tests
+>>> test_contract = contract_tests("kd")  # doctest: +SKIP
 """
 
 from __future__ import annotations

@@ -92,7 +92,9 @@ def check_it_exports(specimen: Specimen) -> None:
     encoder, x = specimen.build().eval(), specimen.batch(3)
     batch = torch.export.Dim("batch", min=1, max=1 << 20)
     with torch.no_grad():
-        program = torch.export.export(encoder, (torch.zeros_like(x[:2]),), dynamic_shapes=({0: batch},), strict=False)
+        program = torch.export.export(
+            encoder, (torch.zeros_like(x[:2]),), dynamic_shapes=({0: batch},), strict=False
+        )
         gap = float((program.module()(x)[1] - encoder(x)[1]).abs().max())
     if not gap <= 1e-4:
         raise Failed(f"exported, its pooled features differ by up to {gap:.3g}")

@@ -65,7 +65,9 @@ def suites_for(name: str, *, dataset: str = "", data: Path | None = None) -> lis
     if not kinds:
         known = [n for kind in _KINDS for n in found.names(kind)]
         broken = ", ".join(f"{b.distribution} ({b.error})" for b in found.broken)
-        raise UnknownName("method, data set or backbone", name, known, f"not loaded: {broken}" if broken else None)
+        raise UnknownName(
+            "method, data set or backbone", name, known, f"not loaded: {broken}" if broken else None
+        )
     return [suite_of(kind, name, dataset=dataset, data=data) for kind in kinds]
 
 

@@ -66,13 +66,17 @@ def check_declarations_are_complete(sample: Sample) -> None:
     names = [m.name for m in d.modalities]
     for m in d.modalities:
         if m.kind not in KINDS or names.count(m.name) > 1 or not m.unit:
-            raise Failed(f"modality {m.name!r}: kind {m.kind!r}, unit {m.unit!r}; expected one of {', '.join(KINDS)}")
+            raise Failed(
+                f"modality {m.name!r}: kind {m.kind!r}, unit {m.unit!r}; expected one of {', '.join(KINDS)}"
+            )
         backbone = sample.registry.backbone(d.backbones.get(m.name, f"(none for {m.name})"))
         if not backbone.accepts(m):
             raise Failed(f"backbone {backbone.name!r} does not take {m.name!r}, a {m.kind}")
     strange = set(d.target) | set(d.privileged)
     if not d.target or set(d.target) & set(d.privileged) or strange - set(names):
-        raise Failed(f"target {d.target}, privileged {d.privileged}: expected different ones of {tuple(names)}")
+        raise Failed(
+            f"target {d.target}, privileged {d.privileged}: expected different ones of {tuple(names)}"
+        )
     if unknown := set(d.metrics) - set(METRICS):
         raise Failed(f"metrics {sorted(unknown)} unknown")
 
@@ -96,7 +100,11 @@ def check_ids_are_unique_and_disjoint(sample: Sample) -> None:
         if len(set(names)) != len(names):
             raise Failed(f"part {part!r} has an id more than once")
     for name, split in sample.dataset.splits.items():
-        for a, b in ((split.train, split.test), (split.validation, split.test), (split.train, split.validation)):
+        for a, b in (
+            (split.train, split.test),
+            (split.validation, split.test),
+            (split.train, split.validation),
+        ):
             if a and b and (shared := set(ids[a]) & set(ids[b])):
                 raise Failed(f"split {name!r}: {min(shared)!r} is in both {a!r} and {b!r}")
 
@@ -111,13 +119,17 @@ def check_arrays_are_as_declared(sample: Sample) -> None:
                 raise Failed(f"part {part!r}, {m.name!r}: {column.length} entries for {count} samples")
             for i in {0, count // 2, count - 1} if column.array is None else ():
                 if (found := column.read(i).shape) != m.shape:
-                    raise Failed(f"part {part!r}, {m.name!r}: sample {i} has shape {found}, declared is {m.shape}")
+                    raise Failed(
+                        f"part {part!r}, {m.name!r}: sample {i} has shape {found}, declared is {m.shape}"
+                    )
             if column.array is None:
                 continue
             if column.array.shape[1:] != m.shape or column.array.dtype.kind not in "fiu":
                 found = f"{column.array.shape[1:]} of {column.array.dtype}"
                 raise Failed(f"part {part!r}, {m.name!r}: {found}, declared are numbers of shape {m.shape}")
-            if not all(np.isfinite(chunk).all() for chunk in np.array_split(column.array, max(1, count // 1024))):
+            if not all(
+                np.isfinite(chunk).all() for chunk in np.array_split(column.array, max(1, count // 1024))
+            ):
                 raise Failed(f"part {part!r}, {m.name!r}: not all numbers are finite")
 
 
@@ -127,13 +139,17 @@ def check_labels_are_in_range(sample: Sample) -> None:
     for part in sample.parts:
         labels = sample.prepared.labels(part)
         if labels.min() < -1 or labels.max() >= classes:
-            raise Failed(f"part {part!r}: labels from {labels.min()} to {labels.max()}, expected -1 to {classes - 1}")
+            raise Failed(
+                f"part {part!r}: labels from {labels.min()} to {labels.max()}, expected -1 to {classes - 1}"
+            )
     for name, split in sample.dataset.splits.items():
         if (sample.prepared.labels(split.test) < 0).any():
             raise Failed(f"split {name!r}: the test part has samples without label")
         absent = set(range(classes)) - set(sample.prepared.labels(split.train).tolist())
         if absent:
-            raise Failed(f"split {name!r}: no training sample of class {sample.dataset.classes[min(absent)]!r}")
+            raise Failed(
+                f"split {name!r}: no training sample of class {sample.dataset.classes[min(absent)]!r}"
+            )
 
 
 def check_expected_counts_are_declared(sample: Sample) -> None:
@@ -153,7 +169,9 @@ def check_preparing_again_changes_nothing(sample: Sample) -> None:
     source, folder = sample.source, sample.folder
     first = prepare(sample.dataset, source, folder / "first")
     written = (first.folder / "manifest.json").stat().st_mtime_ns
-    if (prepare(sample.dataset, source, folder / "first").folder / "manifest.json").stat().st_mtime_ns != written:
+    if (
+        prepare(sample.dataset, source, folder / "first").folder / "manifest.json"
+    ).stat().st_mtime_ns != written:
         raise Failed("prepared a second time, it was written anew")
     if prepare(sample.dataset, source, folder / "second").fingerprint != first.fingerprint:
         raise Failed("prepared twice from one source, its files differ")
@@ -164,7 +182,11 @@ def check_opens_only_what_is_asked(sample: Sample) -> None:
     d, prepared = sample.dataset, sample.prepared
     for part in sample.parts[:1]:
         for m in d.modalities:
-            with only(f"data set {d.name!r}, asked for {m.name!r}", [prepared.folder], prepared.files(part, (m.name,))):
+            with only(
+                f"data set {d.name!r}, asked for {m.name!r}",
+                [prepared.folder],
+                prepared.files(part, (m.name,)),
+            ):
                 prepared.column(part, m.name).read(0)
                 d.modality(m.name), d.protocol(d.default_protocol)
 
@@ -175,7 +197,9 @@ def check_validation_data_is_apart(sample: Sample) -> None:
     for name in d.splits:
         view = training_view(sample.prepared, d.protocol(name), seed=0)
         if not len(view.validation.rows) or not (view.train.labels >= 0).any():
-            raise Failed(f"split {name!r}: {view.count} training, {len(view.validation.rows)} validation samples")
+            raise Failed(
+                f"split {name!r}: {view.count} training, {len(view.validation.rows)} validation samples"
+            )
         same = view.train.part == view.validation.part
         if same and set(view.train.rows) & set(view.validation.rows):
             raise Failed(f"split {name!r}: a sample is in both training and validation data")

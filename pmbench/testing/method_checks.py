@@ -51,7 +51,9 @@ def check_plan_is_pure(trial: Trial) -> None:
     for stage in first.walk():
         foreign = set(stage.reads) - set(setting.all)
         if foreign:
-            raise Failed(f"stage {type(stage).__name__} reads {sorted(foreign)}, the setting has {setting.all}")
+            raise Failed(
+                f"stage {type(stage).__name__} reads {sorted(foreign)}, the setting has {setting.all}"
+            )
         context.inputs(stage)
     missing = set(trial.inputs) - set(first.reads)
     if missing:
@@ -136,7 +138,9 @@ def check_every_parameter_learns(trial: Trial) -> None:
                 continue
             groups = owners.get(id(parameter), [])
             if len(groups) != 1:
-                raise Failed(f"stage {name}: parameter {label!r} is in {len(groups)} groups {groups}, expected one")
+                raise Failed(
+                    f"stage {name}: parameter {label!r} is in {len(groups)} groups {groups}, expected one"
+                )
             if torch.equal(parameter.detach(), done.before[label]):
                 raise Failed(f"stage {name}: parameter {label!r} is trainable but did not move")
 
@@ -154,7 +158,9 @@ def check_frozen_stays_frozen(trial: Trial) -> None:
     for done, name, module in frozen:
         for label, after in module.state_dict().items():
             if not torch.equal(after, done.before[f"{name}.{label}"]):
-                raise Failed(f"stage {type(done.stage).__name__}: training changed {name}.{label}, which is frozen")
+                raise Failed(
+                    f"stage {type(done.stage).__name__}: training changed {name}.{label}, which is frozen"
+                )
         module.train()
         awake = [n for n, m in module.named_modules() if m.training]
         if awake:
@@ -165,7 +171,7 @@ def check_same_seed_same_weights(trial: Trial) -> None:
     """Trained again from another state of the global generators, every stage gives the same bits."""
     first = {done.training.key: done for done in trial.trained}
     torch.manual_seed(4711)
-    np.random.seed(4711)  # noqa: NPY002
+    np.random.seed(4711)
     random.seed(4711)
     for done in trial.variant("again", trial.data, recipe=trial.recipe).train():
         _same_state(first[done.training.key], done.fresh, "trained twice under one seed, it differs")
@@ -200,7 +206,9 @@ def check_overfits_eight_samples(trial: Trial) -> None:
     chance = len(labels) / len(np.unique(labels))
     needed = math.ceil((len(labels) + chance) / 2)
     if right < needed:
-        raise Failed(f"after 80 passes over {len(labels)} samples it knows {right} of them, expected {needed}")
+        raise Failed(
+            f"after 80 passes over {len(labels)} samples it knows {right} of them, expected {needed}"
+        )
 
 
 def check_privilege_reaches_the_student(trial: Trial) -> None:
@@ -243,7 +251,9 @@ def _training(trial: Trial) -> list[Trained]:
 
 
 def _rebuilt(done: Trained, trial: Trial) -> nn.Module:
-    return checked_build(done.stage, EngineBench(done.stage, trial.context, done.training.samples, trial.store))
+    return checked_build(
+        done.stage, EngineBench(done.stage, trial.context, done.training.samples, trial.store)
+    )
 
 
 def _same_state(done: Trained, other: nn.Module, complaint: str) -> None:

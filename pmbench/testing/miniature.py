@@ -135,7 +135,9 @@ def synthetic(case: str) -> Miniature:
     for part, count in PER_CLASS.items():
         labels = np.tile(np.arange(len(CLASSES)), count)
         arrays = {
-            name: (means[labels] + noise * chance.standard_normal((len(labels), *means.shape[1:]))).astype(np.float32)
+            name: (means[labels] + noise * chance.standard_normal((len(labels), *means.shape[1:]))).astype(
+                np.float32
+            )
             for (name, means), noise in zip(shapes.items(), (4.0, 0.5), strict=True)
         }
         parts[part] = Part([f"{part}-{i}" for i in range(len(labels))], labels, arrays)
@@ -166,7 +168,9 @@ def sampled(prepared: Prepared) -> Miniature:
         rows = [np.flatnonzero(labels == label)[skip : skip + PER_CLASS[name]] for label in classes]
         chosen = np.sort(np.concatenate(rows)) if rows else np.zeros(0, int)
         if not len(chosen):
-            raise UsageError(f"data set {dataset.name!r}: too few labelled samples in part {part!r} to check on")
+            raise UsageError(
+                f"data set {dataset.name!r}: too few labelled samples in part {part!r} to check on"
+            )
         columns = {m.name: prepared.column(part, m.name) for m in dataset.modalities}
         arrays = {m: np.stack([column.read(int(i)) for i in chosen]) for m, column in columns.items()}
         parts[name] = Part([ids[i] for i in chosen], labels[chosen], arrays)

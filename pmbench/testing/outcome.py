@@ -11,11 +11,11 @@ from ..errors import PmbenchError
 Outcome = Literal["passed", "failed", "skipped", "allowed"]
 
 
-class Failed(Exception):  # noqa: N818
+class Failed(Exception):
     """Raised by a check whose property does not hold; the message says what was found."""
 
 
-class Skipped(Exception):  # noqa: N818
+class Skipped(Exception):
     """Raised by a check that does not apply; the message says why."""
 
 

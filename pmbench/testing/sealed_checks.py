@@ -61,7 +61,9 @@ def check_privileged_input_is_ignored(trial: Trial) -> None:
     names = ", ".join(trial.withheld)
     for what, other in (("there", full), ("permuted", permuted)):
         if not all(torch.equal(a, b) for a, b in zip(alone, other, strict=True)):
-            raise Failed(f"with privileged {names} {what} in a test batch, its predictions are others than without")
+            raise Failed(
+                f"with privileged {names} {what} in a test batch, its predictions are others than without"
+            )
 
 
 def _close(found: Tensor, expected: Tensor, complaint: str) -> None:

@@ -62,7 +62,9 @@ class Trial:
 
     def variant(self, name: str, data: Miniature, protocol: str = "", recipe: Recipe = RECIPE) -> Trial:
         """Another trial of the method, with a store of its own."""
-        return Trial(self.method, data, self.registry, self.folder / name, protocol or self.protocol_name, recipe)
+        return Trial(
+            self.method, data, self.registry, self.folder / name, protocol or self.protocol_name, recipe
+        )
 
     # --- planned ----------------------------------------------------------------------------------------------------
 
@@ -83,7 +85,9 @@ class Trial:
     @cached_property
     def context(self) -> Context:
         protocol = self.data.protocol(self.protocol_name)
-        return Context(self.data, protocol, self.prepared.fingerprint, self.setting.backbones, self.recipe, seed=0)
+        return Context(
+            self.data, protocol, self.prepared.fingerprint, self.setting.backbones, self.recipe, seed=0
+        )
 
     @cached_property
     def stage(self) -> Stage:
@@ -153,7 +157,10 @@ class Trial:
             before = {n: t.clone() for n, t in training.nets.state_dict().items()}
             fresh = training.run()
         self.store.put(
-            training.key, fresh.state_dict(), {"inputs": context.inputs(stage), **training.describe()}, training.curve_csv()
+            training.key,
+            fresh.state_dict(),
+            {"inputs": context.inputs(stage), **training.describe()},
+            training.curve_csv(),
         )
         return Trained(stage, training, before, fresh)
 
@@ -210,7 +217,7 @@ class Trial:
         return ""
 
 
-class one_thread:  # noqa: N801
+class one_thread:
     """Within it torch computes on one thread, and its global generator is left as it was found."""
 
     def __enter__(self) -> None:

@@ -9,7 +9,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-_CHANGES = ("os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod")
+_CHANGES = (
+    "os.mkdir",
+    "os.remove",
+    "os.rename",
+    "os.rmdir",
+    "os.link",
+    "os.symlink",
+    "os.truncate",
+    "os.chmod",
+)
 _LEAVES = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "socket.connect")
 
 
@@ -40,7 +49,11 @@ def watched() -> Iterator[list[str]]:
         sys.addaudithook(_hook)
         _Watch.installed = True
     seen: list[str] = []
-    torch_state, numpy_state, python_state = torch.get_rng_state(), np.random.get_state()[1], random.getstate()  # noqa: NPY002
+    torch_state, numpy_state, python_state = (
+        torch.get_rng_state(),
+        np.random.get_state()[1],
+        random.getstate(),
+    )
     numpy_state = np.array(numpy_state)
     _Watch.seen = seen
     try:
@@ -49,5 +62,5 @@ def watched() -> Iterator[list[str]]:
         _Watch.seen = None
     if not torch.equal(torch_state, torch.get_rng_state()):
         seen.append("drew from torch's global generator")
-    if random.getstate() != python_state or not np.array_equal(numpy_state, np.random.get_state()[1]):  # noqa: NPY002
+    if random.getstate() != python_state or not np.array_equal(numpy_state, np.random.get_state()[1]):
         seen.append("drew from a global generator")

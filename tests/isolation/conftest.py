@@ -86,6 +86,12 @@ class Site:
 
 
 @pytest.fixture(scope="session")
+def new_site():
+    """Makes a Site of an empty folder."""
+    return Site
+
+
+@pytest.fixture(scope="session")
 def trained(tmp_path_factory):
     """A store and prepared data in which the reference rows of `planted` lie already."""
     site = Site(tmp_path_factory.mktemp("trained"))
@@ -99,12 +105,6 @@ def site(tmp_path, trained):
     """A site that shares the store and the data of `trained`, and nothing else."""
     (tmp_path / "store").symlink_to(trained.root / "store")
     (tmp_path / "data").symlink_to(trained.root / "data")
-    return Site(tmp_path)
-
-
-@pytest.fixture
-def bare(tmp_path):
-    """A site with nothing in it."""
     return Site(tmp_path)
 
 

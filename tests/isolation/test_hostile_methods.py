@@ -28,14 +28,12 @@ FINE = ("target_only", "early_fusion", "self_distill", "kd", "h_base")
 
 
 @pytest.fixture(scope="module")
-def crowd(tmp_path_factory, trained, hostile_source):
+def crowd(new_site, tmp_path_factory, trained, hostile_source):
     """One run of all hostile methods that fail, with some that do not."""
-    from .conftest import Site
-
     root = tmp_path_factory.mktemp("crowd")
     (root / "store").symlink_to(trained.root / "store")
     (root / "data").symlink_to(trained.root / "data")
-    site = Site(root).install("pmbench-hostile", "hostile_mod", hostile_source)
+    site = new_site(root).install("pmbench-hostile", "hostile_mod", hostile_source)
     names = [f"h_{name}" for name in CAUGHT]
     result = site.run(",".join([*names, *FINE, "h_looksforprivilege", "h_printsinlosses"]), "--json")
     return site, result, site.records()
@@ -67,10 +65,8 @@ def test_what_a_method_prints_does_not_mix_with_the_results(crowd):
     assert {r["cell"]["method"] for r in result.json["records"]} >= set(FINE)
 
 
-def test_check_names_what_looks_for_privilege(trained, tmp_path):
-    from .conftest import Site
-
-    site = Site(tmp_path).install("pmbench-hostile", "hostile_mod", LOOKS)
+def test_check_names_what_looks_for_privilege(new_site, tmp_path):
+    site = new_site(tmp_path).install("pmbench-hostile", "hostile_mod", LOOKS)
     result = site("check", "looks", "--json")
     assert result.code == 1, result.text
     failed = {c["check"]: c["reason"] for c in result.json[0]["checks"] if c["outcome"] == "failed"}

@@ -36,10 +36,27 @@ class Bench:
 
     def start(self, *arguments: str, **extra: Any) -> subprocess.Popen[str]:
         """`pmbench run ...` in a session of its own, so that all of its processes can be killed as one."""
-        command = [sys.executable, "-m", "pmbench", "run", *arguments, "--store", str(self.store), "--data",
-                   str(self.data), "--out", str(self.out), "--json"]
+        command = [
+            sys.executable,
+            "-m",
+            "pmbench",
+            "run",
+            *arguments,
+            "--store",
+            str(self.store),
+            "--data",
+            str(self.data),
+            "--out",
+            str(self.out),
+            "--json",
+        ]
         process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, **extra
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            **extra,
         )
         self.started.append(process)
         return process
@@ -122,7 +139,9 @@ def checkpoints(bench: Bench) -> list[Path]:
     return list(bench.store.glob("??/*.checkpoint"))
 
 
-def test_kill_9_at_any_moment_leaves_the_bits_of_an_undisturbed_run(make_bench: Callable[[str], Bench]) -> None:
+def test_kill_9_at_any_moment_leaves_the_bits_of_an_undisturbed_run(
+    make_bench: Callable[[str], Bench],
+) -> None:
     calm, harried = make_bench("calm"), make_bench("harried")
     undisturbed = calm.finish(*RUN)
     chance = random.Random(20240229)
@@ -131,12 +150,17 @@ def test_kill_9_at_any_moment_leaves_the_bits_of_an_undisturbed_run(make_bench: 
         "middle of an epoch": lambda: checkpoints(harried) and (time.sleep(chance.uniform(0, 0.4)) or True),
         "write of a stage": lambda: list(harried.store.glob("??/.*.tmp")),
         "after some stage": lambda: harried.finished_stages() and (time.sleep(chance.uniform(0, 3)) or True),
-        "write of predictions or a record": lambda: list(harried.out.rglob(".*.tmp")) or list(harried.out.rglob("*.json")),
+        "write of predictions or a record": lambda: (
+            list(harried.out.rglob(".*.tmp")) or list(harried.out.rglob("*.json"))
+        ),
     }
     struck = []
     for name, moment in moments.items():
         process = harried.start(*RUN)
-        if wait_for(lambda m=moment, p=process: p.poll() is not None or m(), 120, pause=0.0005) and process.poll() is None:
+        if (
+            wait_for(lambda m=moment, p=process: p.poll() is not None or m(), 120, pause=0.0005)
+            and process.poll() is None
+        ):
             kill_group(process)
             struck.append(name)
     assert len(struck) >= 4, f"the run ended before it could be killed; only {struck}"
@@ -159,7 +183,11 @@ def test_a_killed_worker_is_replaced_and_the_run_ends_well(make_bench: Callable[
     bench = make_bench("bench")
     process = bench.start(*RUN)
     assert wait_for(lambda: checkpoints(bench), 120)
-    victims = [pid for pid in group_members(process.pid) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    victims = [
+        pid
+        for pid in group_members(process.pid)
+        if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
     assert victims
     os.kill(victims[0], signal.SIGKILL)
     stdout, stderr = process.communicate(timeout=240)
@@ -203,10 +231,14 @@ def test_two_runs_of_the_same_command_share_the_work(make_bench: Callable[[str],
     assert [r["metrics"] for r in told[0]["records"]] == [r["metrics"] for r in told[1]["records"]]
 
 
-def test_a_full_disk_is_an_error_that_loses_nothing(make_bench: Callable[[str], Bench], tmp_path: Path) -> None:
+def test_a_full_disk_is_an_error_that_loses_nothing(
+    make_bench: Callable[[str], Bench], tmp_path: Path
+) -> None:
     bench = make_bench("bench")
     bench.store.mkdir(parents=True)
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(bench.store)], capture_output=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(bench.store)], capture_output=True
+    )
     if mounted.returncode:
         pytest.skip("mounting a small file system is not permitted here")
     run = ("--method", "target_only", "--dataset", "planted", "--seed", "0", "--workers", "1")

@@ -23,7 +23,7 @@ from pmbench.errors import StoreError
 KEY = "ab" + "0" * 62
 OTHER = "ab" + "1" * 62
 THIRD = "cd" + "0" * 62
-FORK = multiprocessing.get_context("fork")  # what is tested is no training: a fork saves importing torch again
+FORK = multiprocessing.get_context("fork")  # saves importing torch again
 WEIGHTS = {"a": torch.arange(12.0).reshape(3, 4), "b": torch.tensor(3), "c": torch.ones(2, dtype=torch.bfloat16)}
 
 

@@ -1,0 +1,94 @@
+"""What the archive of a sealed program may hold: tensors, and a graph of plain tensor operations."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..errors import SealError
+
+SAMPLES = "data/sample_inputs/"
+
+_ENTRIES = re.compile(
+    r"[^/]+/(data/weights/(weight_\d+|model_weights_config\.json)|data/constants/(tensor_\d+|model_constants_config\.json)"
+    r"|data/sample_inputs/model\.pt|models/model\.json|archive_format|archive_version|byteorder|version"
+    r"|\.data/(version|serialization_id))"
+)
+_TENSOR_FILE = re.compile(r"(weight|tensor)_\d+")
+_OPERATION = re.compile(
+    r"torch\.ops\.aten\.\w+\.\w+|_operator\.(add|sub|mul|floordiv|truediv|mod|pow|neg|getitem|eq|ne|lt|le|gt|ge)"
+    r"|torch\.sym_(max|min|int|float|not|ite)|torch\.ops\.higher_order\.wrap_with_(set_grad_enabled|autocast)"
+)
+_SYMBOL = re.compile(r"[suz]\d+")
+_FUNCTIONS = {"Symbol", "Integer", "Max", "Min", "FloorDiv", "Mod", "PythonMod", "CeilDiv", "IntTrueDiv", "Eq", "Ne"}
+_PARTS = (
+    ast.Expression, ast.BinOp, ast.UnaryOp, ast.Compare, ast.operator, ast.unaryop, ast.cmpop, ast.Call, ast.keyword, ast.Load,
+)
+
+
+def check_archive(path: Path) -> None:
+    """Raises SealError where a program's archive holds anything that torch would unpickle or evaluate, or compiled code.
+
+    torch.export.load is no safe reader of foreign files: it unpickles sample inputs, tensors marked so and opaque objects,
+    looks operations up by name below `torch`, and evaluates size expressions. So nothing but a list of known things passes.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            if (
+                len({name.lower() for name in names}) != len(names)
+                or len({n.partition("/")[0] for n in names}) != 1
+            ):
+                raise SealError(f"{path} holds an entry twice, or several archives in one")
+            for entry in archive.infolist():
+                _check_entry(path, archive, entry)
+    except (OSError, zipfile.BadZipFile, ValueError, SyntaxError, KeyError, AttributeError, TypeError) as error:
+        raise SealError(f"{path} is not a sealed program: {type(error).__name__}: {error}") from error
+
+
+def _check_entry(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
+    name = entry.filename
+    if not _ENTRIES.fullmatch(name) or (SAMPLES in name and entry.file_size):
+        raise SealError(f"{path} holds {name}, which is not part of a sealed program")
+    if name.endswith("_config.json"):
+        for tensor, item in json.loads(archive.read(entry))["config"].items():
+            if item.get("use_pickle") or not _TENSOR_FILE.fullmatch(item["path_name"]):
+                raise SealError(f"{path} stores {tensor!r} as a pickle, which is never read")
+    elif name.endswith("models/model.json"):
+        for key, value in _pairs(json.loads(archive.read(entry))):
+            if key == "target" and isinstance(value, str) and not _OPERATION.fullmatch(value):
+                raise SealError(f"{path} calls {value!r}, which is no tensor operation")
+            if key == "expr_str" and not _is_size(value):
+                raise SealError(f"{path} evaluates {value!r}, which is no size of a tensor")
+
+
+def _pairs(value: Any) -> Iterator[tuple[str, Any]]:
+    """Every (key, value) of nested JSON."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield key, inner
+            yield from _pairs(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _pairs(inner)
+
+
+def _is_size(expression: Any) -> bool:
+    """Whether it is arithmetic on symbols such as s95, and nothing that Python would look up or call besides."""
+    for node in ast.walk(ast.parse(expression, mode="eval")):
+        if isinstance(node, ast.Call):
+            known = isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS
+        elif isinstance(node, ast.Name):
+            known = node.id in _FUNCTIONS or bool(_SYMBOL.fullmatch(node.id))
+        elif isinstance(node, ast.Constant):
+            known = bool(_SYMBOL.fullmatch(node.value)) if isinstance(node.value, str) else isinstance(node.value, int | float)
+        else:
+            known = isinstance(node, _PARTS)
+        if not known:
+            return False
+    return True

@@ -1,0 +1,97 @@
+"""Data sets and backbones that break their contract, plugins that do not load, names offered twice."""
+
+from pathlib import Path
+
+import pytest
+
+SOURCE = (Path(__file__).parent / "hostile_data.txt").read_text(encoding="utf-8")
+TWICE = '''
+import pmbench as pm
+
+@pm.method("twice", paper="none")
+def twice(setting):
+    """Offered by two distributions"""
+    return pm.Stream(*setting.target)
+
+@pm.hookimpl
+def pmbench_methods():
+    return (twice,)
+'''
+
+
+@pytest.fixture(scope="module")
+def data(new_site, tmp_path_factory):
+    return new_site(tmp_path_factory.mktemp("data")).install("pmbench-hostile-data", "hostile_data", SOURCE)
+
+
+def test_overlapping_ids_are_caught_and_named(data):
+    result = data.run("target_only", dataset="h-overlapping")
+    assert result.code == 1, result.text
+    for word in ("h-overlapping", "'train' and 'test'", "both-0", "4 samples"):
+        assert word in result.err
+
+
+def test_check_names_overlapping_ids(data):
+    result = data("check", "h-overlapping", "--json")
+    assert result.code == 1
+    failed = {c["check"]: c["reason"] for c in result.json[0]["checks"] if c["outcome"] == "failed"}
+    assert "both-0" in failed["ids_are_unique_and_disjoint"]
+
+
+def test_a_backbone_that_lies_about_its_maps_is_caught_and_named(data):
+    result = data.run("target_only", "--backbone", "h-liar-8", "--out", "liar", dataset="h-fine")
+    assert result.code == 1, result.text
+    reason = data.records("liar")["target_only"]["reason"]
+    assert "h-liar-8" in reason
+    assert "16 channels" in reason
+
+
+def test_check_names_a_backbone_that_lies(data):
+    result = data("check", "h-liar-8", "--json")
+    assert result.code == 1
+    failed = {c["check"] for c in result.json[0]["checks"] if c["outcome"] == "failed"}
+    assert "features_are_as_declared[sequence-6x32]" in failed
+
+
+def test_what_a_data_set_prints_in_the_evaluator_is_no_answer(data):
+    result = data.run("target_only", "--out", "printing", dataset="h-printing")
+    assert result.code == 0, result.text
+    assert data.records("printing")["target_only"]["digests"]["predictions"] != "forged"
+
+
+@pytest.mark.parametrize(("dataset", "file"), [("h-labels", "labels.npy"), ("h-privilege", "extra.npy")])
+def test_the_evaluator_opens_neither_labels_nor_privilege(data, dataset, file):
+    result = data.run("target_only", "--out", dataset, dataset=dataset)
+    assert result.code == 1, result.text
+    reason = data.records(dataset)["target_only"]["reason"]
+    assert "the evaluation of" in reason
+    assert f"{dataset}-v1/test/{file}" in reason
+    assert "which it is not handed" in reason
+
+
+@pytest.mark.parametrize("error", ["raise ImportError('no such luck')", "import sys; sys.exit(3)", "1 +"])
+def test_a_plugin_that_does_not_load_harms_only_itself(site, error):
+    site.install("pmbench-broken", "broken_mod", error)
+    listed = site("plugins", "--json")
+    assert listed.code == 0, listed.text
+    assert [b["distribution"] for b in listed.json["broken"]] == ["pmbench-broken"]
+    unknown = site("run", "--method", "broken", "--dataset", "planted")
+    assert unknown.code == 2
+    assert "pmbench-broken" in unknown.err
+    assert site("check", "broken").code == 2
+
+
+def test_the_others_run_beside_a_plugin_that_does_not_load(site):
+    site.install("pmbench-broken", "broken_mod", "raise ImportError('no such luck')")
+    result = site.run("target_only")
+    assert result.code == 0, result.text
+    assert site.records()["target_only"]["status"] == "done"
+
+
+def test_a_name_offered_twice_names_both(site):
+    site.install("pmbench-first", "first_mod", TWICE).install("pmbench-second", "second_mod", TWICE)
+    for words in (("run", "--method", "twice", "--dataset", "planted"), ("check", "twice")):
+        result = site(*words)
+        assert result.code == 1, result.text
+        assert "'twice' is offered by pmbench-first and pmbench-second" in result.err
+    assert site("check", "mlp-0").code == 0

@@ -1,0 +1,234 @@
+"""Batches: their order, what is in them, and that it does not matter how they are read."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+
+import engine_lab as toys
+import numpy as np
+import pytest
+import torch
+
+from pmbench.contracts.dataset import Column
+from pmbench.engine import batches
+from pmbench.engine.batches import Order, TrainingBatches, fits_in_memory
+from pmbench.errors import ContractError
+
+CPU = torch.device("cpu")
+
+
+def order_of(labelled=60, unlabelled=0, batch_size=8, steps=8, seed=0):
+    rows = np.random.Generator(np.random.PCG64(0)).permutation(labelled + unlabelled)
+    return Order(np.sort(rows[:labelled]), np.sort(rows[labelled:]), batch_size, steps, seed)
+
+
+def test_every_pass_is_a_permutation():
+    order = order_of(labelled=20, batch_size=8, steps=5)  # 40 an epoch: two passes; and 3 x 7 steps over odd passes
+    for steps, epochs in ((5, 4), (7, 5)):
+        order = dataclasses.replace(order, steps=steps)
+        stream = np.concatenate([order.epoch(e).ravel() for e in range(epochs)])
+        assert len(stream) == 8 * steps * epochs
+        passes = [stream[i : i + 20] for i in range(0, len(stream) - 19, 20)]
+        for one in passes:
+            np.testing.assert_array_equal(np.sort(one), order.labelled)
+        assert len({tuple(one) for one in passes}) == len(passes)
+    np.testing.assert_array_equal(order.epoch(3), order.epoch(3))
+    assert (dataclasses.replace(order, seed=1).epoch(0) != order.epoch(0)).any()
+
+
+@pytest.mark.parametrize("size", [8, 9])
+def test_half_of_each_batch_is_labelled(size):
+    order = order_of(labelled=12, unlabelled=48, batch_size=size, steps=6)
+    for epoch in range(3):
+        found = order.epoch(epoch)
+        assert found.shape == (6, size)
+        assert (np.isin(found, order.labelled).sum(1) == size - size // 2).all()
+    alone = order_of(labelled=0, unlabelled=30, steps=3).epoch(0)
+    assert alone.shape == (3, 8)
+
+
+def made(lab, stage, workers=0, shard=(0, 1)):
+    training = lab.training(stage)
+    return TrainingBatches(lab.view, stage, training.order, training.standards, CPU, workers, shard)
+
+
+def epoch_of(lab, stage, epoch=0, **how):
+    return list(made(lab, stage, **how).epoch(epoch, 3))
+
+
+def ids_of(lab, stage, epoch=0):
+    part = lab.prepared.index("train")[0]
+    handed = made(lab, stage)
+    return [[part[handed.rows[i]] for i in batch.index] for batch in handed.epoch(epoch, 3)]
+
+
+def test_all_methods_see_the_same_batches(lab):
+    first = ids_of(lab, toys.Plain("near"))
+    for stage in (toys.Plain("far", dropout=0.5), toys.Imitator(toys.Plain("far")), toys.Adversarial(), toys.Everything()):
+        assert ids_of(lab, stage) == first
+    assert ids_of(lab, toys.Plain("near"), epoch=1) != first
+    assert ids_of(lab, toys.Plain("near", replica=1)) != first
+    assert ids_of(lab.but(seed=1), toys.Plain("near")) != first
+
+
+def test_every_stage_takes_the_same_number_of_steps(lab):
+    lab = lab.but(protocol="few-4+privileged-50")
+    stages = (toys.Everything(), toys.Unlabelled(), toys.Supervised(), toys.Plain())
+    found = {type(stage).__name__: epoch_of(lab, stage) for stage in stages}
+    assert {name: len(each) for name, each in found.items()} == dict.fromkeys(found, 8)  # 60 samples in eights
+    assert all(len(batch.labels) == 8 for each in found.values() for batch in each)
+    assert all((batch.labels >= 0).all() for name in ("Supervised", "Plain") for batch in found[name])
+    assert all(batch.labelled.sum() == 4 for name in ("Everything", "Unlabelled") for batch in found[name])
+    assert all(batch.present("far").all() for name in ("Unlabelled", "Supervised") for batch in found[name])
+    # the labels come in the same order, whether unlabelled samples go with them or not
+    alone = [i for batch in ids_of(lab, toys.Plain()) for i in batch]
+    ids, labelled = ids_of(lab, toys.Everything(("near",))), found["Everything"]
+    mixed = [i for row, b in zip(ids, labelled, strict=True) for i, known in zip(row, b.labelled, strict=True) if known]
+    assert mixed == alone[: len(mixed)]
+    assert len(mixed) == 32
+
+
+def test_what_a_batch_holds(lab):
+    lab = lab.but(protocol="few-4+privileged-50")
+    handed = made(lab, toys.Everything())
+    train, standards = toys.toy_parts()["train"], handed.standards
+    seen = []
+    for number, batch in enumerate(handed.epoch(1, 3)):
+        rows = handed.rows[batch.index]
+        for name in ("near", "far"):
+            expected = (train.arrays[name][rows] - standards[name].mean) / standards[name].deviation
+            present = batch.present(name).numpy()
+            np.testing.assert_allclose(batch[name].numpy()[present], expected[present], rtol=1e-6)
+            assert (batch[name].numpy()[~present] == 0).all()
+        np.testing.assert_array_equal(batch.present("far"), lab.view.present["far"][handed.handed[batch.index]])
+        np.testing.assert_array_equal(batch.present("near", "far"), batch.present("far"))
+        known = batch.labelled.numpy()
+        np.testing.assert_array_equal(batch.labels.numpy()[known], train.labels[rows][known])
+        assert batch.epoch == 1
+        assert batch.progress == pytest.approx((1 + number / 8) / 3)
+        assert batch["near"].dtype == torch.float32
+        assert batch.labels.dtype == torch.int64
+        assert set(batch) == {"near", "far"}
+        seen += batch.index.tolist()
+    assert max(seen) < len(handed.rows)
+
+
+def test_a_modality_outside_reads_is_refused(lab):
+    batch = epoch_of(lab, toys.Plain("near"))[0]
+    for touch in (lambda: batch["far"], lambda: batch.present("far")):
+        with pytest.raises(ContractError, match="'Plain'.*'far'.*near") as caught:
+            touch()
+        assert "reads" in caught.value.hint
+    assert "far" not in batch
+    assert batch.get("near") is not None
+
+
+def equal(first, second):
+    assert len(first) == len(second)
+    for a, b in zip(first, second, strict=True):
+        assert toys.same(dict(a), dict(b))
+        assert torch.equal(a.labels, b.labels)
+        assert torch.equal(a.index, b.index)
+        assert torch.equal(a.present(*a), b.present(*b))
+
+
+@pytest.mark.parametrize("dataset", [toys.Toy, toys.Jittered])
+def test_from_memory_and_streamed_the_bits_are_the_same(lab, monkeypatch, dataset):
+    lab = toys.Lab(lab.root / "x", dataset(), protocol="few-4+privileged-50")
+    stage = toys.Everything(("wave", "near", "far"))
+    held = epoch_of(lab, stage, 2)
+    monkeypatch.setattr(batches, "MEMORY_LIMIT", 0)
+    assert made(lab, stage).held is None
+    equal(epoch_of(lab, stage, 2), held)
+
+
+def test_worker_processes_give_the_same_bits(lab, monkeypatch):
+    lab = lab.but(protocol="privileged-50")
+    stage = toys.Everything(("wave", "far"))
+    held = epoch_of(lab, stage)
+    monkeypatch.setattr(batches, "MEMORY_LIMIT", 0)
+    equal(epoch_of(lab, stage, workers=2), held)
+
+
+@dataclasses.dataclass(frozen=True)
+class Decoded(Column):
+    """A column without an array: it decodes each sample."""
+
+    source: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0), hash=False)
+
+    def read(self, index):
+        return self.source[index]
+
+
+def test_columns_without_an_array_are_streamed(lab, monkeypatch):
+    stage = toys.Plain("wave")
+    held = epoch_of(lab, stage)
+    weights = lab.training(stage).run().state_dict()
+    lab.store.remove(lab.context.key(stage))
+    column = type(lab.prepared).column
+
+    def decoded(self, part, modality):
+        found = column(self, part, modality)
+        return Decoded(found.length, None, found.array)
+
+    monkeypatch.setattr(type(lab.prepared), "column", decoded)
+    assert made(lab, stage).held is None
+    equal(epoch_of(lab, stage), held)
+    assert toys.same(lab.training(stage).run().state_dict(), weights)
+
+
+def test_mapped_columns_travel_by_file_name(lab):
+    columns = {"near": lab.prepared.column("train", "near"), "odd": Column(60, np.ones((60, 2), np.float32))}
+    standards = {"near": lab.view.standard("near"), "odd": lab.view.standard("near")}
+    rows = batches._Rows({"near": columns["near"]}, np.arange(60)[::-1].copy(), standards)
+    content = pickle.dumps(rows)
+    assert len(content) < columns["near"].array.nbytes + 1200
+    big = Column(10**6, np.memmap(lab.root / "big", np.float32, "w+", shape=(10**6, 1)))
+    assert len(pickle.dumps(batches._Rows({"big": big}, np.arange(2), {}))) < 2000
+    there = pickle.loads(content)
+    assert torch.equal(there[5][1]["near"], rows[5][1]["near"])
+    plain = pickle.loads(pickle.dumps(batches._Rows({"odd": columns["odd"]}, np.arange(60), standards)))
+    np.testing.assert_array_equal(plain.columns["odd"].array, columns["odd"].array)
+
+
+def test_what_fits_in_memory(monkeypatch):
+    column = Column(100, np.zeros((100, 10), np.uint8))
+    monkeypatch.setattr(batches, "MEMORY_LIMIT", 4 * 100 * 10)  # as float32
+    assert fits_in_memory({"a": column}, 100)
+    assert not fits_in_memory({"a": column, "b": column}, 100)
+    assert fits_in_memory({"a": column, "b": column}, 50)
+    assert not fits_in_memory({"a": Column(100)}, 1)
+
+
+def test_augmentation_draws_are_shared_and_independent_of_what_is_read(lab):
+    plain, jittered = lab, toys.Lab(lab.root / "jittered", toys.Jittered())
+
+    def shifts(reads, epoch=0, lab=jittered, **how):
+        stage = toys.Everything(reads)
+        pairs = zip(epoch_of(plain.but(seed=lab.seed), stage, epoch, **how), epoch_of(lab, stage, epoch, **how), strict=True)
+        return [{m: (b[m] - a[m]).flatten(1) for m in reads} for a, b in pairs]
+
+    both = shifts(("near", "far", "wave"))
+    for found in both:
+        torch.testing.assert_close(found["near"][:, 0], found["far"][:, 0], atol=1e-5, rtol=0)
+        torch.testing.assert_close(found["near"].std(1), torch.zeros(8), atol=1e-5, rtol=0)
+        assert (found["near"][:, 0] - found["wave"][:, 0]).abs().max() > 0.01
+        assert len(found["near"][:, 0].unique()) == 8
+    for alone, found in zip(shifts(("near",)), both, strict=True):
+        torch.testing.assert_close(alone["near"], found["near"], atol=1e-5, rtol=0)
+    assert (shifts(("near",), 1)[0]["near"] - both[0]["near"]).abs().max() > 0.01
+    assert (shifts(("near",), lab=jittered.but(seed=1))[0]["near"] - both[0]["near"]).abs().max() > 0.01
+
+
+def test_shards_are_a_partition_of_the_whole_batch(lab):
+    lab = toys.Lab(lab.root / "jittered", toys.Jittered(), protocol="few-4")
+    stage = toys.Everything()
+    whole = epoch_of(lab, stage)
+    parts = [epoch_of(lab, stage, shard=(rank, 2)) for rank in (0, 1)]
+    for number, batch in enumerate(whole):
+        for rank in (0, 1):
+            part = parts[rank][number]
+            assert torch.equal(part.index, batch.index[rank::2])
+            assert torch.equal(part["near"], batch["near"][rank::2])  # augmented alike
+            assert part.labelled.sum() == 2

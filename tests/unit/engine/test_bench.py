@@ -1,0 +1,175 @@
+"""What stages build their networks from."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import engine_lab as toys
+import pytest
+import torch
+from torch import nn
+
+import pmbench as pm
+from pmbench.engine.bench import EngineBench, check_backbone, checked_build, delivered
+from pmbench.errors import ContractError
+
+READS = ("near", "far", "wave", "echo", "slow")
+
+
+def bench(lab, stage=None):
+    return EngineBench(stage or toys.Everything(READS), lab.context, 10, lab.store)
+
+
+def weights(network):
+    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+
+def test_a_role_starts_from_the_same_weights_in_every_stage(lab):
+    first = weights(bench(lab).classifier("near"))
+    for other in (bench(lab, toys.Plain("near", dropout=0.3)), bench(lab, toys.Imitator(toys.Plain("far")))):
+        other.head(3)
+        torch.rand(5)
+        assert toys.same(weights(other.classifier("near")), first)
+    assert toys.same(weights(bench(lab.but(recipe=lab.recipe.but(lr=1.0))).classifier("near")), first)
+    assert not toys.same(weights(bench(lab, toys.Plain("near", replica=1)).classifier("near")), first)
+    assert not toys.same(weights(bench(lab.but(seed=1)).classifier("near")), first)
+    one = bench(lab)
+    assert toys.same(weights(one.classifier("near")), first)
+    assert not toys.same(weights(one.classifier("near")), first)  # a second one is another
+    assert not toys.same(weights(one.encoder("wave")), weights(one.encoder("wave")))
+
+
+def test_plugins_own_layers_start_alike(lab):
+    @dataclass(frozen=True)
+    class Own(toys.Plain):
+        def build(self, bench):
+            return pm.Nets(student=bench.classifier("near"), own=nn.Linear(3, 3))
+
+    torch.manual_seed(1)
+    first = weights(checked_build(Own(), bench(lab, Own())))
+    torch.manual_seed(2)
+    assert toys.same(weights(checked_build(Own(), bench(lab, Own()))), first)
+
+
+def test_other_modalitys_architecture(lab):
+    network = bench(lab).classifier("wave", fed="echo", bottleneck=5)
+    output = network({"echo": torch.zeros(2, 3, 16)})
+    assert output.logits.shape == (2, 3)
+    assert output.pooled.shape == (2, 5)
+    with pytest.raises(ContractError, match=r"'cnn1d-8' takes sequence, but 'near' is a vector"):
+        bench(lab).encoder("wave", fed="near")
+
+
+def test_fusion_joins_maps_where_backbones_and_grids_agree(lab):
+    one = bench(lab)
+    joined = one.fusion("wave", "echo")
+    assert joined.tail is not None
+    assert [len(trunk.blocks) for trunk in joined.trunks.values()] == [1, 1]
+    batch = {"wave": torch.randn(2, 2, 16), "echo": torch.randn(2, 3, 16), "near": torch.randn(2, 6),
+             "slow": torch.randn(2, 3, 8), "far": torch.randn(2, 5)}  # fmt: skip
+    assert [m.shape[1:] for m in joined(batch).maps] == [(16, 4), (32, 2)]
+    for names in (("wave", "slow"), ("wave", "near"), ("near", "far")):
+        pooled = one.fusion(*names)
+        assert pooled.tail is None
+        assert pooled(batch).logits.shape == (2, 3)
+        assert pooled(batch).maps == ()
+    other = bench(lab.but(backbones={"echo": toys.backbone("cnn1d-16")}))
+    assert other.fusion("wave", "echo").tail is None
+    assert toys.same(weights(bench(lab).fusion("wave", "echo")), weights(joined))
+
+
+def test_frozen_and_trainable(lab):
+    parent = toys.Plain("wave")
+    stored = lab.train(parent)
+    one = bench(lab, toys.Imitator(parent))
+    frozen, copy = one.frozen(parent), one.trainable(parent)
+    assert toys.same(weights(frozen.network), stored)
+    assert toys.same(weights(copy), stored)
+    assert not any(p.requires_grad for p in frozen.parameters())
+    assert all(p.requires_grad for p in copy.parameters())
+    assert copy.training
+    frozen.train()
+    x = {"wave": torch.randn(4, 2, 16, requires_grad=True)}
+    frozen(x).logits.sum().backward()
+    assert x["wave"].grad.abs().sum() > 0  # gradients pass through
+    assert toys.same(weights(frozen.network), stored)
+    assert not any(m.training for m in frozen.modules())
+    with torch.no_grad():
+        next(copy.parameters()).add_(1)
+    assert toys.same(weights(one.frozen(parent).network), stored)
+    assert frozen.head is frozen.network.head
+
+
+def test_stages_that_are_no_fields_are_refused(lab):
+    lab.train(toys.Plain("far"))
+    with pytest.raises(ContractError, match="Imitator asked for what Plain delivered"):
+        bench(lab, toys.Imitator(toys.Plain("wave"))).trainable(toys.Plain("far"))
+
+
+def test_what_a_parent_reads_may_be_asked_about(lab):
+    @dataclass(frozen=True)
+    class Last(toys.Plain):
+        inner: pm.Stage = dataclasses.field(default_factory=lambda: toys.Imitator(toys.Plain("far"), "wave"))
+
+    one = bench(lab, Last())
+    assert one.modality("far").shape == (5,)
+    with pytest.raises(ContractError, match="'echo'"):
+        one.modality("echo")
+    with pytest.raises(ContractError, match="'far'"):
+        one.encoder("far")
+
+
+def test_other_networks_than_when_it_was_trained(lab):
+    stage = toys.Plain()
+    lab.train(stage)
+    key = lab.context.key(stage)
+    lab.store.put(key, {"odd": torch.zeros(1)}, lab.store.stage(key), "")
+    with pytest.raises(ContractError, match=r"Plain builds other networks .*'encoder\.blocks\.0\.bias'.*'odd'"):
+        delivered(stage, lab.context, lab.store)
+
+
+class Lying(pm.Encoder):
+    def __init__(self, channels, *, maps=(pm.MapInfo(4, (1,)),), features=4, gives=4):
+        blocks = [nn.Conv1d(channels, gives, 3, padding=1)]
+        super().__init__(nn.Identity(), blocks, nn.Sequential(nn.AdaptiveAvgPool1d(1), nn.Flatten()), maps, features)
+
+
+@pytest.mark.parametrize(
+    ("lie", "words"),
+    [
+        ({}, None),
+        ({"maps": (pm.MapInfo(5, (1,)),)}, ["map 0", "5 channels", "(4, 16)"]),
+        ({"maps": (pm.MapInfo(4, (2,)),)}, ["map 0", "stride (2,)", "(4, 16)"]),
+        ({"maps": (pm.MapInfo(4, (1, 1)),)}, ["2 axes", "has 1"]),
+        ({"maps": ()}, ["declares 0 maps"]),
+        ({"maps": (pm.MapInfo(4, (1,)),) * 2}, ["declares 2 maps", "gives 1"]),
+        ({"features": 7}, ["7 pooled", "(2, 4)"]),
+        (None, ["Linear", "not an Encoder"]),
+    ],
+)
+def test_backbones_that_lie(lab, lie, words):
+    def build(modality, size):
+        """A test"""
+        return nn.Linear(1, 1) if lie is None else Lying(modality.channels, **lie)
+
+    (lying,) = pm.backbone("lying", kinds=("sequence",), provides=("pooled", "maps"), sizes={"0": 0})(build)
+    modality = lab.dataset.modality("wave")
+    if words is None:
+        check_backbone(lying, modality)
+        return
+    with pytest.raises(ContractError, match="lying-0") as caught:
+        check_backbone(lying, modality)
+    for word in words:
+        assert word in caught.value.message
+    with pytest.raises(ContractError, match="lying-0"):
+        bench(lab.but(backbones={"wave": lying})).classifier("wave")
+    assert torch.initial_seed() is not None
+
+
+def test_checking_a_backbone_draws_nothing(lab):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    check_backbone(dataclasses.replace(toys.backbone("cnn1d-8"), name="fresh"), lab.dataset.modality("wave"))
+    assert torch.equal(torch.rand(3), expected)

@@ -1,0 +1,168 @@
+"""Which samples a stage is handed, and how its inputs are standardised."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import engine_lab as toys
+import numpy as np
+import pytest
+
+from pmbench.engine.view import carve, training_view
+from pmbench.errors import DataError, TrainingError, Unsupported
+
+
+def view(lab, protocol, seed=0):
+    return training_view(lab.prepared, lab.dataset.protocol(protocol), seed)
+
+
+def people(lab, rows):
+    groups = lab.prepared.index("train")[1]
+    return {groups[row] for row in rows}
+
+
+def test_the_carve_out_keeps_groups_together_and_is_frozen(lab):
+    views = [view(lab, "people", seed) for seed in (0, 1, 2)]
+    first = views[0]
+    assert not people(lab, first.train.rows) & people(lab, first.validation.rows)
+    assert len(first.train.rows) + len(first.validation.rows) == 60
+    assert 0.15 <= len(first.validation.rows) / 60 < 0.15 + 1 / 12
+    assert first.train.part == first.validation.part == "train"
+    for other in views[1:]:
+        np.testing.assert_array_equal(other.train.rows, first.train.rows)
+        np.testing.assert_array_equal(other.validation.rows, first.validation.rows)
+    few = view(lab, "people+few-2", 5)
+    np.testing.assert_array_equal(few.train.rows, first.train.rows)
+    assert set(few.validation.rows) <= set(first.validation.rows)
+
+
+def test_named_validation_groups(lab):
+    found = view(lab, "named")
+    assert people(lab, found.validation.rows) == {"p3", "p7"}
+    assert not people(lab, found.train.rows) & {"p3", "p7"}
+    splits = {**toys.Toy.splits, "named": dataclasses.replace(toys.Toy.splits["named"], validation_groups=("p99",))}
+    other = toys.Lab(lab.root / "other", toys.Given(splits=splits))
+    with pytest.raises(DataError, match="'p99'"):
+        view(other, "named")
+
+
+def test_without_groups_the_carve_out_has_a_share_of_each_class(lab):
+    found = view(lab, "flat")
+    assert np.bincount(found.validation.labels).tolist() == [3, 3, 3]
+    assert np.bincount(found.train.labels).tolist() == [17, 17, 17]
+    np.testing.assert_array_equal(carve(lab.prepared, lab.dataset.protocol("flat")), ~np.isin(np.arange(60), found.train.rows))
+
+
+def test_one_group_cannot_be_carved(lab):
+    parts = toys.toy_parts()
+    parts["train"] = dataclasses.replace(parts["train"], groups=["one"] * 60)
+    with pytest.raises(DataError, match="one group only"):
+        view(toys.Lab(lab.root / "other", toys.Given(parts)), "people")
+
+
+def test_an_official_validation_part_is_used_whole(lab):
+    found = view(lab, "validated")
+    assert found.validation.part == "validation"
+    assert (found.count, len(found.validation.rows)) == (60, 24)
+
+
+@pytest.mark.parametrize("protocol", ["few-4", "people+few-4", "flat+few-2"])
+def test_few_keeps_exactly_k_labels_of_each_class(lab, protocol):
+    k = int(protocol[-1])
+    drawn = []
+    for seed in (0, 1):
+        found = view(lab, protocol, seed)
+        labels = lab.prepared.labels(found.train.part)[found.train.rows]
+        kept = found.train.labels >= 0
+        assert np.bincount(found.train.labels[kept], minlength=3).tolist() == [k] * 3
+        np.testing.assert_array_equal(found.train.labels[kept], labels[kept])
+        assert len(found.train.labels) == found.count == len(labels)
+        thinned = np.bincount(found.validation.labels, minlength=3)
+        assert (thinned <= k).all()
+        truth = lab.prepared.labels(found.validation.part)[found.validation.rows]
+        np.testing.assert_array_equal(found.validation.labels, truth)
+        drawn.append(np.flatnonzero(kept).tolist())
+        again = view(lab, f"{protocol}@far", seed)  # the same for every method and in either direction
+        np.testing.assert_array_equal(again.train.labels, found.train.labels)
+    assert drawn[0] != drawn[1]
+    assert np.bincount(view(lab, "few-4").validation.labels).tolist() == [4, 4, 4]
+
+
+def test_what_stages_are_handed(lab):
+    found = view(lab, "few-4+privileged-50")
+    labelled, paired = found.train.labels >= 0, found.present["far"]
+    assert paired.sum() == 30
+    assert set(found.present) == {"far"}
+    assert (labelled & paired).any()
+    assert (labelled & ~paired).any()
+    for stage, expected in (
+        (toys.Everything(), np.ones(60, bool)),
+        (toys.Unlabelled(), paired),
+        (toys.Unlabelled(("near",)), np.ones(60, bool)),
+        (toys.Supervised(), labelled & paired),
+        (toys.Supervised(("near",)), labelled),
+        (toys.Supervised(("near", "wave")), labelled),
+    ):
+        np.testing.assert_array_equal(found.handed(stage), np.flatnonzero(expected))
+    drawn = [view(lab, "privileged-50", seed).present["far"] for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(drawn[0], drawn[1])
+    assert (drawn[0] != drawn[2]).any()
+    turned = view(lab, "privileged-50@far")
+    assert set(turned.present) == {"near"}
+    assert view(lab, "privileged-10").present["far"].sum() == 6
+
+
+def test_nothing_left_is_unsupported(lab):
+    parts = toys.toy_parts()
+    parts["loose"] = dataclasses.replace(parts["loose"], labels=np.full(60, -1))
+    bare = toys.Lab(lab.root / "bare", toys.Given(parts))
+    splits = dataclasses.replace(bare.dataset.protocol("flat").split, validation="validation")
+    rule = dataclasses.replace(bare.dataset.protocol("flat"), split=splits)
+    with pytest.raises(Unsupported, match="Supervised"):
+        training_view(bare.prepared, rule, 0).handed(toys.Supervised())
+    rare = view(lab, "privileged-1")  # 1 % of 60 is one sample; of 40 none
+    assert rare.present["far"].sum() == 1
+    rare.present["far"][:] = False
+    with pytest.raises(Unsupported, match="'far'"):
+        rare.standard("far")
+
+
+def test_standardisation_is_that_of_the_training_samples_only(lab):
+    found = view(lab, "people")
+    for name in ("near", "wave"):
+        x = lab.prepared.column("train", name).array[found.train.rows].astype(np.float64)
+        axes = (0, *range(2, x.ndim))
+        standard = found.standard(name)
+        np.testing.assert_allclose(standard.mean, x.mean(axes), rtol=1e-5)
+        np.testing.assert_allclose(standard.deviation, x.std(axes), rtol=1e-5)
+        shaped = standard.shaped(x.ndim - 1)[0].shape
+        assert shaped == (x.shape[1],) + (1,) * (x.ndim - 2)
+    thinned = view(lab, "privileged-50")
+    rows = thinned.train.rows[thinned.present["far"]]
+    np.testing.assert_allclose(thinned.standard("far").mean, toys.toy_parts()["train"].arrays["far"][rows].mean(0), rtol=1e-5)
+    few = view(lab, "few-4")  # unlabelled samples count
+    np.testing.assert_allclose(few.standard("near").mean, toys.toy_parts()["train"].arrays["near"].mean(0), rtol=1e-5)
+
+
+def near_values(lab, name, values):
+    parts = toys.toy_parts()
+    arrays = {**parts["train"].arrays, "near": np.broadcast_to(values, (60, 6)).copy()}
+    parts["train"] = dataclasses.replace(parts["train"], arrays=arrays)
+    return toys.Lab(lab.root / name, toys.Given(parts)).view.standard("near")
+
+
+def test_constant_small_and_large_inputs(lab):
+    chance = np.random.Generator(np.random.PCG64(1)).standard_normal((60, 6))
+    constant = near_values(lab, "constant", np.array([0, 1, 1e6, 101325.0, -3, 0.1]))
+    np.testing.assert_array_equal(constant.deviation, np.ones(6))
+    small = near_values(lab, "small", 1e-9 * chance)  # metres per second of a quiet seismometer
+    np.testing.assert_allclose(small.deviation, 1e-9 * chance.std(0), rtol=1e-5)
+    offset = near_values(lab, "offset", 101325 + chance)
+    np.testing.assert_allclose(offset.deviation, chance.std(0), rtol=1e-3)
+    counts = near_values(lab, "counts", (chance * 100).astype(np.int16))
+    np.testing.assert_allclose(counts.deviation, (chance * 100).astype(np.int16).std(0), rtol=1e-5)
+
+
+def test_inputs_that_overflow(lab):
+    with pytest.raises(TrainingError, match="'near' in part 'train'"):
+        near_values(lab, "large", np.full((60, 6), 1e200))
