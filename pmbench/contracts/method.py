@@ -35,7 +35,7 @@ class Method:
     `tests_on` is what the delivered network is given at test: "target" for every real method; "privileged" and "all"
     mark reference rows. `networks` counts the networks that run at test: a method with two is compared with
     `target_ensemble` too. `exceptions` maps the name of a contract check that cannot hold for this method to the reason.
-    `deviations` lists where it departs from its paper.
+    `deviations` lists where it departs from its paper. `ablations` maps the rows of the paper's ablation tables to options.
     """
 
     name: str
@@ -47,6 +47,7 @@ class Method:
     networks: int = 1
     deviations: tuple[str, ...] = ()
     exceptions: Mapping[str, str] = field(default_factory=dict, hash=False)
+    ablations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
 
     def options(self) -> dict[str, Option]:
         """Keyword parameters of the plan function, each with its default."""
@@ -87,6 +88,7 @@ def method(
     networks: int = 1,
     deviations: tuple[str, ...] = (),
     exceptions: Mapping[str, str] | None = None,
+    ablations: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Callable[[Callable[..., Stage]], Method]:
     """Makes a method of a function `(setting, *, option=default, ...) -> Stage`.
 
@@ -103,9 +105,24 @@ def method(
             if parameter.default is inspect.Parameter.empty:
                 raise ContractError(f"option {parameter.name!r} of method {name!r} has no default")
         summary = (inspect.getdoc(plan) or "").partition("\n")[0]
-        return Method(
-            name, plan, summary, paper, role, tests_on, networks, tuple(deviations), dict(exceptions or {})
+        made = Method(
+            name,
+            plan,
+            summary,
+            paper,
+            role,
+            tests_on,
+            networks,
+            tuple(deviations),
+            dict(exceptions or {}),
+            dict(ablations or {}),
         )
+        for row, options in made.ablations.items():
+            if strange := set(options) - set(made.options()):
+                raise ContractError(
+                    f"ablation {row!r} of method {name!r} sets {sorted(strange)}, which are no options"
+                )
+        return made
 
     return make
 
