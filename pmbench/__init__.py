@@ -1,7 +1,7 @@
 """pmbench: a benchmark harness for learning with privileged modalities.
 
-The names below are the whole public interface. They are imported on first use, so that listing plugins or reading the
-leaderboard never imports torch.
+The names below are the whole public interface. They are imported on first use, so that listing plugins or
+reading the leaderboard never imports torch.
 """
 
 from __future__ import annotations

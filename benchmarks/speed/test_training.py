@@ -1,4 +1,6 @@
-"""Training through pmbench against a hand-written loop: same network, same batches, same epochs, taken in turns."""
+"""Training through pmbench against a hand-written loop: same network, same batches, same epochs, taken in
+turns.
+"""
 
 from __future__ import annotations
 
@@ -86,7 +88,9 @@ def test_a_stage_costs_what_a_hand_written_loop_costs(
 
 
 class HandWritten:
-    """The loop that a careful person would write: data in memory, AdamW, cosine schedule, no evaluation, no files."""
+    """The loop that a careful person would write: data in memory, AdamW, cosine schedule, no evaluation, no
+    files.
+    """
 
     def __init__(self, cell: Cell, data: Path) -> None:
         from pmbench.engine.prepared import open_prepared

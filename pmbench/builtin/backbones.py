@@ -22,7 +22,8 @@ def _cnn_tail(kind: str, size: int, start: int, channels: int) -> CNN:
     "cnn1d", kinds=("sequence",), provides=("pooled", "maps"), sizes=WIDTHS, tail=_cnn_tail, fuse_at=1
 )
 def cnn1d(modality: pm.Modality, size: int) -> CNN:
-    """Three blocks (convolution of 5, batch norm, ReLU, max pool by 2) of w, 2w, 4w channels, mean over time"""
+    """Three blocks (convolution of 5, batch norm, ReLU, max pool by 2) of w, 2w, 4w channels, mean over time
+    """
     from .networks import CNN
 
     return CNN(modality.kind, modality.channels, size)
@@ -30,7 +31,9 @@ def cnn1d(modality: pm.Modality, size: int) -> CNN:
 
 @pm.backbone("cnn2d", kinds=("image",), provides=("pooled", "maps"), sizes=WIDTHS, tail=_cnn_tail, fuse_at=1)
 def cnn2d(modality: pm.Modality, size: int) -> CNN:
-    """Three blocks (3x3 convolution, batch norm, ReLU, max pool by 2) of w, 2w, 4w channels, mean over the grid"""
+    """Three blocks (3x3 convolution, batch norm, ReLU, max pool by 2) of w, 2w, 4w channels, mean over the
+    grid
+    """
     from .networks import CNN
 
     return CNN(modality.kind, modality.channels, size)
@@ -38,7 +41,9 @@ def cnn2d(modality: pm.Modality, size: int) -> CNN:
 
 @pm.backbone("mlp", kinds=("vector", "sequence", "image"), provides=("pooled",), sizes=WIDTHS | {"0": 0})
 def mlp(modality: pm.Modality, size: int) -> Perceptron:
-    """Two layers of w units with ReLU on the flattened input; mlp-0 has none, so that the head alone is linear"""
+    """Two layers of w units with ReLU on the flattened input; mlp-0 has none, so that the head alone is
+    linear
+    """
     from .networks import Perceptron
 
     return Perceptron(modality.shape, size)

@@ -52,7 +52,9 @@ def _interrupt(signum: int, frame: object) -> None:
 
 
 def main() -> None:
-    """Entry point. Errors raised on purpose are one line and a hint; exit codes: 0 done, 1 failed, 2 usage, 3 nothing to run."""
+    """Entry point. Errors raised on purpose are one line and a hint; exit codes: 0 done, 1 failed, 2 usage, 3
+    nothing to run.
+    """
     from ..errors import PmbenchError
 
     if "--debug" in sys.argv[1:]:

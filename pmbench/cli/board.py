@@ -9,7 +9,9 @@ from ..files import write_text
 
 
 def write_board(out: Path) -> Path:
-    """Draws `out/LEADERBOARD.md` from all records below `out/records`; files that are no records are named and left out."""
+    """Draws `out/LEADERBOARD.md` from all records below `out/records`; files that are no records are named
+    and left out.
+    """
     from ..report.leaderboard import render
     from ..report.record import read_records
 

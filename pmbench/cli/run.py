@@ -67,7 +67,9 @@ def run(
     out: OutOption = DEFAULT_OUT,
     json_: JsonOption = False,
 ) -> None:
-    """Train, seal, evaluate and rank. Floor, ceiling and control are added; what is stored is not trained again."""
+    """Train, seal, evaluate and rank. Floor, ceiling and control are added; what is stored is not trained
+    again.
+    """
     from ..engine.plan import make_plan
     from ..engine.plugins import load_plugins
     from ..engine.provenance import provenance
@@ -150,6 +152,7 @@ def _show(outcome: object, board: Path, out: Path, as_json: bool) -> None:
         if record.status != "done":
             typer.echo(f"{record.status}: {record.cell.method} (seed {record.cell.seed}): {record.reason}")
     typer.echo(
-        f"{outcome.trained} stages trained, {outcome.reused} of {len(outcome.records)} cells were there already."
+        f"{outcome.trained} stages trained, {outcome.reused} of {len(outcome.records)} cells were there "
+        "already."
     )
     typer.echo(f"Leaderboard: {board}")

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 def label(node: Node) -> str:
     """`Stream(gyro) hapt few-10 seed 0`."""
     spec = node.spec
-    return f"{type(node.stage).__name__}({', '.join(node.stage.reads)}) {spec.dataset} {spec.protocol} seed {spec.seed}"
+    stage = f"{type(node.stage).__name__}({', '.join(node.stage.reads)})"
+    return f"{stage} {spec.dataset} {spec.protocol} seed {spec.seed}"
 
 
 class Lines:

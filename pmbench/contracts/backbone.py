@@ -19,9 +19,10 @@ PROVIDES = ("pooled", "maps")
 class Backbone:
     """A named family of encoders, at one size.
 
-    `build(modality, size)` gives an Encoder whose stem takes the modality's channels. `tail(kind, size, start, channels)`,
-    if offered, gives the encoder's blocks from `start` on for a map of `channels` channels: fusion networks join maps there,
-    at block `fuse_at`. `weights` maps the name of pretrained weights to their SHA-256, which enters the key of every stage.
+    `build(modality, size)` gives an Encoder whose stem takes the modality's channels. `tail(kind, size,
+    start, channels)`, if offered, gives the encoder's blocks from `start` on for a map of `channels`
+    channels: fusion networks join maps there, at block `fuse_at`. `weights` maps the name of pretrained
+    weights to their SHA-256, which enters the key of every stage.
     """
 
     name: str

@@ -12,11 +12,13 @@ if TYPE_CHECKING:
 
 
 class Batch(Mapping[str, "Tensor"]):
-    """B samples of the modalities that a stage declares in `reads`; `batch["rgb"]` is (B, *shape), standardised.
+    """B samples of the modalities that a stage declares in `reads`; `batch["rgb"]` is (B, *shape),
+    standardised.
 
-    `labels` (B,) holds class indices, -1 for a sample without label. `index` (B,) is each sample's position among the
-    `bench.num_train` training samples of the stage, for memory banks. `epoch` counts from 0; `progress` in [0, 1) is
-    the part of all training steps done. A modality that the stage did not declare raises ContractError.
+    `labels` (B,) holds class indices, -1 for a sample without label. `index` (B,) is each sample's position
+    among the `bench.num_train` training samples of the stage, for memory banks. `epoch` counts from 0;
+    `progress` in [0, 1) is the part of all training steps done. A modality that the stage did not declare
+    raises ContractError.
     """
 
     __slots__ = ("_present", "_stage", "_tensors", "epoch", "index", "labels", "progress")

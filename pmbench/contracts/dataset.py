@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 class Part:
     """One file set of a data set, as read from its official form: a training part, a test part.
 
-    `ids` are unique over the whole data set. `labels` (N,) are 0-based class indices, -1 where the data has none.
-    `groups` name what must not straddle training and validation data (subject, speaker, video group); leave it out
-    where samples are independent. `arrays` maps each modality to (N, *shape).
+    `ids` are unique over the whole data set. `labels` (N,) are 0-based class indices, -1 where the data has
+    none. `groups` name what must not straddle training and validation data (subject, speaker, video group);
+    leave it out where samples are independent. `arrays` maps each modality to (N, *shape).
     """
 
     ids: Sequence[str]
@@ -37,9 +37,9 @@ class Part:
 class Split:
     """An official split: the parts to train, validate and test on.
 
-    Without an official `validation` part, whole groups are carved out of the training part: `validation_groups` if given,
-    else about 15 % of it by a fixed hash; without groups 15 % of each class. `unlabelled` says that some training samples have
-    no label.
+    Without an official `validation` part, whole groups are carved out of the training part:
+    `validation_groups` if given, else about 15 % of it by a fixed hash; without groups 15 % of each class.
+    `unlabelled` says that some training samples have no label.
     """
 
     train: str
@@ -53,9 +53,9 @@ class Split:
 class Protocol:
     """What makes numbers comparable: split, setting, metric and validation rule.
 
-    `labels_per_class` K: only K training samples of each class (drawn by seed) keep their label, as do K of each class in
-    the validation data; the rest stay, paired and unlabelled. `paired_percent` P: only P % of the training samples (drawn by
-    seed) have the privileged modalities.
+    `labels_per_class` K: only K training samples of each class (drawn by seed) keep their label, as do K of
+    each class in the validation data; the rest stay, paired and unlabelled. `paired_percent` P: only P % of
+    the training samples (drawn by seed) have the privileged modalities.
     """
 
     name: str
@@ -99,10 +99,12 @@ class Draw:
 
 
 class Dataset:
-    """Base of all data sets. A subclass fills in the declarations and `read`; core writes, opens, seals and verifies.
+    """Base of all data sets. A subclass fills in the declarations and `read`; core writes, opens, seals and
+    verifies.
 
-    `expected` maps part -> number of samples, or part -> (samples of class 0, of class 1, ...). `embedded` says
-    that the official form comes with an installed package (`find_source`), so that it is prepared on first use.
+    `expected` maps part -> number of samples, or part -> (samples of class 0, of class 1, ...). `embedded`
+    says that the official form comes with an installed package (`find_source`), so that it is prepared on
+    first use.
     """
 
     name: ClassVar[str]
@@ -125,10 +127,12 @@ class Dataset:
     access: ClassVar[str] = ""
     positive_class: ClassVar[int] = 1
 
-    # --- what a subclass writes -------------------------------------------------------------------------------------
+    # --- what a subclass writes -----------------------------------------------------------------------------
 
     def find_source(self) -> Path | None:
-        """The official form inside an installed package, if the data set is embedded and the package is there."""
+        """The official form inside an installed package, if the data set is embedded and the package is
+        there.
+        """
         return None
 
     def read(self, source: Path) -> Iterator[tuple[str, Part]]:
@@ -142,7 +146,7 @@ class Dataset:
         """Training batches with augmentation. Modalities on one grid must use the same names of draws."""
         return batch
 
-    # --- protocols --------------------------------------------------------------------------------------------------
+    # --- protocols ------------------------------------------------------------------------------------------
 
     @property
     def augments(self) -> bool:
@@ -170,9 +174,9 @@ class Dataset:
     def protocol(self, name: str) -> Protocol:
         """The protocol called `name`: `<part>[+<part>...][@<target modality>]`.
 
-        A part is an official split, `few-K` (K labelled training samples of each class) or `privileged-P` (P % of the
-        training samples have the privileged modalities). Without a split the first one is meant. `@m` tests on modality m
-        and makes the data set's usual target modalities privileged.
+        A part is an official split, `few-K` (K labelled training samples of each class) or `privileged-P` (P
+        % of the training samples have the privileged modalities). Without a split the first one is meant.
+        `@m` tests on modality m and makes the data set's usual target modalities privileged.
         """
         body, _, direction = name.partition("@")
         split, few, paired = None, None, 100

@@ -37,4 +37,5 @@ def pmbench_backbones() -> Iterable[Backbone]:
 
 @hookspec
 def pmbench_run_finished(record: Any) -> None:
-    """Called in the process of the command after each record was written, with the record (pmbench.Record)."""
+    """Called in the process of the command after each record was written, with the record (pmbench.Record).
+    """

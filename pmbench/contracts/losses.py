@@ -19,7 +19,8 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def kl_divergence(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:
-    """T^2 KL(softmax(teacher/T) || softmax(student/T)), mean over the batch (Hinton et al., arXiv:1503.02531).
+    """T^2 KL(softmax(teacher/T) || softmax(student/T)), mean over the batch (Hinton et al.,
+    arXiv:1503.02531).
 
     teacher, student: logits (B, K) -> scalar; the teacher is detached.
     """
@@ -34,8 +35,8 @@ def soft_cross_entropy(
 ) -> Tensor:
     """-sum_c softmax(teacher/T)_c log softmax(student/T')_c, mean over the batch.
 
-    teacher, student: logits (B, K) -> scalar; the teacher is detached. With T' = T its gradient is that of the
-    divergence without the factor T^2.
+    teacher, student: logits (B, K) -> scalar; the teacher is detached. With T' = T its gradient is that of
+    the divergence without the factor T^2.
     """
     target = F.softmax(teacher.detach() / teacher_temperature, 1)
     return -(target * F.log_softmax(student / student_temperature, 1)).sum() / max(len(student), 1)

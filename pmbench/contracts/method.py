@@ -32,10 +32,11 @@ class Option:
 class Method:
     """A named way to learn with privileged modalities.
 
-    `tests_on` is what the delivered network is given at test: "target" for every real method; "privileged" and "all"
-    mark reference rows. `networks` counts the networks that run at test: a method with two is compared with
-    `target_ensemble` too. `exceptions` maps the name of a contract check that cannot hold for this method to the reason.
-    `deviations` lists where it departs from its paper. `ablations` maps the rows of the paper's ablation tables to options.
+    `tests_on` is what the delivered network is given at test: "target" for every real method; "privileged"
+    and "all" mark reference rows. `networks` counts the networks that run at test: a method with two is
+    compared with `target_ensemble` too. `exceptions` maps the name of a contract check that cannot hold for
+    this method to the reason. `deviations` lists where it departs from its paper. `ablations` maps the rows
+    of the paper's ablation tables to options.
     """
 
     name: str
@@ -56,7 +57,9 @@ class Method:
         return {p.name: Option(p.name, hints.get(p.name, str), p.default) for p in parameters}
 
     def last_stage(self, setting: Setting, **options: Any) -> Stage:
-        """The stage whose delivery is evaluated; raises Unsupported where the setting does not allow the method."""
+        """The stage whose delivery is evaluated; raises Unsupported where the setting does not allow the
+        method.
+        """
         known = self.options()
         for name, value in options.items():
             if name not in known:
@@ -92,7 +95,8 @@ def method(
 ) -> Callable[[Callable[..., Stage]], Method]:
     """Makes a method of a function `(setting, *, option=default, ...) -> Stage`.
 
-    `paper` is an arXiv id, a DOI, or a citation in words. The first line of the docstring is shown by `pmbench list`.
+    `paper` is an arXiv id, a DOI, or a citation in words. The first line of the docstring is shown by
+    `pmbench list`.
     """
     if role not in ROLES or tests_on not in TESTS_ON:
         raise ContractError(
@@ -128,7 +132,9 @@ def method(
 
 
 def parse_value(text: str, kind: Any, name: str) -> Any:
-    """`text` as the type of an option: bool, int, float, str, a Literal, a tuple of them, or None where allowed."""
+    """`text` as the type of an option: bool, int, float, str, a Literal, a tuple of them, or None where
+    allowed.
+    """
     if typing.get_origin(kind) in (types.UnionType, typing.Union):
         kinds = typing.get_args(kind)
         if type(None) in kinds and text.lower() == "none":

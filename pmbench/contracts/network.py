@@ -90,8 +90,8 @@ class Classifier(nn.Module):
 class Fusion(nn.Module):
     """One network over several modalities: batch -> Output.
 
-    With a `tail`, the trunks' last maps are joined along channels and the tail's blocks and pool follow. Without, the
-    trunks' pooled vectors are joined and pass a two-layer perceptron of width D.
+    With a `tail`, the trunks' last maps are joined along channels and the tail's blocks and pool follow.
+    Without, the trunks' pooled vectors are joined and pass a two-layer perceptron of width D.
     """
 
     def __init__(
@@ -136,7 +136,8 @@ class Mean(nn.Module):
 
 
 class Frozen(nn.Module):
-    """A finished network: never in training mode, its parameters never trained, gradients may pass through it.
+    """A finished network: never in training mode, its parameters never trained, gradients may pass through
+    it.
 
     Attributes of the network inside (`head`, `encoder`, ...) are reachable from here.
     """

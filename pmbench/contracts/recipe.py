@@ -15,17 +15,19 @@ PRECISIONS = ("32", "bf16")
 class Recipe:
     """Optimiser, schedule, budget and checkpoint selection of one stage, or of one group of its modules.
 
-    An epoch is as many batches as it takes to go once through the training samples of the protocol, labelled or not.
-    A stage that sees labelled samples only goes through those several times in an epoch, so that every stage
-    takes the same number of steps.
+    An epoch is as many batches as it takes to go once through the training samples of the protocol, labelled
+    or not. A stage that sees labelled samples only goes through those several times in an epoch, so that
+    every stage takes the same number of steps.
 
-    The default rate suits the small networks of the embedded data sets: of 1e-3, 3e-3 and 1e-2 it has the best validation
-    accuracy for target and privileged streams on nearly all of them, while 1e-3 leaves them up to 20 points under-trained.
+    The default rate suits the small networks of the embedded data sets: of 1e-3, 3e-3 and 1e-2 it has the
+    best validation accuracy for target and privileged streams on nearly all of them, while 1e-3 leaves them
+    up to 20 points under-trained.
 
     `schedule`: "constant"; "cosine" to zero over all steps; "step" multiplies by `gamma` at the fractions
-    `milestones` of all steps. `warmup` is the fraction of all steps over which the rate rises linearly from zero.
-    `select`: "best" keeps the epoch with the best primary metric on validation data (of equals, the latest), "last" the
-    last epoch. `clip` bounds the gradient norm; 0 means no bound. `precision`: "32", or "bf16" for automatic mixed precision.
+    `milestones` of all steps. `warmup` is the fraction of all steps over which the rate rises linearly from
+    zero. `select`: "best" keeps the epoch with the best primary metric on validation data (of equals, the
+    latest), "last" the last epoch. `clip` bounds the gradient norm; 0 means no bound. `precision`: "32", or
+    "bf16" for automatic mixed precision.
     """
 
     optimizer: str = "adamw"

@@ -24,9 +24,9 @@ KINDS: Mapping[str, str] = {
 class Modality:
     """A named input stream as a network sees it.
 
-    `shape` is one sample's shape without the batch, as listed for its kind in `KINDS`. `unit` is what the numbers
-    are measured in. Modalities that name the same `grid` are aligned: position (h, w), or time step t, of one shows
-    what the same position of the other shows, and augmentation draws are shared between them.
+    `shape` is one sample's shape without the batch, as listed for its kind in `KINDS`. `unit` is what the
+    numbers are measured in. Modalities that name the same `grid` are aligned: position (h, w), or time step
+    t, of one shows what the same position of the other shows, and augmentation draws are shared between them.
     """
 
     name: str
@@ -44,8 +44,9 @@ class Modality:
 class Setting:
     """What a method is asked to do: learn from `target` and `privileged`, be tested on `target` alone.
 
-    `demands` says what training samples may lack under the protocol: "unlabelled" (some have no label), "unpaired"
-    (some have no privileged modality). `backbones` maps each modality to the backbone chosen for it.
+    `demands` says what training samples may lack under the protocol: "unlabelled" (some have no label),
+    "unpaired" (some have no privileged modality). `backbones` maps each modality to the backbone chosen for
+    it.
     """
 
     target: tuple[str, ...]
@@ -86,7 +87,8 @@ class Setting:
             backbone = self.backbones[name]
             if "maps" not in backbone.provides:
                 raise Unsupported(
-                    f"needs feature maps of {name!r}, but backbone {backbone.name!r} gives pooled features only",
+                    f"needs feature maps of {name!r}, but backbone {backbone.name!r} gives pooled features "
+                    "only",
                     "choose one that lists `maps` in `pmbench list backbones`",
                 )
 

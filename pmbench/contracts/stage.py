@@ -46,14 +46,17 @@ class Bench(Protocol):
     def classifier(
         self, modality: str, *, fed: str | None = None, bottleneck: int | None = None
     ) -> Classifier:
-        """Encoder and linear head: batch -> Output. With `fed`, the architecture of `modality`, looking at `fed`.
+        """Encoder and linear head: batch -> Output. With `fed`, the architecture of `modality`, looking at
+        `fed`.
 
         With `bottleneck`, a linear layer of that width and a ReLU stand between pooled features and head.
         """
         ...
 
     def fusion(self, *modalities: str) -> Fusion:
-        """One network over several modalities: a trunk each, joined maps (or joined pooled features), one head."""
+        """One network over several modalities: a trunk each, joined maps (or joined pooled features), one
+        head.
+        """
         ...
 
     def head(self, features: int) -> Head:
@@ -87,14 +90,15 @@ class Group:
 
 @dataclass(frozen=True)
 class Stage:
-    """Base of all stages. A subclass is a frozen dataclass whose fields are plain values, tuples, or other stages.
+    """Base of all stages. A subclass is a frozen dataclass whose fields are plain values, tuples, or other
+    stages.
 
-    Fields, source code, data and recipe make its key; two stages with equal keys are one and are trained once.
-    `replica` tells apart stages that are equal in all but the random draw.
+    Fields, source code, data and recipe make its key; two stages with equal keys are one and are trained
+    once. `replica` tells apart stages that are equal in all but the random draw.
 
     A stage is handed the training samples that have a label and every modality it reads. With "unlabelled" in
-    `handles` it is also handed samples without a label, with "unpaired" those that lack a modality (the mask is
-    `batch.present`). A stage with `trains = False` only puts together what its parents delivered.
+    `handles` it is also handed samples without a label, with "unpaired" those that lack a modality (the mask
+    is `batch.present`). A stage with `trains = False` only puts together what its parents delivered.
     """
 
     handles: ClassVar[frozenset[str]] = frozenset()

@@ -25,17 +25,40 @@ _OPERATION = re.compile(
     r"|torch\.sym_(max|min|int|float|not|ite)|torch\.ops\.higher_order\.wrap_with_(set_grad_enabled|autocast)"
 )
 _SYMBOL = re.compile(r"[suz]\d+")
-_FUNCTIONS = {"Symbol", "Integer", "Max", "Min", "FloorDiv", "Mod", "PythonMod", "CeilDiv", "IntTrueDiv", "Eq", "Ne"}
+_FUNCTIONS = {
+    "Symbol",
+    "Integer",
+    "Max",
+    "Min",
+    "FloorDiv",
+    "Mod",
+    "PythonMod",
+    "CeilDiv",
+    "IntTrueDiv",
+    "Eq",
+    "Ne",
+}
 _PARTS = (
-    ast.Expression, ast.BinOp, ast.UnaryOp, ast.Compare, ast.operator, ast.unaryop, ast.cmpop, ast.Call, ast.keyword, ast.Load,
+    ast.Expression,
+    ast.BinOp,
+    ast.UnaryOp,
+    ast.Compare,
+    ast.operator,
+    ast.unaryop,
+    ast.cmpop,
+    ast.Call,
+    ast.keyword,
+    ast.Load,
 )
 
 
 def check_archive(path: Path) -> None:
-    """Raises SealError where a program's archive holds anything that torch would unpickle or evaluate, or compiled code.
+    """Raises SealError where a program's archive holds anything that torch would unpickle or evaluate, or
+    compiled code.
 
-    torch.export.load is no safe reader of foreign files: it unpickles sample inputs, tensors marked so and opaque objects,
-    looks operations up by name below `torch`, and evaluates size expressions. So nothing but a list of known things passes.
+    torch.export.load is no safe reader of foreign files: it unpickles sample inputs, tensors marked so and
+    opaque objects, looks operations up by name below `torch`, and evaluates size expressions. So nothing but
+    a list of known things passes.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -47,7 +70,15 @@ def check_archive(path: Path) -> None:
                 raise SealError(f"{path} holds an entry twice, or several archives in one")
             for entry in archive.infolist():
                 _check_entry(path, archive, entry)
-    except (OSError, zipfile.BadZipFile, ValueError, SyntaxError, KeyError, AttributeError, TypeError) as error:
+    except (
+        OSError,
+        zipfile.BadZipFile,
+        ValueError,
+        SyntaxError,
+        KeyError,
+        AttributeError,
+        TypeError,
+    ) as error:
         raise SealError(f"{path} is not a sealed program: {type(error).__name__}: {error}") from error
 
 
@@ -86,7 +117,11 @@ def _is_size(expression: Any) -> bool:
         elif isinstance(node, ast.Name):
             known = node.id in _FUNCTIONS or bool(_SYMBOL.fullmatch(node.id))
         elif isinstance(node, ast.Constant):
-            known = bool(_SYMBOL.fullmatch(node.value)) if isinstance(node.value, str) else isinstance(node.value, int | float)
+            known = (
+                bool(_SYMBOL.fullmatch(node.value))
+                if isinstance(node.value, str)
+                else isinstance(node.value, int | float)
+            )
         else:
             known = isinstance(node, _PARTS)
         if not known:

@@ -26,8 +26,9 @@ EVALUATION_BATCH = 256
 class Order:
     """Which samples make up each batch of a training.
 
-    An endless stream of shuffled passes is cut into batches of equal size. Where labelled and unlabelled samples are both
-    there, half of each batch comes from each, so that labels are seen as often as without the unlabelled ones.
+    An endless stream of shuffled passes is cut into batches of equal size. Where labelled and unlabelled
+    samples are both there, half of each batch comes from each, so that labels are seen as often as without
+    the unlabelled ones.
     """
 
     labelled: np.ndarray

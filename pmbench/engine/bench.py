@@ -25,8 +25,8 @@ from .store import Store
 class EngineBench:
     """Builds networks on the CPU, each role from its own named draw.
 
-    Without a `store` the parents' networks are built but not filled: their weights are about to be loaded as part of a
-    finished stage.
+    Without a `store` the parents' networks are built but not filled: their weights are about to be loaded as
+    part of a finished stage.
     """
 
     stage: Stage
@@ -90,7 +90,7 @@ class EngineBench:
         network = copy.deepcopy(self._delivered(stage))
         return network.requires_grad_(True).train()
 
-    # --- inside -----------------------------------------------------------------------------------------------------
+    # --- inside ---------------------------------------------------------------------------------------------
 
     def _modality(self, name: str) -> Modality:
         return self.context.dataset.modality(name)
@@ -108,7 +108,8 @@ class EngineBench:
         for modality in modalities:
             if modality not in self.stage.reads:
                 raise ContractError(
-                    f"stage {type(self.stage).__name__} builds a network for {modality!r}, which it does not declare; "
+                    f"stage {type(self.stage).__name__} builds a network for {modality!r}, which it does "
+                    "not declare; "
                     f"its reads are ({', '.join(self.stage.reads)})",
                     f"add {modality!r} to `reads`",
                 )
@@ -123,7 +124,8 @@ class EngineBench:
         takes = self._modality(fed or modality)
         if not backbone.accepts(takes):
             raise ContractError(
-                f"backbone {backbone.name!r} takes {', '.join(sorted(backbone.kinds))}, but {takes.name!r} is "
+                f"backbone {backbone.name!r} takes {', '.join(sorted(backbone.kinds))}, but {takes.name!r} "
+                "is "
                 f"a {takes.kind}"
             )
         check_backbone(backbone, takes)
@@ -177,7 +179,9 @@ def checked_build(stage: Stage, bench: EngineBench) -> Nets:
         except Exception as error:
             raise in_plugin(stage, "build", error) from error
     if not isinstance(nets, Nets):
-        raise ContractError(f"stage {type(stage).__name__} built {type(nets).__name__}; expected pm.Nets(name=network)")
+        raise ContractError(
+            f"stage {type(stage).__name__} built {type(nets).__name__}; expected pm.Nets(name=network)"
+        )
     return nets
 
 
@@ -213,19 +217,22 @@ def _check_encoder(name: str, build: object, size: int, maps_promised: bool, mod
     strides = {len(declared.stride) for declared in encoder.maps}
     if strides - {len(modality.shape) - 1}:
         raise ContractError(
-            f"backbone {name!r} declares maps with strides along {sorted(strides)} axes, but {modality.name!r} has "
+            f"backbone {name!r} declares maps with strides along {sorted(strides)} axes, but "
+            f"{modality.name!r} has "
             f"{len(modality.shape) - 1}"
         )
     if maps_promised != bool(encoder.maps) or len(maps) != len(encoder.maps):
         raise ContractError(
-            f"backbone {name!r} declares {len(encoder.maps)} maps (provides maps: {maps_promised}), gives {len(maps)}"
+            f"backbone {name!r} declares {len(encoder.maps)} maps (provides maps: {maps_promised}), gives "
+            f"{len(maps)}"
         )
     for number, (found, declared) in enumerate(zip(maps, encoder.maps, strict=True)):
         grid = tuple(-(-n // s) for n, s in zip(modality.shape[1:], declared.stride, strict=True))
         floor = tuple(n // s for n, s in zip(modality.shape[1:], declared.stride, strict=True))
         if found.shape[1] != declared.channels or tuple(found.shape[2:]) not in (grid, floor):
             raise ContractError(
-                f"backbone {name!r} declares map {number} of {modality.name!r} as {declared.channels} channels with "
+                f"backbone {name!r} declares map {number} of {modality.name!r} as {declared.channels} "
+                "channels with "
                 f"stride {declared.stride} (grid {grid}), but gives {tuple(found.shape[1:])}"
             )
 

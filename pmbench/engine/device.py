@@ -29,7 +29,9 @@ class Accelerator:
         return self.shard[0] == 0
 
     def autocast(self, on: bool = True) -> contextlib.AbstractContextManager[Any]:
-        """Mixed precision inside, or none of it with `on=False`; nothing where the recipe asks for full precision."""
+        """Mixed precision inside, or none of it with `on=False`; nothing where the recipe asks for full
+        precision.
+        """
         if not self.mixed:
             return contextlib.nullcontext()
         return self.fabric.autocast() if on else torch.autocast(self.device.type, enabled=False)
@@ -38,7 +40,8 @@ class Accelerator:
         self.fabric.backward(loss)
 
     def average_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Replaces gradients by their mean over all processes. A parameter without gradient counts as zero."""
+        """Replaces gradients by their mean over all processes. A parameter without gradient counts as zero.
+        """
         if self.shard[1] == 1:
             return
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]

@@ -1,8 +1,9 @@
-"""The sealed evaluator: a process of its own that runs programs over the test modalities and writes predictions.
+"""The sealed evaluator: a process of its own that runs programs over the test modalities and writes
+predictions.
 
-Started as `python -m pmbench.engine.evaluator`; one JSON request a line on standard input, one JSON answer a line on standard
-output. It loads the plugin of the data set and no other, and can open the files it was handed and no others: not the
-privileged modality, not the labels.
+Started as `python -m pmbench.engine.evaluator`; one JSON request a line on standard input, one JSON answer a
+line on standard output. It loads the plugin of the data set and no other, and can open the files it was
+handed and no others: not the privileged modality, not the labels.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ BATCH = 256
 
 @dataclass(frozen=True)
 class Request:
-    """What to evaluate. `features` asks for pooled features too, `gallery` names the part to embed for retrieval."""
+    """What to evaluate. `features` asks for pooled features too, `gallery` names the part to embed for
+    retrieval.
+    """
 
     program: str
     distribution: str

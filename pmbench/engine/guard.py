@@ -36,17 +36,20 @@ def _hook(event: str, arguments: tuple[object, ...]) -> None:
     if within_reach and real not in _Guard.allowed:
         raise ContractError(
             f"{_Guard.who} opened {real}, which it is not handed",
-            "a stage sees its training samples through its batches alone; test data and labels are never open to it",
+            "a stage sees its training samples through its batches alone; test data and labels are never "
+            "open to it",
         )
 
 
 @contextmanager
 def only(who: str, roots: Iterable[Path], allowed: Iterable[Path]) -> Iterator[None]:
-    """Within it, this process can open no file below `roots` but those `allowed`; raises ContractError that names `who`.
+    """Within it, this process can open no file below `roots` but those `allowed`; raises ContractError that
+    names `who`.
 
-    It watches every open, link and rename that goes through Python (files, numpy, memory maps). An audit hook cannot be removed
-    again, so that code which runs inside cannot switch it off by unhooking it. Compiled code that opens files by itself, and
-    other processes, are not seen: this catches mistakes and shortcuts, and is no sandbox. The test rests on the sealed program.
+    It watches every open, link and rename that goes through Python (files, numpy, memory maps). An audit hook
+    cannot be removed again, so that code which runs inside cannot switch it off by unhooking it. Compiled
+    code that opens files by itself, and other processes, are not seen: this catches mistakes and shortcuts,
+    and is no sandbox. The test rests on the sealed program.
     """
     if not _Guard.installed:
         sys.addaudithook(_hook)

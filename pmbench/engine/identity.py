@@ -38,7 +38,8 @@ _ENGINE = (
 def canonical(value: Any) -> str:
     """JSON with sorted keys and no blanks; raises ContractError for what JSON cannot say exactly.
 
-    Numbers that Python calls equal are written alike (4 and 4.0, 1 and True), so that equal stages have equal keys.
+    Numbers that Python calls equal are written alike (4 and 4.0, 1 and True), so that equal stages have equal
+    keys.
     """
     try:
         return json.dumps(_numbers(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -68,7 +69,8 @@ def file_digest(path: Path) -> str:
 
 @functools.cache
 def code_digest(module: str) -> str:
-    """Digest of a module and the modules of its own distribution that it imports, comments and docstrings aside.
+    """Digest of a module and the modules of its own distribution that it imports, comments and docstrings
+    aside.
 
     The built-in stages behind public names that it uses (`pm.untrained`) count as imported.
     """
@@ -84,7 +86,7 @@ def engine_digest() -> str:
 
 
 def _family(module: str) -> str:
-    """Imports below this name are followed. Plugins share pmbench itself through `engine_digest`, not here."""
+    """Imports below this name are followed; pmbench itself enters through `engine_digest`."""
     return "pmbench.builtin" if module.startswith("pmbench.") else module.partition(".")[0]
 
 
@@ -106,7 +108,9 @@ def _tree(module: str) -> tuple[ast.Module, str]:
 
 
 def _written(node: Any) -> str:
-    """The syntax tree as text. Unlike `ast.dump`, it is the same whether or not a version of Python knows an empty field."""
+    """The syntax tree as text. Unlike `ast.dump`, it is the same whether or not a version of Python knows an
+    empty field.
+    """
     if isinstance(node, ast.AST):
         fields = [f"{name}={_written(v)}" for name, v in ast.iter_fields(node) if v is not None and v != []]
         return f"{type(node).__name__}({','.join(fields)})"
@@ -231,7 +235,8 @@ class Context:
         if value is None or isinstance(value, bool | int | float | str):
             return value
         raise ContractError(
-            f"a stage field holds {value!r}; fields are plain values, tuples and stages, so that they can be keyed"
+            f"a stage field holds {value!r}; fields are plain values, tuples and stages, so that they can "
+            "be keyed"
         )
 
 

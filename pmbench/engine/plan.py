@@ -43,8 +43,8 @@ class Request:
 class Cell:
     """One (method, data set, protocol, backbones, seed).
 
-    `stage` is the last one, `key` its key; where the setting does not allow the method `skip` says why, where its plan
-    failed `failure` does.
+    `stage` is the last one, `key` its key; where the setting does not allow the method `skip` says why, where
+    its plan failed `failure` does.
     """
 
     method: Method
@@ -165,8 +165,8 @@ def parse_sets(
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
     """`--set` values: (options by method, fields of the recipe).
 
-    `name=value` goes to every chosen method with that option, `method.name=value` to one, `recipe.name=value` to the
-    standard recipe. Raises UnknownName for a field that nobody has.
+    `name=value` goes to every chosen method with that option, `method.name=value` to one, `recipe.name=value`
+    to the standard recipe. Raises UnknownName for a field that nobody has.
     """
     by_method: dict[str, dict[str, Any]] = {}
     recipe: dict[str, Any] = {}
@@ -203,7 +203,9 @@ def _with_sets(recipe: Recipe, sets: Mapping[str, Any]) -> Recipe:
 
 
 def _backbones(dataset: Dataset, text: str, registry: Registry) -> dict[str, str]:
-    """Modality -> backbone. `text` is one name for every modality it accepts, or `modality=name+modality=name`."""
+    """Modality -> backbone. `text` is one name for every modality it accepts, or
+    `modality=name+modality=name`.
+    """
     chosen = dict(dataset.backbones)
     if not text:
         return chosen
@@ -213,7 +215,8 @@ def _backbones(dataset: Dataset, text: str, registry: Registry) -> dict[str, str
             found = registry.backbone(name)
             if not found.accepts(dataset.modality(modality)):
                 raise UsageError(
-                    f"backbone {name!r} takes {', '.join(sorted(found.kinds))}, but {modality!r} of {dataset.name} is "
+                    f"backbone {name!r} takes {', '.join(sorted(found.kinds))}, but {modality!r} of "
+                    f"{dataset.name} is "
                     f"a {dataset.modality(modality).kind}",
                     "`pmbench list backbones` shows what each accepts",
                 )
@@ -224,7 +227,8 @@ def _backbones(dataset: Dataset, text: str, registry: Registry) -> dict[str, str
     if not fitting:
         kinds = ", ".join(sorted({m.kind for m in dataset.modalities}))
         raise UsageError(
-            f"backbone {text!r} takes {', '.join(sorted(found.kinds))}, data set {dataset.name!r} has {kinds}",
+            f"backbone {text!r} takes {', '.join(sorted(found.kinds))}, data set {dataset.name!r} has "
+            f"{kinds}",
             "`pmbench list backbones` shows what each accepts",
         )
     return chosen | dict.fromkeys(fitting, text)
@@ -305,7 +309,9 @@ def needed(plan: Plan, cells: Iterable[Cell]) -> dict[str, Node]:
 
 
 def estimate(plan: Plan, nodes: Iterable[Node], store: Store) -> dict[str, float | None]:
-    """Seconds that each stage is likely to take, from stored stages of the same class and data; None without one."""
+    """Seconds that each stage is likely to take, from stored stages of the same class and data; None without
+    one.
+    """
     import math
 
     rates: dict[tuple[str, ...], list[float]] = {}

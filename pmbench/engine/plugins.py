@@ -1,4 +1,5 @@
-"""Finds what installed distributions offer; a broken one is set aside with its error and harms nothing else."""
+"""Finds what installed distributions offer; a broken one is set aside with its error and harms nothing else.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +51,8 @@ class Broken:
 
 @dataclass
 class Registry:
-    """What is installed. Names offered twice, and names from broken plugins, are errors only when asked for."""
+    """What is installed. Names offered twice, and names from broken plugins, are errors only when asked for.
+    """
 
     manager: pluggy.PluginManager
     offers: dict[str, dict[str, list[Offer]]] = field(default_factory=lambda: {kind: {} for kind in _KINDS})

@@ -1,4 +1,6 @@
-"""The ready-to-train form of a data set: one file per modality and part, labels apart, all digests in a manifest."""
+"""The ready-to-train form of a data set: one file per modality and part, labels apart, all digests in a
+manifest.
+"""
 
 from __future__ import annotations
 
@@ -166,8 +168,8 @@ def prepare(
 ) -> Prepared:
     """Reads the official form at `source`, checks it, and writes the prepared form under `root`.
 
-    Safe to call again and from several processes: what is whole stays, what is not is written anew. `report` is called
-    with each part's name and number of samples once it is written.
+    Safe to call again and from several processes: what is whole stays, what is not is written anew. `report`
+    is called with each part's name and number of samples once it is written.
     """
     if not source.exists():
         raise DataError(
@@ -201,7 +203,9 @@ def prepare(
 
 
 def check_part(dataset: Dataset, name: str, part: Part) -> None:
-    """Raises DataError unless a part has what the data set declares: shapes, labels, finite numbers, unique ids."""
+    """Raises DataError unless a part has what the data set declares: shapes, labels, finite numbers, unique
+    ids.
+    """
     import numpy as np
 
     where = f"data set {dataset.name!r}, part {name!r}"

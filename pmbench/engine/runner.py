@@ -154,7 +154,7 @@ class Runner:
             node = self.plan.nodes[key]
             node.stored = node.stored and self.store.whole(key)
 
-    # --- the graph at work ------------------------------------------------------------------------------------------
+    # --- the graph at work ----------------------------------------------------------------------------------
 
     @staticmethod
     def _busy(running: dict[Future[Any], Any]) -> int:
@@ -167,7 +167,7 @@ class Runner:
         running: dict[Future[Any], Any],
         finished: dict[int, Record],
     ) -> None:
-        """Starts the evaluation of cells whose program is there, and closes those that will never have one."""
+        """Starts the evaluation of cells whose program is there; closes those that will never have one."""
         for cell in queue.take_ready(self.store, self.reasons):
             error = self.reasons.get(cell.key) or queue.unsealed.get((cell.key, cell.inputs))
             if error is None:
@@ -232,7 +232,7 @@ class Runner:
         for key in queue.fail_dependents(task.key):
             self.reasons[key] = error
 
-    # --- one cell ---------------------------------------------------------------------------------------------------
+    # --- one cell -------------------------------------------------------------------------------------------
 
     def _evaluate(self, cell: Cell) -> dict[str, Any]:
         offer = self.registry.offer("dataset", cell.spec.dataset)
@@ -361,7 +361,7 @@ class Runner:
             try:
                 implementation.function(record)
             except Exception as error:
-                reason = f"pmbench_run_finished of {implementation.plugin_name} raised {type(error).__name__}: {error}"
+                reason = f"{type(error).__name__}: {error}"
                 self.registry.note_broken(implementation.plugin_name, "pmbench_run_finished", reason)
         return record
 
@@ -447,8 +447,8 @@ class _Queue:
 def is_flat(curve: list[float]) -> bool | None:
     """Whether training for longer would hardly have helped; None when the curve is too short to tell.
 
-    The mean of the last quarter of the epochs must exceed that of the quarter before by less than FLAT_POINTS and twice the
-    standard error that the epochs' own scatter gives the difference.
+    The mean of the last quarter of the epochs must exceed that of the quarter before by less than FLAT_POINTS
+    and twice the standard error that the epochs' own scatter gives the difference.
     """
     quarter = len(curve) // 4
     if quarter < 2:

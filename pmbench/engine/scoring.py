@@ -14,7 +14,9 @@ from .prepared import Prepared
 
 
 def read_predictions(path: Path, ids: list[str]) -> dict[str, np.ndarray]:
-    """Columns of a prediction file as (N, ...) arrays in the order of `ids`; raises DataError where ids differ."""
+    """Columns of a prediction file as (N, ...) arrays in the order of `ids`; raises DataError where ids
+    differ.
+    """
     import pyarrow.parquet as pq
 
     table = pq.read_table(path)

@@ -41,12 +41,14 @@ class _TestBatch(Batch):
     labels = index = epoch = progress = property(_absent)  # type: ignore[assignment]
 
     def present(self, *modalities: str) -> Tensor:
-        x = [self[modality] for modality in modalities][0]
+        x = next(self[modality] for modality in modalities)
         return torch.ones(len(x), dtype=torch.bool, device=x.device)
 
 
 class Sealable(nn.Module):
-    """A delivered network behind its standardisation: (B, *shape) for each input -> logits (B, K), pooled (B, D)."""
+    """A delivered network behind its standardisation: (B, *shape) for each input -> logits (B, K), pooled (B,
+    D).
+    """
 
     def __init__(
         self, network: nn.Module, inputs: Mapping[str, tuple[Modality, Standard]], stage: str
@@ -80,8 +82,8 @@ class Sealable(nn.Module):
 def seal(stage: Stage, context: Context, store: Store, inputs: tuple[str, ...]) -> Path:
     """Exports what a finished stage delivered, checks the program, and adds it to the stage's folder.
 
-    Raises SealError where the network needs more than its inputs, holds captured data, changes its own state, stays in
-    training mode, or lets the samples of a batch influence each other.
+    Raises SealError where the network needs more than its inputs, holds captured data, changes its own state,
+    stays in training mode, or lets the samples of a batch influence each other.
     """
     key, name = context.key(stage), type(stage).__name__
     network = delivered(stage, context, store)
@@ -128,8 +130,10 @@ def export(sealable: Sealable, context: Context, inputs: tuple[str, ...]) -> tor
     except Exception as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise SealError(
-            f"stage {name!r} cannot be exported as a program of ({', '.join(inputs)}) for any batch size: {first}",
-            "the network must be a function of its inputs; tensors kept from training have a fixed batch size",
+            f"stage {name!r} cannot be exported as a program of ({', '.join(inputs)}) for any batch size: "
+            f"{first}",
+            "the network must be a function of its inputs; tensors kept from training have a fixed batch "
+            "size",
         ) from error
     _no_captured_data(program, name)
     _no_chance(program, name)
@@ -149,7 +153,8 @@ def _no_captured_data(program: torch.export.ExportedProgram, name: str) -> None:
     for constant, value in program.constants.items():
         if isinstance(value, Tensor) and value.numel() > 1:
             raise SealError(
-                f"stage {name!r}: its program holds a captured tensor {constant!r} of shape {tuple(value.shape)}, "
+                f"stage {name!r}: its program holds a captured tensor {constant!r} of shape "
+                f"{tuple(value.shape)}, "
                 "which is neither parameter nor buffer (data kept from training?)",
                 "register constants as buffers of the network; never keep batches",
             )
@@ -160,7 +165,8 @@ def _no_chance(program: torch.export.ExportedProgram, name: str) -> None:
         for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
             if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
                 raise SealError(
-                    f"stage {name!r}: its program draws random numbers ({node.target}), so that no test can be repeated",
+                    f"stage {name!r}: its program draws random numbers ({node.target}), so that no test can "
+                    "be repeated",
                     "dropout and noise belong into training; in evaluation mode they must be off",
                 )
 
@@ -188,14 +194,15 @@ def _function_of_rows(
         raise SealError(f"stage {sealable.stage!r}: the sealed program and the network give different logits")
     if float((together - alone).abs().max()) > 1e-3 * scale:
         raise SealError(
-            f"stage {sealable.stage!r}: a sample's logits change by {float((together - alone).abs().max()):.3g} with the "
+            f"stage {sealable.stage!r}: a sample's logits change by "
+            f"{float((together - alone).abs().max()):.3g} with the "
             "samples beside it (batch norm in training mode?)",
             "at test every sample stands alone",
         )
 
 
 def _save(program: torch.export.ExportedProgram, path: Path) -> None:
-    """Writes the program without its example inputs and without where in the source each operation came from."""
+    """Writes the program without its example inputs and without the places in source code it came from."""
     for module in program.graph_module.modules():
         if isinstance(module, torch.fx.GraphModule):
             for node in module.graph.nodes:

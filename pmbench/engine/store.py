@@ -73,7 +73,9 @@ class Store:
         return False
 
     def weights(self, key: str) -> dict[str, Tensor]:
-        """What the stage delivered, by name; raises StoreError where the file is damaged, and sets the stage aside."""
+        """What the stage delivered, by name; raises StoreError where the file is damaged, and sets the stage
+        aside.
+        """
         from safetensors.torch import load_file
 
         path = self.folder(key) / "weights.safetensors"
@@ -97,7 +99,7 @@ class Store:
             )
         self.checkpoint_path(key).unlink(missing_ok=True)
 
-    # --- unfinished stages ------------------------------------------------------------------------------------------
+    # --- unfinished stages ----------------------------------------------------------------------------------
 
     def checkpoint_path(self, key: str) -> Path:
         return self.root / key[:2] / f"{key}.checkpoint"
@@ -127,7 +129,9 @@ class Store:
 
     @contextmanager
     def lock(self, key: str) -> Iterator[bool]:
-        """Whether this process may train the stage: False while another one does. Released if its holder dies."""
+        """Whether this process may train the stage: False while another one does. Released if its holder
+        dies.
+        """
         path = self.root / key[:2] / f".{key}.lock"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -144,7 +148,7 @@ class Store:
         finally:
             lock.release()
 
-    # --- housekeeping -----------------------------------------------------------------------------------------------
+    # --- housekeeping ---------------------------------------------------------------------------------------
 
     def entries(self) -> list[Entry]:
         """All finished stages, oldest first."""

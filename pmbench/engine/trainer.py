@@ -1,4 +1,6 @@
-"""The one training loop: order, optimiser steps, validation, checkpoints and selection, for every stage of every method."""
+"""The one training loop: order, optimiser steps, validation, checkpoints and selection, for every stage of
+every method.
+"""
 
 from __future__ import annotations
 
@@ -95,7 +97,7 @@ class Training:
         in_memory = fits_in_memory(self._columns, len(view.validation.rows))
         self._validation = list(self._validation_batches()) if in_memory else None
 
-    # --- the loop ---------------------------------------------------------------------------------------------------
+    # --- the loop -------------------------------------------------------------------------------------------
 
     def run(self, progress: Progress = lambda done, total: None) -> nn.Module:
         """Trains to the end and returns what the stage delivers, with the selected weights."""
@@ -158,7 +160,8 @@ class Training:
         if odd:
             term = min(odd, key=lambda name: odd[name][0])
             raise TrainingError(
-                f"stage {self.name}: term {term!r} is {odd[term][1]} in epoch {epoch + 1} of {self.recipe.epochs}",
+                f"stage {self.name}: term {term!r} is {odd[term][1]} in epoch {epoch + 1} of "
+                f"{self.recipe.epochs}",
                 "lower the learning rate (`--set recipe.lr=...`) or look at the term; "
                 "the last finite epoch's checkpoint is kept",
             )
@@ -167,7 +170,8 @@ class Training:
                 raise TrainingError(
                     f"stage {self.name}: {name!r} of its networks is not finite after epoch {epoch + 1} of "
                     f"{self.recipe.epochs}, though every term was: a gradient is not",
-                    "lower the learning rate (`--set recipe.lr=...`) or look for a root or a logarithm of zero",
+                    "lower the learning rate (`--set recipe.lr=...`) or look for a root or a logarithm of "
+                    "zero",
                 )
 
     def _validation_batches(self) -> Iterator[dict[str, Tensor]]:
@@ -176,7 +180,9 @@ class Training:
         )
 
     def _validate(self) -> float | None:
-        """The primary metric on validation data, percent or as the metric says; None where nothing is classified."""
+        """The primary metric on validation data, percent or as the metric says; None where nothing is
+        classified.
+        """
         labels = self.view.validation.labels
         if not len(labels):
             return None
@@ -230,7 +236,7 @@ class Training:
             raise ContractError(f"stage {self.name} delivered {type(network).__name__}, not a torch module")
         return network
 
-    # --- optimisers -------------------------------------------------------------------------------------------------
+    # --- optimisers -----------------------------------------------------------------------------------------
 
     def _optimizers(self) -> dict[str, _Optimizer]:
         found, owner = {}, dict[int, str]()
@@ -261,10 +267,12 @@ class Training:
             )
         return found
 
-    # --- checkpoints ------------------------------------------------------------------------------------------------
+    # --- checkpoints ----------------------------------------------------------------------------------------
 
     def _moving(self) -> dict[str, Tensor]:
-        """Parameters and buffers that are not part of a frozen network (one inside `bench.trainable` is not frozen)."""
+        """Parameters and buffers that are not part of a frozen network (one inside `bench.trainable` is not
+        frozen).
+        """
         frozen = [(n, m) for n, m in self.nets.named_modules() if isinstance(m, Frozen)]
         still = tuple(f"{n}." for n, m in frozen if not any(p.requires_grad for p in m.parameters()))
         return {n: t for n, t in self.nets.state_dict().items() if not n.startswith(still)}
@@ -305,7 +313,7 @@ class Training:
         self.best = best or None
         self.state = _State(**state)
 
-    # --- what is kept -----------------------------------------------------------------------------------------------
+    # --- what is kept ---------------------------------------------------------------------------------------
 
     def curve_csv(self) -> str:
         """One line an epoch: epoch, mean of each term, validation metric."""
@@ -358,7 +366,8 @@ class _Step:
         self._calls += 1
         if group not in training.optimizers:
             raise ContractError(
-                f"stage {training.name} steps group {group!r}; its groups are {', '.join(training.optimizers)}"
+                f"stage {training.name} steps group {group!r}; its groups are "
+                f"{', '.join(training.optimizers)}"
             )
         if not terms:
             raise ContractError(f"stage {training.name} gave no loss terms")
@@ -374,7 +383,8 @@ class _Step:
         loss = values[0] if len(values) == 1 else torch.stack(values).sum()
         if not loss.requires_grad:
             raise ContractError(
-                f"stage {training.name}: the terms {', '.join(terms)} do not depend on any trainable parameter"
+                f"stage {training.name}: the terms {', '.join(terms)} do not depend on any trainable "
+                "parameter"
             )
         with training.accelerator.autocast(on=False):
             if len(training.optimizers) > 1:

@@ -57,7 +57,9 @@ class TrainingView:
         return len(self.train.rows)
 
     def handed(self, stage: Stage) -> np.ndarray:
-        """Positions in `train` of the samples that a stage is handed; raises Unsupported where there are none."""
+        """Positions in `train` of the samples that a stage is handed; raises Unsupported where there are
+        none.
+        """
         keep = np.ones(self.count, bool)
         if "unlabelled" not in stage.handles:
             keep &= self.train.labels >= 0
@@ -109,8 +111,8 @@ def read_rows(column: Column, rows: np.ndarray) -> np.ndarray:
 def training_view(prepared: Prepared, protocol: Protocol, seed: int) -> TrainingView:
     """Carves validation data out, hides labels and drops privileged modalities as the protocol says.
 
-    The carve-out is frozen: it depends on the data set alone. Which labels and which privileged samples stay is drawn by
-    seed, the same for every method.
+    The carve-out is frozen: it depends on the data set alone. Which labels and which privileged samples stay
+    is drawn by seed, the same for every method.
     """
     split = protocol.split
     labels = prepared.labels(split.train)
@@ -146,7 +148,9 @@ def training_view(prepared: Prepared, protocol: Protocol, seed: int) -> Training
 
 
 def carve(prepared: Prepared, protocol: Protocol) -> np.ndarray:
-    """(N,) bool over the training part: the samples set aside for validation, whole groups where there are groups."""
+    """(N,) bool over the training part: the samples set aside for validation, whole groups where there are
+    groups.
+    """
     split = protocol.split
     ids, groups = prepared.index(split.train)
     labels = prepared.labels(split.train)
@@ -163,7 +167,8 @@ def carve(prepared: Prepared, protocol: Protocol) -> np.ndarray:
         absent = set(split.validation_groups) - set(groups)
         if absent:
             raise DataError(
-                f"data set {prepared.dataset.name!r}: no validation groups {sorted(absent)} in {split.train!r}"
+                f"data set {prepared.dataset.name!r}: no validation groups {sorted(absent)} in "
+                f"{split.train!r}"
             )
         return np.isin(names, split.validation_groups)
     chosen = np.zeros(len(ids), bool)

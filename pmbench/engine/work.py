@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,9 @@ Report = Callable[[str, int, int], None]
 
 
 def set_threads(threads: int) -> None:
-    """Threads of this process, before and after torch is there; bits depend on it, so it is never left to chance."""
+    """Threads of this process, before and after torch is there; bits depend on it, so it is never left to
+    chance.
+    """
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(threads)
     import torch
@@ -134,7 +136,8 @@ def _train(task: Train, place: Place, report: Report) -> None:
     recipe = context_of(task.spec, place.data).recipe_of(task.stage)
     fabric = make_fabric(place.device, place.devices, recipe.precision)
     if place.devices > 1:
-        fabric.launch(_train_part, task, place)
+        # not as arguments of `launch`, which takes values apart and cannot do that to frozen ones
+        fabric.launch(partial(_train_part, task=task, place=place))
     else:
         fabric.launch()
         _train_part(fabric, task, place, report)

@@ -68,7 +68,9 @@ _STUDENT = (
     2.306004135204166,
     2.262157162798205,
 )
-"""Student's 97.5 % quantile for 1 to 9 degrees of freedom: for the usual few seeds scipy, slow to import, is not needed."""
+"""Student's 97.5 % quantile for 1 to 9 degrees of freedom: for the usual few seeds scipy, slow to import, is
+not needed.
+"""
 
 
 def t_interval(values: Sequence[float]) -> Interval:

@@ -57,8 +57,8 @@ def checks_for(name: str) -> list[tuple[Suite, Check]]:
 def suites_for(name: str, *, dataset: str = "", data: Path | None = None) -> list[Suite]:
     """One suite for each method, data set or backbone called `name`; raises UnknownName where there is none.
 
-    `dataset`: checks a method on a few samples of that data set, instead of on synthetic ones. `data`: where prepared
-    data sets lie; embedded ones are prepared in a temporary folder where it is not given.
+    `dataset`: checks a method on a few samples of that data set, instead of on synthetic ones. `data`: where
+    prepared data sets lie; embedded ones are prepared in a temporary folder where it is not given.
     """
     found = registry()
     kinds = [kind for kind in _KINDS if name in found.offers[kind]]

@@ -20,7 +20,9 @@ from .outcome import Failed, Skipped
 
 
 class Sample:
-    """A data set, prepared once: as found under `data`, else in `folder` from its official form if that is here."""
+    """A data set, prepared once: as found under `data`, else in `folder` from its official form if that is
+    here.
+    """
 
     def __init__(self, dataset: Dataset, registry: Registry, folder: Path, data: Path | None) -> None:
         self.dataset, self.registry, self.folder, self.data = dataset, registry, folder, data
@@ -54,7 +56,9 @@ class Sample:
 
 
 def check_declarations_are_complete(sample: Sample) -> None:
-    """Name, classes, modalities, setting, splits, metrics, backbones, licence, source and citation are there and fit."""
+    """Name, classes, modalities, setting, splits, metrics, backbones, licence, source and citation are there
+    and fit.
+    """
     d = sample.dataset
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", d.name):
         raise Failed(f"name {d.name!r}: expected lower-case letters, digits, '-', '_' and '.'")

@@ -230,7 +230,7 @@ def check_privilege_reaches_the_student(trial: Trial) -> None:
         raise Failed(f"it reads {', '.join(used)} in training, but other values there change nothing at test")
 
 
-# --- inside ---------------------------------------------------------------------------------------------------------
+# --- inside -------------------------------------------------------------------------------------------------
 
 
 class _Recorder:

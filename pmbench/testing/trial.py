@@ -66,7 +66,7 @@ class Trial:
             self.method, data, self.registry, self.folder / name, protocol or self.protocol_name, recipe
         )
 
-    # --- planned ----------------------------------------------------------------------------------------------------
+    # --- planned --------------------------------------------------------------------------------------------
 
     @cached_property
     def prepared(self) -> Prepared:
@@ -107,7 +107,7 @@ class Trial:
         """Modalities of the setting that it is not given at test."""
         return tuple(m for m in self.setting.all if m not in self.inputs)
 
-    # --- trained ----------------------------------------------------------------------------------------------------
+    # --- trained --------------------------------------------------------------------------------------------
 
     @cached_property
     def store(self) -> Store:
@@ -118,7 +118,9 @@ class Trial:
         return training_view(self.prepared, self.context.protocol, self.context.seed)
 
     def train(self) -> list[Trained]:
-        """Trains every stage, parents first, each allowed its own files and no others; raises what a stage raises."""
+        """Trains every stage, parents first, each allowed its own files and no others; raises what a stage
+        raises.
+        """
         with one_thread():
             return [self._train(stage) for stage in self.stages]
 
@@ -164,7 +166,7 @@ class Trial:
         )
         return Trained(stage, training, before, fresh)
 
-    # --- sealed -----------------------------------------------------------------------------------------------------
+    # --- sealed ---------------------------------------------------------------------------------------------
 
     @cached_property
     def network(self) -> nn.Module:

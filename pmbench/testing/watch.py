@@ -41,7 +41,9 @@ def _hook(event: str, arguments: tuple[object, ...]) -> None:
 
 @contextmanager
 def watched() -> Iterator[list[str]]:
-    """Collects what the code inside changes outside itself: files, processes, sockets, torch's and numpy's chance."""
+    """Collects what the code inside changes outside itself: files, processes, sockets, torch's and numpy's
+    chance.
+    """
     import numpy as np
     import torch
 

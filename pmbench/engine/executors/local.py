@@ -36,7 +36,8 @@ def _perform(task: Task, place: Place) -> Done:
 
 
 class LocalPool:
-    """`workers` processes that stay for the whole run. `progress()` drains (key, epochs done, epochs in all)."""
+    """`workers` processes that stay for the whole run. `progress()` drains (key, epochs done, epochs in all).
+    """
 
     def __init__(self, workers: int, place: Place) -> None:
         self.workers, self.place = workers, place

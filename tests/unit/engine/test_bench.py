@@ -64,6 +64,7 @@ def test_other_modalitys_architecture(lab):
 def test_fusion_joins_maps_where_backbones_and_grids_agree(lab):
     one = bench(lab)
     joined = one.fusion("wave", "echo")
+    start = weights(joined)
     assert joined.tail is not None
     assert [len(trunk.blocks) for trunk in joined.trunks.values()] == [1, 1]
     batch = {"wave": torch.randn(2, 2, 16), "echo": torch.randn(2, 3, 16), "near": torch.randn(2, 6),
@@ -76,7 +77,7 @@ def test_fusion_joins_maps_where_backbones_and_grids_agree(lab):
         assert pooled(batch).maps == ()
     other = bench(lab.but(backbones={"echo": toys.backbone("cnn1d-16")}))
     assert other.fusion("wave", "echo").tail is None
-    assert toys.same(weights(bench(lab).fusion("wave", "echo")), weights(joined))
+    assert toys.same(weights(bench(lab).fusion("wave", "echo")), start)
 
 
 def test_frozen_and_trainable(lab):
@@ -141,7 +142,7 @@ class Lying(pm.Encoder):
         ({}, None),
         ({"maps": (pm.MapInfo(5, (1,)),)}, ["map 0", "5 channels", "(4, 16)"]),
         ({"maps": (pm.MapInfo(4, (2,)),)}, ["map 0", "stride (2,)", "(4, 16)"]),
-        ({"maps": (pm.MapInfo(4, (1, 1)),)}, ["2 axes", "has 1"]),
+        ({"maps": (pm.MapInfo(4, (1, 1)),)}, ["[2] axes", "has 1"]),
         ({"maps": ()}, ["declares 0 maps"]),
         ({"maps": (pm.MapInfo(4, (1,)),) * 2}, ["declares 2 maps", "gives 1"]),
         ({"features": 7}, ["7 pooled", "(2, 4)"]),
@@ -164,7 +165,6 @@ def test_backbones_that_lie(lab, lie, words):
         assert word in caught.value.message
     with pytest.raises(ContractError, match="lying-0"):
         bench(lab.but(backbones={"wave": lying})).classifier("wave")
-    assert torch.initial_seed() is not None
 
 
 def test_checking_a_backbone_draws_nothing(lab):

@@ -1,0 +1,153 @@
+"""Imports go one way; torch comes late; the public names are there."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pmbench
+
+ROOT = Path(pmbench.__file__).parent
+REPOSITORY = ROOT.parent
+VALUES = frozenset(f"pmbench.contracts.{name}" for name in ("setting", "recipe", "dataset", "method", "stage"))
+LAYERS = {
+    "errors": (),
+    "files": ("errors",),
+    "contracts": ("errors",),
+    "report": ("errors", "files"),
+    "engine": ("errors", "files", "contracts", "report"),
+    "testing": ("errors", "files", "contracts", "report", "engine"),
+    "cli": ("errors", "files", "contracts", "report", "engine", "testing"),
+    "builtin": (),
+}
+"""What each part of pmbench may import of the others, besides itself and the public names."""
+
+
+def imported(path: Path, package: str) -> set[str]:
+    """Names of all modules that a file may import, wherever in it the statement stands.
+
+    `package` is the dotted name of the package that the file is in.
+    """
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*above, base] if base else above)
+            known = (REPOSITORY / Path(*base.split("."))).is_dir()
+            found |= {f"{base}.{alias.name}" for alias in node.names} if known else {base}
+    return found
+
+
+def modules() -> dict[str, Path]:
+    found = {}
+    for path in sorted(ROOT.rglob("*.py")):
+        parts = path.relative_to(REPOSITORY).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = modules()
+PLUGINS = sorted(p for p in (REPOSITORY / "plugins").glob("*/src/*") if (p / "__init__.py").is_file())
+PLUGIN_FILES = [path for plugin in PLUGINS for path in sorted(plugin.rglob("*.py"))]
+
+
+def package_of(name: str) -> str:
+    return name if MODULES[name].name == "__init__.py" else name.rpartition(".")[0]
+
+
+@pytest.mark.parametrize("name", [n for n in MODULES if n != "pmbench"])
+def test_imports_go_one_way(name):
+    layer = name.split(".")[1]
+    assert layer in LAYERS, f"{name}: say in LAYERS what may be imported there"
+    for other in imported(MODULES[name], package_of(name)):
+        if not other.startswith("pmbench."):
+            continue
+        public = other.removeprefix("pmbench.")
+        if other in MODULES or other.rpartition(".")[0] in MODULES and "." in public:
+            allowed = (layer, *LAYERS[layer])
+            part = public.split(".")[0]
+            value = layer == "report" and any(other == v or other.startswith(f"{v}.") for v in VALUES)
+            assert part in allowed or value, f"{name} imports {other}"
+
+
+def test_nobody_imports_the_command_line():
+    for name, path in MODULES.items():
+        if not name.startswith("pmbench.cli"):
+            assert not any(o == "pmbench.cli" or o.startswith("pmbench.cli.") for o in imported(path, package_of(name))), name
+
+
+@pytest.mark.parametrize("path", PLUGIN_FILES, ids=lambda p: "/".join(p.parts[-2:]))
+def test_plugins_use_public_names_and_no_other_plugin(path):
+    own = next(plugin.name for plugin in PLUGINS if plugin in path.parents)
+    package = ".".join(path.relative_to(next(p for p in PLUGINS if p in path.parents).parent).parts[:-1])
+    others = {plugin.name for plugin in PLUGINS} - {own}
+    for other in imported(path, package):
+        assert other.split(".")[0] not in others, f"{path} imports {other}"
+        if other.split(".")[0] == "pmbench":
+            assert other == "pmbench" or other.removeprefix("pmbench.") in pmbench.__all__, f"{path} imports {other}"
+
+
+def test_there_are_plugins():
+    assert len(PLUGINS) >= 6
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_fits_its_size(name):
+    assert len(MODULES[name].read_text(encoding="utf-8").splitlines()) <= 400
+
+
+@pytest.mark.parametrize("path", PLUGIN_FILES, ids=lambda p: "/".join(p.parts[-2:]))
+def test_a_module_of_a_plugin_fits_its_size(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+
+
+def test_public_names_are_there():
+    assert pmbench.__all__ == sorted(set(pmbench.__all__))
+    for name in pmbench.__all__:
+        value = getattr(pmbench, name)
+        home = pmbench._HOME_OF.get(name)
+        if home and hasattr(value, "__module__") and not name == "Terms":
+            assert value is getattr(importlib.import_module(f"pmbench.{home}"), name)
+    assert set(pmbench.__all__) <= set(dir(pmbench))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = pmbench.nothing
+
+
+def test_type_checkers_see_the_same_names():
+    """The names under TYPE_CHECKING are those that are imported on first use."""
+    tree = ast.parse((ROOT / "__init__.py").read_text(encoding="utf-8"))
+    seen = {
+        f"{node.module}:{alias.asname or alias.name}"
+        for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level == 1
+        for alias in node.names
+    }  # fmt: skip
+    assert seen == {f"{home}:{name}" for name, home in pmbench._HOME_OF.items()}
+
+
+def test_light_parts_never_import_torch():
+    light = ["pmbench", "pmbench.engine.plan", "pmbench.engine.plugins", "pmbench.cli", "pmbench.errors", "pmbench.files"]
+    light += [name for name in MODULES if name.startswith(("pmbench.report", "pmbench.cli"))]
+    code = (
+        "import importlib, sys\n"
+        f"for name in {light!r}:\n"
+        "    importlib.import_module(name)\n"
+        "    heavy = [m for m in ('torch', 'lightning_fabric', 'safetensors.torch', 'scipy.stats') if m in sys.modules]\n"
+        "    assert not heavy, (name, heavy)\n"
+        "from pmbench.engine.plugins import load_plugins\n"
+        "found = load_plugins()\n"
+        "assert found.names('method') and not found.broken, found.broken\n"
+        "assert 'torch' not in sys.modules, 'listing plugins imports torch'\n"
+    )
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]

@@ -1,0 +1,102 @@
+"""The grammar of protocol names."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import pmbench as pm
+from pmbench.errors import UnknownName, UsageError
+
+
+class Scenes(pm.Dataset):
+    name = "scenes"
+    modalities = tuple(pm.Modality(m, "vector", (3,), "1") for m in ("rgb", "depth", "ir"))
+    target = ("rgb",)
+    privileged = ("depth", "ir")
+    splits: ClassVar = {
+        "cross-subject": pm.Split("train", "test"), "fold-1": pm.Split("a", "b"), "fold-2": pm.Split("b", "a", "c"),
+    }  # fmt: skip
+    default_protocol = "few-10"
+
+
+DATASET = Scenes()
+SPLITS = st.sampled_from([None, *Scenes.splits])
+FEW = st.none() | st.integers(1, 10**6)
+PAIRED = st.none() | st.integers(1, 99)
+DIRECTION = st.sampled_from([None, "depth", "ir"])
+
+
+@given(SPLITS, FEW, PAIRED, DIRECTION, st.randoms(use_true_random=False))
+def test_round_trip(split, few, paired, direction, chance):
+    parts = [split] * bool(split) + [f"few-{few}"] * bool(few) + [f"privileged-{paired}"] * bool(paired)
+    parts = parts or ["cross-subject"]
+    chance.shuffle(parts)
+    found = DATASET.protocol("+".join(parts) + (f"@{direction}" if direction else ""))
+    assert DATASET.protocol(found.name) == found
+    assert found.split_name == (split or "cross-subject")
+    assert found.split == Scenes.splits[found.split_name]
+    assert (found.labels_per_class, found.paired_percent) == (few, paired or 100)
+    assert found.target == ((direction,) if direction else ("rgb",))
+    assert sorted((*found.target, *found.privileged)) == ["depth", "ir", "rgb"]
+    assert found.demands == frozenset({"unlabelled"} if few else ()) | frozenset({"unpaired"} if paired else ())
+    assert "@" not in found.name or direction
+
+
+@pytest.mark.parametrize(
+    ("name", "canonical"),
+    [
+        ("cross-subject", "cross-subject"), ("cross-subject+few-5", "few-5"), ("few-5+fold-1", "fold-1+few-5"),
+        ("privileged-50+few-5", "few-5+privileged-50"), ("few-5@ir", "few-5@ir"), ("fold-2@depth", "fold-2@depth"),
+    ],
+)  # fmt: skip
+def test_canonical_names(name, canonical):
+    assert DATASET.protocol(name).name == canonical
+
+
+@given(st.text(st.sampled_from("few-10+privlgdcosub@rhi "), max_size=20))
+def test_anything_else_is_an_error_of_ours(name):
+    try:
+        found = DATASET.protocol(name)
+    except UsageError:
+        return
+    assert DATASET.protocol(found.name) == found
+
+
+@pytest.mark.parametrize(
+    "name", ["few-0", "few-", "few-1.5", "few-5+few-6", "privileged-0", "privileged-100", "privileged-50+privileged-60",
+             "fold-1+fold-2", "", "+", "fold-9", "few-5 ", "few--5"]
+)  # fmt: skip
+def test_refused(name):
+    with pytest.raises(UnknownName, match="protocol of data set 'scenes'"):
+        DATASET.protocol(name)
+
+
+def test_near_matches():
+    with pytest.raises(UnknownName, match="did you mean .*'cross-subject'"):
+        DATASET.protocol("cross-subjects")
+    with pytest.raises(UnknownName, match="did you mean .*'fold-1"):
+        DATASET.protocol("fold1")
+    with pytest.raises(UnknownName, match="unknown modality of data set 'scenes' 'dept'; did you mean 'depth'"):
+        DATASET.protocol("few-5@dept")
+    with pytest.raises(UsageError, match="'rgb' is the target modality already; drop '@rgb'"):
+        DATASET.protocol("few-5@rgb")
+
+
+def test_names_worth_listing_are_protocols():
+    names = DATASET.protocol_names()
+    assert names[0] == "few-10"
+    assert len(set(names)) == len(names)
+    assert [DATASET.protocol(name).name for name in names] == names
+    assert {"cross-subject", "fold-2", "fold-2+few-10@ir", "few-10@depth"} <= set(names)
+
+
+def test_identity_ignores_the_direction_unless_it_decides_which_samples_there_are():
+    for name in ("cross-subject", "few-5", "fold-2+few-5"):
+        assert DATASET.protocol(name).identity() == DATASET.protocol(f"{name}@ir").identity()
+    assert DATASET.protocol("privileged-50").identity() != DATASET.protocol("privileged-50@ir").identity()
+    everything = [DATASET.protocol(n).identity() for n in ("fold-1", "fold-2", "few-5", "few-6", "privileged-5", "privileged-6")]
+    assert all(a != b for i, a in enumerate(everything) for b in everything[:i])

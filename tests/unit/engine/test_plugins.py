@@ -1,0 +1,128 @@
+"""A broken plugin is set aside with its error; everything else works."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+GOOD = """
+import pmbench as pm
+
+@pm.hookimpl
+def pmbench_methods():
+    @pm.method("{name}", paper="none")
+    def plan(setting):
+        "a method"
+        return pm.trained_on(*setting.target)
+    return [plan]
+"""
+
+MODULES = {
+    "good": GOOD.format(name="good_one"),
+    "raises": "raise RuntimeError('no such library')",
+    "leaves": "import sys; sys.exit('bye')",
+    "syntax": "def broken(:",
+    "nothing": None,
+    "wrong": GOOD.format(name="x").replace("return [plan]", "return ['a text']"),
+    "none": GOOD.format(name="x").replace("return [plan]", "return None"),
+    "later": GOOD.format(name="x").replace("return [plan]", "raise KeyError('when asked')"),
+    "unknown": GOOD.format(name="x") + "\n@pm.hookimpl\ndef pmbench_no_such_hook():\n    pass\n",
+    "partly": GOOD.format(name="half") + "\n@pm.hookimpl\ndef pmbench_datasets():\n    return [3]\n",
+    "first": GOOD.format(name="twice"),
+    "second": GOOD.format(name="twice"),
+    "thief": GOOD.format(name="target_only"),
+    "double": GOOD.format(name="again").replace("[plan]", "[plan, plan]"),
+}
+
+LOOK = """
+import json
+from pmbench.engine.plugins import load_plugins
+from pmbench.errors import PmbenchError
+found = load_plugins(ONLY)
+def ask(name):
+    try:
+        return found.method(name).name
+    except PmbenchError as error:
+        return f"{type(error).__name__}: {error.message} [{error.hint}]"
+print(json.dumps({
+    "broken": [[b.distribution, b.version, b.where, b.error] for b in found.broken],
+    "names": found.names("method"),
+    "datasets": found.names("dataset"),
+    "collisions": found.collisions(),
+    "distributions": found.distributions,
+    "asked": {name: ask(name) for name in ("good_one", "twice", "target_only", "again", "half", "good_on", "kd")},
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """A folder with one installed distribution for each module."""
+    root = tmp_path_factory.mktemp("site")
+    for name, text in MODULES.items():
+        info = root / f"lab_{name}-1.{len(name)}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: lab-{name}\nVersion: 1.{len(name)}\n")
+        (info / "entry_points.txt").write_text(f"[pmbench]\nlab = lab_{name}\n")
+        if text is not None:
+            (root / f"lab_{name}.py").write_text(text)
+    return root
+
+
+def look(afresh, site, only=None):
+    return json.loads(afresh(LOOK.replace("ONLY", repr(only)), path=[site]))
+
+
+@pytest.fixture
+def found(afresh, site):
+    return look(afresh, site)
+
+
+def test_broken_plugins_are_named_and_the_others_work(found):
+    broken = {row[0]: row[1:] for row in found["broken"] if row[0].startswith("lab-")}
+    expected = {
+        "lab-raises": ("import of lab_raises", "RuntimeError: no such library"),
+        "lab-leaves": ("import of lab_leaves", "SystemExit: bye"),
+        "lab-syntax": ("import of lab_syntax", "SyntaxError"),
+        "lab-nothing": ("import of lab_nothing", "ModuleNotFoundError"),
+        "lab-wrong": ("pmbench_methods", "'a text' where a Method was expected"),
+        "lab-none": ("pmbench_methods", "TypeError"),
+        "lab-later": ("pmbench_methods", "when asked"),
+        "lab-unknown": ("hooks", "pmbench_no_such_hook"),
+        "lab-partly": ("pmbench_datasets", "3 where a Dataset was expected"),
+    }
+    assert set(broken) == set(expected)
+    for name, (where, error) in expected.items():
+        version, at, message = broken[name]
+        assert version == f"1.{len(name) - 4}"
+        assert at == where
+        assert error in message
+    assert {"good_one", "target_only", "kd", "hoffman"} <= set(found["names"])
+    assert "x" not in found["names"]
+    assert {"planted", "hapt"} <= set(found["datasets"])
+    assert found["asked"]["good_one"] == "good_one"
+    assert found["asked"]["half"] == "half"  # what it offered before it broke
+    assert found["distributions"]["lab-good"] == "1.4"
+
+
+def test_a_name_offered_twice_is_an_error_when_asked_for(found):
+    assert ["method", "twice", ["lab-first", "lab-second"]] in found["collisions"]
+    asked = found["asked"]
+    assert "PluginError: method 'twice' is offered by lab-first and lab-second" in asked["twice"]
+    assert "lab-thief and pmbench" in asked["target_only"]
+    assert "PluginError: method 'again' is offered by lab-double" in asked["again"]
+    assert asked["kd"] == "kd"
+
+
+def test_unknown_names_have_near_matches_and_name_what_was_not_loaded(found):
+    text = found["asked"]["good_on"]
+    assert text.startswith("UnknownName: unknown method 'good_on'; did you mean 'good_one'")
+    assert "lab-raises" in text
+    assert "pmbench plugins" in text
+
+
+def test_one_distribution_alone(afresh, site):
+    found = look(afresh, site, "lab-good")
+    assert (found["names"], found["datasets"], found["broken"]) == (["good_one"], [], [])
+    assert look(afresh, site, "lab-raises")["names"] == []

@@ -1,0 +1,89 @@
+"""Tasks as worker processes do them, on one process and on several."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+import pmbench as pm
+from pmbench.engine.identity import file_digest
+from pmbench.engine.prepared import find_or_prepare
+from pmbench.engine.store import Store
+from pmbench.engine.work import Done, Place, Spec, Train, context_of, perform, registry
+
+RECIPE = pm.Recipe(lr=1e-3, epochs=2, batch_size=40, select="last", schedule="constant")
+SPEC = Spec("planted", "shared-10", (("privileged_view", "mlp-16"), ("target_view", "mlp-16")), RECIPE, 0)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    find_or_prepare(registry().dataset("planted"), root)
+    return root
+
+
+def train(stage, place, spec=SPEC, report=lambda *news: None):
+    task = Train(context_of(spec, place.data).key(stage), stage, spec)
+    return task.key, perform(task, place, report)
+
+
+def test_a_stage_is_trained_once(tmp_path, data):
+    place, stage, news = Place(tmp_path, data), pm.Stream("target_view"), []
+    key, done = train(stage, place, report=lambda *n: news.append(n))
+    assert (done.busy, done.hit) == (False, False)
+    assert done.seconds > 0
+    assert news == [(key, 0, 2), (key, 1, 2), (key, 2, 2)]
+    store = Store(tmp_path)
+    before = file_digest(store.folder(key) / "weights.safetensors")
+    entry = store.stage(key)
+    assert (entry["stage"], entry["parents"]) == ("Stream", [])
+    assert entry["environment"]["processes"] == 1
+    assert entry["cost"]["steps"] == 20
+    assert entry["cost"]["samples"] == 200  # half of the 400 have no label
+    assert train(stage, place)[1].hit
+    store.remove(key)
+    train(stage, place)
+    assert file_digest(store.folder(key) / "weights.safetensors") == before
+
+
+def test_a_stage_that_another_process_trains_is_busy(tmp_path, data):
+    place, stage = Place(tmp_path, data), pm.Stream("target_view")
+    with Store(tmp_path).lock(context_of(SPEC, data).key(stage)) as mine:
+        assert mine
+        key, done = train(stage, place)
+        assert done == Done(key, busy=True)
+    assert not Store(tmp_path).has(key)
+
+
+def test_parents_come_from_the_store(tmp_path, data):
+    place = Place(tmp_path, data)
+    teacher = pm.Stream("privileged_view")
+    stage = pm.Distill(teacher, ("target_view",))
+    with pytest.raises(pm.PmbenchError, match="missing or damaged"):
+        train(stage, place)
+    parent, _ = train(teacher, place)
+    key, _ = train(stage, place)
+    assert Store(tmp_path).stage(key)["parents"] == [parent]
+
+
+def test_two_processes_give_what_one_gives(tmp_path, data):
+    """Without batch norm, and with labelled samples alone, two halves of a batch weigh as much as the whole."""
+    stage = pm.Stream("target_view")
+    alone, halves = Place(tmp_path / "one", data), Place(tmp_path / "two", data, devices=2)
+    key, _ = train(stage, alone)
+    same, done = train(stage, halves)
+    assert same == key
+    assert not done.hit
+    one, two = Store(tmp_path / "one"), Store(tmp_path / "two")
+    assert two.whole(key)
+    assert len(two.entries()) == 1
+    assert two.leftovers(-60) == []
+    entry = two.stage(key)
+    assert entry["environment"]["processes"] == 2
+    assert entry["cost"]["steps"] == one.stage(key)["cost"]["steps"]
+    start = copy.deepcopy(one.weights(key))
+    for name, tensor in two.weights(key).items():
+        assert tensor.isfinite().all()
+        torch.testing.assert_close(tensor, start[name], atol=1e-4, rtol=0)
