@@ -153,7 +153,7 @@ class TrainingBatches:
             batch_sampler=[list(map(int, batch)) for batch in order],
             num_workers=self.workers,
             multiprocessing_context="spawn" if self.workers else None,
-            generator=torch.Generator(),  # else it draws from the global one, and dropout differs from `_held`
+            generator=torch.Generator(),  # else it draws from the global one, and dropout follows
         )
         for positions, tensors in loader:
             moved = {name: tensor.to(self.device, non_blocking=True) for name, tensor in tensors.items()}

@@ -30,6 +30,7 @@ _ENGINE = (
     "pmbench.engine.batches",
     "pmbench.engine.draws",
     "pmbench.engine.recipes",
+    "pmbench.engine.steps",
     "pmbench.engine.trainer",
     "pmbench.engine.view",
 )

@@ -199,9 +199,8 @@ def _sum(tensors: Tensors) -> str:
 
     total = 0
     for name in sorted(tensors):
-        total = zlib.crc32(
-            tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy(), zlib.crc32(name.encode(), total)
-        )
+        content = tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy()
+        total = zlib.crc32(content.data, zlib.crc32(name.encode(), total))
     return f"{total:08x}"
 
 

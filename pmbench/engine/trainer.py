@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ..contracts.batch import Batch
 from ..contracts.network import Frozen, Output
 from ..contracts.recipe import Recipe
-from ..contracts.stage import Group, Stage, Terms
+from ..contracts.stage import Stage
 from ..errors import ContractError, PmbenchError, TrainingError
 from ..report.metrics import METRICS, score
 from .batches import Order, TrainingBatches, fits_in_memory, validation_batches
@@ -27,23 +27,12 @@ from .device import Accelerator
 from .draws import derive
 from .identity import Context
 from .recipes import checked_recipe, rate_factor
+from .steps import Seen, Step, optimizers_of
 from .store import Store
 from .view import Standard, TrainingView
 
 Progress = Callable[[int, int], None]
 """Called after each epoch with (epochs done, epochs in all)."""
-
-
-_Seen = dict[str, list[tuple[int, Tensor]]]
-"""Each term's values in one epoch, with the number of the step that gave them."""
-
-
-@dataclass
-class _Optimizer:
-    group: Group
-    recipe: Recipe
-    optimizer: torch.optim.Optimizer
-    parameters: list[nn.Parameter]
 
 
 @dataclass
@@ -92,7 +81,7 @@ class Training:
             self.batches = TrainingBatches(
                 view, stage, self.order, self.standards, accelerator.device, data_workers, accelerator.shard
             )
-            self.optimizers = self._optimizers()
+            self.optimizers = optimizers_of(stage, self.nets, self.recipe)
         self._columns = {m: view.prepared.column(view.validation.part, m) for m in stage.reads}
         in_memory = fits_in_memory(self._columns, len(view.validation.rows))
         self._validation = list(self._validation_batches()) if in_memory else None
@@ -124,10 +113,10 @@ class Training:
             network.load_state_dict(self.best)
         return network.eval()
 
-    def _epoch(self, epoch: int) -> _Seen:
+    def _epoch(self, epoch: int) -> Seen:
         torch.manual_seed(derive(self.seed, "forward", epoch))
         self.nets.train()
-        step = _Step(self)
+        step = Step(self.name, self.optimizers, self.accelerator)
         total = self.recipe.epochs * self.steps
         stage, nets, accelerator = self.stage, self.nets, self.accelerator
         number = epoch * self.steps
@@ -149,7 +138,7 @@ class Training:
         self.accelerator.average_buffers(nets)
         return step.seen
 
-    def _check_finite(self, terms: _Seen, epoch: int) -> None:
+    def _check_finite(self, terms: Seen, epoch: int) -> None:
         """Names the term that was the first not to be finite, since all of them soon follow."""
         odd: dict[str, tuple[int, float]] = {}
         for term, seen in terms.items():
@@ -235,37 +224,6 @@ class Training:
         if not isinstance(network, nn.Module):
             raise ContractError(f"stage {self.name} delivered {type(network).__name__}, not a torch module")
         return network
-
-    # --- optimisers -----------------------------------------------------------------------------------------
-
-    def _optimizers(self) -> dict[str, _Optimizer]:
-        found, owner = {}, dict[int, str]()
-        known = {id(p) for p in self.nets.parameters()}
-        for name, group in self.stage.groups(self.nets).items():
-            recipe = checked_recipe(group.recipe or self.recipe, f"{self.name}, group {name}")
-            parameters = [p for m in group.modules for p in m.parameters() if p.requires_grad]
-            parameters = list({id(p): p for p in parameters}.values())
-            for p in parameters:
-                if id(p) in owner:
-                    raise ContractError(
-                        f"stage {self.name}: a parameter is in groups {owner[id(p)]!r} and {name!r}"
-                    )
-                owner[id(p)] = name
-            if any(id(p) not in known for p in parameters):
-                raise ContractError(
-                    f"stage {self.name}: group {name!r} holds parameters that are not in its nets",
-                    "checkpoints hold what is in `Nets`: give it every module that is trained",
-                )
-            if not parameters:
-                raise ContractError(f"stage {self.name}: group {name!r} has no trainable parameter")
-            found[name] = _Optimizer(group, recipe, _optimizer(recipe, parameters), parameters)
-        left = [n for n, p in self.nets.named_parameters() if p.requires_grad and id(p) not in owner]
-        if left:
-            raise ContractError(
-                f"stage {self.name}: trainable parameters in no group, for example {left[0]!r}",
-                "add their module to a group, or freeze it with bench.frozen",
-            )
-        return found
 
     # --- checkpoints ----------------------------------------------------------------------------------------
 
@@ -353,68 +311,8 @@ class Training:
         }
 
 
-class _Step:
-    """`step(terms, group)` of `Stage.update`."""
-
-    def __init__(self, training: Training) -> None:
-        self._training = training
-        self._calls = 0
-        self.seen: _Seen = {}
-
-    def __call__(self, terms: Terms, group: str = "main") -> None:
-        training = self._training
-        self._calls += 1
-        if group not in training.optimizers:
-            raise ContractError(
-                f"stage {training.name} steps group {group!r}; its groups are "
-                f"{', '.join(training.optimizers)}"
-            )
-        if not terms:
-            raise ContractError(f"stage {training.name} gave no loss terms")
-        o = training.optimizers[group]
-        values = list(terms.values())
-        for name, value in terms.items():
-            if not isinstance(value, Tensor) or value.dim() != 0:
-                shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-                raise ContractError(
-                    f"stage {training.name}: term {name!r} is {shape}, a scalar tensor was expected"
-                )
-            self.seen.setdefault(name, []).append((self._calls, value.detach()))
-        loss = values[0] if len(values) == 1 else torch.stack(values).sum()
-        if not loss.requires_grad:
-            raise ContractError(
-                f"stage {training.name}: the terms {', '.join(terms)} do not depend on any trainable "
-                "parameter"
-            )
-        with training.accelerator.autocast(on=False):
-            if len(training.optimizers) > 1:
-                gradients = torch.autograd.grad(loss, o.parameters, allow_unused=True)
-                for p, g in zip(o.parameters, gradients, strict=True):
-                    p.grad = g
-            else:
-                o.optimizer.zero_grad(set_to_none=True)
-                training.accelerator.backward(loss)
-            training.accelerator.average_gradients(o.parameters)
-            if o.recipe.clip:
-                torch.nn.utils.clip_grad_norm_(o.parameters, o.recipe.clip)
-            o.optimizer.step()
-
-
 def _departures(recipe: Recipe, standard: Recipe) -> dict[str, list[object]]:
     return {name: [a, b] for name, (a, b) in recipe.departures(standard).items()}
-
-
-def _optimizer(recipe: Recipe, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(
-            parameters,
-            recipe.lr,
-            recipe.momentum,
-            weight_decay=recipe.weight_decay,
-            nesterov=recipe.momentum > 0,
-        )
-    kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
-    return kind(parameters, recipe.lr, (recipe.beta1, 0.999), weight_decay=recipe.weight_decay, fused=True)
 
 
 def standards_of(stage: Mapping[str, Any]) -> dict[str, Standard]:

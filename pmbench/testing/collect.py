@@ -76,9 +76,14 @@ def suite_of(kind: str, name: str, *, dataset: str = "", data: Path | None = Non
     found = registry()
     value = found.offer(kind, name).value
     if kind == "method":
-        return Suite(kind, name, _of_method(value, found, dataset, data), value.exceptions)
+        return method_suite(value, dataset=dataset, data=data)
     checks = _of_dataset(value, found, data) if kind == "dataset" else _of_backbone(value)
     return Suite(_KINDS[kind], name, checks)
+
+
+def method_suite(method: Method, *, dataset: str = "", data: Path | None = None) -> Suite:
+    """The suite of a method that need not be installed."""
+    return Suite("method", method.name, _of_method(method, registry(), dataset, data), method.exceptions)
 
 
 @lru_cache(maxsize=1)
@@ -107,7 +112,7 @@ def _of_method(method: Method, found: Registry, dataset: str, data: Path | None)
         for function in (*method_checks.CHECKS, *sealed_checks.CHECKS):
             if function in once and number:
                 continue
-            checks.append(Check(_property(function), trial.check(function), "" if function in once else case))
+            checks.append(Check(_rule(function), trial.check(function), "" if function in once else case))
     return checks
 
 
@@ -150,18 +155,18 @@ def _of_dataset(dataset: Dataset, found: Registry, data: Path | None) -> list[Ch
     from . import dataset_checks
 
     sample = dataset_checks.Sample(dataset, found, _folder(), data)
-    return [Check(_property(function), partial(function, sample)) for function in dataset_checks.CHECKS]
+    return [Check(_rule(function), partial(function, sample)) for function in dataset_checks.CHECKS]
 
 
 def _of_backbone(backbone: Backbone) -> list[Check]:
     from . import backbone_checks
 
     return [
-        Check(_property(function), partial(function, specimen), case)
+        Check(_rule(function), partial(function, specimen), case)
         for case, specimen in backbone_checks.specimens(backbone)
         for function in backbone_checks.CHECKS
     ]
 
 
-def _property(function: Callable[..., None]) -> str:
+def _rule(function: Callable[..., None]) -> str:
     return function.__name__.removeprefix("check_")

@@ -129,8 +129,8 @@ def check_arrays_are_as_declared(sample: Sample) -> None:
             if column.array is None:
                 continue
             if column.array.shape[1:] != m.shape or column.array.dtype.kind not in "fiu":
-                found = f"{column.array.shape[1:]} of {column.array.dtype}"
-                raise Failed(f"part {part!r}, {m.name!r}: {found}, declared are numbers of shape {m.shape}")
+                seen = f"{column.array.shape[1:]} of {column.array.dtype}"
+                raise Failed(f"part {part!r}, {m.name!r}: {seen}, declared are numbers of shape {m.shape}")
             if not all(
                 np.isfinite(chunk).all() for chunk in np.array_split(column.array, max(1, count // 1024))
             ):

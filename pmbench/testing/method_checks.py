@@ -107,10 +107,13 @@ def _trains_under(trial: Trial, protocol: str, name: str) -> None:
 
 def check_terms_are_finite_scalars(trial: Trial) -> None:
     """At its start each stage gives named scalars, finite, at least one of them with a gradient."""
-    for done in _training(trial):
-        stage, steps = done.stage, _Recorder()
-        nets = _rebuilt(done, trial).train()
-        batch = next(iter(done.training.batches.epoch(0, 1)))
+    _ = trial.trains  # what fails in training is looked at here too, as far as it came
+    for training in (t for t in trial.begun if t.stage.trains):
+        stage, steps = training.stage, _Recorder()
+        bench = EngineBench(stage, trial.context, training.samples, trial.store)
+        nets = checked_build(stage, bench)
+        nets.train()
+        batch = next(iter(training.batches.epoch(0, 1)))
         stage.update(nets, batch, steps)
         name = type(stage).__name__
         if not steps.seen:
@@ -131,8 +134,8 @@ def check_every_parameter_learns(trial: Trial) -> None:
         name, nets = type(done.stage).__name__, done.nets
         owners: dict[int, list[str]] = {}
         for group, members in done.stage.groups(nets).items():
-            for parameter in {id(p) for m in members.modules for p in m.parameters() if p.requires_grad}:
-                owners.setdefault(parameter, []).append(group)
+            for identity in {id(p) for m in members.modules for p in m.parameters() if p.requires_grad}:
+                owners.setdefault(identity, []).append(group)
         for label, parameter in nets.named_parameters():
             if not parameter.requires_grad:
                 continue
@@ -248,12 +251,6 @@ def _training(trial: Trial) -> list[Trained]:
     if not found:
         raise Skipped("no stage trains")
     return found
-
-
-def _rebuilt(done: Trained, trial: Trial) -> nn.Module:
-    return checked_build(
-        done.stage, EngineBench(done.stage, trial.context, done.training.samples, trial.store)
-    )
 
 
 def _same_state(done: Trained, other: nn.Module, complaint: str) -> None:

@@ -127,8 +127,7 @@ class Miniature(Dataset):
 
 
 def synthetic(case: str) -> Miniature:
-    """Two modalities of one kind; each shows a sample's class behind noise, the privileged one more clearly.
-    """
+    """Two modalities of one kind; each shows a sample's class behind noise, the privileged one more clearly."""
     backbone, modalities = _SYNTHETIC[case]
     chance = generator(0, "miniature", case)
     shapes = {m.name: _prototypes(chance, m) for m in modalities}
@@ -149,8 +148,7 @@ def synthetic(case: str) -> Miniature:
 
 
 def _prototypes(chance: np.random.Generator, modality: Modality) -> np.ndarray:
-    """One sample a class (K, *shape): a pattern; if hidden, at a level that even a mean over the grid shows.
-    """
+    """One sample a class (K, *shape): a pattern; if hidden, at a level that even a mean over the grid shows."""
     level = np.linspace(-4, 4, len(CLASSES)).reshape(-1, *(1,) * len(modality.shape))
     pattern = chance.standard_normal((len(CLASSES), *modality.shape))
     return pattern + level if modality.name == "hidden" else pattern

@@ -34,15 +34,15 @@ class Result:
 
 @dataclass(frozen=True)
 class Check:
-    """One named property on one small data set; `name` is `property[case]`, or the property alone."""
+    """One named property on one small data set; `name` is `rule[case]`, or the rule alone."""
 
-    property: str
+    rule: str
     run: Callable[[], None] = field(repr=False)
     case: str = ""
 
     @property
     def name(self) -> str:
-        return f"{self.property}[{self.case}]" if self.case else self.property
+        return f"{self.rule}[{self.case}]" if self.case else self.rule
 
 
 @dataclass
@@ -74,16 +74,16 @@ class Suite:
         return [self.result(check) for check in self.checks]
 
     def _judge(self, check: Check, outcome: Outcome, reason: str) -> Result:
-        excuse = self.exceptions.get(check.property)
+        excuse = self.exceptions.get(check.rule)
         if outcome == "failed" and excuse and check in self._own:
             return Result(check.name, "allowed", f"{excuse} ({reason})")
         return Result(check.name, outcome, reason)
 
     def _exceptions_are_needed(self) -> None:
         for name, reason in self.exceptions.items():
-            found = [self.result(check).outcome for check in self._own if check.property == name]
+            found = [self.result(check).outcome for check in self._own if check.rule == name]
             if not found:
-                known = ", ".join(dict.fromkeys(c.property for c in self._own))
+                known = ", ".join(dict.fromkeys(c.rule for c in self._own))
                 raise Failed(f"exception {name!r} names no check; checks: {known}")
             if not str(reason).strip():
                 raise Failed(f"exception {name!r} gives no reason")

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..contracts.method import Method
+from ..contracts.network import Nets
 from ..contracts.recipe import Recipe
 from ..contracts.setting import Setting
 from ..contracts.stage import Stage
@@ -39,7 +40,7 @@ class Trained:
     fresh: nn.Module
 
     @property
-    def nets(self) -> nn.Module:
+    def nets(self) -> Nets:
         return self.training.nets
 
 
@@ -58,6 +59,7 @@ class Trial:
         self.method, self.data, self.registry, self.folder = method, data, registry, folder
         self.protocol_name = protocol or data.default_protocol
         self.recipe = recipe
+        self.begun: list[Training] = []
         self._failure: BaseException | None = None
 
     def variant(self, name: str, data: Miniature, protocol: str = "", recipe: Recipe = RECIPE) -> Trial:
@@ -139,6 +141,11 @@ class Trial:
             raise Skipped("it does not train")
         return self._trained
 
+    @property
+    def trains(self) -> bool:
+        """Whether every stage trains to its end."""
+        return self._trained is not None
+
     def must_train(self) -> None:
         """Raises what the training raised, if it did."""
         if self._trained is None and self._failure is not None:
@@ -156,6 +163,7 @@ class Trial:
         view = self.view
         with only(f"stage {kind.__name__!r} (module {kind.__module__})", [self.prepared.folder], handed):
             training = Training(stage, context, view, self.store, hardware)
+            self.begun.append(training)
             before = {n: t.clone() for n, t in training.nets.state_dict().items()}
             fresh = training.run()
         self.store.put(

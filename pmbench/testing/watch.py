@@ -34,35 +34,32 @@ def _hook(event: str, arguments: tuple[object, ...]) -> None:
         path, flags = arguments[0], arguments[2]
         if isinstance(flags, int) and flags & _WRITING and "__pycache__" not in str(path):
             _Watch.seen.append(f"opened {path} to write")
-    elif event in _CHANGES or event in _LEAVES:
-        if "__pycache__" not in str(arguments):
-            _Watch.seen.append(f"{event}{arguments[:1]}")
+    elif event in (*_CHANGES, *_LEAVES) and "__pycache__" not in str(arguments):
+        _Watch.seen.append(f"{event}{arguments[:1]}")
 
 
 @contextmanager
 def watched() -> Iterator[list[str]]:
-    """Collects what the code inside changes outside itself: files, processes, sockets, torch's and numpy's
-    chance.
-    """
-    import numpy as np
+    """Collects what the code inside changes outside itself: files, processes, sockets, global generators."""
     import torch
 
     if not _Watch.installed:
         sys.addaudithook(_hook)
         _Watch.installed = True
     seen: list[str] = []
-    torch_state, numpy_state, python_state = (
-        torch.get_rng_state(),
-        np.random.get_state()[1],
-        random.getstate(),
-    )
-    numpy_state = np.array(numpy_state)
+    before = torch.get_rng_state(), _global_generators()
     _Watch.seen = seen
     try:
         yield seen
     finally:
         _Watch.seen = None
-    if not torch.equal(torch_state, torch.get_rng_state()):
+    if not torch.equal(before[0], torch.get_rng_state()):
         seen.append("drew from torch's global generator")
-    if random.getstate() != python_state or not np.array_equal(numpy_state, np.random.get_state()[1]):
+    if before[1] != _global_generators():
         seen.append("drew from a global generator")
+
+
+def _global_generators() -> tuple[str, object]:
+    import numpy as np
+
+    return str(np.random.get_state(legacy=False)), random.getstate()

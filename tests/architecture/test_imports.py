@@ -15,7 +15,9 @@ import pmbench
 
 ROOT = Path(pmbench.__file__).parent
 REPOSITORY = ROOT.parent
-VALUES = frozenset(f"pmbench.contracts.{name}" for name in ("setting", "recipe", "dataset", "method", "stage"))
+VALUES = frozenset(
+    f"pmbench.contracts.{name}" for name in ("setting", "recipe", "dataset", "method", "stage")
+)
 LAYERS = {
     "errors": (),
     "files": ("errors",),
@@ -25,6 +27,7 @@ LAYERS = {
     "testing": ("errors", "files", "contracts", "report", "engine"),
     "cli": ("errors", "files", "contracts", "report", "engine", "testing"),
     "builtin": (),
+    "__main__": ("cli",),
 }
 """What each part of pmbench may import of the others, besides itself and the public names."""
 
@@ -61,6 +64,9 @@ PLUGINS = sorted(p for p in (REPOSITORY / "plugins").glob("*/src/*") if (p / "__
 PLUGIN_FILES = [path for plugin in PLUGINS for path in sorted(plugin.rglob("*.py"))]
 
 
+HEAVY = ("torch", "lightning_fabric", "safetensors.torch", "scipy.stats")
+
+
 def package_of(name: str) -> str:
     return name if MODULES[name].name == "__init__.py" else name.rpartition(".")[0]
 
@@ -73,7 +79,7 @@ def test_imports_go_one_way(name):
         if not other.startswith("pmbench."):
             continue
         public = other.removeprefix("pmbench.")
-        if other in MODULES or other.rpartition(".")[0] in MODULES and "." in public:
+        if other in MODULES or (other.rpartition(".")[0] in MODULES and "." in public):
             allowed = (layer, *LAYERS[layer])
             part = public.split(".")[0]
             value = layer == "report" and any(other == v or other.startswith(f"{v}.") for v in VALUES)
@@ -82,8 +88,10 @@ def test_imports_go_one_way(name):
 
 def test_nobody_imports_the_command_line():
     for name, path in MODULES.items():
-        if not name.startswith("pmbench.cli"):
-            assert not any(o == "pmbench.cli" or o.startswith("pmbench.cli.") for o in imported(path, package_of(name))), name
+        if not name.startswith(("pmbench.cli", "pmbench.__main__")):
+            assert not any(
+                o == "pmbench.cli" or o.startswith("pmbench.cli.") for o in imported(path, package_of(name))
+            ), name
 
 
 @pytest.mark.parametrize("path", PLUGIN_FILES, ids=lambda p: "/".join(p.parts[-2:]))
@@ -94,7 +102,9 @@ def test_plugins_use_public_names_and_no_other_plugin(path):
     for other in imported(path, package):
         assert other.split(".")[0] not in others, f"{path} imports {other}"
         if other.split(".")[0] == "pmbench":
-            assert other == "pmbench" or other.removeprefix("pmbench.") in pmbench.__all__, f"{path} imports {other}"
+            assert other == "pmbench" or other.removeprefix("pmbench.") in pmbench.__all__, (
+                f"{path} imports {other}"
+            )
 
 
 def test_there_are_plugins():
@@ -116,7 +126,7 @@ def test_public_names_are_there():
     for name in pmbench.__all__:
         value = getattr(pmbench, name)
         home = pmbench._HOME_OF.get(name)
-        if home and hasattr(value, "__module__") and not name == "Terms":
+        if home and hasattr(value, "__module__") and name != "Terms":
             assert value is getattr(importlib.import_module(f"pmbench.{home}"), name)
     assert set(pmbench.__all__) <= set(dir(pmbench))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
@@ -128,20 +138,28 @@ def test_type_checkers_see_the_same_names():
     tree = ast.parse((ROOT / "__init__.py").read_text(encoding="utf-8"))
     seen = {
         f"{node.module}:{alias.asname or alias.name}"
-        for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level == 1
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.level == 1
         for alias in node.names
-    }  # fmt: skip
+    }
     assert seen == {f"{home}:{name}" for name, home in pmbench._HOME_OF.items()}
 
 
 def test_light_parts_never_import_torch():
-    light = ["pmbench", "pmbench.engine.plan", "pmbench.engine.plugins", "pmbench.cli", "pmbench.errors", "pmbench.files"]
+    light = [
+        "pmbench",
+        "pmbench.engine.plan",
+        "pmbench.engine.plugins",
+        "pmbench.cli",
+        "pmbench.errors",
+        "pmbench.files",
+    ]
     light += [name for name in MODULES if name.startswith(("pmbench.report", "pmbench.cli"))]
     code = (
         "import importlib, sys\n"
         f"for name in {light!r}:\n"
         "    importlib.import_module(name)\n"
-        "    heavy = [m for m in ('torch', 'lightning_fabric', 'safetensors.torch', 'scipy.stats') if m in sys.modules]\n"
+        f"    heavy = [m for m in {HEAVY!r} if m in sys.modules]\n"
         "    assert not heavy, (name, heavy)\n"
         "from pmbench.engine.plugins import load_plugins\n"
         "found = load_plugins()\n"

@@ -12,7 +12,9 @@ import pmbench
 from pmbench.contracts import hooks
 
 REPOSITORY = Path(pmbench.__file__).parents[1]
-HOOKS = sorted(name for name, _ in inspect.getmembers(hooks, inspect.isfunction) if name.startswith("pmbench_"))
+HOOKS = sorted(
+    name for name, _ in inspect.getmembers(hooks, inspect.isfunction) if name.startswith("pmbench_")
+)
 OF_ONE_MACHINE = ("/wo" + "rk/", "fi" + "le://", "/ro" + "ot/", "/ho" + "me/", "/Us" + "ers/")
 
 
@@ -22,7 +24,9 @@ def committed() -> list[Path]:
         pytest.skip("not a git checkout")
     listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     done = subprocess.run(listing, cwd=REPOSITORY, capture_output=True, check=True)
-    return [path for name in done.stdout.decode().split("\0") if name and (path := REPOSITORY / name).is_file()]
+    return [
+        path for name in done.stdout.decode().split("\0") if name and (path := REPOSITORY / name).is_file()
+    ]
 
 
 def test_there_are_hooks():
@@ -39,7 +43,9 @@ def test_every_hook_has_a_docstring_and_is_documented(hook):
 def test_every_hook_is_exercised_by_a_test(hook):
     tests = [*(REPOSITORY / "tests").rglob("*.py"), *(REPOSITORY / "plugins").glob("*/tests/*.py")]
     others = [path for path in tests if path != Path(__file__)]
-    assert any(f"def {hook}(" in path.read_text(encoding="utf-8") for path in others), f"no test implements {hook}"
+    assert any(f"def {hook}(" in path.read_text(encoding="utf-8") for path in others), (
+        f"no test implements {hook}"
+    )
 
 
 def test_nothing_of_one_machine_is_committed():
@@ -62,4 +68,4 @@ def test_every_plugin_has_what_a_distribution_needs():
     for folder in sorted((REPOSITORY / "plugins").glob("pmbench-*")):
         for name in ("pyproject.toml", "README.md", "tests"):
             assert (folder / name).exists(), f"{folder.name} has no {name}"
-        assert 'entry-points.pmbench' in (folder / "pyproject.toml").read_text(encoding="utf-8")
+        assert "entry-points.pmbench" in (folder / "pyproject.toml").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Distributions written to a folder on PYTHONPATH, as pip would leave them, and the real command run on them."""
+"""Distributions written to a folder on PYTHONPATH, as pip leaves them, and the real command on them."""
 
 import json
 import os
@@ -45,7 +45,10 @@ class Site:
         (package / "__init__.py").write_text(source, encoding="utf-8")
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
         (info / "entry_points.txt").write_text(f"[pmbench]\nplugin = {module}\n")
-        names = [f"{module}/__init__.py,,", *(f"{info.name}/{n},," for n in ("METADATA", "entry_points.txt", "RECORD"))]
+        names = [
+            f"{module}/__init__.py,,",
+            *(f"{info.name}/{n},," for n in ("METADATA", "entry_points.txt", "RECORD")),
+        ]
         (info / "RECORD").write_text("\n".join(names) + "\n")
         return self
 
@@ -53,9 +56,13 @@ class Site:
     def environment(self):
         paths = [str(p) for p in self.paths] + [p for p in [os.environ.get("PYTHONPATH")] if p]
         return {
-            **os.environ, "PYTHONPATH": os.pathsep.join(paths), "PMBENCH_STORE": str(self.root / "store"),
-            "PMBENCH_DATA": str(self.root / "data"), "CUDA_VISIBLE_DEVICES": "", "PYTHONDONTWRITEBYTECODE": "1",
-        }  # fmt: skip
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(paths),
+            "PMBENCH_STORE": str(self.root / "store"),
+            "PMBENCH_DATA": str(self.root / "data"),
+            "CUDA_VISIBLE_DEVICES": "",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
 
     def __call__(self, *words, timeout=400):
         """`pmbench WORDS` in a process of its own."""

@@ -1,4 +1,4 @@
-"""The evaluator process: it imports no method plugin, and runs nothing that a program's archive brings along."""
+"""The evaluator process: it imports no method plugin, and runs nothing that an archive brings along."""
 
 import io
 import json
@@ -28,7 +28,8 @@ import json
 from pathlib import Path
 from pmbench.engine.evaluator import Evaluator, Request
 evaluator = Evaluator()
-answer = evaluator(Request({program!r}, "pmbench", "planted", {data!r}, "shared-10-test", ("target_view",), {out!r}))
+inputs = ("target_view",)
+answer = evaluator(Request({program!r}, "pmbench", "planted", {data!r}, "shared-10-test", inputs, {out!r}))
 evaluator.close()
 print(json.dumps(answer))
 """
@@ -82,7 +83,11 @@ def constants(name, content, payload):
 
 
 def operation(name, content, payload):
-    return content.replace(b"torch.ops.aten.relu.default", b"torch.os.system") if name.endswith("model.json") else None
+    return (
+        content.replace(b"torch.ops.aten.relu.default", b"torch.os.system")
+        if name.endswith("model.json")
+        else None
+    )
 
 
 def expression(name, content, payload):
@@ -107,7 +112,9 @@ def test_a_tampered_archive_is_refused_before_it_is_read(program, tmp_path, chan
     assert not mark.exists()
 
 
-@pytest.mark.parametrize("entry", ["archive/extra/note", "other/version", "archive/DATA/weights/weight_0", "archive/byteorder"])
+@pytest.mark.parametrize(
+    "entry", ["archive/extra/note", "other/version", "archive/DATA/weights/weight_0", "archive/byteorder"]
+)
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_an_archive_with_anything_besides_is_refused(program, tmp_path, entry):
     copy = tmp_path / "program.pt2"

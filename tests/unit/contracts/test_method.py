@@ -20,15 +20,30 @@ def setting(target=("rgb",), privileged=("depth",), **more):
 @pytest.mark.parametrize(
     ("text", "kind", "value"),
     [
-        ("3", int, 3), ("-3", int, -3), ("2", float, 2.0), ("1e-3", float, 1e-3), ("a=b", str, "a=b"), ("", str, ""),
-        ("true", bool, True), ("False", bool, False), ("none", float | None, None), ("None", int | None, None),
-        ("0.5", float | None, 0.5), ("none", str, "none"), ("none", Optional[float], None), ("0.5", Optional[float], 0.5),  # noqa: UP045
-        ("hard", Literal["hard", "soft"], "hard"), ("hard", Literal["hard", "soft"] | None, "hard"),
-        ("none", Literal["hard", "soft"] | None, None), ("2", Literal[1, 2], 2),
-        ("0.5+0.75", tuple[float, ...], (0.5, 0.75)), ("", tuple[float, ...], ()), ("3", tuple[int, ...], (3,)),
+        ("3", int, 3),
+        ("-3", int, -3),
+        ("2", float, 2.0),
+        ("1e-3", float, 1e-3),
+        ("a=b", str, "a=b"),
+        ("", str, ""),
+        ("true", bool, True),
+        ("False", bool, False),
+        ("none", float | None, None),
+        ("None", int | None, None),
+        ("0.5", float | None, 0.5),
+        ("none", str, "none"),
+        ("none", Optional[float], None),
+        ("0.5", Optional[float], 0.5),  # noqa: UP045
+        ("hard", Literal["hard", "soft"], "hard"),
+        ("hard", Literal["hard", "soft"] | None, "hard"),
+        ("none", Literal["hard", "soft"] | None, None),
+        ("2", Literal[1, 2], 2),
+        ("0.5+0.75", tuple[float, ...], (0.5, 0.75)),
+        ("", tuple[float, ...], ()),
+        ("3", tuple[int, ...], (3,)),
         ("a+b", tuple[str, ...], ("a", "b")),
     ],
-)  # fmt: skip
+)
 def test_values(text, kind, value):
     found = parse_value(text, kind, "x")
     assert found == value
@@ -38,19 +53,29 @@ def test_values(text, kind, value):
 @pytest.mark.parametrize(
     ("text", "kind", "words"),
     [
-        ("3.0", int, "a whole number"), ("x", int, "a whole number"), ("x", float, "a number"), ("", float, "a number"),
-        ("yes", bool, "true or false"), ("1", bool, "true or false"), ("firm", Literal["hard", "soft"], "hard, soft"),
-        ("firm", Literal["hard", "soft"] | None, "hard, soft"), ("3", Literal[1, 2], "1, 2"), ("x", float | None, "a number"),
-        ("none", float, "a number"), ("1+x", tuple[float, ...], "a number"),
+        ("3.0", int, "a whole number"),
+        ("x", int, "a whole number"),
+        ("x", float, "a number"),
+        ("", float, "a number"),
+        ("yes", bool, "true or false"),
+        ("1", bool, "true or false"),
+        ("firm", Literal["hard", "soft"], "hard, soft"),
+        ("firm", Literal["hard", "soft"] | None, "hard, soft"),
+        ("3", Literal[1, 2], "1, 2"),
+        ("x", float | None, "a number"),
+        ("none", float, "a number"),
+        ("1+x", tuple[float, ...], "a number"),
     ],
-)  # fmt: skip
+)
 def test_values_that_are_refused(text, kind, words):
     with pytest.raises(UsageError, match=f"^lr={text.rpartition('+')[2]}: expected .*{words}"):
         parse_value(text, kind, "lr")
 
 
 @pm.method("demo", paper="arXiv:0", networks=2, deviations=("none",), exceptions={"seals": "cannot"})
-def demo(setting: pm.Setting, *, weight: float = 1.0, form: Literal["a", "b"] = "a", cut: float | None = None) -> pm.Stage:
+def demo(
+    setting: pm.Setting, *, weight: float = 1.0, form: Literal["a", "b"] = "a", cut: float | None = None
+) -> pm.Stage:
     """First line
 
     More.
@@ -80,7 +105,9 @@ def test_options_that_are_refused():
 
 def test_what_is_given_at_test():
     def tested(on):
-        return pm.method("m", paper="p", tests_on=on)(lambda setting: None).test_modalities(setting(("rgb",), ("depth", "ir")))
+        return pm.method("m", paper="p", tests_on=on)(lambda setting: None).test_modalities(
+            setting(("rgb",), ("depth", "ir"))
+        )
 
     assert tested("target") == ("rgb",)
     assert tested("privileged") == ("depth", "ir")
@@ -113,10 +140,12 @@ def test_settings():
 
 
 def test_backbones_are_declared_with_known_words():
-    with pytest.raises(ContractError, match="'b': kinds .*'picture'.* image"):
+    with pytest.raises(ContractError, match=r"'b': kinds .*'picture'.* image"):
         pm.backbone("b", kinds=("picture",), provides=("pooled",), sizes={"8": 8})
-    with pytest.raises(ContractError, match="'b': provides .*'map'.* maps"):
+    with pytest.raises(ContractError, match=r"'b': provides .*'map'.* maps"):
         pm.backbone("b", kinds=("image",), provides=("map",), sizes={"8": 8})
-    small, large = pm.backbone("b", kinds=("image",), provides=("maps",), sizes={"s": 8, "l": 16})(lambda m, s: None)
+    small, large = pm.backbone("b", kinds=("image",), provides=("maps",), sizes={"s": 8, "l": 16})(
+        lambda m, s: None
+    )
     assert (small.name, small.size, large.name, large.size) == ("b-s", 8, "b-l", 16)
     assert not small.accepts(MODALITIES["rgb"])

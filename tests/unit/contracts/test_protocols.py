@@ -18,8 +18,10 @@ class Scenes(pm.Dataset):
     target = ("rgb",)
     privileged = ("depth", "ir")
     splits: ClassVar = {
-        "cross-subject": pm.Split("train", "test"), "fold-1": pm.Split("a", "b"), "fold-2": pm.Split("b", "a", "c"),
-    }  # fmt: skip
+        "cross-subject": pm.Split("train", "test"),
+        "fold-1": pm.Split("a", "b"),
+        "fold-2": pm.Split("b", "a", "c"),
+    }
     default_protocol = "few-10"
 
 
@@ -42,17 +44,23 @@ def test_round_trip(split, few, paired, direction, chance):
     assert (found.labels_per_class, found.paired_percent) == (few, paired or 100)
     assert found.target == ((direction,) if direction else ("rgb",))
     assert sorted((*found.target, *found.privileged)) == ["depth", "ir", "rgb"]
-    assert found.demands == frozenset({"unlabelled"} if few else ()) | frozenset({"unpaired"} if paired else ())
+    assert found.demands == frozenset({"unlabelled"} if few else ()) | frozenset(
+        {"unpaired"} if paired else ()
+    )
     assert "@" not in found.name or direction
 
 
 @pytest.mark.parametrize(
     ("name", "canonical"),
     [
-        ("cross-subject", "cross-subject"), ("cross-subject+few-5", "few-5"), ("few-5+fold-1", "fold-1+few-5"),
-        ("privileged-50+few-5", "few-5+privileged-50"), ("few-5@ir", "few-5@ir"), ("fold-2@depth", "fold-2@depth"),
+        ("cross-subject", "cross-subject"),
+        ("cross-subject+few-5", "few-5"),
+        ("few-5+fold-1", "fold-1+few-5"),
+        ("privileged-50+few-5", "few-5+privileged-50"),
+        ("few-5@ir", "few-5@ir"),
+        ("fold-2@depth", "fold-2@depth"),
     ],
-)  # fmt: skip
+)
 def test_canonical_names(name, canonical):
     assert DATASET.protocol(name).name == canonical
 
@@ -67,20 +75,36 @@ def test_anything_else_is_an_error_of_ours(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["few-0", "few-", "few-1.5", "few-5+few-6", "privileged-0", "privileged-100", "privileged-50+privileged-60",
-             "fold-1+fold-2", "", "+", "fold-9", "few-5 ", "few--5"]
-)  # fmt: skip
+    "name",
+    [
+        "few-0",
+        "few-",
+        "few-1.5",
+        "few-5+few-6",
+        "privileged-0",
+        "privileged-100",
+        "privileged-50+privileged-60",
+        "fold-1+fold-2",
+        "",
+        "+",
+        "fold-9",
+        "few-5 ",
+        "few--5",
+    ],
+)
 def test_refused(name):
     with pytest.raises(UnknownName, match="protocol of data set 'scenes'"):
         DATASET.protocol(name)
 
 
 def test_near_matches():
-    with pytest.raises(UnknownName, match="did you mean .*'cross-subject'"):
+    with pytest.raises(UnknownName, match=r"did you mean .*'cross-subject'"):
         DATASET.protocol("cross-subjects")
-    with pytest.raises(UnknownName, match="did you mean .*'fold-1"):
+    with pytest.raises(UnknownName, match=r"did you mean .*'fold-1"):
         DATASET.protocol("fold1")
-    with pytest.raises(UnknownName, match="unknown modality of data set 'scenes' 'dept'; did you mean 'depth'"):
+    with pytest.raises(
+        UnknownName, match="unknown modality of data set 'scenes' 'dept'; did you mean 'depth'"
+    ):
         DATASET.protocol("few-5@dept")
     with pytest.raises(UsageError, match="'rgb' is the target modality already; drop '@rgb'"):
         DATASET.protocol("few-5@rgb")
@@ -98,5 +122,8 @@ def test_identity_ignores_the_direction_unless_it_decides_which_samples_there_ar
     for name in ("cross-subject", "few-5", "fold-2+few-5"):
         assert DATASET.protocol(name).identity() == DATASET.protocol(f"{name}@ir").identity()
     assert DATASET.protocol("privileged-50").identity() != DATASET.protocol("privileged-50@ir").identity()
-    everything = [DATASET.protocol(n).identity() for n in ("fold-1", "fold-2", "few-5", "few-6", "privileged-5", "privileged-6")]
+    everything = [
+        DATASET.protocol(n).identity()
+        for n in ("fold-1", "fold-2", "few-5", "few-6", "privileged-5", "privileged-6")
+    ]
     assert all(a != b for i, a in enumerate(everything) for b in everything[:i])

@@ -27,7 +27,9 @@ def afresh():
     def run(code, *, check=True, path=(), **environment):
         places = [*map(str, path), str(HERE)]
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(places), "OMP_NUM_THREADS": "1", **environment}
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, timeout=120)
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, env=env, timeout=120
+        )
         if not check:
             return done
         assert done.returncode == 0, done.stderr

@@ -48,8 +48,12 @@ class Toy(pm.Dataset):
     default_protocol = "validated"
     few: ClassVar = (4,)
     backbones: ClassVar = {
-        "near": "mlp-8", "far": "mlp-8", "wave": "cnn1d-8", "echo": "cnn1d-8", "slow": "cnn1d-8",
-    }  # fmt: skip
+        "near": "mlp-8",
+        "far": "mlp-8",
+        "wave": "cnn1d-8",
+        "echo": "cnn1d-8",
+        "slow": "cnn1d-8",
+    }
     recipe = RECIPE
     licence, source, citation = "Apache-2.0", "made up", "none"
     access = "made up by the tests"
@@ -93,9 +97,7 @@ class Jittered(Given):
 
     def augment(self, batch, draw):
         kinds = {m.name: m.kind for m in self.modalities}
-        return {
-            name: x + draw(kinds[name]).reshape(-1, *(1,) * (x.dim() - 1)) for name, x in batch.items()
-        }
+        return {name: x + draw(kinds[name]).reshape(-1, *(1,) * (x.dim() - 1)) for name, x in batch.items()}
 
 
 def backbone(name: str) -> pm.Backbone:
@@ -130,7 +132,9 @@ class Lab:
             self.train(parent)
         fabric = make_fabric("cpu", 1, precision)
         fabric.launch()
-        return Training(stage, self.context, self.view, self.store, accelerator(fabric, precision != "32"), workers)
+        return Training(
+            stage, self.context, self.view, self.store, accelerator(fabric, precision != "32"), workers
+        )
 
     def train(self, stage: pm.Stage) -> dict[str, torch.Tensor]:
         """What the stage delivers, from the store if it is there."""
@@ -139,7 +143,9 @@ class Lab:
             training = self.training(stage)
             network = training.run()
             inputs = self.context.inputs(stage)
-            self.store.put(key, network.state_dict(), {**training.describe(), "inputs": inputs}, training.curve_csv())
+            self.store.put(
+                key, network.state_dict(), {**training.describe(), "inputs": inputs}, training.curve_csv()
+            )
         return self.store.weights(key)
 
 
@@ -148,7 +154,7 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-# --- stages ---------------------------------------------------------------------------------------------------------
+# --- stages -------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,9 @@ def order_of(labelled=60, unlabelled=0, batch_size=8, steps=8, seed=0):
 
 
 def test_every_pass_is_a_permutation():
-    order = order_of(labelled=20, batch_size=8, steps=5)  # 40 an epoch: two passes; and 3 x 7 steps over odd passes
+    order = order_of(
+        labelled=20, batch_size=8, steps=5
+    )  # 40 an epoch: two passes; and 3 x 7 steps over odd passes
     for steps, epochs in ((5, 4), (7, 5)):
         order = dataclasses.replace(order, steps=steps)
         stream = np.concatenate([order.epoch(e).ravel() for e in range(epochs)])
@@ -65,7 +67,12 @@ def ids_of(lab, stage, epoch=0):
 
 def test_all_methods_see_the_same_batches(lab):
     first = ids_of(lab, toys.Plain("near"))
-    for stage in (toys.Plain("far", dropout=0.5), toys.Imitator(toys.Plain("far")), toys.Adversarial(), toys.Everything()):
+    for stage in (
+        toys.Plain("far", dropout=0.5),
+        toys.Imitator(toys.Plain("far")),
+        toys.Adversarial(),
+        toys.Everything(),
+    ):
         assert ids_of(lab, stage) == first
     assert ids_of(lab, toys.Plain("near"), epoch=1) != first
     assert ids_of(lab, toys.Plain("near", replica=1)) != first
@@ -76,7 +83,9 @@ def test_every_stage_takes_the_same_number_of_steps(lab):
     lab = lab.but(protocol="few-4+privileged-50")
     stages = (toys.Everything(), toys.Unlabelled(), toys.Supervised(), toys.Plain())
     found = {type(stage).__name__: epoch_of(lab, stage) for stage in stages}
-    assert {name: len(each) for name, each in found.items()} == dict.fromkeys(found, 8)  # 60 samples in eights
+    assert {name: len(each) for name, each in found.items()} == dict.fromkeys(
+        found, 8
+    )  # 60 samples in eights
     assert all(len(batch.labels) == 8 for each in found.values() for batch in each)
     assert all((batch.labels >= 0).all() for name in ("Supervised", "Plain") for batch in found[name])
     assert all(batch.labelled.sum() == 4 for name in ("Everything", "Unlabelled") for batch in found[name])
@@ -84,7 +93,12 @@ def test_every_stage_takes_the_same_number_of_steps(lab):
     # the labels come in the same order, whether unlabelled samples go with them or not
     alone = [i for batch in ids_of(lab, toys.Plain()) for i in batch]
     ids, labelled = ids_of(lab, toys.Everything(("near",))), found["Everything"]
-    mixed = [i for row, b in zip(ids, labelled, strict=True) for i, known in zip(row, b.labelled, strict=True) if known]
+    mixed = [
+        i
+        for row, b in zip(ids, labelled, strict=True)
+        for i, known in zip(row, b.labelled, strict=True)
+        if known
+    ]
     assert mixed == alone[: len(mixed)]
     assert len(mixed) == 32
 
@@ -101,7 +115,9 @@ def test_what_a_batch_holds(lab):
             present = batch.present(name).numpy()
             np.testing.assert_allclose(batch[name].numpy()[present], expected[present], rtol=1e-6)
             assert (batch[name].numpy()[~present] == 0).all()
-        np.testing.assert_array_equal(batch.present("far"), lab.view.present["far"][handed.handed[batch.index]])
+        np.testing.assert_array_equal(
+            batch.present("far"), lab.view.present["far"][handed.handed[batch.index]]
+        )
         np.testing.assert_array_equal(batch.present("near", "far"), batch.present("far"))
         known = batch.labelled.numpy()
         np.testing.assert_array_equal(batch.labels.numpy()[known], train.labels[rows][known])
@@ -117,7 +133,7 @@ def test_what_a_batch_holds(lab):
 def test_a_modality_outside_reads_is_refused(lab):
     batch = epoch_of(lab, toys.Plain("near"))[0]
     for touch in (lambda: batch["far"], lambda: batch.present("far")):
-        with pytest.raises(ContractError, match="'Plain'.*'far'.*near") as caught:
+        with pytest.raises(ContractError, match=r"'Plain'.*'far'.*near") as caught:
             touch()
         assert "reads" in caught.value.hint
     assert "far" not in batch
@@ -206,7 +222,11 @@ def test_augmentation_draws_are_shared_and_independent_of_what_is_read(lab):
 
     def shifts(reads, epoch=0, lab=jittered, **how):
         stage = toys.Everything(reads)
-        pairs = zip(epoch_of(plain.but(seed=lab.seed), stage, epoch, **how), epoch_of(lab, stage, epoch, **how), strict=True)
+        pairs = zip(
+            epoch_of(plain.but(seed=lab.seed), stage, epoch, **how),
+            epoch_of(lab, stage, epoch, **how),
+            strict=True,
+        )
         return [{m: (b[m] - a[m]).flatten(1) for m in reads} for a, b in pairs]
 
     both = shifts(("near", "far", "wave"))

@@ -67,8 +67,13 @@ def test_fusion_joins_maps_where_backbones_and_grids_agree(lab):
     start = weights(joined)
     assert joined.tail is not None
     assert [len(trunk.blocks) for trunk in joined.trunks.values()] == [1, 1]
-    batch = {"wave": torch.randn(2, 2, 16), "echo": torch.randn(2, 3, 16), "near": torch.randn(2, 6),
-             "slow": torch.randn(2, 3, 8), "far": torch.randn(2, 5)}  # fmt: skip
+    batch = {
+        "wave": torch.randn(2, 2, 16),
+        "echo": torch.randn(2, 3, 16),
+        "near": torch.randn(2, 6),
+        "slow": torch.randn(2, 3, 8),
+        "far": torch.randn(2, 5),
+    }
     assert [m.shape[1:] for m in joined(batch).maps] == [(16, 4), (32, 2)]
     for names in (("wave", "slow"), ("wave", "near"), ("near", "far")):
         pooled = one.fusion(*names)
@@ -126,14 +131,21 @@ def test_other_networks_than_when_it_was_trained(lab):
     lab.train(stage)
     key = lab.context.key(stage)
     lab.store.put(key, {"odd": torch.zeros(1)}, lab.store.stage(key), "")
-    with pytest.raises(ContractError, match=r"Plain builds other networks .*'encoder\.blocks\.0\.bias'.*'odd'"):
+    with pytest.raises(
+        ContractError, match=r"Plain builds other networks .*'encoder\.blocks\.0\.bias'.*'odd'"
+    ):
         delivered(stage, lab.context, lab.store)
 
 
+ONE_MAP = (pm.MapInfo(4, (1,)),)
+
+
 class Lying(pm.Encoder):
-    def __init__(self, channels, *, maps=(pm.MapInfo(4, (1,)),), features=4, gives=4):
-        blocks = [nn.Conv1d(channels, gives, 3, padding=1)]
-        super().__init__(nn.Identity(), blocks, nn.Sequential(nn.AdaptiveAvgPool1d(1), nn.Flatten()), maps, features)
+    def __init__(self, channels, *, maps=ONE_MAP, features=4):
+        blocks = [nn.Conv1d(channels, 4, 3, padding=1)]
+        super().__init__(
+            nn.Identity(), blocks, nn.Sequential(nn.AdaptiveAvgPool1d(1), nn.Flatten()), maps, features
+        )
 
 
 @pytest.mark.parametrize(

@@ -64,11 +64,18 @@ def key(lab, stage=STAGE):
 
 def test_fields_and_replica_change_the_key(lab):
     variants = [
-        STAGE, toys.Imitator(toys.Plain("far"), weight=2.0), toys.Imitator(toys.Plain("far"), replica=1),
-        toys.Imitator(toys.Plain("far", replica=1)), toys.Imitator(toys.Plain("far", dropout=0.1)),
-        toys.Imitator(toys.Plain("far"), "wave"), toys.Plain("far"), toys.Plain("near"), toys.Supervised(),
-        toys.Everything(), toys.Everything(("far", "near")),
-    ]  # fmt: skip
+        STAGE,
+        toys.Imitator(toys.Plain("far"), weight=2.0),
+        toys.Imitator(toys.Plain("far"), replica=1),
+        toys.Imitator(toys.Plain("far", replica=1)),
+        toys.Imitator(toys.Plain("far", dropout=0.1)),
+        toys.Imitator(toys.Plain("far"), "wave"),
+        toys.Plain("far"),
+        toys.Plain("near"),
+        toys.Supervised(),
+        toys.Everything(),
+        toys.Everything(("far", "near")),
+    ]
     assert len({key(lab, stage) for stage in variants}) == len(variants)
 
 
@@ -83,12 +90,23 @@ def test_seed_and_recipe_change_the_key(lab):
     labs = [lab, lab.but(seed=1)]
     labs += [
         lab.but(recipe=lab.recipe.but(**{name: value}))
-        for name, value in {"lr": 0.5, "epochs": 9, "batch_size": 9, "warmup": 0.1, "select": "best", "clip": 1.0,
-                            "milestones": (0.5,), "precision": "bf16", "weight_decay": 0.5}.items()
-    ]  # fmt: skip
+        for name, value in {
+            "lr": 0.5,
+            "epochs": 9,
+            "batch_size": 9,
+            "warmup": 0.1,
+            "select": "best",
+            "clip": 1.0,
+            "milestones": (0.5,),
+            "precision": "bf16",
+            "weight_decay": 0.5,
+        }.items()
+    ]
     # Plain has a recipe of its own in optimiser and selection: those fields of the standard one do not matter
     assert len({key(each, toys.Imitator(toys.Supervised())) for each in labs}) == len(labs)
-    assert key(lab, toys.Plain()) == key(lab.but(recipe=lab.recipe.but(select="best", optimizer="sgd")), toys.Plain())
+    assert key(lab, toys.Plain()) == key(
+        lab.but(recipe=lab.recipe.but(select="best", optimizer="sgd")), toys.Plain()
+    )
 
 
 def test_backbones_of_the_modalities_it_reads_change_the_key(lab):
@@ -130,12 +148,21 @@ def test_declarations_change_the_key(lab, tmp_path):
     modalities = {m.name: m for m in toys.Toy.modalities}
     grids = tuple(dataclasses.replace(m, grid="place") for m in modalities.values())
     changes = [
-        of(version=2), of(name="other"), of(modalities=grids), of(classes=(*toys.CLASSES, "d")),
-        of(metrics=("macro_f1", "accuracy")), of(positive_class=2),
-    ]  # fmt: skip
+        of(version=2),
+        of(name="other"),
+        of(modalities=grids),
+        of(classes=(*toys.CLASSES, "d")),
+        of(metrics=("macro_f1", "accuracy")),
+        of(positive_class=2),
+    ]
     assert len({key(lab), *changes}) == 7
     units = tuple(dataclasses.replace(m, unit="m") for m in modalities.values())
-    for harmless in (of(modalities=units), of(summary="so"), of(metrics=("accuracy",)), of(expected={"test": 30})):
+    for harmless in (
+        of(modalities=units),
+        of(summary="so"),
+        of(metrics=("accuracy",)),
+        of(expected={"test": 30}),
+    ):
         assert harmless == key(lab)
     assert key(toys.Lab(tmp_path / "jitter", toys.Jittered())) != key(lab)
 
@@ -146,7 +173,9 @@ def test_protocols(lab):
     # either direction of privilege shares its stages, unless it decides which samples there are
     for name in ("validated", "people", "few-4"):
         assert key(lab.but(protocol=name)) == key(lab.but(protocol=f"{name}@far"))
-    thinned = [key(lab.but(protocol=name)) for name in ("privileged-50", "privileged-50@far", "privileged-40")]
+    thinned = [
+        key(lab.but(protocol=name)) for name in ("privileged-50", "privileged-50@far", "privileged-40")
+    ]
     assert len({*thinned, key(lab)}) == 4
 
 
@@ -156,7 +185,8 @@ class Holder(toys.Plain):
 
 
 @pytest.mark.parametrize(
-    "held", [[1], {"a": 1}, {1}, object(), np.ones(2), np.int64(3), float("nan"), float("inf"), b"x", len, (1, [2])]
+    "held",
+    [[1], {"a": 1}, {1}, object(), np.ones(2), np.int64(3), float("nan"), float("inf"), b"x", len, (1, [2])],
 )
 def test_fields_that_cannot_be_keyed(lab, held):
     with pytest.raises(ContractError):
@@ -184,7 +214,7 @@ def test_inputs_are_what_the_key_is_the_digest_of(lab):
     assert set(inputs["dataset"]["files"]) == {"train", "validation"}
 
 
-# --- code -----------------------------------------------------------------------------------------------------------
+# --- code ---------------------------------------------------------------------------------------------------
 
 PACKAGE = {
     "__init__.py": "",
@@ -227,7 +257,11 @@ def test_code_of_the_module_and_of_what_it_imports(digest_of):
 
 def test_comments_docstrings_and_layout_do_not_count(digest_of):
     plain = digest_of()
-    text = PACKAGE["stages.py"].replace("Doc.", "Another.").replace("def late():", "def late(\n):  # why\n    'says'")
+    text = (
+        PACKAGE["stages.py"]
+        .replace("Doc.", "Another.")
+        .replace("def late():", "def late(\n):  # why\n    'says'")
+    )
     assert digest_of(stages=text) == plain
     assert digest_of(losses="# first\n\n\n" + PACKAGE["losses.py"]) == plain
     assert digest_of(stages=PACKAGE["stages.py"].replace("def late", "def later")) != plain
@@ -236,8 +270,14 @@ def test_comments_docstrings_and_layout_do_not_count(digest_of):
 def test_public_built_in_code_counts(digest_of, monkeypatch):
     """A plugin that uses `pm.untrained` changes with the module that it comes from."""
     alone = digest_of()
-    using = {name: digest_of(stages=PACKAGE["stages.py"] + text) for name, text in
-             {"attribute": "F = pm.untrained\n", "import": "from pmbench import untrained as F\n", "none": "F = pm.mse\n"}.items()}  # fmt: skip
+    using = {
+        name: digest_of(stages=PACKAGE["stages.py"] + text)
+        for name, text in {
+            "attribute": "F = pm.untrained\n",
+            "import": "from pmbench import untrained as F\n",
+            "none": "F = pm.mse\n",
+        }.items()
+    }
     real = identity._source
     changed = Path(real("pmbench.builtin.reference_stages"))
     monkeypatch.setattr(identity, "_source", lambda m: changed if m == "pmbench.builtin.stages" else real(m))

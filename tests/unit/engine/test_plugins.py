@@ -19,7 +19,15 @@ def pmbench_methods():
 """
 
 MODULES = {
-    "good": GOOD.format(name="good_one"),
+    "good": GOOD.format(name="good_one")
+    + """
+@pm.hookimpl
+def pmbench_backbones():
+    @pm.backbone("lab_net", kinds=("vector",), provides=("pooled",), sizes={"8": 8})
+    def build(modality, size):
+        "a backbone"
+    return build
+""",
     "raises": "raise RuntimeError('no such library')",
     "leaves": "import sys; sys.exit('bye')",
     "syntax": "def broken(:",
@@ -49,6 +57,7 @@ print(json.dumps({
     "broken": [[b.distribution, b.version, b.where, b.error] for b in found.broken],
     "names": found.names("method"),
     "datasets": found.names("dataset"),
+    "backbones": found.names("backbone"),
     "collisions": found.collisions(),
     "distributions": found.distributions,
     "asked": {name: ask(name) for name in ("good_one", "twice", "target_only", "again", "half", "good_on", "kd")},
@@ -102,6 +111,7 @@ def test_broken_plugins_are_named_and_the_others_work(found):
     assert "x" not in found["names"]
     assert {"planted", "hapt"} <= set(found["datasets"])
     assert found["asked"]["good_one"] == "good_one"
+    assert {"lab_net-8", "mlp-8"} <= set(found["backbones"])
     assert found["asked"]["half"] == "half"  # what it offered before it broke
     assert found["distributions"]["lab-good"] == "1.4"
 

@@ -36,8 +36,14 @@ def near(part="train", **at):
 TOY = toys.toy_parts()["train"]
 FAULTS = {
     "nan": (spoiled(arrays={"near": near(_17=np.nan)}), ["'train'", "'near'", "'train-017'", "not finite"]),
-    "infinite": (spoiled("test", arrays={"near": near("test", _3=-np.inf)}), ["'test'", "'near'", "'test-003'"]),
-    "shape": (spoiled(arrays={"wave": np.zeros((60, 2, 15))}), ["'train'", "'wave'", "(60, 2, 15)", "(60, 2, 16)"]),
+    "infinite": (
+        spoiled("test", arrays={"near": near("test", _3=-np.inf)}),
+        ["'test'", "'near'", "'test-003'"],
+    ),
+    "shape": (
+        spoiled(arrays={"wave": np.zeros((60, 2, 15))}),
+        ["'train'", "'wave'", "(60, 2, 15)", "(60, 2, 16)"],
+    ),
     "too few": (spoiled(arrays={"far": np.zeros((59, 5))}), ["'train'", "'far'", "(59, 5)"]),
     "objects": (spoiled(arrays={"far": np.full((60, 5), None)}), ["'train'", "'far'", "object"]),
     "labels too many": (spoiled(labels=np.zeros(61, int)), ["'train'", "60 ids", "(61,)"]),
@@ -46,16 +52,22 @@ FAULTS = {
     "label halves": (spoiled(labels=np.full(60, 0.5)), ["'train'", "float64", "whole numbers"]),
     "groups": (spoiled(groups=["a"]), ["'train'", "60 ids"]),
     "duplicate": (spoiled(ids=["x", "x", *TOY.ids[2:]]), ["'train'", "'x'", "more than once"]),
-    "overlap": (spoiled("test", ids=[*TOY.ids[:1], *(f"t{i}" for i in range(29))]), ["'train'", "'test'", "'train-000'"]),
+    "overlap": (
+        spoiled("test", ids=[*TOY.ids[:1], *(f"t{i}" for i in range(29))]),
+        ["'train'", "'test'", "'train-000'"],
+    ),
     "missing modality": (spoiled(arrays={"near": None}), ["'train'", "'near'", "nothing"]),
     "missing part": (
         toys.Given({n: p for n, p in toys.toy_parts().items() if n != "test"}, expected={"test": 30}),
         ["'test'", "train"],
     ),
-    "part without its split": (toys.Given({n: p for n, p in toys.toy_parts().items() if n != "loose"}), ["'loose'"]),
+    "part without its split": (
+        toys.Given({n: p for n, p in toys.toy_parts().items() if n != "loose"}),
+        ["'loose'"],
+    ),
     "count": (toys.Given(expected={"train": 61}), ["'train'", "found 60", "expected 61"]),
     "classes": (toys.Given(expected={"train": (21, 20, 19)}), ["'train'", "[20, 20, 20]", "[21, 20, 19]"]),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("dataset", "words"), FAULTS.values(), ids=FAULTS)
@@ -127,8 +139,11 @@ def test_damaged_files_are_named_and_prepared_anew(tmp_path, damage, what):
 
     def read():
         fresh = open_prepared(toys.Toy(), tmp_path)
-        return {"near": lambda: fresh.column("train", "near"), "labels": lambda: fresh.labels("train"),
-                "index": lambda: fresh.index("train")}[what]()  # fmt: skip
+        return {
+            "near": lambda: fresh.column("train", "near"),
+            "labels": lambda: fresh.labels("train"),
+            "index": lambda: fresh.index("train"),
+        }[what]()
 
     with pytest.raises(DataError) as caught:
         read()
@@ -156,9 +171,18 @@ def test_verify_has_a_row_for_everything(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "{}", '{"schema": 99}', '{"schema": 1, "dataset": "other", "parts": {}}',
-             '{"schema": 1, "dataset": "toy", "parts": {"train": {}}}', '{"schema": 1, "dataset": "toy", "parts": 3}']
-)  # fmt: skip
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"schema": 99}',
+        '{"schema": 1, "dataset": "other", "parts": {}}',
+        '{"schema": 1, "dataset": "toy", "parts": {"train": {}}}',
+        '{"schema": 1, "dataset": "toy", "parts": 3}',
+    ],
+)
 def test_a_damaged_manifest(tmp_path, text):
     prepared = prepare(toys.Toy(), SOURCE, tmp_path)
     (prepared.folder / "manifest.json").write_text(text)

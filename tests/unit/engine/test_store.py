@@ -24,7 +24,11 @@ KEY = "ab" + "0" * 62
 OTHER = "ab" + "1" * 62
 THIRD = "cd" + "0" * 62
 FORK = multiprocessing.get_context("fork")  # saves importing torch again
-WEIGHTS = {"a": torch.arange(12.0).reshape(3, 4), "b": torch.tensor(3), "c": torch.ones(2, dtype=torch.bfloat16)}
+WEIGHTS = {
+    "a": torch.arange(12.0).reshape(3, 4),
+    "b": torch.tensor(3),
+    "c": torch.ones(2, dtype=torch.bfloat16),
+}
 
 
 @pytest.fixture
@@ -173,7 +177,7 @@ def test_removing_after_an_interrupted_removal(store):
     assert not doomed.exists()
 
 
-# --- several processes ----------------------------------------------------------------------------------------------
+# --- several processes --------------------------------------------------------------------------------------
 
 HOLD = """
 import sys, time
@@ -240,7 +244,8 @@ def test_killed_while_training_a_checkpoint_is_whole(tmp_path):
             assert mine
 
 
-# --- no space left --------------------------------------------------------------------------------------------------
+# --- no space left ------------------------------------------------------------------------------------------
+
 
 def _fill(root, limit=0):
     """Writes into a store that has no room for big files, and looks at what is there afterwards."""
@@ -327,8 +332,11 @@ def test_a_full_disk_while_training(tiny, tmp_path):
 def test_a_store_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("in the way")
     store = Store(tmp_path / "file" / "store")
-    for act in (lambda: store.put(KEY, WEIGHTS, {}, ""), lambda: store.save_checkpoint(KEY, WEIGHTS, {}),
-                lambda: store.lock(KEY).__enter__()):  # fmt: skip
+    for act in (
+        lambda: store.put(KEY, WEIGHTS, {}, ""),
+        lambda: store.save_checkpoint(KEY, WEIGHTS, {}),
+        lambda: store.lock(KEY).__enter__(),
+    ):
         with pytest.raises(StoreError, match="cannot write") as caught:
             act()
         assert "writable" in caught.value.hint

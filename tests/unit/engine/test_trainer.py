@@ -101,7 +101,7 @@ def test_frozen_weights_are_not_in_checkpoints(lab):
     assert not any("teacher" in n for n in names)
 
 
-# --- groups and steps -----------------------------------------------------------------------------------------------
+# --- groups and steps ---------------------------------------------------------------------------------------
 
 
 def test_a_step_moves_its_group_and_nothing_else(lab):
@@ -115,7 +115,9 @@ def test_a_step_moves_its_group_and_nothing_else(lab):
             def watched(terms, group="main"):
                 before = {n: p.detach().clone() for n, p in nets.named_parameters()}
                 step(terms, group)
-                changed = {n.partition(".")[0] for n, p in nets.named_parameters() if not torch.equal(p, before[n])}
+                changed = {
+                    n.partition(".")[0] for n, p in nets.named_parameters() if not torch.equal(p, before[n])
+                }
                 moved.setdefault(group, set()).update(changed)
 
             super().update(nets, batch, watched)
@@ -187,8 +189,10 @@ def test_faults_are_named(lab, fault, error, words):
 
 def test_weights_that_end_up_infinite_are_not_delivered(lab):
     """The last step's gradient is not finite while every loss before it was."""
-    lab = lab.but(recipe=lab.recipe.but(epochs=2, batch_size=60))  # one step an epoch: the second one is the last
-    with pytest.raises(TrainingError, match="'student.head.weight' .* not finite after epoch 2 of 2"):
+    lab = lab.but(
+        recipe=lab.recipe.but(epochs=2, batch_size=60)
+    )  # one step an epoch: the second one is the last
+    with pytest.raises(TrainingError, match=r"'student.head.weight' .* not finite after epoch 2 of 2"):
         lab.training(_Spoiled()).run()
 
 
@@ -200,12 +204,17 @@ class _Spoiled(toys.Plain):
         return {"ce": ce, "root": root}  # value 0, gradient nan
 
 
-# --- selection ------------------------------------------------------------------------------------------------------
+# --- selection ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("select", "values", "expected"),
-    [("best", [50.0, 80.0, 80.0, 70.0], 3), ("best", [1, 2, 3, 4], 4), ("best", [4, 3, 2, 1], 1), ("last", [4, 3, 2, 1], 4)],
+    [
+        ("best", [50.0, 80.0, 80.0, 70.0], 3),
+        ("best", [1, 2, 3, 4], 4),
+        ("best", [4, 3, 2, 1], 1),
+        ("last", [4, 3, 2, 1], 4),
+    ],
 )
 def test_selection(lab, monkeypatch, select, values, expected):
     lab = lab.but(recipe=lab.recipe.but(epochs=4))
@@ -279,7 +288,7 @@ def test_the_test_split_is_never_opened(lab, protocol):
             lab.prepared.path("train", "wave").read_bytes()
 
 
-# --- schedules, precision, clipping ---------------------------------------------------------------------------------
+# --- schedules, precision, clipping -------------------------------------------------------------------------
 
 
 def test_schedules_against_closed_forms():
@@ -301,15 +310,21 @@ def test_the_rate_of_every_step_follows_the_schedule(lab, monkeypatch):
     training = lab.training(toys.Adversarial())
     seen = {"main": [], "critic": []}
     for name, o in training.optimizers.items():
-        monkeypatch.setattr(o.optimizer, "step", lambda n=name, o=o: seen[n].append(o.optimizer.param_groups[0]["lr"]))
+        monkeypatch.setattr(
+            o.optimizer, "step", lambda n=name, o=o: seen[n].append(o.optimizer.param_groups[0]["lr"])
+        )
     training.run()
     total = 2 * training.steps
-    np.testing.assert_allclose(seen["main"], [lab.recipe.lr * rate_factor(lab.recipe, s, total) for s in range(total)])
+    np.testing.assert_allclose(
+        seen["main"], [lab.recipe.lr * rate_factor(lab.recipe, s, total) for s in range(total)]
+    )
     assert seen["critic"] == [0.05] * total  # its own recipe has a constant schedule
     assert training.describe()["departures"]["critic.lr"] == [0.01, 0.05]
 
 
-@pytest.mark.parametrize("change", [{"batch_size": 1}, {"epochs": -1}, {"lr": 0.0}, {"schedule": "linear"}, {"precision": "16"}])
+@pytest.mark.parametrize(
+    "change", [{"batch_size": 1}, {"epochs": -1}, {"lr": 0.0}, {"schedule": "linear"}, {"precision": "16"}]
+)
 def test_recipes_that_cannot_be(change):
     with pytest.raises(UsageError, match=f"the test.*{next(iter(change))}"):
         checked_recipe(pm.Recipe(**change), "the test")
@@ -339,14 +354,16 @@ def test_clip_bounds_the_gradient(lab, monkeypatch):
         (o,) = training.optimizers.values()
         seen = norms.setdefault(clip, [])
         monkeypatch.setattr(
-            o.optimizer, "step", lambda o=o, seen=seen: seen.append(math.hypot(*(float(p.grad.norm()) for p in o.parameters)))
+            o.optimizer,
+            "step",
+            lambda o=o, seen=seen: seen.append(math.hypot(*(float(p.grad.norm()) for p in o.parameters))),
         )
         training.run()
     assert max(norms[0.05]) == pytest.approx(0.05, rel=1e-3)
     assert min(norms[0.0]) > 0.05
 
 
-# --- sharing and freezing -------------------------------------------------------------------------------------------
+# --- sharing and freezing -----------------------------------------------------------------------------------
 
 
 def test_a_frozen_parent_stays_as_it_was_buffers_too(lab):

@@ -40,7 +40,10 @@ def test_named_validation_groups(lab):
     found = view(lab, "named")
     assert people(lab, found.validation.rows) == {"p3", "p7"}
     assert not people(lab, found.train.rows) & {"p3", "p7"}
-    splits = {**toys.Toy.splits, "named": dataclasses.replace(toys.Toy.splits["named"], validation_groups=("p99",))}
+    splits = {
+        **toys.Toy.splits,
+        "named": dataclasses.replace(toys.Toy.splits["named"], validation_groups=("p99",)),
+    }
     other = toys.Lab(lab.root / "other", toys.Given(splits=splits))
     with pytest.raises(DataError, match="'p99'"):
         view(other, "named")
@@ -50,7 +53,9 @@ def test_without_groups_the_carve_out_has_a_share_of_each_class(lab):
     found = view(lab, "flat")
     assert np.bincount(found.validation.labels).tolist() == [3, 3, 3]
     assert np.bincount(found.train.labels).tolist() == [17, 17, 17]
-    np.testing.assert_array_equal(carve(lab.prepared, lab.dataset.protocol("flat")), ~np.isin(np.arange(60), found.train.rows))
+    np.testing.assert_array_equal(
+        carve(lab.prepared, lab.dataset.protocol("flat")), ~np.isin(np.arange(60), found.train.rows)
+    )
 
 
 def test_one_group_cannot_be_carved(lab):
@@ -139,9 +144,13 @@ def test_standardisation_is_that_of_the_training_samples_only(lab):
         assert shaped == (x.shape[1],) + (1,) * (x.ndim - 2)
     thinned = view(lab, "privileged-50")
     rows = thinned.train.rows[thinned.present["far"]]
-    np.testing.assert_allclose(thinned.standard("far").mean, toys.toy_parts()["train"].arrays["far"][rows].mean(0), rtol=1e-5)
+    np.testing.assert_allclose(
+        thinned.standard("far").mean, toys.toy_parts()["train"].arrays["far"][rows].mean(0), rtol=1e-5
+    )
     few = view(lab, "few-4")  # unlabelled samples count
-    np.testing.assert_allclose(few.standard("near").mean, toys.toy_parts()["train"].arrays["near"].mean(0), rtol=1e-5)
+    np.testing.assert_allclose(
+        few.standard("near").mean, toys.toy_parts()["train"].arrays["near"].mean(0), rtol=1e-5
+    )
 
 
 def near_values(lab, name, values):

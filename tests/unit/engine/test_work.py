@@ -69,7 +69,7 @@ def test_parents_come_from_the_store(tmp_path, data):
 
 
 def test_two_processes_give_what_one_gives(tmp_path, data):
-    """Without batch norm, and with labelled samples alone, two halves of a batch weigh as much as the whole."""
+    """Without batch norm, with labelled samples alone, two halves of a batch weigh as much as the whole."""
     stage = pm.Stream("target_view")
     alone, halves = Place(tmp_path / "one", data), Place(tmp_path / "two", data, devices=2)
     key, _ = train(stage, alone)

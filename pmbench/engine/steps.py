@@ -1,0 +1,119 @@
+"""Optimiser steps: one optimiser a group of modules, and what `Stage.update` is given to move them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..contracts.network import Nets
+from ..contracts.recipe import Recipe
+from ..contracts.stage import Stage, Terms
+from ..errors import ContractError
+from .device import Accelerator
+from .recipes import checked_recipe
+
+Seen = dict[str, list[tuple[int, Tensor]]]
+"""Each term's values in one epoch, with the number of the step that gave them."""
+
+
+@dataclass
+class GroupOptimizer:
+    """A group's parameters, the optimiser that moves them, and its recipe."""
+
+    recipe: Recipe
+    optimizer: torch.optim.Optimizer
+    parameters: list[nn.Parameter]
+
+
+def optimizers_of(stage: Stage, nets: Nets, standard: Recipe) -> dict[str, GroupOptimizer]:
+    """One optimiser a group; raises ContractError unless every trainable parameter is in exactly one."""
+    stage_name = type(stage).__name__
+    found, owner = {}, dict[int, str]()
+    known = {id(p) for p in nets.parameters()}
+    for name, group in stage.groups(nets).items():
+        recipe = checked_recipe(group.recipe or standard, f"{stage_name}, group {name}")
+        parameters = [p for m in group.modules for p in m.parameters() if p.requires_grad]
+        parameters = list({id(p): p for p in parameters}.values())
+        for p in parameters:
+            if id(p) in owner:
+                raise ContractError(
+                    f"stage {stage_name}: a parameter is in groups {owner[id(p)]!r} and {name!r}"
+                )
+            owner[id(p)] = name
+        if any(id(p) not in known for p in parameters):
+            raise ContractError(
+                f"stage {stage_name}: group {name!r} holds parameters that are not in its nets",
+                "checkpoints hold what is in `Nets`: give it every module that is trained",
+            )
+        if not parameters:
+            raise ContractError(f"stage {stage_name}: group {name!r} has no trainable parameter")
+        found[name] = GroupOptimizer(recipe, _optimizer(recipe, parameters), parameters)
+    left = [n for n, p in nets.named_parameters() if p.requires_grad and id(p) not in owner]
+    if left:
+        raise ContractError(
+            f"stage {stage_name}: trainable parameters in no group, for example {left[0]!r}",
+            "add their module to a group, or freeze it with bench.frozen",
+        )
+    return found
+
+
+def _optimizer(recipe: Recipe, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(
+            parameters,
+            recipe.lr,
+            recipe.momentum,
+            weight_decay=recipe.weight_decay,
+            nesterov=recipe.momentum > 0,
+        )
+    kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
+    return kind(parameters, recipe.lr, (recipe.beta1, 0.999), weight_decay=recipe.weight_decay, fused=True)
+
+
+class Step:
+    """`step(terms, group)` of `Stage.update`."""
+
+    def __init__(
+        self, stage: str, optimizers: Mapping[str, GroupOptimizer], accelerator: Accelerator
+    ) -> None:
+        self._stage, self._optimizers, self._accelerator = stage, optimizers, accelerator
+        self._calls = 0
+        self.seen: Seen = {}
+
+    def __call__(self, terms: Terms, group: str = "main") -> None:
+        self._calls += 1
+        if group not in self._optimizers:
+            raise ContractError(
+                f"stage {self._stage} steps group {group!r}; its groups are {', '.join(self._optimizers)}"
+            )
+        if not terms:
+            raise ContractError(f"stage {self._stage} gave no loss terms")
+        o = self._optimizers[group]
+        values = list(terms.values())
+        for name, value in terms.items():
+            if not isinstance(value, Tensor) or value.dim() != 0:
+                shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+                raise ContractError(
+                    f"stage {self._stage}: term {name!r} is {shape}, a scalar tensor was expected"
+                )
+            self.seen.setdefault(name, []).append((self._calls, value.detach()))
+        loss = values[0] if len(values) == 1 else torch.stack(values).sum()
+        if not loss.requires_grad:
+            raise ContractError(
+                f"stage {self._stage}: the terms {', '.join(terms)} do not depend on any trainable parameter"
+            )
+        with self._accelerator.autocast(on=False):
+            if len(self._optimizers) > 1:
+                gradients = torch.autograd.grad(loss, o.parameters, allow_unused=True)
+                for p, g in zip(o.parameters, gradients, strict=True):
+                    p.grad = g
+            else:
+                o.optimizer.zero_grad(set_to_none=True)
+                self._accelerator.backward(loss)
+            self._accelerator.average_gradients(o.parameters)
+            if o.recipe.clip:
+                torch.nn.utils.clip_grad_norm_(o.parameters, o.recipe.clip)
+            o.optimizer.step()

@@ -1,0 +1,30 @@
+"""The plugin of the tutorial is installed and used as its reader would."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+EXAMPLE = Path(__file__).parents[2] / "docs" / "example" / "pmbench_follow.py"
+
+
+def test_the_tutorial_plugin_runs(bench: Any, run_cli: Any) -> None:
+    bench.install("pmbench-follow", EXAMPLE.read_text(encoding="utf-8"))
+    listed = json.loads(run_cli("show", "follow", "--json").stdout)
+    assert "arXiv:1412.6550" in json.dumps(listed)
+    done = run_cli(
+        "run", "--method", "follow", "--dataset", "planted", "--seed", "0", "--workers", "0",
+        "--set", "weight=0.5", "--set", "recipe.epochs=2", "--json",
+    )  # fmt: skip
+    assert done.code == 0, done.stderr
+    told = json.loads(done.stdout)
+    mine = [r for r in told["records"] if r["cell"]["method"] == "follow"]
+    assert [r["status"] for r in mine] == ["done"]
+    assert mine[0]["cell"]["options"] == {"weight": 0.5}
+
+
+def test_the_readme_shows_the_tutorial_plugin() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    code = EXAMPLE.read_text(encoding="utf-8").partition("import pmbench as pm")[2].strip()
+    assert code in readme
