@@ -25,19 +25,12 @@ _OPERATION = re.compile(
     r"|torch\.sym_(max|min|int|float|not|ite)|torch\.ops\.higher_order\.wrap_with_(set_grad_enabled|autocast)"
 )
 _SYMBOL = re.compile(r"[suz]\d+")
-_FUNCTIONS = {
-    "Symbol",
-    "Integer",
-    "Max",
-    "Min",
-    "FloorDiv",
-    "Mod",
-    "PythonMod",
-    "CeilDiv",
-    "IntTrueDiv",
-    "Eq",
-    "Ne",
-}
+_NUMBER = re.compile(r"-?\d+(\.\d*)?(e[+-]?\d+)?")
+_FUNCTIONS = frozenset(
+    "Symbol Integer Rational Float Add Mul Pow Max Min Abs floor ceiling Mod PythonMod FloorDiv CleanDiv CeilDiv "
+    "ModularIndexing IntTrueDiv FloatTrueDiv PowByNatural CeilToInt FloorToInt TruncToInt ToFloat Identity Where "
+    "Eq Ne Equality Unequality StrictLessThan LessThan StrictGreaterThan GreaterThan And Or Not".split()
+)
 _PARTS = (
     ast.Expression,
     ast.BinOp,
@@ -110,20 +103,23 @@ def _pairs(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _is_size(expression: Any) -> bool:
-    """Whether it is arithmetic on symbols such as s95, and nothing that Python would look up or call besides."""
+    """Whether it is arithmetic on symbols such as s95, and nothing that Python would look up besides."""
     for node in ast.walk(ast.parse(expression, mode="eval")):
         if isinstance(node, ast.Call):
             known = isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS
         elif isinstance(node, ast.Name):
             known = node.id in _FUNCTIONS or bool(_SYMBOL.fullmatch(node.id))
         elif isinstance(node, ast.Constant):
-            known = (
-                bool(_SYMBOL.fullmatch(node.value))
-                if isinstance(node.value, str)
-                else isinstance(node.value, int | float)
-            )
+            known = _is_word_of_sizes(node.value)
         else:
             known = isinstance(node, _PARTS)
         if not known:
             return False
     return True
+
+
+def _is_word_of_sizes(value: object) -> bool:
+    """Strings are names of symbols or numbers: sympy would evaluate any other."""
+    if isinstance(value, str):
+        return bool(_SYMBOL.fullmatch(value) or _NUMBER.fullmatch(value))
+    return isinstance(value, int | float)

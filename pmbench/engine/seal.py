@@ -38,7 +38,7 @@ class _TestBatch(Batch):
             "use the inputs alone: what is learnt by sample cannot be applied to new samples",
         )
 
-    labels = index = epoch = progress = property(_absent)  # type: ignore[assignment]
+    labels = index = epoch = progress = property(_absent)
 
     def present(self, *modalities: str) -> Tensor:
         x = next(self[modality] for modality in modalities)

@@ -94,7 +94,8 @@ class Miniature(Dataset):
     def variant(self, name: str, parts: Mapping[str, Part]) -> Miniature:
         """The same declarations over other samples."""
         return Miniature(
-            f"{self.name}-{name}", parts, classes=self.classes, modalities=self.modalities, target=self.target,
+            f"{self.name}-{name}", parts, classes=self.classes, modalities=self.modalities,
+            target=self.target,
             privileged=self.privileged, backbones=self.backbones, like=self.like,
         )  # fmt: skip
 
@@ -127,7 +128,7 @@ class Miniature(Dataset):
 
 
 def synthetic(case: str) -> Miniature:
-    """Two modalities of one kind; each shows a sample's class behind noise, the privileged one more clearly."""
+    """Two modalities of one kind; each shows the class behind noise, the privileged one clearer."""
     backbone, modalities = _SYNTHETIC[case]
     chance = generator(0, "miniature", case)
     shapes = {m.name: _prototypes(chance, m) for m in modalities}
@@ -148,7 +149,7 @@ def synthetic(case: str) -> Miniature:
 
 
 def _prototypes(chance: np.random.Generator, modality: Modality) -> np.ndarray:
-    """One sample a class (K, *shape): a pattern; if hidden, at a level that even a mean over the grid shows."""
+    """One sample a class (K, *shape): a pattern; if hidden, at a level that a mean over the grid shows."""
     level = np.linspace(-4, 4, len(CLASSES)).reshape(-1, *(1,) * len(modality.shape))
     pattern = chance.standard_normal((len(CLASSES), *modality.shape))
     return pattern + level if modality.name == "hidden" else pattern

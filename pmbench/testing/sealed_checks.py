@@ -51,7 +51,7 @@ def check_prediction_is_deterministic(trial: Trial) -> None:
 
 
 def check_privileged_input_is_ignored(trial: Trial) -> None:
-    """Deleting the withheld modalities from a test batch, or permuting them, changes no bit of a prediction."""
+    """Deleting the withheld modalities at test, or permuting them, changes no bit of a prediction."""
     if not trial.withheld:
         raise Skipped("it is given every modality at test")
     given, every = trial.inputs, (*trial.inputs, *trial.withheld)

@@ -138,9 +138,7 @@ def failing(suite, case="vector"):
 def quick(suite, *properties):
     """The results of some checks on vectors, by name."""
     return {
-        c.rule: suite.result(c)
-        for c in suite.checks
-        if c.rule in properties and c.case in ("vector", "")
+        c.rule: suite.result(c) for c in suite.checks if c.rule in properties and c.case in ("vector", "")
     }
 
 

@@ -32,7 +32,7 @@ def setting(target=("rgb",), privileged=("depth",), **more):
         ("None", int | None, None),
         ("0.5", float | None, 0.5),
         ("none", str, "none"),
-        ("none", Optional[float], None),
+        ("none", Optional[float], None),  # noqa: UP045
         ("0.5", Optional[float], 0.5),  # noqa: UP045
         ("hard", Literal["hard", "soft"], "hard"),
         ("hard", Literal["hard", "soft"] | None, "hard"),

@@ -22,16 +22,14 @@ def lab(tmp_path):
 
 @pytest.fixture
 def afresh():
-    """Runs code in a new interpreter and returns what it printed; `check=False` returns the finished process."""
+    """Runs code in a new interpreter and returns what it printed."""
 
-    def run(code, *, check=True, path=(), **environment):
+    def run(code, *, path=(), **environment):
         places = [*map(str, path), str(HERE)]
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(places), "OMP_NUM_THREADS": "1", **environment}
         done = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, env=env, timeout=120
         )
-        if not check:
-            return done
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 

@@ -218,7 +218,9 @@ def test_inputs_are_what_the_key_is_the_digest_of(lab):
 
 PACKAGE = {
     "__init__.py": "",
-    "stages.py": '"""Doc."""\nimport pmbench as pm\nfrom .losses import term\n\ndef late():\n    from . import lazy\n',
+    "stages.py": (
+        '"""Doc."""\nimport pmbench as pm\nfrom .losses import term\n\ndef late():\n    from . import lazy\n'
+    ),
     "losses.py": "from boxed import constants\n\ndef term(x):\n    return x * constants.W\n",
     "constants.py": "W = 2\n",
     "lazy.py": "L = 1\n",

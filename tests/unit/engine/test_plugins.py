@@ -60,7 +60,7 @@ print(json.dumps({
     "backbones": found.names("backbone"),
     "collisions": found.collisions(),
     "distributions": found.distributions,
-    "asked": {name: ask(name) for name in ("good_one", "twice", "target_only", "again", "half", "good_on", "kd")},
+    "asked": {n: ask(n) for n in ("good_one", "twice", "target_only", "again", "half", "good_on", "kd")},
 }))
 """
 

@@ -307,7 +307,7 @@ def test_a_full_disk_is_said_and_leaves_nothing_half_written(tiny):
 
 
 def test_a_full_disk_while_training(tiny, tmp_path):
-    """The stage fails with a StoreError; with space again the same stage goes on to the bits of an undisturbed run."""
+    """The stage fails with a StoreError; with space again it goes on to the bits of an undisturbed run."""
     roomy = toys.Lab(tmp_path / "roomy")
     lab = toys.Lab(tmp_path / "roomy")
     lab.store = Store(tiny / "store")
