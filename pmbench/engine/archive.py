@@ -26,10 +26,11 @@ _OPERATION = re.compile(
 )
 _SYMBOL = re.compile(r"[suz]\d+")
 _NUMBER = re.compile(r"-?\d+(\.\d*)?(e[+-]?\d+)?")
-_FUNCTIONS = frozenset(
-    "Symbol Integer Rational Float Add Mul Pow Max Min Abs floor ceiling Mod PythonMod FloorDiv CleanDiv CeilDiv "
-    "ModularIndexing IntTrueDiv FloatTrueDiv PowByNatural CeilToInt FloorToInt TruncToInt ToFloat Identity Where "
-    "Eq Ne Equality Unequality StrictLessThan LessThan StrictGreaterThan GreaterThan And Or Not".split()
+_FUNCTION = re.compile(
+    r"Symbol|Integer|Rational|Float|Add|Mul|Pow|Max|Min|Abs|floor|ceiling|Mod|"
+    r"PythonMod|FloorDiv|CleanDiv|CeilDiv|ModularIndexing|IntTrueDiv|FloatTrueDiv|"
+    r"PowByNatural|CeilToInt|FloorToInt|TruncToInt|ToFloat|Identity|Where|Eq|Ne|Equality|"
+    r"Unequality|StrictLessThan|LessThan|StrictGreaterThan|GreaterThan|And|Or|Not"
 )
 _PARTS = (
     ast.Expression,
@@ -106,9 +107,9 @@ def _is_size(expression: Any) -> bool:
     """Whether it is arithmetic on symbols such as s95, and nothing that Python would look up besides."""
     for node in ast.walk(ast.parse(expression, mode="eval")):
         if isinstance(node, ast.Call):
-            known = isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS
+            known = isinstance(node.func, ast.Name) and bool(_FUNCTION.fullmatch(node.func.id))
         elif isinstance(node, ast.Name):
-            known = node.id in _FUNCTIONS or bool(_SYMBOL.fullmatch(node.id))
+            known = bool(_FUNCTION.fullmatch(node.id) or _SYMBOL.fullmatch(node.id))
         elif isinstance(node, ast.Constant):
             known = _is_word_of_sizes(node.value)
         else:

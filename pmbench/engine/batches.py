@@ -105,14 +105,9 @@ class TrainingBatches:
         self.columns = {m: self.view.prepared.column(samples.part, m) for m in self.stage.reads}
         if fits_in_memory(self.columns, len(self.rows)):
             self.held = {
-                name: self._blank(name, hold(column, self.rows, self.standards[name], self.device))
+                name: hold(column, self.rows, self.standards[name], self.device)
                 for name, column in self.columns.items()
             }
-
-    def _blank(self, name: str, tensor: Tensor) -> Tensor:
-        if name in self.present:
-            tensor[~self.present[name]] = 0
-        return tensor
 
     def epoch(self, epoch: int, epochs: int) -> Iterator[Batch]:
         rank, world = self.shard
@@ -129,7 +124,12 @@ class TrainingBatches:
                     self.order.seed, epoch, step, self.order.batch_size, self.shard, self.device
                 )
                 tensors = dataset.augment(tensors, draw)
-            present = {m: mask[rows] for m, mask in self.present.items()} if self.present else None
+            present = {m: mask[rows] for m, mask in self.present.items()}
+            if present:
+                tensors = dict(tensors)
+                for m, mask in present.items():
+                    absent = ~mask.reshape(-1, *(1,) * (tensors[m].dim() - 1))
+                    tensors[m] = tensors[m].masked_fill(absent, 0)
             yield Batch(
                 tensors,
                 self.labels[rows],
@@ -155,14 +155,11 @@ class TrainingBatches:
             multiprocessing_context="spawn" if self.workers else None,
             generator=torch.Generator(),  # else it draws from the global one, and dropout follows
         )
-        for positions, tensors in loader:
-            moved = {name: tensor.to(self.device, non_blocking=True) for name, tensor in tensors.items()}
-            for name, mask in self.present.items():
-                moved[name][~mask[positions.to(self.device)]] = 0
-            yield moved
+        for tensors in loader:
+            yield {name: tensor.to(self.device, non_blocking=True) for name, tensor in tensors.items()}
 
 
-class _Rows(Dataset[tuple[int, dict[str, Tensor]]]):
+class _Rows(Dataset[dict[str, Tensor]]):
     """Samples of several columns by position, standardised; what the worker processes run."""
 
     def __init__(
@@ -182,9 +179,9 @@ class _Rows(Dataset[tuple[int, dict[str, Tensor]]]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, position: int) -> tuple[int, dict[str, Tensor]]:
+    def __getitem__(self, position: int) -> dict[str, Tensor]:
         row = int(self.rows[position])
-        return position, {
+        return {
             name: standardise(column.read(row)[None], self.standards[name])[0]
             for name, column in self.columns.items()
         }

@@ -7,6 +7,7 @@ import functools
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +27,7 @@ class EngineBench:
     """Builds networks on the CPU, each role from its own named draw.
 
     Without a `store` the parents' networks are built but not filled: their weights are about to be loaded as
-    part of a finished stage.
+    part of a finished stage, whose `lineage` tells how many samples each of them was trained on.
     """
 
     stage: Stage
@@ -34,6 +35,7 @@ class EngineBench:
     num_train: int
     store: Store | None
     made: Counter[str] = field(default_factory=Counter)
+    lineage: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def num_classes(self) -> int:
@@ -101,7 +103,7 @@ class EngineBench:
                 f"stage {type(self.stage).__name__} asked for what {type(stage).__name__} delivered, "
                 "which is not among its fields"
             )
-        return delivered(stage, self.context, self.store)
+        return delivered(stage, self.context, self.store, self.lineage)
 
     def _declared(self, *modalities: str) -> None:
         """Only what a stage reads is in its key: shape and backbone of other modalities are not."""
@@ -147,16 +149,21 @@ class EngineBench:
         return first.tail(kinds.pop(), first.size, first.fuse_at, channels)
 
 
-def delivered(stage: Stage, context: Context, store: Store | None) -> nn.Module:
+def delivered(
+    stage: Stage, context: Context, store: Store | None, lineage: Mapping[str, Any] | None = None
+) -> nn.Module:
     """What a finished stage delivered, in evaluation mode; without a store, its architecture alone."""
-    bench = EngineBench(stage, context, num_train=0, store=None)
+    key = context.key(stage)
+    lineage = store.stage(key).get("lineage", {}) if store is not None else lineage or {}
+    samples = lineage.get(key, {}).get("samples", 0)
+    bench = EngineBench(stage, context, samples, store=None, lineage=lineage)
     network = stage.deliver(checked_build(stage, bench))
     if not isinstance(network, nn.Module):
         raise ContractError(
             f"stage {type(stage).__name__} delivered {type(network).__name__}, not a torch module"
         )
     if store is not None:
-        weights = store.weights(context.key(stage))
+        weights = store.weights(key)
         expected = network.state_dict()
         if set(weights) != set(expected):
             missing, extra = sorted(set(expected) - set(weights)), sorted(set(weights) - set(expected))

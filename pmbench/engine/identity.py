@@ -33,6 +33,8 @@ _ENGINE = (
     "pmbench.engine.steps",
     "pmbench.engine.trainer",
     "pmbench.engine.view",
+    "pmbench.report.counts",
+    "pmbench.report.metrics",
 )
 
 

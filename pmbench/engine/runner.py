@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -12,32 +10,18 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import PmbenchError, RecordError, StoreError, Unsupported
-from ..report.record import (
-    Cell as RecordCell,
-)
-from ..report.record import (
-    Cost,
-    Digests,
-    Provenance,
-    Record,
-    Samples,
-    StageRun,
-    Validation,
-    read_record,
-    write_record,
-)
+from ..report.record import Provenance, Record, read_record, write_record
 from .evaluator import Evaluator
 from .evaluator import Request as Evaluation
 from .executors.local import BrokenPool, LocalPool
-from .identity import digest, file_digest
+from .identity import file_digest
 from .plan import Cell, Node, Plan, needed
 from .plugins import Registry
-from .scoring import needs_features, score_cell
+from .queue import Queue
+from .recording import closed_record, finished_record
+from .scoring import needs_features
 from .store import Store
 from .work import Done, Place, Seal, Task, Train
-
-FLAT_POINTS = 1.0
-"""Percentage points that the last quarter of a flat validation curve may gain over the quarter before."""
 
 
 class Watcher(Protocol):
@@ -100,10 +84,8 @@ class Runner:
         try:
             for cell in open_cells:
                 if cell.stage is None:
-                    finished[id(cell)] = self._write(
-                        cell, self._without_result(cell, cell.skip, cell.failure)
-                    )
-            queue = _Queue(wanted, [c for c in open_cells if c.stage is not None])
+                    finished[id(cell)] = self._write(cell, self._closed(cell))
+            queue = Queue(wanted, [c for c in open_cells if c.stage is not None])
             running: dict[Future[Any], Any] = {}
             while queue.open or running:
                 self._start_ready(queue, helper, running, finished)
@@ -162,7 +144,7 @@ class Runner:
 
     def _start_ready(
         self,
-        queue: _Queue,
+        queue: Queue,
         helper: ThreadPoolExecutor,
         running: dict[Future[Any], Any],
         finished: dict[int, Record],
@@ -173,18 +155,15 @@ class Runner:
             if error is None:
                 running[helper.submit(self._evaluate, cell)] = _Evaluating(cell)
             else:
-                skip = error.message if isinstance(error, Unsupported) else ""
-                finished[id(cell)] = self._write(
-                    cell, self._without_result(cell, skip, "" if skip else _reason(error))
-                )
+                finished[id(cell)] = self._write(cell, self._closed(cell, error))
 
-    def _ended(self, what: Any, future: Future[Any], queue: _Queue, finished: dict[int, Record]) -> bool:
+    def _ended(self, what: Any, future: Future[Any], queue: Queue, finished: dict[int, Record]) -> bool:
         """Takes the result of one task or evaluation in; True where the pool broke."""
         if isinstance(what, _Evaluating):
             try:
                 record = self._done(what.cell, future.result())
-            except PmbenchError as error:
-                record = self._without_result(what.cell, "", _reason(error))
+            except Exception as error:
+                record = self._closed(what.cell, error)
             finished[id(what.cell)] = self._write(what.cell, record)
             return False
         try:
@@ -205,7 +184,7 @@ class Runner:
         queue.complete(what)
         return False
 
-    def _lost(self, task: Task, queue: _Queue) -> None:
+    def _lost(self, task: Task, queue: Queue) -> None:
         """A worker died under this task (killed, out of memory): once more, then it is a failure."""
         if task.key in self.retried:
             self._stage_failed(
@@ -220,7 +199,7 @@ class Runner:
         self.retried.add(task.key)
         queue.postpone(task)
 
-    def _stage_failed(self, task: Task, error: Exception, queue: _Queue) -> None:
+    def _stage_failed(self, task: Task, error: Exception, queue: Queue) -> None:
         node = self.plan.nodes[task.key]
         if isinstance(task, Seal):
             queue.unsealed[task.key, task.inputs] = error
@@ -272,87 +251,19 @@ class Runner:
         return record if whole else None
 
     def _done(self, cell: Cell, answer: dict[str, Any]) -> Record:
-        prepared = self.plan.prepared[cell.spec.dataset]
-        metrics, labels, predicted = score_cell(cell, prepared, self._predictions(cell))
         assert cell.stage is not None
-        last = self.store.stage(cell.key)
-        stages = [
-            StageRun(key=key, reused=key not in self.fresh, **run) for key, run in last["lineage"].items()
-        ]
-        curve = [float(v) for v in last["curve"] if v is not None]
-        recipe = cell.context.recipe_of(cell.stage)
-        metric, split = cell.context.protocol.metrics[0], cell.context.protocol.split
-        return Record(
-            cell=self._record_cell(cell),
-            cell_key=cell.identity,
-            status="done",
-            stages=stages,
-            metrics=metrics,
-            primary=metric,
-            validation=Validation(
-                rule=f"{recipe.select} epoch on validation data" if recipe.select == "best" else "last epoch",
-                metric=metric,
-                selected=last["selected"]["value"],
-                curve=curve,
-                flat=is_flat(curve),
-            ),
-            cost=Cost(
-                train_seconds=sum(s.seconds for s in stages),
-                train_seconds_spent=sum(s.seconds for s in stages if not s.reused),
-                steps=sum(s.steps for s in stages),
-                parameters=answer["parameters"],
-                macs=answer["macs"],
-                latency_ms=answer["latency_ms"],
-                networks=cell.method.networks,
-            ),
-            digests=Digests(
-                program=answer["program"],
-                predictions=answer["predictions"],
-                labels=digest([prepared.fingerprint[split.test][name] for name in ("labels", "index")]),
-                data=digest(prepared.fingerprint),
-            ),
-            samples=Samples.of(labels, predicted),
-            sealed=True,
-            deviations=[
-                *cell.method.deviations,
-                *dict.fromkeys(n for s in cell.stage.walk() for n in s.notes),
-            ],
-            provenance=self.provenance,
+        prepared, last = self.plan.prepared[cell.spec.dataset], self.store.stage(cell.key)
+        predictions = self._predictions(cell)
+        return finished_record(
+            cell, cell.stage, prepared, last, self.fresh, predictions, answer, self.provenance
         )
 
-    def _without_result(self, cell: Cell, skip: str, failure: str) -> Record:
-        return Record(
-            cell=self._record_cell(cell),
-            cell_key=cell.identity,
-            status="skipped" if skip else "failed",
-            reason=skip or failure,
-            provenance=self.provenance,
-        )
-
-    def _record_cell(self, cell: Cell) -> RecordCell:
-        dataset, method = cell.context.dataset, cell.method
-        return RecordCell(
-            method=method.name,
-            options=dict(cell.options),
-            dataset=dataset.name,
-            dataset_version=dataset.version,
-            protocol=cell.context.protocol.name,
-            backbones=dict(cell.spec.backbones),
-            seed=cell.context.seed,
-            role=method.role,
-            tests_on=method.tests_on,
-            test_modalities=list(cell.inputs),
-            target=list(cell.setting.target),
-            privileged=list(cell.setting.privileged),
-            num_classes=len(dataset.classes),
-            positive_class=dataset.positive_class,
-            recipe_set=self._recipe_set(cell),
-        )
-
-    @staticmethod
-    def _recipe_set(cell: Cell) -> str:
-        changed = cell.spec.recipe.departures(cell.context.dataset.recipe)
-        return "standard" if not changed else ", ".join(f"{n}={v[1]}" for n, v in changed.items())
+    def _closed(self, cell: Cell, error: Exception | None = None) -> Record:
+        """The record of a cell that has no result: because of `error`, or of what its plan said."""
+        if error is None:
+            return closed_record(cell, cell.skip, cell.failure, self.provenance)
+        skip = error.message if isinstance(error, Unsupported) else ""
+        return closed_record(cell, skip, _reason(error), self.provenance)
 
     def _write(self, cell: Cell, record: Record) -> Record:
         write_record(record, self._record_path(cell))
@@ -362,100 +273,14 @@ class Runner:
                 implementation.function(record)
             except Exception as error:
                 reason = f"{type(error).__name__}: {error}"
-                self.registry.note_broken(implementation.plugin_name, "pmbench_run_finished", reason)
+                distribution = str(implementation.plugin_name).partition(":")[0]
+                self.registry.note_broken(distribution, "pmbench_run_finished", reason)
         return record
 
 
 @dataclass(frozen=True)
 class _Evaluating:
     cell: Cell
-
-
-class _Queue:
-    """What is still to be done, and in which order."""
-
-    def __init__(self, wanted: dict[str, Node], cells: list[Cell]) -> None:
-        self.nodes = dict(wanted)
-        self.unfinished = set(wanted)
-        self.waiting = list(wanted)
-        self.postponed: list[Task] = []
-        self.cells = list(cells)
-        self.sealing: set[tuple[str, tuple[str, ...]]] = set()
-        self.unsealed: dict[tuple[str, tuple[str, ...]], Exception] = {}
-
-    @property
-    def open(self) -> bool:
-        return bool(self.waiting or self.postponed or self.cells)
-
-    def next_task(self) -> Task | None:
-        """The next stage to train or seal: programs first, so that results come early."""
-        for cell in self.cells:
-            mark = (cell.key, cell.inputs)
-            if cell.key in self.unfinished or mark in self.sealing:
-                continue
-            self.sealing.add(mark)
-            assert cell.stage is not None
-            return Seal(cell.key, cell.stage, cell.spec, cell.inputs)
-        for key in self.waiting:
-            node = self.nodes[key]
-            if not any(parent in self.unfinished for parent in node.parents):
-                self.waiting.remove(key)
-                return Train(key, node.stage, node.spec)
-        return None
-
-    def complete(self, task: Task) -> None:
-        if isinstance(task, Train):
-            self.unfinished.discard(task.key)
-
-    def postpone(self, task: Task) -> None:
-        if isinstance(task, Seal):
-            self.sealing.discard((task.key, task.inputs))
-        else:
-            self.postponed.append(task)
-
-    def release(self) -> None:
-        """Lets postponed stages be tried again."""
-        self.waiting = [t.key for t in self.postponed] + self.waiting
-        self.postponed = []
-
-    def fail_dependents(self, key: str) -> list[str]:
-        """Drops all stages that rest on `key`; returns their keys."""
-        lost, found = {key}, []
-        for other, node in self.nodes.items():
-            if other in self.unfinished and any(p in lost for p in node.parents):
-                lost.add(other)
-                found.append(other)
-                self.unfinished.discard(other)
-        self.waiting = [k for k in self.waiting if k not in lost]
-        return found
-
-    def take_ready(self, store: Store, reasons: dict[str, Exception]) -> list[Cell]:
-        """Cells that can be evaluated, or that cannot ever be; each is returned once."""
-        ready = []
-        for cell in list(self.cells):
-            mark = (cell.key, cell.inputs)
-            if (
-                cell.key in reasons
-                or mark in self.unsealed
-                or (cell.key not in self.unfinished and store.program(*mark).exists())
-            ):
-                self.cells.remove(cell)
-                ready.append(cell)
-        return ready
-
-
-def is_flat(curve: list[float]) -> bool | None:
-    """Whether training for longer would hardly have helped; None when the curve is too short to tell.
-
-    The mean of the last quarter of the epochs must exceed that of the quarter before by less than FLAT_POINTS
-    and twice the standard error that the epochs' own scatter gives the difference.
-    """
-    quarter = len(curve) // 4
-    if quarter < 2:
-        return None
-    last, before = curve[-quarter:], curve[-2 * quarter : -quarter]
-    error = math.sqrt((statistics.variance(last) + statistics.variance(before)) / quarter)
-    return statistics.fmean(last) - statistics.fmean(before) < FLAT_POINTS + 2 * error
 
 
 def _reason(error: Exception) -> str:

@@ -190,7 +190,7 @@ def check_stored_equals_fresh(trial: Trial) -> None:
             fresh, again = done.fresh(inputs), stored(inputs)
         if isinstance(fresh, Output) and not torch.equal(fresh.logits, again.logits):
             raise Failed(
-                f"stage {type(done.stage).__name__}: read back from the store, the network gives other logits "
+                f"stage {type(done.stage).__name__}: as stored, the network gives other logits "
                 "than the one that was trained; state outside parameters and buffers is lost"
             )
 

@@ -35,7 +35,9 @@ def crowd(new_site, tmp_path_factory, trained, hostile_source):
     (root / "data").symlink_to(trained.root / "data")
     site = new_site(root).install("pmbench-hostile", "hostile_mod", hostile_source)
     names = [f"h_{name}" for name in CAUGHT]
-    result = site.run(",".join([*names, *FINE, "h_looksforprivilege", "h_printsinlosses"]), "--json")
+    result = site.run(
+        ",".join([*names, *FINE, "h_looksforprivilege", "h_printsinlosses"]), "--json", workers=2
+    )
     return site, result, site.records()
 
 
@@ -137,7 +139,7 @@ def _open(name, *words, why):
 )
 def test_one_that_leaves_or_peeks_is_caught_and_named(site, hostile_source, name, words):
     site.install("pmbench-hostile", "hostile_mod", hostile_source)
-    result = site.run(f"h_{name},kd")
+    result = site.run(f"h_{name},kd", workers=2)
     assert result.code == 1, result.text
     records = site.records()
     assert records["kd"]["status"] == "done"

@@ -1,0 +1,131 @@
+"""Makes the record of a cell."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Container, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..contracts.stage import Stage
+from ..report.record import Cell as RecordCell
+from ..report.record import Cost, Digests, Provenance, Record, Samples, StageRun, Validation
+from .identity import digest
+from .plan import Cell
+from .prepared import Prepared
+from .scoring import score_cell
+
+FLAT_POINTS = 1.0
+"""Percentage points that the last quarter of a flat validation curve may gain over the quarter before."""
+
+
+def finished_record(
+    cell: Cell,
+    stage: Stage,
+    prepared: Prepared,
+    last: Mapping[str, Any],
+    fresh: Container[str],
+    predictions: Path,
+    answer: Mapping[str, Any],
+    provenance: Provenance,
+) -> Record:
+    """The record of a cell whose predictions are written.
+
+
+    `last` describes its last stage as stored, `fresh` holds the keys of stages trained in this run, `answer`
+    is the evaluator's.
+    """
+    metrics, labels, predicted = score_cell(cell, prepared, predictions)
+    stages = [StageRun(key=key, reused=key not in fresh, **run) for key, run in last["lineage"].items()]
+    curve = [float(v) for v in last["curve"] if v is not None]
+    recipe = cell.context.recipe_of(stage)
+    metric, split = cell.context.protocol.metrics[0], cell.context.protocol.split
+    return Record(
+        cell=_asked(cell),
+        cell_key=cell.identity,
+        status="done",
+        stages=stages,
+        metrics=metrics,
+        primary=metric,
+        validation=Validation(
+            rule=f"{recipe.select} epoch on validation data" if recipe.select == "best" else "last epoch",
+            metric=metric,
+            selected=last["selected"]["value"],
+            curve=curve,
+            flat=is_flat(curve),
+        ),
+        cost=Cost(
+            train_seconds=sum(s.seconds for s in stages),
+            train_seconds_spent=sum(s.seconds for s in stages if not s.reused),
+            steps=sum(s.steps for s in stages),
+            parameters=answer["parameters"],
+            macs=answer["macs"],
+            latency_ms=answer["latency_ms"],
+            networks=cell.method.networks,
+        ),
+        digests=Digests(
+            program=answer["program"],
+            predictions=answer["predictions"],
+            labels=digest([prepared.fingerprint[split.test][name] for name in ("labels", "index")]),
+            data=digest(prepared.fingerprint),
+        ),
+        samples=Samples.of(labels, predicted),
+        sealed=True,
+        deviations=[
+            *cell.method.deviations,
+            *dict.fromkeys(n for s in stage.walk() for n in s.notes),
+        ],
+        provenance=provenance,
+    )
+
+
+def closed_record(cell: Cell, skip: str, failure: str, provenance: Provenance) -> Record:
+    """The record of a cell without result: skipped with the reason `skip`, or else failed."""
+    return Record(
+        cell=_asked(cell),
+        cell_key=cell.identity,
+        status="skipped" if skip else "failed",
+        reason=skip or failure,
+        provenance=provenance,
+    )
+
+
+def _asked(cell: Cell) -> RecordCell:
+    dataset, method = cell.context.dataset, cell.method
+    return RecordCell(
+        method=method.name,
+        options=dict(cell.options),
+        dataset=dataset.name,
+        dataset_version=dataset.version,
+        protocol=cell.context.protocol.name,
+        backbones=dict(cell.spec.backbones),
+        seed=cell.context.seed,
+        role=method.role,
+        tests_on=method.tests_on,
+        test_modalities=list(cell.inputs),
+        target=list(cell.setting.target),
+        privileged=list(cell.setting.privileged),
+        num_classes=len(dataset.classes),
+        positive_class=dataset.positive_class,
+        recipe_set=_recipe_set(cell),
+    )
+
+
+def _recipe_set(cell: Cell) -> str:
+    changed = cell.spec.recipe.departures(cell.context.dataset.recipe)
+    return "standard" if not changed else ", ".join(f"{n}={v[1]}" for n, v in changed.items())
+
+
+def is_flat(curve: list[float]) -> bool | None:
+    """Whether training for longer would hardly have helped; None when the curve is too short to tell.
+
+    The mean of the last quarter of the epochs must exceed that of the quarter before by less than FLAT_POINTS
+    and twice the standard error that the epochs' own scatter gives the difference.
+    """
+    quarter = len(curve) // 4
+    if quarter < 2:
+        return None
+    last, before = curve[-quarter:], curve[-2 * quarter : -quarter]
+    error = math.sqrt((statistics.variance(last) + statistics.variance(before)) / quarter)
+    return statistics.fmean(last) - statistics.fmean(before) < FLAT_POINTS + 2 * error
