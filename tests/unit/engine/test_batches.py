@@ -203,7 +203,7 @@ def test_mapped_columns_travel_by_file_name(lab):
     big = Column(10**6, np.memmap(lab.root / "big", np.float32, "w+", shape=(10**6, 1)))
     assert len(pickle.dumps(batches._Rows({"big": big}, np.arange(2), {}))) < 2000
     there = pickle.loads(content)
-    assert torch.equal(there[5][1]["near"], rows[5][1]["near"])
+    assert torch.equal(there[5]["near"], rows[5]["near"])
     plain = pickle.loads(pickle.dumps(batches._Rows({"odd": columns["odd"]}, np.arange(60), standards)))
     np.testing.assert_array_equal(plain.columns["odd"].array, columns["odd"].array)
 
