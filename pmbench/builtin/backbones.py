@@ -22,8 +22,7 @@ def _cnn_tail(kind: str, size: int, start: int, channels: int) -> CNN:
     "cnn1d", kinds=("sequence",), provides=("pooled", "maps"), sizes=WIDTHS, tail=_cnn_tail, fuse_at=1
 )
 def cnn1d(modality: pm.Modality, size: int) -> CNN:
-    """Three blocks (convolution of 5, batch norm, ReLU, max pool by 2) of w, 2w, 4w channels, mean over time
-    """
+    """Three blocks (convolution of 5, batch norm, ReLU, max pool by 2): w, 2w, 4w channels; mean over time"""
     from .networks import CNN
 
     return CNN(modality.kind, modality.channels, size)

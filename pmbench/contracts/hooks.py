@@ -37,5 +37,4 @@ def pmbench_backbones() -> Iterable[Backbone]:
 
 @hookspec
 def pmbench_run_finished(record: Any) -> None:
-    """Called in the process of the command after each record was written, with the record (pmbench.Record).
-    """
+    """Called in the command's process after each record was written, with that pmbench.Record."""

@@ -157,7 +157,13 @@ def delivered(
     lineage = store.stage(key).get("lineage", {}) if store is not None else lineage or {}
     samples = lineage.get(key, {}).get("samples", 0)
     bench = EngineBench(stage, context, samples, store=None, lineage=lineage)
-    network = stage.deliver(checked_build(stage, bench))
+    nets = checked_build(stage, bench)
+    try:
+        network = stage.deliver(nets)
+    except PmbenchError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise in_plugin(stage, "deliver", error) from error
     if not isinstance(network, nn.Module):
         raise ContractError(
             f"stage {type(stage).__name__} delivered {type(network).__name__}, not a torch module"
@@ -183,7 +189,7 @@ def checked_build(stage: Stage, bench: EngineBench) -> Nets:
             nets = stage.build(bench)
         except PmbenchError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise in_plugin(stage, "build", error) from error
     if not isinstance(nets, Nets):
         raise ContractError(
@@ -192,7 +198,7 @@ def checked_build(stage: Stage, bench: EngineBench) -> Nets:
     return nets
 
 
-def in_plugin(stage: Stage, where: str, error: Exception) -> PluginError:
+def in_plugin(stage: Stage, where: str, error: BaseException) -> PluginError:
     """A PluginError that names the stage, its module and the place."""
     kind = type(stage)
     raised = PluginError(

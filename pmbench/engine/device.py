@@ -40,8 +40,7 @@ class Accelerator:
         self.fabric.backward(loss)
 
     def average_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Replaces gradients by their mean over all processes. A parameter without gradient counts as zero.
-        """
+        """Replaces gradients by their mean over all processes; a missing one counts as zero."""
         if self.shard[1] == 1:
             return
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]

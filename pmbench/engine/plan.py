@@ -15,6 +15,7 @@ from ..contracts.recipe import Recipe
 from ..contracts.setting import Setting
 from ..contracts.stage import Stage
 from ..errors import PluginError, PmbenchError, UnknownName, Unsupported, UsageError
+from .guard import only
 from .identity import Context, digest
 from .plugins import Registry
 from .prepared import Prepared, find_or_prepare
@@ -259,14 +260,15 @@ def _cell(
     spec = Spec(dataset.name, protocol.name, used, recipe, seed)
     cell = Cell(method, dict(options), setting, context, spec)
     try:
-        stage = method.last_stage(setting, **options)
-        for part in stage.walk():
-            unknown = set(part.reads) - set(setting.all)
-            if unknown:
-                raise PluginError(
-                    f"stage {type(part).__name__} reads {sorted(unknown)}, the setting has {setting.all}"
-                )
-        return dataclasses.replace(cell, stage=stage, key=context.key(stage))
+        with only(f"the plan of {method.name!r}", [prepared.folder], []):
+            stage = method.last_stage(setting, **options)
+            for part in stage.walk():
+                unknown = set(part.reads) - set(setting.all)
+                if unknown:
+                    raise PluginError(
+                        f"stage {type(part).__name__} reads {sorted(unknown)}, the setting has {setting.all}"
+                    )
+            return dataclasses.replace(cell, stage=stage, key=context.key(stage))
     except Unsupported as error:
         return dataclasses.replace(cell, skip=error.message)
     except UsageError:

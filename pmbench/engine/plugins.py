@@ -1,5 +1,4 @@
-"""Finds what installed distributions offer; a broken one is set aside with its error and harms nothing else.
-"""
+"""Finds what installed distributions offer; a broken one is set aside and harms nothing else."""
 
 from __future__ import annotations
 
@@ -51,8 +50,7 @@ class Broken:
 
 @dataclass
 class Registry:
-    """What is installed. Names offered twice, and names from broken plugins, are errors only when asked for.
-    """
+    """What is installed. A name offered twice is an error only when asked for."""
 
     manager: pluggy.PluginManager
     offers: dict[str, dict[str, list[Offer]]] = field(default_factory=lambda: {kind: {} for kind in _KINDS})

@@ -132,7 +132,7 @@ class Training:
             stage.end_epoch(nets)
         except PmbenchError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             where = "losses" if type(stage).update is Stage.update else "update"
             raise in_plugin(stage, where, error) from error
         self.accelerator.average_buffers(nets)
@@ -184,7 +184,7 @@ class Training:
                     output = network(Batch(tensors, none, none, stage=self.name))
                 except ContractError:
                     raise
-                except Exception as error:
+                except (Exception, SystemExit) as error:
                     raise in_plugin(self.stage, "deliver", error) from error
                 if not isinstance(output, Output):
                     return None
@@ -219,7 +219,7 @@ class Training:
             network = self.stage.deliver(self.nets)
         except PmbenchError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise in_plugin(self.stage, "deliver", error) from error
         if not isinstance(network, nn.Module):
             raise ContractError(f"stage {self.name} delivered {type(network).__name__}, not a torch module")

@@ -116,9 +116,13 @@ def perform(task: Task, place: Place, report: Report = lambda key, done, total: 
     """Does the task in this process."""
     started = time.perf_counter()
     if isinstance(task, Seal):
+        from .guard import only
         from .seal import seal
 
-        seal(task.stage, context_of(task.spec, place.data), Store(place.store), task.inputs)
+        context, kind = context_of(task.spec, place.data), type(task.stage)
+        folder = _prepared(task.spec.dataset, place.data).folder
+        with only(f"stage {kind.__name__!r} (module {kind.__module__}), being sealed,", [folder], []):
+            seal(task.stage, context, Store(place.store), task.inputs)
         return Done(task.key, seconds=time.perf_counter() - started)
     store = Store(place.store)
     with store.lock(task.key) as mine:

@@ -62,7 +62,6 @@ def test_a_method_that_looks_for_privilege_finds_none_when_it_is_tested(crowd):
     assert record["cell"]["test_modalities"] == ["target_view"]
 
 
-@pytest.mark.xfail(strict=True, reason="a worker's standard output is the command's")
 def test_what_a_method_prints_does_not_mix_with_the_results(crowd):
     _, result, _ = crowd
     assert {r["cell"]["method"] for r in result.json["records"]} >= set(FINE)
@@ -122,19 +121,15 @@ def pmbench_methods():
 '''
 
 
-def _open(name, *words, why):
-    return pytest.param(name, words, id=name, marks=pytest.mark.xfail(strict=True, reason=why))
-
-
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        _open("exitsinlosses", "ExitsInLosses", "SystemExit", why="SystemExit ends the run"),
-        _open("exitsinbuild", "ExitsInBuild", "SystemExit", why="SystemExit ends the run"),
-        _open("exitingplan", "h_exitingplan", "SystemExit", why="SystemExit ends the run"),
-        _open("peekingplan", "h_peekingplan", "labels.npy", why="plans are made outside the guard"),
-        _open("peekswhilesealing", "PeeksWhileSealing", "labels.npy", why="sealing is outside the guard"),
-        pytest.param("diesinlosses", ("DiesInLosses", "worker process died"), id="diesinlosses"),
+        ("exitsinlosses", ("ExitsInLosses", "SystemExit")),
+        ("exitsinbuild", ("ExitsInBuild", "SystemExit")),
+        ("exitingplan", ("h_exitingplan", "SystemExit")),
+        ("peekingplan", ("h_peekingplan", "labels.npy")),
+        ("peekswhilesealing", ("PeeksWhileSealing", "labels.npy")),
+        ("diesinlosses", ("DiesInLosses", "worker process died")),
     ],
 )
 def test_one_that_leaves_or_peeks_is_caught_and_named(site, hostile_source, name, words):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from concurrent.futures import Future
 
 from ..work import Done, Place, Task, perform, set_threads
@@ -18,7 +20,8 @@ class Inline:
     def submit(self, task: Task) -> Future[Done]:
         future: Future[Done] = Future()
         try:
-            future.set_result(perform(task, self.place, lambda *news: self._progress.append(news)))
+            with contextlib.redirect_stdout(sys.stderr):  # standard output is the command's own
+                future.set_result(perform(task, self.place, lambda *news: self._progress.append(news)))
         except Exception as error:
             future.set_exception(error)
         return future

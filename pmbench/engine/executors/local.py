@@ -20,6 +20,7 @@ def _start(queue: Any, threads: int) -> None:
     global _progress
     _progress = queue
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.dup2(2, 1)  # standard output is the command's own
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     set_threads(threads)
 
@@ -36,8 +37,7 @@ def _perform(task: Task, place: Place) -> Done:
 
 
 class LocalPool:
-    """`workers` processes that stay for the whole run. `progress()` drains (key, epochs done, epochs in all).
-    """
+    """`workers` processes that stay for the whole run; `progress()` drains (key, epochs done, epochs)."""
 
     def __init__(self, workers: int, place: Place) -> None:
         self.workers, self.place = workers, place
