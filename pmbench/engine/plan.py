@@ -275,7 +275,7 @@ def _cell(
         raise
     except PmbenchError as error:
         return dataclasses.replace(cell, failure=f"plan of {method.name}: {error.message}")
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return dataclasses.replace(
             cell, failure=f"plan of {method.name} raised {type(error).__name__}: {error}"
         )
