@@ -82,10 +82,10 @@ class Step(Protocol):
 
 @dataclass(frozen=True)
 class Group:
-    """Modules that share an optimiser; `recipe` is their own where it departs from the stage's."""
+    """Modules that share an optimiser; `changes`: fields of the stage's recipe that differ for them."""
 
     modules: tuple[nn.Module, ...]
-    recipe: Recipe | None = None
+    changes: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -34,7 +35,12 @@ def optimizers_of(stage: Stage, nets: Nets, standard: Recipe) -> dict[str, Group
     found, owner = {}, dict[int, str]()
     known = {id(p) for p in nets.parameters()}
     for name, group in stage.groups(nets).items():
-        recipe = checked_recipe(group.recipe or standard, f"{stage_name}, group {name}")
+        strange = set(group.changes) - {f.name for f in dataclasses.fields(Recipe)}
+        if strange:
+            raise ContractError(
+                f"stage {stage_name}: group {name!r} changes {sorted(strange)}, no recipe has that"
+            )
+        recipe = checked_recipe(standard.but(**group.changes), f"{stage_name}, group {name}")
         parameters = [p for m in group.modules for p in m.parameters() if p.requires_grad]
         parameters = list({id(p): p for p in parameters}.values())
         for p in parameters:

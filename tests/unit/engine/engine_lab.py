@@ -220,7 +220,7 @@ class Adversarial(pm.Stage):
         return pm.Nets(student=student, other=bench.encoder("far"), critic=critic)
 
     def groups(self, nets):
-        slow = RECIPE.but(optimizer="sgd", lr=0.05)
+        slow = {"optimizer": "sgd", "lr": 0.05, "schedule": "constant", "warmup": 0.0}
         return {"main": pm.Group((nets.student, nets.other)), "critic": pm.Group((nets.critic,), slow)}
 
     def update(self, nets, batch, step):
