@@ -1,4 +1,6 @@
-"""Killed at any instant, the same command goes on where it was and ends with the bits of an undisturbed run (P7)."""
+"""Killed at any instant, the same command goes on where it was and ends with the bits of an undisturbed run
+(P7).
+"""
 
 from __future__ import annotations
 

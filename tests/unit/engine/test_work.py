@@ -61,7 +61,7 @@ def test_parents_come_from_the_store(tmp_path, data):
     place = Place(tmp_path, data)
     teacher = pm.Stream("privileged_view")
     stage = pm.Distill(teacher, ("target_view",))
-    with pytest.raises(pm.PmbenchError, match="cannot be read|missing or damaged"):
+    with pytest.raises(pm.PmbenchError, match=r"cannot be read|missing or damaged"):
         train(stage, place)
     parent, _ = train(teacher, place)
     key, _ = train(stage, place)

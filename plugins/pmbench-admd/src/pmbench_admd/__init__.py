@@ -1,0 +1,56 @@
+"""Adversarial discriminative modality distillation: h deceives a discriminator that knows the classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+import pmbench as pm
+
+from .stages import Deceive, Hallucination, NarrowStream
+
+
+@pm.method(
+    "admd",
+    paper="Garcia, Morerio, Murino, IEEE TPAMI 2019, arXiv:1810.08437",
+    networks=2,
+    deviations=(
+        "no batch norm in the discriminator and its bottleneck, which the authors' code has by its defaults",
+        "the standard recipe for h; Adam at 1e-3 for the discriminator alone",
+        "a bottleneck no wider than the pooled features",
+    ),
+    ablations={
+        "hallucination stream alone": {"stream": "hall"},
+        "two streams": {"stream": "two"},
+        "without classes (standard adversarial game)": {"adversary": "lsgan"},
+        "without classes, hallucination stream alone": {"adversary": "lsgan", "stream": "hall"},
+        "discriminator of the object experiments": {"discriminator": "objects"},
+    },
+)
+def admd(
+    setting: pm.Setting,
+    *,
+    stream: Literal["two", "hall"] = "two",
+    adversary: Literal["classes", "lsgan"] = "classes",
+    discriminator: Literal["action", "objects"] = "action",
+    bottleneck: int = 128,
+) -> pm.Stage:
+    """Target stream and a hallucination network that deceives a discriminator of privileged features
+
+    `stream`: mean of the logits of target stream and hallucination network ("two"), or the latter alone.
+    `adversary`: "classes" has a class for each label and one for fakes; "lsgan" tells real from fake and
+    no more. `bottleneck`: width of what is compared, at most that of the pooled features.
+    """
+    t, p = setting.only_target(), setting.only_privileged()
+    if bottleneck < 1:
+        raise pm.UsageError(f"bottleneck {bottleneck}: expected a width of 1 or more")
+    own = setting.backbones[p].accepts(setting.modalities[t])
+    deceived = Deceive(
+        NarrowStream(p, bottleneck), t, adversary, discriminator, "privileged" if own else "target"
+    )
+    return Hallucination(deceived, pm.Stream(t) if stream == "two" else None)
+
+
+@pm.hookimpl
+def pmbench_methods() -> Iterable[pm.Method]:
+    return (admd,)

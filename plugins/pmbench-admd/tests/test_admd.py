@@ -1,0 +1,359 @@
+"""admd: the game against plain loops, identities, who moves in which step, the frozen head, plans."""
+
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pmbench_admd
+import pytest
+import torch
+from pmbench_admd import admd
+from pmbench_admd.networks import WIDTHS, Discriminator
+from pmbench_admd.stages import JUDGE, Deceive, Hallucination, NarrowStream
+from torch import nn
+
+import pmbench as pm
+
+RANDOM = np.random.default_rng(8)
+N, K, WIDTH = 5, 3, 4
+LABELS = np.array([0, -1, 2, 1, -1])
+PRESENT = np.array([True, True, False, True, False])
+WEIGHT = {o: RANDOM.normal(0, 1, (o, WIDTH)) for o in (1, K + 1)}
+V = {name: RANDOM.normal(0, 1, (N, WIDTH)) for name in ("p", "h")}
+
+
+@pytest.fixture
+def setting(fake):
+    return fake.setting(("acc",), ("gyro",))
+
+
+class Linear(nn.Module):
+    """A judge whose logits are W v."""
+
+    def __init__(self, outputs):
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(WEIGHT[outputs]))
+
+    def forward(self, v):
+        return v @ self.weight.T
+
+
+def sigmoid(x):
+    return 1 / (1 + math.exp(-x))
+
+
+def references(slow, adversary, present):
+    """Terms in plain loops, each a function of (W, v_p, v_h)."""
+    known = [y if there else -1 for y, there in zip(LABELS, present, strict=True)]
+
+    def squares(w, v, wanted, rows):
+        scores = [sigmoid(sum(w[0][j] * v[i][j] for j in range(WIDTH))) for i in rows]
+        return sum((s - wanted) ** 2 for s in scores) / max(len(scores), 1)
+
+    if adversary == "lsgan":
+        rows = np.flatnonzero(present)
+        return {
+            "judge_real": lambda w, p, h: squares(w, p, 1, rows) / 2,
+            "judge_fake": lambda w, p, h: squares(w, h, 0, range(N)) / 2,
+            "deceive": lambda w, p, h: squares(w, h, 1, range(N)),
+        }
+    return {
+        "judge_real": lambda w, p, h: slow.cross_entropy(p @ w.T, known) / 2,
+        "judge_fake": lambda w, p, h: slow.cross_entropy(h @ w.T, [K] * N) / 2,
+        "deceive": lambda w, p, h: slow.cross_entropy(h @ w.T, LABELS),
+    }
+
+
+@pytest.mark.parametrize("adversary", ["classes", "lsgan"])
+@pytest.mark.parametrize(
+    "present", [np.ones(N, bool), PRESENT, np.zeros(N, bool)], ids=["all", "some", "none"]
+)
+def test_terms_equal_plain_loops_in_value_and_gradient(fake, slow, adversary, present):
+    stage = Deceive(NarrowStream("gyro"), "acc", adversary)
+    outputs = 1 if adversary == "lsgan" else K + 1
+    batch = fake.batch(stage.reads, LABELS, present={"gyro": present})
+    point = [WEIGHT[outputs], V["p"], V["h"]]
+    for name, reference in references(slow, adversary, present).items():
+        judge = Linear(outputs)
+        v_p, v_h = (torch.tensor(V[m], requires_grad=True) for m in "ph")
+        terms = {**stage.judgement(judge, v_p, v_h, batch), **stage.deception(judge, v_h, batch)}
+        assert terms[name].item() == pytest.approx(reference(*point), abs=1e-10)
+        if terms[name].requires_grad:
+            terms[name].backward()
+        moves = {"deceive": (0, 2)}.get(name, (0,))
+        for i, leaf in enumerate((judge.weight, v_p, v_h)):
+            slope = fake.numeric_gradient(lambda x: reference(*point[:i], x, *point[i + 1 :]), point[i])  # noqa: B023
+            got = np.zeros_like(slope) if leaf.grad is None else leaf.grad.numpy()
+            np.testing.assert_allclose(
+                got, slope if i in moves else 0 * slope, atol=1e-7, err_msg=f"{name} {i}"
+            )
+
+
+def test_without_labels_the_judge_still_sees_fakes(fake):
+    stage = Deceive(NarrowStream("gyro"), "acc")
+    batch = fake.batch(stage.reads, np.full(N, -1))
+    v_p, v_h = torch.tensor(V["p"]), torch.tensor(V["h"])
+    found = stage.judgement(Linear(K + 1), v_p, v_h, batch)
+    assert found["judge_real"].item() == 0
+    assert found["judge_fake"].item() > 0
+    assert stage.deception(Linear(K + 1), v_h, batch)["deceive"].item() == 0
+
+
+def test_where_fakes_are_as_good_as_real_both_losses_tend_to_ln_2(fake):
+    """Equal class-conditional vectors, separable classes: the best judge says half y, half fake."""
+    labels = torch.arange(12) % K
+    v = torch.eye(K)[labels]
+    stage, judge = Deceive(NarrowStream("gyro"), "acc"), Discriminator(K, K + 1)
+    batch = pm.Batch({"gyro": v, "acc": v}, labels, labels)
+    optimizer = torch.optim.Adam(judge.parameters(), lr=1e-2)
+    for _ in range(300):
+        loss = sum(stage.judgement(judge, v, v, batch).values())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() == pytest.approx(math.log(2), abs=5e-3)
+    assert stage.deception(judge, v, batch)["deceive"].item() == pytest.approx(math.log(2), abs=3e-2)
+
+
+# --- discriminator --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("form", "depth"), [("action", 3), ("objects", 6)])
+def test_discriminator_has_one_output_more_than_classes(form, depth):
+    judge = Discriminator(128, K + 1, form=form)
+    layers = [m for m in judge.modules() if isinstance(m, nn.Linear)]
+    assert len(layers) == depth
+    assert layers[0].in_features == 128
+    assert judge(torch.randn(6, 128)).shape == (6, K + 1)
+    assert not [m for m in judge.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+
+
+def test_discriminator_widths_are_the_papers():
+    assert [m.out_features for m in Discriminator(128, 61).modules() if isinstance(m, nn.Linear)] == [
+        256,
+        128,
+        61,
+    ]
+    objects = Discriminator(128, 20, form="objects")
+    widths = [m.out_features for m in objects.modules() if isinstance(m, nn.Linear)]
+    assert widths == [*WIDTHS, 20]
+    assert sum(p.numel() for p in Discriminator(128, 61).parameters()) == 129 * 256 + 257 * 128 + 129 * 61
+
+
+def test_residual_layers_add_their_input():
+    judge = Discriminator(8, 4, form="objects")
+    residual = judge.layers[2]
+    nn.init.zeros_(residual.weight)
+    nn.init.zeros_(residual.bias)
+    x = torch.randn(3, 1024)
+    assert torch.equal(residual(x), x.relu())
+
+
+def test_several_frames_are_judged_one_by_one_with_their_position():
+    judge = Discriminator(128, K + 1, frames=5)
+    assert judge.layers[0].in_features == 128 + 5
+    v = torch.randn(2, 5, 128)
+    verdict = judge(v)
+    assert verdict.shape == (10, K + 1)
+    position = torch.zeros(5)
+    position[3] = 1
+    torch.testing.assert_close(verdict[5 + 3], judge.layers(torch.cat([position, v[1, 3]])))
+
+
+def test_frames_share_the_label_of_their_clip():
+    stage, labels = Deceive(NarrowStream("gyro"), "acc", frames=5), torch.tensor([2, 0])
+    judge, v = Discriminator(8, K + 1, frames=5), torch.randn(2, 5, 8)
+    batch = pm.Batch({"gyro": v, "acc": v}, labels, labels)
+    expected = pm.cross_entropy(judge(v), torch.tensor([2] * 5 + [0] * 5))
+    torch.testing.assert_close(stage.deception(judge, v, batch)["deceive"], expected)
+
+
+# --- stages ---------------------------------------------------------------------------------------------
+
+
+class Steps:
+    """The trainer's step: gradients of a group's own parameters alone, then its optimiser."""
+
+    def __init__(self, stage, nets):
+        self.parameters = {
+            name: [p for m in group.modules for p in m.parameters() if p.requires_grad]
+            for name, group in stage.groups(nets).items()
+        }
+        self.optimizers = {n: torch.optim.AdamW(p, lr=1e-2) for n, p in self.parameters.items()}
+        self.order, self.seen = [], {}
+
+    def __call__(self, terms, group="main"):
+        self.order.append(group)
+        self.seen |= {n: t.detach() for n, t in terms.items()}
+        loss = sum(terms.values())
+        for p, g in zip(
+            self.parameters[group],
+            torch.autograd.grad(loss, self.parameters[group], allow_unused=True),
+            strict=True,
+        ):
+            p.grad = g
+        self.optimizers[group].step()
+
+
+def adversarial(setting, **options):
+    return admd.last_stage(setting, **options).deceived
+
+
+@pytest.mark.parametrize("options", [{}, {"adversary": "lsgan"}, {"discriminator": "objects"}], ids=str)
+def test_an_update_moves_judge_then_h_and_nothing_else(fake, setting, options):
+    stage = adversarial(setting, **options)
+    nets = stage.build(fake.Bench(setting)).train()
+    steps = Steps(stage, nets)
+    before = {n: t.clone() for n, t in nets.state_dict().items()}
+    for seed in range(3):
+        stage.update(nets, fake.batch(stage.reads, (0, -1, 2, 1), seed=seed), steps)
+    assert steps.order == ["discriminator", "hallucination"] * 3
+    assert all(t.isfinite() for t in steps.seen.values())
+    still = {n for n, t in nets.state_dict().items() if torch.equal(t, before[n])}
+    assert {n for n in still if n.startswith("student.")} == {
+        "student.hallucination.head.weight",
+        "student.hallucination.head.bias",
+        "student.discriminator.positions",
+    }
+    assert {n for n in before if n.startswith("privileged.")} <= still
+    assert torch.equal(nets.student.hallucination.head.weight, nets.privileged.head.weight)
+    assert torch.equal(nets.student.hallucination.head.bias, nets.privileged.head.bias)
+
+
+JUDGED, H = {"discriminator"}, {"hallucination.encoder", "hallucination.bottleneck"}
+TABLE = {"judge_real": JUDGED, "judge_fake": JUDGED, "deceive": JUDGED | H}
+
+
+@pytest.mark.parametrize("adversary", ["classes", "lsgan"])
+def test_terms_reach_exactly_these(fake, setting, adversary):
+    """L_H reaches the discriminator too, whose group does not step on it."""
+    stage = adversarial(setting, adversary=adversary)
+    nets = stage.build(fake.Bench(setting))
+    batch = fake.batch(stage.reads, (0, -1, 2, 1))
+    for term, expected in TABLE.items():
+        nets.zero_grad(set_to_none=True)
+        judge = nets.student.discriminator
+        v_p, v_h = nets.privileged(batch).pooled, nets.student.hallucination(batch).pooled
+        {**stage.judgement(judge, v_p, v_h, batch), **stage.deception(judge, v_h, batch)}[term].backward()
+        moved = {
+            name.removeprefix("student.")
+            for name, p in nets.named_parameters()
+            if p.grad is not None and p.grad.abs().sum() > 0
+        }
+        assert {next((part for part in JUDGED | H if n.startswith(part)), n) for n in moved} == expected
+
+
+def test_every_trainable_parameter_is_in_one_group(fake, setting):
+    stage = adversarial(setting)
+    nets = stage.build(fake.Bench(setting))
+    mine = [id(p) for ps in Steps(stage, nets).parameters.values() for p in ps]
+    assert len(mine) == len(set(mine))
+    assert set(mine) == {id(p) for p in nets.parameters() if p.requires_grad}
+    groups = stage.groups(nets)
+    assert groups["discriminator"].changes == JUDGE == {"optimizer": "adam", "lr": 1e-3, "weight_decay": 0.0}
+    assert groups["hallucination"].changes == {}
+
+
+def test_h_starts_as_f_p_whole_where_shapes_agree(fake):
+    setting = fake.setting(("acc",), ("mag",))
+    stage = adversarial(setting)
+    nets = stage.build(fake.Bench(setting)).eval()
+    batch = fake.batch(stage.reads)
+    same = pm.Batch({"acc": batch["acc"], "mag": batch["acc"]}, batch.labels, batch.index)
+    assert torch.equal(nets.student(same).logits, nets.privileged(same).logits)
+
+
+def test_h_starts_from_f_p_but_for_the_layer_that_sees_other_channels(fake, setting):
+    bench, stage = fake.Bench(setting), adversarial(setting)
+    h = stage.build(bench).student.hallucination.state_dict()
+    f_p = bench.delivered(stage.privileged).state_dict()
+    assert {n for n in h if not torch.equal(h[n], f_p[n])} <= {"encoder.blocks.0.0.weight"}
+    assert h["encoder.blocks.0.0.weight"].shape[1] == 3
+
+
+@pytest.mark.parametrize(("asked", "width"), [(128, 32), (8, 8)])
+def test_the_bottleneck_is_no_wider_than_the_pooled_features(fake, setting, asked, width):
+    stage = adversarial(setting, bottleneck=asked)
+    bench = fake.Bench(setting)
+    assert stage.privileged == NarrowStream("gyro", asked)
+    assert bench.delivered(stage.privileged).head.in_features == width
+    assert stage.build(bench).student.hallucination.head.in_features == width
+
+
+@pytest.mark.parametrize(
+    ("target", "privileged", "architecture"),
+    [("acc", "sound", "privileged"), ("spectrum", "acc", "target"), ("summary", "acc", "target")],
+)
+def test_any_pair_goes(fake, target, privileged, architecture):
+    setting = fake.setting((target,), (privileged,))
+    last, bench = admd.last_stage(setting), fake.Bench(setting)
+    stage = last.deceived
+    assert stage.architecture == architecture
+    assert bool(stage.notes) == (architecture == "target")
+    nets = stage.build(bench)
+    assert torch.equal(nets.student.hallucination.head.weight, nets.privileged.head.weight)
+    stage.update(nets, fake.batch(stage.reads), Steps(stage, nets))
+    delivered = last.deliver(last.build(bench)).eval()
+    assert delivered({target: fake.batch((target,))[target]}).logits.shape == (4, fake.K)
+
+
+def test_streams_share_the_game(fake, setting):
+    two, hall = admd.last_stage(setting), admd.last_stage(setting, stream="hall")
+    assert two.deceived == hall.deceived
+    assert (two.stream, hall.stream) == (pm.Stream("acc"), None)
+    assert two.reads == hall.reads == ("acc",)
+    assert not Hallucination.trains
+    bench, x = fake.Bench(setting), fake.batch(("acc",))
+    both, alone = (stage.build(bench).student.eval() for stage in (two, hall))
+    f_t = bench.frozen(pm.Stream("acc"))
+    torch.testing.assert_close(both(x).logits, (f_t(x).logits + alone(x).logits) / 2)
+    assert not any("discriminator" in name for name in both.state_dict())
+
+
+@pytest.mark.parametrize("row", admd.ablations, ids=str)
+def test_every_ablation_takes_a_finite_step(fake, setting, row):
+    last, bench = admd.last_stage(setting, **admd.ablations[row]), fake.Bench(setting)
+    nets = last.deceived.build(bench).train()
+    last.deceived.update(nets, fake.batch(last.deceived.reads), Steps(last.deceived, nets))
+    assert all(p.isfinite().all() for p in nets.parameters())
+    assert last.deliver(last.build(bench)).eval()(fake.batch(("acc",))).logits.isfinite().all()
+
+
+def test_unsupported_settings_and_widths(fake, setting):
+    with pytest.raises(pm.Unsupported, match="privileged"):
+        admd.last_stage(fake.setting(("acc",), ("gyro", "mag")))
+    with pytest.raises(pm.Unsupported, match="target"):
+        admd.last_stage(fake.setting(("acc", "mag"), ("gyro",)))
+    with pytest.raises(pm.PmbenchError, match="expected"):
+        admd.last_stage(setting, bottleneck=0)
+
+
+@pytest.mark.parametrize("stream", ["two", "hall"])
+def test_what_it_delivers_exports_with_dynamic_batch(fake, setting, stream):
+    stage = admd.last_stage(setting, stream=stream)
+    network = stage.deliver(stage.build(fake.Bench(setting))).eval()
+    x = fake.batch(("acc",))["acc"]
+    free = {"acc": {0: torch.export.Dim.DYNAMIC}}
+    program = torch.export.export(network, ({"acc": x},), dynamic_shapes=(free,))
+    more = torch.cat([x, x])
+    torch.testing.assert_close(program.module()({"acc": more}).logits, network({"acc": more}).logits)
+
+
+def test_hook_offers_admd_with_two_networks_at_test():
+    assert list(pmbench_admd.pmbench_methods()) == [admd]
+    assert (admd.networks, admd.tests_on) == (2, "target")
+    assert Deceive.handles == {"unlabelled", "unpaired"}
+
+
+def test_planning_imports_no_torch():
+    code = (
+        "import sys, pmbench_admd\n"
+        "import pmbench as pm\n"
+        "from pmbench.builtin.backbones import BACKBONES\n"
+        "m = {n: pm.Modality(n, 'sequence', (3, 8), 'g', 'time') for n in 'ab'}\n"
+        "s = pm.Setting(('a',), ('b',), 3, m, {n: BACKBONES[0] for n in 'ab'})\n"
+        "assert pmbench_admd.admd.last_stage(s).reads == ('a',)\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,426 @@
+"""amid: plans, what moves what, the order of steps, warm-up, state, delivery, ablations."""
+
+import subprocess
+import sys
+
+import pmbench_amid
+import pytest
+import torch
+from pmbench_amid import amid
+from pmbench_amid.losses import adversarial, discrimination, jsd, mi_bound, nce, positives
+from pmbench_amid.stages import Amid, Compose
+
+import pmbench as pm
+
+ACC, GYRO, MAG = pm.Stream("acc"), pm.Stream("gyro"), pm.Stream("mag")
+LABELS = (0, 1, -1, 1, 2, 0)
+
+
+@pytest.fixture
+def setting(fake):
+    return fake.setting(("acc",), ("gyro",))
+
+
+def late(fake, stage, labels=LABELS, *, present=None, seed=0):
+    """A batch behind the warm-up."""
+    batch = fake.batch(stage.reads, labels, present=present, seed=seed)
+    batch.epoch, batch.progress = 9, 0.9
+    return batch
+
+
+class Steps:
+    """Takes steps as the trainer does, and remembers them."""
+
+    def __init__(self, stage, nets, lr=1e-2):
+        self.groups = {
+            name: [p for m in group.modules for p in m.parameters() if p.requires_grad]
+            for name, group in stage.groups(nets).items()
+        }
+        self.optimizers = {name: torch.optim.Adam(ps, lr) for name, ps in self.groups.items()}
+        self.taken = []
+
+    def __call__(self, terms, group="main"):
+        self.taken.append((group, dict(terms)))
+        gradients = torch.autograd.grad(sum(terms.values()), self.groups[group], allow_unused=True)
+        for parameter, gradient in zip(self.groups[group], gradients, strict=True):
+            parameter.grad = gradient
+        self.optimizers[group].step()
+
+
+# --- plan ---------------------------------------------------------------------------------------------------
+
+
+def test_extractors_are_the_plain_streams_of_other_methods(fake, setting):
+    assert amid.last_stage(setting).parents == (GYRO,)
+    both = amid.last_stage(fake.setting(("acc",), ("gyro", "mag")))
+    assert both.parents == (GYRO, MAG)
+    assert both.reads == ("acc", "gyro", "mag")
+    assert both.notes == ("L_MIa is the mean over 2 privileged modalities",)
+    assert amid.last_stage(setting).notes == ()
+    fixed = amid.last_stage(setting, teacher="fixed", dim=8)
+    assert fixed.parents == (GYRO, Compose("acc", (GYRO,), 8))
+    assert list(amid.ablations) == [
+        "L_MIs",
+        "L_MIs + L_MIa",
+        "full",
+        "full with L_nce",
+        "fixed teacher",
+        "no warm-up",
+        "no D2",
+        "no dynamic weight",
+    ]
+
+
+def test_one_target_and_some_privilege_are_needed(fake):
+    with pytest.raises(pm.Unsupported, match="target"):
+        amid.last_stage(fake.setting(("acc", "mag"), ("gyro",)))
+    with pytest.raises(pm.Unsupported, match="privileged"):
+        amid.last_stage(fake.setting(("acc",), ()))
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"tau": 0.0},
+        {"alpha1": -1.0},
+        {"alpha3": -1.0},
+        {"beta": 2.0},
+        {"warmup": -0.1},
+        {"warmup_epochs": -1},
+        {"dim": 0},
+    ],
+)
+def test_impossible_hyper_parameters_are_refused(setting, bad):
+    with pytest.raises(pm.UsageError, match="expected"):
+        amid.last_stage(setting, **bad)
+
+
+def test_hook_offers_amid():
+    assert list(pmbench_amid.pmbench_methods()) == [amid]
+    assert (amid.networks, amid.tests_on) == (1, "target")
+
+
+def test_planning_imports_no_torch():
+    code = (
+        "import sys, pmbench_amid\n"
+        "import pmbench as pm\n"
+        "from pmbench.builtin.backbones import BACKBONES\n"
+        "m = {n: pm.Modality(n, 'sequence', (3, 8), 'g', 'time') for n in 'ab'}\n"
+        "s = pm.Setting(('a',), ('b',), 3, m, {n: BACKBONES[0] for n in 'ab'})\n"
+        "assert pmbench_amid.amid.last_stage(s, teacher='fixed').reads == ('a', 'b')\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# --- terms --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "privileged"),
+    [
+        ({}, ("gyro",)),
+        ({"mi_reduction": "sum", "tau": 0.6, "jsd": "ccl"}, ("gyro",)),
+        ({"mi_reduction": "mean", "alpha1": 2.0, "alpha2": 3.0, "alpha3": 0.5}, ("gyro", "mag")),
+        ({"mi": "nce", "dim": 8}, ("gyro",)),
+    ],
+    ids=str,
+)
+def test_terms_are_those_of_eq_17(fake, options, privileged):
+    """Rows without label or pair are picked by hand here."""
+    of = fake.setting(("acc",), privileged)
+    stage = amid.last_stage(of, **options)
+    nets, rows = stage.build(fake.Bench(of)), [0, 1, 2, 4]
+    batch = late(fake, stage, present={"gyro": [True, True, True, False, True, False]})
+    y = torch.tensor(LABELS)[rows]
+    found = stage.losses(nets, batch)
+    out = nets.student(batch)
+    a = [x[rows] for x in nets.composition.auxiliary(batch)]
+    m, s = nets.composition(out.pooled[rows], a), out.pooled[rows]
+    z_m, sure, tau = nets.student.head(m), positives(y), stage.tau
+
+    def information(other):
+        if stage.mi == "nce":
+            return nce(m, other, sure, tau)
+        return mi_bound(m, other, sure, tau, mean=options.get("mi_reduction", "auto") != "sum")
+
+    expected = {
+        "ce_student": pm.cross_entropy(out.logits, batch.labels),
+        "ce_teacher": pm.cross_entropy(z_m, y),
+        "jsd": jsd(out.logits[rows], z_m, stage.jsd),
+        "mi_student": stage.alpha1 * information(s),
+        "mi_auxiliary": stage.alpha2 * sum(information(x) for x in a) / len(a),
+        "adversarial": stage.alpha3 * adversarial(nets.discriminators, s, y),
+    }
+    assert list(found) == list(expected)
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, msg=name)
+
+
+def test_auto_takes_the_mean_where_a_class_is_expected_more_than_twice():
+    """16 of 51 or 200 classes: the paper's video batches, sums. 128 of 4 classes: the mean."""
+    stage = Amid("acc", (GYRO,))
+    assert not stage.takes_mean(16, 51)
+    assert not stage.takes_mean(16, 200)
+    assert not stage.takes_mean(4, 3)
+    assert stage.takes_mean(5, 3)
+    assert stage.takes_mean(128, 4)
+    assert stage.takes_mean(64, 12)
+    assert not Amid("acc", (GYRO,), mi_reduction="sum").takes_mean(128, 4)
+    assert Amid("acc", (GYRO,), mi_reduction="mean").takes_mean(16, 200)
+
+
+def test_without_weights_nothing_but_the_warm_up_is_left(fake, setting):
+    bare = amid.last_stage(setting, alpha1=0.0, alpha2=0.0, alpha3=0.0)
+    full = amid.last_stage(setting)
+    for stage, when in ((bare, late(fake, bare)), (full, fake.batch(full.reads, LABELS))):
+        found = stage.losses(stage.build(fake.Bench(setting)), when)
+        assert list(found) == ["ce_student", "ce_teacher", "jsd"]
+    values = [
+        stage.losses(stage.build(fake.Bench(setting)), fake.batch(stage.reads, LABELS))["ce_student"].item()
+        for stage in (bare, full)
+    ]
+    assert values[0] == values[1]
+
+
+def test_teacher_equal_to_student_costs_no_jsd(fake, setting):
+    stage = amid.last_stage(setting)
+    nets, batch = stage.build(fake.Bench(setting)), late(fake, stage)
+    views = stage.views(nets, batch)
+    assert stage.terms(nets, batch, views)["jsd"].item() > 0
+    assert stage.terms(nets, batch, views._replace(teacher=views.student))["jsd"].item() == pytest.approx(0)
+
+
+@pytest.mark.parametrize("teacher", ["online", "detached", "fixed"])
+def test_without_any_pair_only_the_students_cross_entropy_is_left(fake, setting, teacher):
+    stage = amid.last_stage(setting, teacher=teacher, warmup=0.0)
+    nets = stage.build(fake.Bench(setting))
+    batch = late(fake, stage, present={"gyro": [False] * 6})
+    found = stage.losses(nets, batch)
+    assert found.pop("ce_student").item() > 0
+    assert all(term.item() == 0 for term in found.values())
+    steps = Steps(stage, nets)
+    stage.update(nets, batch, steps)
+    assert all(p.isfinite().all() for p in nets.parameters())
+
+
+def test_unlabelled_samples_count_for_all_but_classes(fake, setting):
+    stage = amid.last_stage(setting)
+    nets = stage.build(fake.Bench(setting))
+    found = stage.losses(nets, late(fake, stage, (-1,) * 6))
+    assert found["ce_student"].item() == found["ce_teacher"].item() == 0
+    assert all(found[name].item() > 0 for name in ("jsd", "mi_student", "mi_auxiliary", "adversarial"))
+
+
+# --- what moves what ----------------------------------------------------------------------------------------
+
+ENCODER, CLS, MLP = "student.encoder", "student.head", "composition.mlp"
+NECK, ALIGN = "student.bottleneck", "composition.aligned"
+ONLINE = {
+    "ce_student": {ENCODER, CLS},
+    "ce_teacher": {ENCODER, CLS, MLP},
+    "jsd": {ENCODER, CLS, MLP},
+    "mi_student": {ENCODER, MLP},
+    "mi_auxiliary": {ENCODER, MLP},
+    "adversarial": {ENCODER},
+}
+FIXED = {name: ONLINE[name] - {MLP} for name in ("ce_student", "jsd", "mi_student", "adversarial")}
+
+
+def narrowed(table):
+    """The same with widths made equal: S passes a linear layer, and so does A where M does."""
+    return {name: parts | {NECK} | ({ALIGN} if MLP in parts else set()) for name, parts in table.items()}
+
+
+FLOW = [
+    ({}, ("gyro",), ONLINE),
+    ({}, ("gyro", "mag"), ONLINE),
+    ({"dim": 8}, ("gyro",), narrowed(ONLINE)),
+    ({"mi": "nce"}, ("gyro",), ONLINE),
+    ({"jsd": "ccl", "mi_reduction": "sum"}, ("gyro",), ONLINE),
+    ({"teacher": "detached"}, ("gyro",), ONLINE | {"jsd": {ENCODER, CLS}, "mi_student": {ENCODER}}),
+    ({"teacher": "fixed"}, ("gyro",), FIXED),
+    ({"teacher": "fixed", "dim": 8}, ("gyro",), narrowed(FIXED)),
+    ({"second_discriminator": False}, ("gyro",), ONLINE),
+    ({"alpha3": 0.0}, ("gyro",), {k: v for k, v in ONLINE.items() if k != "adversarial"}),
+]
+
+
+@pytest.mark.parametrize(("options", "privileged", "table"), FLOW, ids=lambda v: str(v)[:50])
+def test_terms_move_exactly_these(fake, options, privileged, table):
+    of = fake.setting(("acc",), privileged)
+    stage = amid.last_stage(of, **options)
+    assert fake.gradient_flow(stage, fake.Bench(of), late(fake, stage)) == table
+
+
+def test_the_fixed_teacher_is_trained_by_its_own_cross_entropy(fake, setting):
+    stage = Compose("acc", (GYRO,), 8)
+    flow = fake.gradient_flow(stage, fake.Bench(setting), fake.batch(stage.reads, LABELS))
+    assert flow == {"ce": {"student.student", "student.composition"}}
+    nets = stage.build(fake.Bench(setting))
+    stage.losses(nets, fake.batch(stage.reads, LABELS))["ce"].backward()
+    still = [n for n, p in nets.named_parameters() if p.requires_grad and p.grad is None]
+    assert still == []
+    assert stage.handles == frozenset()
+
+
+def test_the_discriminators_step_moves_them_alone(fake, setting):
+    stage = amid.last_stage(setting)
+    nets, batch = stage.build(fake.Bench(setting)), late(fake, stage)
+    views = stage.views(nets, batch)
+    for name, term in discrimination(nets.discriminators, views.m, views.s, views.labels).items():
+        nets.zero_grad(set_to_none=True)
+        term.backward()
+        moved = {n.split(".")[1] for n, p in nets.named_parameters() if p.grad is not None}
+        assert moved == {{"d1": "first", "d2": "second"}[name]}
+
+
+def test_groups_hold_every_parameter_once(fake, setting):
+    for options in ({}, {"dim": 8}, {"teacher": "fixed"}, {"alpha3": 0.0}, {"second_discriminator": False}):
+        stage = amid.last_stage(setting, **options)
+        nets = stage.build(fake.Bench(setting))
+        held = [p for group in Steps(stage, nets).groups.values() for p in group]
+        assert len(held) == len({id(p) for p in held})
+        assert {id(p) for p in held} == {id(p) for p in nets.parameters() if p.requires_grad}
+    own = amid.last_stage(setting).groups(amid.last_stage(setting).build(fake.Bench(setting)))
+    assert own["main"].changes == {}
+    assert own["discriminators"].changes == {"optimizer": "adam", "lr": 1e-4, "weight_decay": 0.0}
+
+
+# --- steps --------------------------------------------------------------------------------------------------
+
+
+def test_discriminators_step_first_and_only_after_the_warm_up(fake, setting):
+    stage = amid.last_stage(setting)
+    nets = stage.build(fake.Bench(setting))
+    steps = Steps(stage, nets)
+    before = {n: p.clone() for n, p in nets.discriminators.named_parameters()}
+    stage.update(nets, fake.batch(stage.reads, LABELS), steps)
+    assert [group for group, _ in steps.taken] == ["main"]
+    assert all(torch.equal(p, before[n]) for n, p in nets.discriminators.named_parameters())
+    steps.taken.clear()
+    stage.update(nets, late(fake, stage), steps)
+    assert [group for group, _ in steps.taken] == ["discriminators", "main"]
+    assert list(steps.taken[0][1]) == ["d1", "d2"]
+    assert all(not torch.equal(p, before[n]) for n, p in nets.discriminators.named_parameters())
+
+
+@pytest.mark.parametrize(
+    ("epochs", "warm"),
+    [(300, 20), (60, 20), (30, 10), (20, 20 / 3), (4, 4 / 3), (1, 1 / 3)],
+)
+def test_warm_up_takes_20_epochs_but_at_most_a_third(fake, setting, epochs, warm):
+    stage, steps = amid.last_stage(setting), 30
+    batch = fake.batch(stage.reads, LABELS)
+    warming = 0
+    for number in range(epochs * steps):
+        batch.epoch, batch.progress = number // steps, number / (epochs * steps)
+        warming += stage.warming(batch)
+    assert warming == round(warm * steps)
+    none = amid.last_stage(setting, warmup=0.0)
+    assert not none.warming(fake.batch(none.reads, LABELS))
+
+
+def test_weights_of_the_discriminators_are_state_that_checkpoints_hold(fake, setting):
+    stage = amid.last_stage(setting)
+    nets = stage.build(fake.Bench(setting))
+    steps = Steps(stage, nets)
+    for seed in range(2):
+        stage.update(nets, late(fake, stage, seed=seed), steps)
+    assert nets.discriminators.counts.tolist() == [12, 8]
+    stage.end_epoch(nets)
+    assert nets.discriminators.counts.tolist() == [0, 0]
+    weights = nets.discriminators.weights()
+    assert weights.sum().item() == pytest.approx(1)
+    assert weights.tolist() != [0.5, 0.5]
+    again = stage.build(fake.Bench(setting))
+    again.load_state_dict(nets.state_dict())
+    assert torch.equal(again.discriminators.weights(), weights)
+
+
+def test_privileged_extractors_keep_every_bit(fake, setting):
+    for teacher in ("online", "fixed"):
+        stage = amid.last_stage(setting, teacher=teacher)
+        nets = stage.build(fake.Bench(setting)).train()
+        steps = Steps(stage, nets)
+        frozen = nets.composition.extractors if teacher == "online" else nets.teacher
+        before = {n: t.clone() for n, t in frozen.state_dict().items()}
+        for seed in range(2):
+            stage.update(nets, late(fake, stage, seed=seed), steps)
+        assert all(torch.equal(t, before[n]) for n, t in frozen.state_dict().items())
+
+
+@pytest.mark.parametrize("row", amid.ablations)
+def test_every_ablation_takes_a_finite_step(fake, setting, row):
+    stage = amid.last_stage(setting, **amid.ablations[row])
+    nets = stage.build(fake.Bench(setting)).train()
+    steps = Steps(stage, nets)
+    for batch in (fake.batch(stage.reads, LABELS), late(fake, stage)):
+        stage.update(nets, batch, steps)
+    stage.end_epoch(nets)
+    assert all(v.isfinite() and v.shape == () for _, terms in steps.taken for v in terms.values())
+    assert all(t.isfinite().all() for t in nets.state_dict().values())
+    names = {name for _, terms in steps.taken for name in terms}
+    assert ("mi_auxiliary" in names) == (row not in ("L_MIs", "fixed teacher"))
+    assert ("adversarial" in names) == (row not in ("L_MIs", "L_MIs + L_MIa"))
+    assert ("d2" in names) == (row not in ("L_MIs", "L_MIs + L_MIa", "no D2"))
+
+
+def test_an_untouched_d2_weight_does_not_enter(fake, setting):
+    """No two samples of a class: D2 stays as it is, and L_adv is D1's."""
+    stage = amid.last_stage(setting)
+    nets = stage.build(fake.Bench(setting))
+    steps = Steps(stage, nets)
+    before = {n: p.clone() for n, p in nets.discriminators.second.named_parameters()}
+    stage.update(nets, late(fake, stage, (0, 1, 2, -1, -1, -1)), steps)
+    assert list(steps.taken[0][1]) == ["d1"]
+    assert all(torch.equal(p, before[n]) for n, p in nets.discriminators.second.named_parameters())
+
+
+# --- what is delivered --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("target", "privileged", "dim", "width"),
+    [
+        ("acc", ("gyro",), None, 32),
+        ("acc", ("gyro", "mag"), 8, 8),
+        ("spectrum", ("acc",), None, 64),
+        ("summary", ("acc", "spectrum"), None, 16),
+        ("acc", ("summary",), 32, 32),
+    ],
+)
+def test_any_pair_of_modalities_gives_cls_of_s(fake, target, privileged, dim, width):
+    """Pooled vectors need no grid; where widths differ a linear layer makes them equal."""
+    of = fake.setting((target,), privileged)
+    stage = amid.last_stage(of, dim=dim)
+    nets = stage.build(fake.Bench(of))
+    views = stage.views(nets, late(fake, stage))
+    assert {x.shape for x in (views.s, views.m, *views.a)} == {(6, width)}
+    network = stage.deliver(nets).eval()
+    out = network({target: late(fake, stage)[target]})
+    assert out.pooled.shape == (6, width)
+    torch.testing.assert_close(out.logits, nets.student.head(out.pooled))
+    moved = torch.randn(6, *fake.MODALITIES[privileged[0]].shape)
+    batch = pm.Batch({**late(fake, stage), privileged[0]: moved}, torch.tensor(LABELS), torch.arange(6))
+    assert torch.equal(network(batch).logits, out.logits)
+
+
+def test_the_student_starts_as_target_only_does(fake, setting):
+    bench = fake.Bench(setting)
+    student, plain = amid.last_stage(setting).build(bench).student, ACC.build(bench).student
+    assert all(torch.equal(t, plain.state_dict()[n]) for n, t in student.state_dict().items())
+    narrow = amid.last_stage(setting, dim=8).build(bench).student
+    assert all(torch.equal(t, plain.encoder.state_dict()[n]) for n, t in narrow.encoder.state_dict().items())
+
+
+@pytest.mark.parametrize("dim", [None, 8])
+def test_what_it_delivers_exports_with_dynamic_batch(fake, setting, dim):
+    stage = amid.last_stage(setting, dim=dim)
+    network = stage.deliver(stage.build(fake.Bench(setting))).eval()
+    x = fake.batch(("acc",))["acc"]
+    program = torch.export.export(
+        network, ({"acc": x},), dynamic_shapes=({"acc": {0: torch.export.Dim.DYNAMIC}},)
+    )
+    more = torch.cat([x, x])
+    torch.testing.assert_close(program.module()({"acc": more}).logits, network({"acc": more}).logits)

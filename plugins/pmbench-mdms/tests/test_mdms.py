@@ -1,0 +1,526 @@
+"""mdms: plans, losses against plain loops, identities, lockstep, gradient table, what is delivered."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pmbench_mdms
+import pytest
+import torch
+from pmbench_mdms import mdms, mdms_noisy, mdms_step3_connected
+from pmbench_mdms.networks import (
+    Connected,
+    TemporalConvolution,
+    branches,
+    inject,
+    lockstep,
+    spread_over_time,
+)
+from pmbench_mdms.stages import HallucinateStream, JoinStreams, MultiplyStreams, inherit, sigmoid_distance
+from torch import nn
+
+import pmbench as pm
+
+RANDOM = np.random.default_rng(6)
+N = 5
+LABELS = np.array([0, -1, 2, 1, -1])
+Z = {name: RANDOM.normal(0, 2, (N, 3)) for name in ("student", "privileged")}
+MAPS = {name: RANDOM.normal(0, 2, (N, 4, 6)) for name in Z}
+POOLED = {name: RANDOM.normal(0, 2, (N, 7)) for name in Z}
+ACC, GYRO = pm.Stream("acc"), pm.Stream("gyro")
+
+OPTIONS = [
+    {},
+    {"loss": "eq3"},
+    {"loss": "eq3", "reduction": "sse", "layer": "pooled"},
+    {"loss": "eq5", "temperature": 5.0, "student_temperature": 1.0, "imitation": 0.3},
+    {"loss": "eq7", "alpha": 0.2, "imitation": 0.6, "reduction": "sse"},
+    {"loss": "eq7", "alpha": 0.7, "weight": 3.0, "layer": "pooled"},
+]
+
+
+@pytest.fixture
+def setting(fake):
+    return fake.setting(("acc",), ("gyro",))
+
+
+def step3(options, connection="none"):
+    weight = {"frame": 0.25, "sse": 0.01}[options.get("reduction", "frame")]
+    joint = pm.JointLateFusion((ACC, GYRO))
+    return HallucinateStream(joint, **{"connection": connection, "weight": weight, **options})
+
+
+def references(slow, stage):
+    """Terms of step 3 in plain loops, each a function of (z_h, A_h)."""
+    z_p, rows = Z["privileged"], range(N)
+    a_p = (MAPS if stage.layer == "map" else POOLED)["privileged"]
+    share = {"eq3": 1.0, "eq5": 0.0, "eq7": stage.alpha}[stage.loss]
+    size = N if stage.reduction == "frame" else 1
+    terms = {}
+    if stage.loss != "eq3":
+        gd = 1 - share
+        terms["hard"] = lambda z, a: gd * (1 - stage.imitation) * slow.cross_entropy(z, LABELS)
+        terms["soft"] = lambda z, a: (
+            gd
+            * stage.imitation
+            * slow.soft_cross_entropy(z_p, z, stage.temperature, stage.student_temperature)
+        )
+    if stage.loss != "eq5":
+        terms["hallucination"] = lambda z, a: share * stage.weight * slow.sigmoid_sse(a_p, a, rows) / size
+    return terms
+
+
+def given(fake, stage):
+    nets = pm.Nets(**{name: fake.Given(Z[name], POOLED[name], MAPS[name]) for name in Z})
+    return stage.losses(nets, fake.batch(stage.reads, LABELS)), nets
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_step3_equals_plain_loops_in_value_and_gradient(fake, slow, options):
+    stage = step3(options)
+    expected = references(slow, stage)
+    assert given(fake, stage)[0].keys() == expected.keys()
+    features = MAPS if stage.layer == "map" else POOLED
+    point = [Z["student"], features["student"]]
+    for name, reference in expected.items():
+        found, nets = given(fake, stage)
+        found[name].backward()
+        assert found[name].item() == pytest.approx(reference(*point), abs=1e-10)
+        h = nets.student
+        for i, leaf in enumerate((h.logits, h.last_map if stage.layer == "map" else h.pooled)):
+            slope = fake.numeric_gradient(lambda x: reference(*point[:i], x, *point[i + 1 :]), point[i])  # noqa: B023
+            got = np.zeros_like(slope) if leaf.grad is None else leaf.grad.numpy()
+            np.testing.assert_allclose(got, slope, atol=1e-7, err_msg=f"{name}, argument {i}")
+        assert all(p.grad is None for p in nets.privileged.parameters())
+
+
+def test_without_labels_only_the_hard_term_is_gone(fake):
+    stage = step3({})
+    nets = pm.Nets(**{name: fake.Given(Z[name], POOLED[name], MAPS[name]) for name in Z})
+    found = stage.losses(nets, fake.batch(stage.reads, np.full(N, -1)))
+    assert found["hard"].item() == 0
+    assert found["soft"].item() > 0
+    assert found["hallucination"].item() > 0
+    assert stage.handles == {"unlabelled"}
+
+
+def test_alpha_leads_from_generalized_distillation_to_the_feature_loss(fake):
+    def total(**options):
+        return sum(v.item() for v in given(fake, step3(options))[0].values())
+
+    assert total(alpha=0.0) == pytest.approx(total(loss="eq5"))
+    assert total(alpha=1.0) == pytest.approx(total(loss="eq3"))
+    assert total(alpha=0.5) == pytest.approx((total(loss="eq5") + total(loss="eq3")) / 2)
+
+
+def test_the_frame_form_is_the_sum_at_twenty_five_frames_a_batch():
+    a, b = torch.randn(2, 5, 3, 5, 2, 2, dtype=torch.float64)  # 5 clips of 5 frames
+    frame, summed = (sigmoid_distance(a, b, form) for form in ("frame", "sse"))
+    assert frame.item() == pytest.approx(summed.item() / 25)
+    assert 0.25 * frame.item() == pytest.approx(0.01 * summed.item())
+    twice = sigmoid_distance(torch.cat([a, a]), torch.cat([b, b]), "frame")
+    assert twice.item() == pytest.approx(frame.item())
+    assert sigmoid_distance(a, a.clone(), "sse").item() == 0
+    assert sigmoid_distance(a[:0], b[:0], "frame").item() == 0
+
+
+# --- connections --------------------------------------------------------------------------------------------
+
+
+def slow_inject(u, m, form):
+    out = np.zeros_like(u)
+    for i in np.ndindex(u.shape):
+        out[i] = u[i] * m[i] + (u[i] if form == "code" else 0)
+    return out
+
+
+@pytest.mark.parametrize("form", ["code", "paper"])
+def test_injection_equals_plain_loops(form):
+    u, m = RANDOM.normal(size=(2, 2, 3, 4))
+    np.testing.assert_allclose(
+        inject(torch.tensor(u), torch.tensor(m), form).numpy(), slow_inject(u, m, form)
+    )
+    assert torch.autograd.gradcheck(
+        lambda a, b: inject(a, b, form),
+        (torch.tensor(u, requires_grad=True), torch.tensor(m, requires_grad=True)),
+    )
+
+
+@pytest.mark.parametrize(("t", "p"), [("acc", "gyro"), ("spectrum", "spectrum")])
+@pytest.mark.parametrize("form", ["code", "paper"])
+def test_lockstep_is_block_by_block_with_injection_behind_each(fake, t, p, form):
+    bench = fake.Bench(fake.setting((t,), (p,)))
+    into, source = bench.classifier(t).eval(), bench.trainable(pm.Stream(p)).eval()
+    batch = fake.batch((t, p))
+    given, received = lockstep(source, into, batch, form)
+    alone = source(batch)
+    torch.testing.assert_close(given.logits, alone.logits)
+    for mine, theirs in zip(given.maps, alone.maps, strict=True):
+        torch.testing.assert_close(mine, theirs)
+    u, m = into.encoder.stem(batch[t]), source.encoder.stem(batch[p])
+    for number, block in enumerate(into.encoder.blocks):
+        u, m = block(u), source.encoder.blocks[number](m)
+        torch.testing.assert_close(received.maps[number].flatten(), u.flatten())
+        assert received.maps[number].shape == alone.maps[number].shape
+        u = torch.tensor(slow_inject(u.detach().numpy(), m.detach().numpy(), form))
+    torch.testing.assert_close(received.pooled, into.encoder.pool(u))
+    torch.testing.assert_close(received.logits, into.head(received.pooled))
+
+
+def test_nothing_to_multiply_leaves_the_network_as_it_is(fake, setting):
+    """m = 0: with the form of the code the receiving network is the unconnected one, bit for bit."""
+    bench = fake.Bench(setting)
+    into, source = bench.classifier("acc").eval(), bench.classifier("gyro").eval()
+    for block in source.encoder.blocks:
+        block[1].weight.data.zero_()
+        block[1].bias.data.zero_()
+    batch = fake.batch(("acc", "gyro"))
+    assert torch.equal(lockstep(source, into, batch, "code")[1].logits, into(batch).logits)
+    bias = lockstep(source, into, batch, "paper")[1].logits - into.head.bias
+    assert bias.abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("connection", ["p2t", "t2p", "none", "off"])
+def test_connection_says_who_depends_on_whom(fake, setting, connection):
+    bench = fake.Bench(setting)
+    f_t, f_p = bench.classifier("acc").eval(), bench.classifier("gyro").eval()
+    batch, other = fake.batch(("acc", "gyro")), fake.batch(("acc", "gyro"), seed=1)
+    t, p = branches(f_t, f_p, batch, connection, "code")
+    for changed in ("acc", "gyro"):
+        x = pm.Batch({**batch, changed: other[changed]}, batch.labels, batch.index)
+        t2, p2 = branches(f_t, f_p, x, connection, "code")
+        assert torch.equal(t.logits, t2.logits) == (changed == "gyro" and connection != "p2t")
+        assert torch.equal(p.logits, p2.logits) == (changed == "acc" and connection != "t2p")
+    mean = Connected(f_t, f_p, connection, "code")(batch)
+    torch.testing.assert_close(mean.logits, (t.logits + p.logits) / 2)
+    torch.testing.assert_close(mean.pooled, torch.cat([t.pooled, p.pooled], 1))
+
+
+# --- temporal convolution -----------------------------------------------------------------------------------
+
+
+def clip_classifier():
+    """Two blocks of 3-D convolutions with maps (B, C, F, h, w)."""
+    blocks = [nn.Sequential(nn.Conv3d(a, b, (1, 3, 3)), nn.ReLU()) for a, b in ((2, 3), (3, 4))]
+    pool = nn.Sequential(nn.AdaptiveAvgPool3d(1), nn.Flatten())
+    maps = [pm.MapInfo(c, (1, 1, 1)) for c in (3, 4)]
+    return pm.Classifier("video", pm.Encoder(nn.Identity(), blocks, pool, maps, 4), pm.Head(4, 3))
+
+
+def test_a_fresh_temporal_convolution_is_the_identity():
+    x = torch.randn(2, 6, 5, 3, 3)
+    convolution = TemporalConvolution(6)
+    torch.testing.assert_close(convolution(x), x, rtol=0, atol=0)
+    assert convolution.weight.shape == (6, 6, 3, 1, 1)
+    assert convolution.weight.sum() == 6
+    assert convolution.bias.abs().sum() == 0
+
+
+def test_a_temporal_convolution_mixes_three_frames_of_one_position():
+    convolution = TemporalConvolution(2)
+    nn.init.ones_(convolution.weight)
+    x = torch.zeros(1, 2, 5, 3, 3)
+    x[0, 1, 2, 1, 1] = 1.0
+    expected = torch.zeros(1, 2, 5, 3, 3)
+    expected[0, :, 1:4, 1, 1] = 1.0
+    assert torch.equal(convolution(x), expected)
+
+
+def test_clips_get_one_behind_every_block_and_compute_the_same():
+    classifier, batch = clip_classifier(), {"video": torch.randn(2, 2, 5, 8, 8)}
+    before = classifier(batch)
+    after = spread_over_time(classifier)(batch)
+    torch.testing.assert_close(after.logits, before.logits)
+    assert [type(block[1]) for block in classifier.encoder.blocks] == [TemporalConvolution] * 2
+    given, received = lockstep(clip_classifier(), classifier, batch, "code")
+    assert received.maps[-1].shape == (2, 4, 5, 4, 4)
+    assert given.logits.shape == (2, 3)
+
+
+def test_other_kinds_get_none(fake, setting):
+    nets = mdms.last_stage(setting).multiplied.build(fake.Bench(setting))
+    assert not [m for m in nets.modules() if isinstance(m, TemporalConvolution)]
+
+
+# --- plans --------------------------------------------------------------------------------------------------
+
+
+def test_four_steps_share_streams_and_step2(setting):
+    last = mdms.last_stage(setting)
+    assert [type(s).__name__ for s in last.walk()] == [
+        "Stream", "Stream", "MultiplyStreams", "HallucinateStream", "JoinStreams",
+    ]  # fmt: skip
+    assert last.multiplied.parents == (ACC, GYRO)
+    assert mdms.last_stage(setting, step="step3") == last.hallucination
+    assert mdms_step3_connected.last_stage(setting).hallucination == last.hallucination
+    assert mdms_noisy.last_stage(setting).multiplied == last.multiplied
+    assert last.reads == ("acc",)
+    assert last.notes == ()
+
+
+def test_unconnected_step2_is_joint_late_fusion(setting):
+    joint = pm.JointLateFusion((ACC, GYRO))
+    assert mdms.last_stage(setting, connection="none").multiplied == joint
+    assert mdms.last_stage(setting, connection="none", inject="paper") == mdms.last_stage(
+        setting, connection="none"
+    )
+
+
+@pytest.mark.parametrize(
+    ("target", "privileged", "backbones", "connection", "layer", "architecture"),
+    [
+        ("acc", "gyro", {}, "p2t", "map", "privileged"),
+        ("acc", "gyro", {"acc": "cnn1d-16"}, "off", "map", "privileged"),
+        ("acc", "gyro", {"gyro": "mlp-16"}, "off", "pooled", "privileged"),
+        ("acc", "sound", {}, "off", "pooled", "privileged"),
+        ("spectrum", "acc", {}, "off", "pooled", "target"),
+        ("summary", "acc", {}, "off", "pooled", "target"),
+        ("summary", "acc", {"acc": "mlp-16"}, "off", "pooled", "privileged"),
+    ],
+)
+def test_the_form_follows_the_pair(fake, target, privileged, backbones, connection, layer, architecture):
+    setting = fake.setting((target,), (privileged,), backbones=backbones)
+    for loss in ("eq3", "eq5", "eq7"):
+        last = mdms.last_stage(setting, loss=loss)
+        h = last.hallucination
+        assert (h.connection, h.layer, h.architecture) == (connection, layer, architecture)
+        assert any("not connected" in note for note in last.notes) == (connection == "off")
+        bench = fake.Bench(setting)
+        for stage in last.walk():
+            if stage.trains:
+                nets = stage.build(bench)
+                terms = stage.losses(nets, fake.batch(stage.reads)).values()
+                assert all(t.isfinite() and t.shape == () for t in terms)
+        assert last.deliver(nets).eval()(fake.batch((target,))).logits.shape == (4, fake.K)
+
+
+def test_one_modality_of_each_role_is_needed(fake):
+    for method in (mdms, mdms_step3_connected, mdms_noisy):
+        with pytest.raises(pm.Unsupported, match="privileged"):
+            method.last_stage(fake.setting(("acc",), ("gyro", "mag")))
+        with pytest.raises(pm.Unsupported, match="target"):
+            method.last_stage(fake.setting(("acc", "mag"), ("gyro",)))
+
+
+def test_connected_step3_is_a_skip_without_connections(fake):
+    with pytest.raises(pm.Unsupported, match="not aligned"):
+        mdms_step3_connected.last_stage(fake.setting(("acc",), ("sound",)))
+    with pytest.raises(pm.Unsupported, match="one shape"):
+        mdms_step3_connected.last_stage(fake.setting(("acc",), ("gyro",), backbones={"acc": "cnn1d-16"}))
+
+
+@pytest.mark.parametrize("bad", [{"temperature": 0.0}, {"imitation": 2.0}, {"alpha": -1.0}, {"weight": -1.0}])
+def test_impossible_hyper_parameters_are_refused(setting, bad):
+    with pytest.raises(pm.PmbenchError, match="expected"):
+        mdms.last_stage(setting, **bad)
+
+
+def test_negative_variance_is_refused(setting):
+    with pytest.raises(pm.PmbenchError, match="expected"):
+        mdms_noisy.last_stage(setting, variance=-1.0)
+
+
+@pytest.mark.parametrize(
+    ("method", "row"), [(m, r) for m in pmbench_mdms.pmbench_methods() for r in m.ablations], ids=str
+)
+def test_every_ablation_takes_a_finite_step(fake, setting, method, row):
+    bench = fake.Bench(setting)
+    last = method.last_stage(setting, **method.ablations[row])
+    for stage in last.walk():
+        nets = stage.build(bench)
+        if stage.trains:
+            optimizer = torch.optim.AdamW([p for p in nets.parameters() if p.requires_grad], lr=1e-2)
+            sum(stage.losses(nets, fake.batch(stage.reads)).values()).backward()
+            optimizer.step()
+            assert all(p.isfinite().all() for p in nets.parameters())
+    given = method.test_modalities(setting)
+    assert last.deliver(nets).eval()(fake.batch(given)).logits.isfinite().all()
+
+
+# --- start, gradients, delivery -----------------------------------------------------------------------------
+
+
+def test_h_starts_from_the_privileged_network_of_step2(fake, setting):
+    bench = fake.Bench(setting)
+    last = mdms.last_stage(setting)
+    h = last.hallucination.build(bench).student.state_dict()
+    f_p = bench.delivered(last.multiplied).networks[1].state_dict()
+    first = "encoder.blocks.0.0.weight"
+    assert torch.equal(h[first], bench.classifier("gyro", fed="acc").state_dict()[first])
+    assert all(torch.equal(h[name], f_p[name]) for name in h if name != first)
+    assert not torch.equal(f_p["head.weight"], bench.delivered(GYRO).head.weight)
+
+
+def test_step4_starts_from_step2_and_step3(fake, setting):
+    bench, last = fake.Bench(setting), mdms.last_stage(setting)
+    f_t, h = last.build(bench).student.networks
+    for mine, theirs in (
+        (f_t, bench.delivered(last.multiplied).networks[0]),
+        (h, bench.delivered(last.hallucination)),
+    ):
+        expected = theirs.state_dict()
+        assert all(torch.equal(t, expected[n]) for n, t in mine.state_dict().items())
+        assert mine.fed == "acc"
+
+
+def test_a_layer_is_inherited_whole_or_not_at_all():
+    a, b = (nn.Sequential(nn.Linear(n, 4), nn.Linear(4, 2)) for n in (3, 5))
+    bias = b[0].bias.detach().clone()
+    assert inherit(a, b) == ["1"]
+    assert torch.equal(a[1].weight, b[1].weight)
+    assert torch.equal(b[0].bias, bias)
+
+
+@pytest.mark.parametrize("connection", ["none", "p2t"])
+def test_h_as_f_p_on_equal_inputs_has_no_feature_loss(fake, connection):
+    """acc and mag have equal shapes: h starts as f_p whole. Unconnected the rest is the teacher's entropy."""
+    setting = fake.setting(("acc",), ("mag",))
+    stage = mdms.last_stage(setting, step="step3", connection=connection)
+    nets = stage.build(fake.Bench(setting)).eval()
+    batch = fake.batch(stage.reads)
+    same = pm.Batch({"acc": batch["acc"], "mag": batch["acc"]}, batch.labels, batch.index)
+    terms = stage.losses(nets, same)
+    if connection == "none":
+        p = (nets.privileged(same).logits / 10).softmax(1)
+        assert terms["hallucination"].item() == 0
+        assert terms["soft"].item() == pytest.approx(-0.25 * (p * p.log()).sum(1).mean().item(), rel=1e-5)
+    else:
+        assert terms["hallucination"].item() > 0
+
+
+BOTH = {"student.networks"}
+H, TRUNK = {"student.encoder", "student.head"}, {"student.encoder"}
+FLOW = [
+    ({"loss": "eq3"}, {"hallucination": TRUNK}),
+    ({"loss": "eq5"}, {"hard": H, "soft": H}),
+    ({"loss": "eq7"}, {"hard": H, "soft": H, "hallucination": TRUNK}),
+]
+
+
+@pytest.mark.parametrize(("options", "table"), FLOW, ids=lambda v: str(v)[:60])
+@pytest.mark.parametrize("connection", ["p2t", "t2p", "none"])
+def test_terms_of_step3_move_exactly_these(fake, setting, options, table, connection):
+    stage = mdms.last_stage(setting, step="step3", connection=connection, **options)
+    assert fake.gradient_flow(stage, fake.Bench(setting), fake.batch(stage.reads, (0, -1, 2, 1))) == table
+
+
+@pytest.mark.parametrize("connection", ["p2t", "t2p"])
+@pytest.mark.parametrize("step", ["step2", "step4"])
+def test_steps_2_and_4_move_every_parameter_and_flow_through_the_connection(fake, setting, connection, step):
+    last = mdms.last_stage(setting, connection=connection)
+    stage = last if step == "step4" else last.multiplied
+    bench, batch = fake.Bench(setting), fake.batch(stage.reads)
+    assert fake.gradient_flow(stage, bench, batch) == {"ce": BOTH}
+    nets = stage.build(bench)
+    t, p = branches(*nets.student.networks, batch, connection, "code")
+    receiving = t if connection == "p2t" else p
+    receiving.logits.sum().backward()
+    assert all(p.grad is not None for p in nets.student.networks[0].encoder.parameters())
+    assert all(p.grad is not None for p in nets.student.networks[1].encoder.parameters())
+
+
+def test_h_keeps_the_head_of_f_p_where_features_alone_are_imitated(fake, setting):
+    stage = mdms.last_stage(setting, step="step3", loss="eq3")
+    nets = stage.build(fake.Bench(setting))
+    assert not any(p.requires_grad for p in nets.student.head.parameters())
+    assert torch.equal(nets.student.head.weight, nets.privileged.head.weight)
+
+
+@pytest.mark.parametrize("connection", ["p2t", "t2p", "none"])
+def test_step3_changes_no_bit_of_what_is_frozen(fake, setting, connection):
+    stage = mdms.last_stage(setting, step="step3", connection=connection)
+    nets = stage.build(fake.Bench(setting)).train()
+    before = {n: t.clone() for n, t in nets.state_dict().items()}
+    optimizer = torch.optim.SGD([p for p in nets.parameters() if p.requires_grad], lr=0.1)
+    for _ in range(2):
+        sum(stage.losses(nets, fake.batch(stage.reads)).values()).backward()
+        optimizer.step()
+    for name, tensor in nets.state_dict().items():
+        assert torch.equal(tensor, before[name]) == (not name.startswith("student."))
+
+
+@pytest.mark.parametrize("connection", ["p2t", "t2p", "none"])
+def test_step3_is_delivered_alone_and_step4_needs_the_target_only(fake, setting, connection):
+    bench, x = fake.Bench(setting), fake.batch(("acc",))
+    last = mdms.last_stage(setting, connection=connection)
+    h = last.hallucination.build(bench)
+    assert last.hallucination.deliver(h) is h.student
+    assert isinstance(h.student.eval()(x), pm.Output)
+    step4 = last.build(bench).eval()
+    t, p = branches(*step4.student.networks, x, connection, "code")
+    torch.testing.assert_close(last.deliver(step4)(x).logits, (t.logits + p.logits) / 2)
+
+
+def test_connected_step3_needs_the_privileged_modality_at_test(fake, setting):
+    bench, batch, other = (
+        fake.Bench(setting),
+        fake.batch(("acc", "gyro")),
+        fake.batch(("acc", "gyro"), seed=1),
+    )
+    stage = mdms_step3_connected.last_stage(setting)
+    network = stage.deliver(stage.build(bench)).eval()
+    assert (mdms_step3_connected.tests_on, mdms_step3_connected.role) == ("all", "reference")
+    moved = pm.Batch({**batch, "gyro": other["gyro"]}, batch.labels, batch.index)
+    assert not torch.equal(network(batch).logits, network(moved).logits)
+
+
+def test_noise_multiplies_the_privileged_input_with_one_draw(fake, setting):
+    bench, batch = fake.Bench(setting), fake.batch(("acc", "gyro"))
+    stages = {v: mdms_noisy.last_stage(setting, variance=v) for v in (0.0, 0.25, None)}
+    nets = {v: stage.build(bench).student.eval() for v, stage in stages.items()}
+    plain = bench.frozen(stages[0.0].multiplied)
+    assert torch.equal(nets[0.0](batch).logits, plain(batch).logits)
+    noise = nets[0.25].noise
+    assert noise.shape == (4, 32)
+    assert noise.mean().item() == pytest.approx(1, abs=0.2)
+    assert noise.std().item() == pytest.approx(0.5, abs=0.15)
+    noisy = pm.Batch({**batch, "gyro": batch["gyro"] * noise}, batch.labels, batch.index)
+    assert torch.equal(nets[0.25](batch).logits, plain(noisy).logits)
+    other = pm.Batch({**batch, "gyro": batch["gyro"] + 1}, batch.labels, batch.index)
+    assert torch.equal(nets[None](batch).logits, nets[None](other).logits)
+
+
+@pytest.mark.parametrize("connection", ["p2t", "t2p"])
+@pytest.mark.parametrize("form", ["code", "paper"])
+def test_what_it_delivers_exports_with_dynamic_batch(fake, setting, connection, form):
+    stage = mdms.last_stage(setting, connection=connection, inject=form)
+    network = stage.deliver(stage.build(fake.Bench(setting))).eval()
+    x = fake.batch(("acc",))["acc"]
+    free = {"acc": {0: torch.export.Dim.DYNAMIC}}
+    program = torch.export.export(network, ({"acc": x},), dynamic_shapes=(free,))
+    more = torch.cat([x, x])
+    torch.testing.assert_close(program.module()({"acc": more}).logits, network({"acc": more}).logits)
+
+
+def test_hook_offers_three_methods():
+    assert list(pmbench_mdms.pmbench_methods()) == [mdms, mdms_step3_connected, mdms_noisy]
+    assert mdms.networks == 2
+    assert MultiplyStreams(ACC, GYRO, "p2t", "code").parents == (ACC, GYRO)
+    assert JoinStreams.__mro__[1] is pm.Stage
+
+
+def test_planning_imports_no_torch():
+    code = (
+        "import sys, pmbench_mdms\n"
+        "import pmbench as pm\n"
+        "from pmbench.builtin.backbones import BACKBONES\n"
+        "m = {n: pm.Modality(n, 'sequence', (3, 8), 'g', 'time') for n in 'ab'}\n"
+        "s = pm.Setting(('a',), ('b',), 3, m, {n: BACKBONES[0] for n in 'ab'})\n"
+        "assert pmbench_mdms.mdms.last_stage(s).connection == 'p2t'\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_step3_can_be_trained_as_it_is_tested(fake, setting):
+    """`cut` "always": h has no connections in step 3, steps 2 and 4 keep theirs."""
+    last = mdms.last_stage(setting, cut="always", inject="paper")
+    assert (last.multiplied.connection, last.hallucination.connection, last.connection) == (
+        "p2t",
+        "none",
+        "p2t",
+    )
+    assert (last.multiplied.inject, last.hallucination.inject, last.inject) == ("paper", "code", "paper")
+    assert mdms.last_stage(setting, cut="always", connection="t2p") == mdms.last_stage(
+        setting, connection="t2p"
+    )
