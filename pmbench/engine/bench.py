@@ -153,7 +153,7 @@ def delivered(
     stage: Stage, context: Context, store: Store | None, lineage: Mapping[str, Any] | None = None
 ) -> nn.Module:
     """What a finished stage delivered, in evaluation mode; without a store, its architecture alone."""
-    key = context.key(stage)
+    key = context.key(stage) if store is not None or lineage else ""
     lineage = store.stage(key).get("lineage", {}) if store is not None else lineage or {}
     samples = lineage.get(key, {}).get("samples", 0)
     bench = EngineBench(stage, context, samples, store=None, lineage=lineage)

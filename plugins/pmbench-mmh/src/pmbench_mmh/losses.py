@@ -1,0 +1,119 @@
+"""Region-aware and discrepancy-aware distillation as functions of maps and logits."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+import pmbench as pm
+
+SIDE = 4
+"""Cells along an axis that maps are pooled to before the pyramid (w in the paper)."""
+
+_EPS = 1e-6
+
+
+def regions(features: Tensor, axes: int, scales: tuple[int, ...]) -> Tensor:
+    """Normalising pooling to 4 cells along each axis, then means of blocks of s cells for every scale s.
+
+    features (B, C, *grid) with `axes` 1 (time) or 2 (height, width; a time axis before them is averaged
+    away) -> (B, N, C), N = sum over s of (4/s)^axes, finest first in reading order. Eq. 2-4 of the paper;
+    Erratum: its cell index divides by s where the number of cells in a row, 4/s, is meant.
+    """
+    while features.dim() - 2 > axes:
+        features = features.mean(2)
+    cells = _cells(tuple(features.shape[2:]), scales).to(features)
+    return features.flatten(2).matmul(cells.T).transpose(1, 2)
+
+
+@functools.lru_cache(maxsize=64)
+def _cells(grid: tuple[int, ...], scales: tuple[int, ...]) -> Tensor:
+    """(N, positions): row n averages the positions of region n. One matrix product, so that its gradient is
+    deterministic on every device, which that of adaptive pooling is not.
+    """
+    rows = []
+    for s in scales:
+        per_axis = [_bins(n).reshape(SIDE // s, s, n).mean(1) for n in grid]
+        rows.append(functools.reduce(torch.kron, per_axis))
+    return torch.cat(rows)
+
+
+def _bins(length: int) -> Tensor:
+    """(4, length): the bins of adaptive average pooling, which overlap where 4 does not divide `length`."""
+    bins = torch.zeros(SIDE, length, dtype=torch.float64)
+    for i in range(SIDE):
+        start, end = i * length // SIDE, -(-(i + 1) * length // SIDE)
+        bins[i, start:end] = 1 / (end - start)
+    return bins
+
+
+def region_divergences(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:
+    """g_n = T^2 KL(softmax(teacher_n/T) || softmax(student_n/T)), mean over the batch (eq. 5).
+
+    Both (B, N, K) -> (N,), zeros for B = 0; the teacher is detached.
+    """
+    log_teacher = (teacher.detach() / temperature).log_softmax(2)
+    log_student = (student / temperature).log_softmax(2)
+    summed = (log_teacher.exp() * (log_teacher - log_student)).sum((0, 2))
+    return summed * (temperature**2 / max(len(student), 1))
+
+
+def discrepancies(features: Tensor) -> Tensor:
+    """D(j, k) = 1/2 - 1/2 cos(H_j, H_k) of flattened maps (eq. 11-13): (B, ...) -> (B, B) in [0, 1]."""
+    unit = _unit_rows(features.flatten(1))
+    return (1 - unit @ unit.T) / 2
+
+
+def similarities(features: Tensor) -> Tensor:
+    """Dot products of flattened maps, rows of unit length: (B, ...) -> (B, B), as in the released code."""
+    flat = features.flatten(1)
+    return _unit_rows(flat @ flat.T)
+
+
+def relation_distance(teacher: Sequence[Tensor], student: Sequence[Tensor], form: str) -> Tensor:
+    """What tells the relations among the samples of a batch apart, summed over pairs of maps (eq. 14).
+
+    Maps (B, ...) of equal B -> scalar; the teacher's are detached; 0 for B = 0.
+    "cos_mse": mean over B^2 of (D_m - D_i)^2; "cos_fro": Frobenius norm of D_m - D_i; "sp_mse": mean over
+    B^2 of the squared differences of `similarities`.
+    """
+    relation = similarities if form == "sp_mse" else discrepancies
+    distances = []
+    for a, b in zip(teacher, student, strict=True):
+        squared = ((relation(a.detach()) - relation(b)) ** 2).sum()
+        if form == "cos_fro":  # the root's slope is bounded at equality
+            distances.append((squared + _EPS**2).sqrt() - _EPS)
+        else:
+            distances.append(squared / max(len(a) ** 2, 1))
+    return torch.stack(distances).sum()
+
+
+def members(network: nn.Module) -> tuple[nn.Module, ...]:
+    """The networks whose logits a late-fused teacher averages; any other network is its own only one."""
+    inside = getattr(network, "networks", None)
+    return tuple(inside) if isinstance(inside, nn.ModuleList) else (network,)
+
+
+def region_logits(
+    networks: Sequence[nn.Module], outputs: Sequence[pm.Output], axes: int, scales: tuple[int, ...]
+) -> Tensor:
+    """What the networks' own heads say about each region of their last maps, averaged over the networks.
+
+    -> (B, N, K); with `axes` 0 the one region is the whole input, and its logits are those of the networks.
+    """
+    if axes == 0:
+        each = [output.logits.unsqueeze(1) for output in outputs]
+    else:
+        each = [
+            cast("pm.Head", network.head)(regions(output.maps[-1], axes, scales))
+            for network, output in zip(networks, outputs, strict=True)
+        ]
+    return torch.stack(each).mean(0)
+
+
+def _unit_rows(rows: Tensor) -> Tensor:
+    return rows / rows.norm(dim=1, keepdim=True).clamp(min=_EPS)

@@ -1,0 +1,370 @@
+"""RAD and DAD against plain loops and finite differences, and their identities."""
+
+import numpy as np
+import pytest
+import torch
+from pmbench_mmh.losses import (
+    discrepancies,
+    region_divergences,
+    region_logits,
+    regions,
+    relation_distance,
+    similarities,
+)
+from pmbench_mmh.networks import RegionWeights, Sum
+from pmbench_mmh.stages import DiscrepancyAware, Joint, RegionAware
+from torch import nn
+
+import pmbench as pm
+
+RANDOM = np.random.default_rng(7)
+K, B = 3, 4
+LABELS = np.array([0, -1, 2, 1])
+PRESENT = np.array([True, True, False, True])
+FUSED = pm.EarlyFusion(("acc", "gyro"))
+FORMS = ("cos_mse", "cos_fro", "sp_mse")
+
+
+def draw(*shape):
+    return RANDOM.normal(0, 1, shape)
+
+
+class Shown(nn.Module):
+    """Returns the Output it holds; its tensors, and its head, are parameters."""
+
+    def __init__(self, logits, maps, weight, bias):
+        super().__init__()
+        self.logits = nn.Parameter(torch.as_tensor(logits))
+        self.maps = nn.ParameterList([nn.Parameter(torch.as_tensor(m)) for m in maps])
+        self.head = pm.Head(weight.shape[1], len(bias)).double()
+        self.head.weight.data, self.head.bias.data = torch.as_tensor(weight), torch.as_tensor(bias)
+
+    def forward(self, batch):
+        return pm.Output(self.logits, self.maps[-1].flatten(2).mean(2), tuple(self.maps))
+
+
+# --- regions ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("grid", [(4, 4), (7, 7), (8, 4), (5, 6), (2, 3), (1, 1), (8,), (6,), (2,), (1,)])
+@pytest.mark.parametrize("scales", [(1, 2, 4), (4,), (1, 4)])
+def test_regions_equal_plain_loops(loops, grid, scales):
+    phi = draw(2, 3, *grid)
+    found = regions(torch.as_tensor(phi), len(grid), scales)
+    np.testing.assert_allclose(found.numpy(), loops.regions(phi, scales), atol=1e-12)
+    assert found.shape == (2, sum((4 // s) ** len(grid) for s in scales), 3)
+
+
+@pytest.mark.parametrize("grid", [(4, 4), (7, 7), (13, 5)])
+def test_the_first_pooling_is_adaptive_average_pooling(grid):
+    phi = torch.as_tensor(draw(2, 3, *grid))
+    expected = nn.functional.adaptive_avg_pool2d(phi, 4).flatten(2).transpose(1, 2)
+    torch.testing.assert_close(regions(phi, 2, (1,)), expected)
+
+
+def test_a_map_of_4_by_4_has_16_4_1_regions_in_this_order():
+    phi = torch.arange(16.0).reshape(1, 1, 4, 4)
+    found = regions(phi, 2, (1, 2, 4))[0, :, 0].tolist()
+    assert found == [*range(16), 2.5, 4.5, 10.5, 12.5, 7.5]
+
+
+def test_a_clip_gives_the_regions_of_its_mean_over_time():
+    clip = torch.as_tensor(draw(2, 3, 5, 8, 8))
+    torch.testing.assert_close(regions(clip, 2, (1, 2, 4)), regions(clip.mean(2), 2, (1, 2, 4)))
+
+
+# --- RAD ----------------------------------------------------------------------------------------------------
+
+
+def world(axes):
+    grid = (6, 5) if axes == 2 else (6,)
+    stage = RegionAware(FUSED, "acc", 0.7, 1.5, axes=axes)
+    n = 21 if axes == 2 else 7
+    return {
+        "stage": stage,
+        "phi_m": draw(B, 3, *grid),
+        "phi_i": 2 * draw(B, 2, *grid),
+        "head_m": (2 * draw(K, 3), draw(K)),
+        "head_i": (2 * draw(K, 2), draw(K)),
+        "query": 0.5 * draw(n, n),
+        "key": 0.5 * draw(n, n),
+        "z_m": draw(B, K),
+        "z_i": draw(B, K),
+    }
+
+
+def nets_of(w, weighting):
+    nets = pm.Nets(
+        student=Shown(w["z_i"], [w["phi_i"]], *w["head_i"]),
+        teacher=Shown(w["z_m"], [w["phi_m"]], *w["head_m"]),
+    )
+    if weighting != "uniform":
+        weights = RegionWeights(len(w["query"])).double()
+        weights.query.weight.data = torch.as_tensor(w["query"])
+        weights.key.weight.data = torch.as_tensor(w["key"])
+        nets.add_module("weights", weights)
+    return nets
+
+
+def rad_loop(loops, w, rows, phi_i, weight_i, query, key, weighting, fixed=None):
+    shown = loops.linear(loops.regions(w["phi_m"][rows]), *w["head_m"])
+    guessed = loops.linear(loops.regions(phi_i[rows]), weight_i, w["head_i"][1])
+    g = loops.divergences(shown, guessed, 1.5)
+    if weighting == "uniform":
+        omega = [1 / len(g)] * len(g)
+    else:
+        omega = loops.omega(g if fixed is None else fixed, query, key)
+    return 0.7 * sum(o * v for o, v in zip(omega, g, strict=True)), g
+
+
+@pytest.mark.parametrize("weighting", ["learned", "detached_G", "uniform"])
+@pytest.mark.parametrize(("axes", "present"), [(1, None), (1, PRESENT), (2, PRESENT)])
+def test_rad_equals_plain_loops_in_value_and_gradient(fake, loops, weighting, axes, present):
+    w = world(axes)
+    rows = list(range(B)) if present is None else np.flatnonzero(present)
+    stage = RegionAware(FUSED, "acc", 0.7, 1.5, weighting, axes=axes)
+    nets = nets_of(w, weighting)
+    masks = {} if present is None else {"gyro": present}
+    term = stage.losses(nets, fake.batch(stage.reads, LABELS, present=masks))["regions"]
+    term.backward()
+    point = [w["phi_i"], w["head_i"][0], w["query"], w["key"]]
+    value, g = rad_loop(loops, w, rows, *point, weighting)
+    assert term.item() == pytest.approx(value, abs=1e-10)
+    leaves = [nets.student.maps[0], nets.student.head.weight]
+    if weighting != "uniform":
+        leaves += [nets.weights.query.weight, nets.weights.key.weight]
+    for i, leaf in enumerate(leaves):
+        if axes == 2 and i > 1:
+            continue  # 441 elements each; the 1-D case has checked them
+        # with detached_G, G is a constant inside the weights
+        fixed = g if weighting == "detached_G" else None
+        slope = fake.numeric_gradient(
+            lambda x: rad_loop(loops, w, rows, *point[:i], x, *point[i + 1 :], weighting, fixed)[0],  # noqa: B023
+            point[i],
+        )
+        np.testing.assert_allclose(leaf.grad.numpy(), slope, atol=1e-6, err_msg=f"argument {i}")
+    assert all(p.grad is None for p in nets.teacher.parameters())
+
+
+def test_a_late_fused_teacher_says_the_mean_of_its_streams(loops):
+    w = world(2)
+    streams = [Shown(w["z_m"], [w["phi_m"]], *w["head_m"]), Shown(w["z_i"], [w["phi_i"]], *w["head_i"])]
+    found = region_logits(streams, [s(None) for s in streams], 2, (1, 2, 4))
+    expected = sum(
+        loops.linear(loops.regions(w[phi]), *w[head])
+        for phi, head in (("phi_m", "head_m"), ("phi_i", "head_i"))
+    )
+    np.testing.assert_allclose(found.detach().numpy(), expected / 2, atol=1e-10)
+
+
+def test_without_a_pair_rad_and_dad_are_zero(fake):
+    w = world(1)
+    for stage in (
+        RegionAware(FUSED, "acc", axes=1),
+        DiscrepancyAware(FUSED, "acc"),
+        Joint(FUSED, "acc", axes=1),
+    ):
+        nets = nets_of(w, "learned")
+        found = stage.losses(nets, fake.batch(stage.reads, LABELS, present={"gyro": np.zeros(B, bool)}))
+        sum(found.values()).backward()
+        assert all(found[name].item() == 0 for name in found if name != "ce")
+        assert all(p.grad is None or p.grad.isfinite().all() for p in nets.parameters())
+
+
+def divergences_of(w, scales=(1, 2, 4)):
+    networks = [
+        Shown(w[z], [w[p]], *w[h]) for z, p, h in (("z_m", "phi_m", "head_m"), ("z_i", "phi_i", "head_i"))
+    ]
+    shown, guessed = (region_logits([n], [n(None)], 2, scales) for n in networks)
+    return region_divergences(shown, guessed, 2.0).detach()
+
+
+@pytest.mark.parametrize("size", [0.01, 1.0, 100.0])
+def test_learned_weights_are_convex_so_rad_lies_between_its_regions(size):
+    g = divergences_of(world(2))
+    weights = RegionWeights(21).double()
+    for p in weights.parameters():
+        p.data.mul_(size)
+    omega = weights(g)
+    assert omega.shape == (21,)
+    assert omega.sum().item() == pytest.approx(1)
+    assert (omega >= 0).all()
+    assert g.min() <= (omega * g).sum() <= g.max()
+    attention = torch.outer(weights.key(g), weights.query(g)).softmax(1)
+    torch.testing.assert_close((omega * g).sum(), (attention @ g).sum() / 21)
+
+
+@pytest.mark.parametrize("which", ["query", "key"])
+def test_a_zero_map_of_weights_is_the_uniform_mean(which):
+    g, weights = divergences_of(world(2)), RegionWeights(21).double()
+    getattr(weights, which).weight.data.zero_()
+    torch.testing.assert_close(weights(g), torch.full((21,), 1 / 21, dtype=torch.float64))
+
+
+def test_learned_weights_have_882_parameters_for_21_regions():
+    assert sum(p.numel() for p in RegionWeights(21).parameters()) == 882
+    assert sum(p.numel() for p in RegionWeights(7).parameters()) == 2 * 49
+
+
+def asked(head, phi, scales=(1, 2, 4), axes=2):
+    """A head's answers on the regions of one map."""
+    network = nn.ModuleDict()
+    network.head = head
+    return region_logits([network], [pm.Output(None, None, (phi,))], axes, scales)
+
+
+@pytest.mark.parametrize("grid", [(4, 4), (8, 12)])
+def test_the_whole_map_alone_is_plain_distillation(grid):
+    """Where logits are head(mean over the grid) and 4 divides the grid, so that bins do not overlap."""
+    maps = [torch.as_tensor(draw(B, c, *grid)) for c in (3, 2)]
+    heads = [pm.Head(c, K).double() for c in (3, 2)]
+    shown, guessed = (asked(h, m, (4,)) for h, m in zip(heads, maps, strict=True))
+    z_m, z_i = (h(m.mean((2, 3))) for h, m in zip(heads, maps, strict=True))
+    found = region_divergences(shown, guessed, 2.0)
+    assert found.shape == (1,)
+    torch.testing.assert_close(found[0], pm.kl_divergence(z_m, z_i, 2.0))
+
+
+def test_at_7_by_7_bins_overlap_and_the_whole_map_is_not_the_mean():
+    phi = torch.as_tensor(draw(B, 2, 7, 7))
+    whole = regions(phi, 2, (4,))[:, 0]
+    assert not torch.allclose(whole, phi.mean((2, 3)))
+
+
+def test_equal_networks_on_equal_maps_agree_everywhere():
+    phi, head = torch.as_tensor(draw(B, 3, 8, 8)), pm.Head(3, K).double()
+    g = region_divergences(asked(head, phi), asked(head, phi), 2.0)
+    torch.testing.assert_close(g, torch.zeros(21, dtype=torch.float64))
+
+
+def test_constant_maps_have_equal_divergences():
+    flat = [torch.as_tensor(draw(B, 3, 1, 1)).expand(B, 3, 6, 7) for _ in "mi"]
+    heads = [pm.Head(3, K).double() for _ in "mi"]
+    g = region_divergences(*(asked(h, m) for h, m in zip(heads, flat, strict=True)), 2.0)
+    torch.testing.assert_close(g, g[:1].expand(21))
+    assert g[0] > 0
+
+
+def test_one_region_is_kd_up_to_scale(fake):
+    """CE + alpha KL = (1 + alpha) ((1-l) CE + l KL) for l = alpha / (1 + alpha)."""
+    w, alpha = world(1), 0.4
+    rad, kd = (
+        RegionAware(FUSED, "acc", alpha, 2.0, axes=0),
+        pm.Distill(FUSED, ("acc",), 2.0, alpha / (1 + alpha)),
+    )
+    batch = fake.batch(rad.reads, LABELS, present={"gyro": PRESENT})
+    mine = sum(rad.losses(nets_of(w, "uniform"), batch).values())
+    theirs = sum(kd.losses(nets_of(w, "uniform"), batch).values())
+    assert mine.item() == pytest.approx((1 + alpha) * theirs.item())
+
+
+# --- DAD ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("present", [None, PRESENT])
+def test_dad_equals_plain_loops_in_value_and_gradient(fake, loops, form, present):
+    """The teacher's two maps against the last two of the student's three; widths and grids differ."""
+    shown, own = [draw(B, 3, 4), draw(B, 5, 2)], [draw(B, 2, 8), draw(B, 2, 4), draw(B, 4, 2)]
+    nets = pm.Nets(
+        student=Shown(draw(B, K), own, draw(K, 4), draw(K)),
+        teacher=Shown(draw(B, K), shown, draw(K, 5), draw(K)),
+    )
+    stage = DiscrepancyAware(FUSED, "acc", 3.0, form)
+    rows = list(range(B)) if present is None else np.flatnonzero(present)
+    masks = {} if present is None else {"gyro": present}
+    term = stage.losses(nets, fake.batch(stage.reads, LABELS, present=masks))["relations"]
+    term.backward()
+
+    def loop(second, third):
+        return 3 * loops.relation_distance([m[rows] for m in shown], [second[rows], third[rows]], form)
+
+    assert term.item() == pytest.approx(loop(*own[1:]), abs=1e-5)
+    first, second, third = (m.grad for m in nets.student.maps)
+    assert first is None or not first.any()
+    np.testing.assert_allclose(
+        second.numpy(), fake.numeric_gradient(lambda x: loop(x, own[2]), own[1]), atol=1e-5
+    )
+    np.testing.assert_allclose(
+        third.numpy(), fake.numeric_gradient(lambda x: loop(own[1], x), own[2]), atol=1e-5
+    )
+    assert all(p.grad is None for p in nets.teacher.parameters())
+
+
+@pytest.mark.parametrize("matrix", [discrepancies, similarities])
+def test_relations_are_symmetric_with_a_zero_diagonal(matrix, loops):
+    phi = draw(6, 3, 4, 4)
+    found = matrix(torch.as_tensor(phi))
+    np.testing.assert_allclose(found.numpy(), getattr(loops, matrix.__name__)(phi), atol=1e-12)
+    if matrix is discrepancies:
+        torch.testing.assert_close(found, found.T)
+        torch.testing.assert_close(found.diag(), torch.zeros(6, dtype=torch.float64))
+        assert found.min() > -1e-12
+        assert found.max() <= 1
+
+
+def test_positive_scales_by_sample_are_invisible_to_cosines_alone():
+    phi = torch.as_tensor(draw(6, 3, 4, 4))
+    scaled = phi * torch.rand(6, 1, 1, 1, dtype=torch.float64).add(0.1)
+    for form in ("cos_mse", "cos_fro"):
+        assert relation_distance([phi], [scaled], form).item() == pytest.approx(0, abs=1e-9)
+    assert relation_distance([phi], [scaled], "sp_mse").item() > 1e-4
+    assert relation_distance([phi], [3 * phi], "sp_mse").item() == pytest.approx(0, abs=1e-12)
+    assert relation_distance([phi], [-phi.flip(0)], "cos_mse").item() > 1e-4
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_rotations_and_the_order_of_the_batch_do_not_matter(form):
+    a, b = torch.as_tensor(draw(6, 12)), torch.as_tensor(draw(6, 12))
+    rotation = torch.linalg.qr(torch.as_tensor(draw(12, 12)))[0]
+    plain = relation_distance([a], [b], form)
+    torch.testing.assert_close(relation_distance([a @ rotation], [b @ rotation], form), plain)
+    torch.testing.assert_close(relation_distance([a], [b @ rotation], form), plain)
+    order = torch.tensor([3, 1, 5, 0, 2, 4])
+    torch.testing.assert_close(relation_distance([a[order]], [b[order]], form), plain)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_alone_equal_or_empty_nothing_is_told_apart(form):
+    for rows in (0, 1, 5):
+        a = torch.as_tensor(draw(rows, 3, 4))
+        b = (a.clone() if rows == 5 else torch.as_tensor(draw(rows, 3, 4))).requires_grad_()
+        found = relation_distance([a], [b], form)
+        found.backward()
+        assert found.item() == pytest.approx(0, abs=1e-9)
+        assert b.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_samples_without_any_activation_do_no_harm(form):
+    a = torch.as_tensor(draw(5, 3, 4))
+    b = torch.as_tensor(draw(5, 3, 4))
+    b[1] = 0
+    b.requires_grad_()
+    found = relation_distance([a], [b], form)
+    found.backward()
+    assert found.isfinite()
+    assert b.grad.isfinite().all()
+
+
+# --- both ---------------------------------------------------------------------------------------------------
+
+
+def test_joint_terms_are_those_of_rad_and_dad(fake):
+    w = world(1)
+    nets = nets_of(w, "learned")
+    rad, dad = RegionAware(FUSED, "acc", 0.7, 1.5, axes=1), DiscrepancyAware(FUSED, "acc", 3.0, "cos_fro")
+    joint = Joint(FUSED, "acc", 0.7, 1.5, axes=1, beta=3.0, form="cos_fro")
+    batch = fake.batch(rad.reads, LABELS)
+    found = joint.losses(nets, batch)
+    assert list(found) == ["ce", "regions", "relations"]
+    torch.testing.assert_close(found, {**rad.losses(nets, batch), **dad.losses(nets, batch)})
+
+
+def test_a_sum_adds_logits_and_decides_as_the_mean_does():
+    w = world(2)
+    networks = nets_of(w, "uniform").student, nets_of(w, "uniform").teacher
+    added, averaged = Sum(*networks)(None), pm.Mean(*networks)(None)
+    np.testing.assert_allclose(added.logits.detach().numpy(), w["z_i"] + w["z_m"])
+    assert added.logits.argmax(1).equal(averaged.logits.argmax(1))
+    torch.testing.assert_close(added.pooled, averaged.pooled)
