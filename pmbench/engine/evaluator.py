@@ -147,7 +147,7 @@ class Evaluator:
                 "CUDA_VISIBLE_DEVICES": "",
             }
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "pmbench.engine.evaluator"],
+                [sys.executable, "-P", "-m", "pmbench.engine.evaluator"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
