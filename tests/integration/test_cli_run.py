@@ -203,3 +203,12 @@ def test_the_record_hook_is_called_and_a_broken_one_harms_nothing(bench: Any) ->
     assert done.code == 0
     assert (bench.root / "heard.txt").read_text() == "target_only\n"
     assert "no ears" in done.stderr
+
+
+def test_files_in_the_working_directory_are_never_imported(bench: Any) -> None:
+    for name in ("numpy.py", "torch.py", "pmbench.py"):
+        (bench.root / name).write_text("raise SystemExit('not this one')\n")
+    done = bench.run_cli(
+        "run", "-m", "target_only", "-d", "planted", "--seed", "0", "--no-references", *QUICK
+    )
+    assert done.code == 0, done.stderr
