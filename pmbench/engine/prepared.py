@@ -194,6 +194,7 @@ def prepare(
                     raise DataError(f"data set {dataset.name!r} gives part {name!r} twice")
                 check_part(dataset, name, part)
                 parts[name] = _write_part(temporary, name, part, len(dataset.classes))
+                report(name, len(part.ids))
             check_counts(dataset, parts)
             write_json(
                 temporary / "manifest.json",
