@@ -140,7 +140,7 @@ class Dataset:
 
         Raises DataError where the files are not what the official form has.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} does not say how its official form is read")
 
     def augment(self, batch: Mapping[str, Tensor], draw: Draw) -> Mapping[str, Tensor]:
         """Training batches with augmentation. Modalities on one grid must use the same names of draws."""
@@ -238,5 +238,7 @@ class Column:
 
     def read(self, index: int) -> np.ndarray:
         if self.array is None:
-            raise NotImplementedError
+            raise NotImplementedError(
+                f"{type(self).__name__} has no array and does not say how to read a sample"
+            )
         return self.array[index]
