@@ -141,10 +141,21 @@ def _train(task: Train, place: Place, report: Report) -> None:
     fabric = make_fabric(place.device, place.devices, recipe.precision)
     if place.devices > 1:
         # not as arguments of `launch`, which takes values apart and cannot do that to frozen ones
-        fabric.launch(partial(_train_part, task=task, place=place))
+        fabric.launch(partial(_train_share, task=task, place=place))
     else:
         fabric.launch()
         _train_part(fabric, task, place, report)
+
+
+def _train_share(fabric: Any, task: Train, place: Place) -> None:
+    """One of several processes; all leave the process group together, for one that dies with its threads
+    still running aborts.
+    """
+    import torch
+
+    _train_part(fabric, task, place)
+    fabric.barrier()
+    torch.distributed.destroy_process_group()
 
 
 def _train_part(fabric: Any, task: Train, place: Place, report: Report | None = None) -> None:

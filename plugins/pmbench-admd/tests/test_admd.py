@@ -106,8 +106,8 @@ def test_where_fakes_are_as_good_as_real_both_losses_tend_to_ln_2(fake):
     v = torch.eye(K)[labels]
     stage, judge = Deceive(NarrowStream("gyro"), "acc"), Discriminator(K, K + 1)
     batch = pm.Batch({"gyro": v, "acc": v}, labels, labels)
-    optimizer = torch.optim.Adam(judge.parameters(), lr=1e-2)
-    for _ in range(300):
+    optimizer = torch.optim.Adam(judge.parameters(), lr=1e-3)
+    for _ in range(1000):
         loss = sum(stage.judgement(judge, v, v, batch).values())
         optimizer.zero_grad()
         loss.backward()
