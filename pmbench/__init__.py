@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     )
     from .contracts.backbone import Backbone, backbone
     from .contracts.batch import Batch
-    from .contracts.dataset import Column, Dataset, Draw, Part, Protocol, Split
+    from .contracts.dataset import Dataset, Protocol, Split
     from .contracts.hooks import hookimpl
     from .contracts.losses import cross_entropy, kl_divergence, mse, soft_cross_entropy
     from .contracts.method import Method, method
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         Output,
     )
     from .contracts.recipe import Recipe
+    from .contracts.samples import Column, Download, Draw, Files, Part, Sampling, Where
     from .contracts.setting import Modality, Setting
     from .contracts.stage import Bench, Group, Stage, Step, Terms
     from .errors import ContractError, DataError, PmbenchError, Unsupported, UsageError
@@ -51,12 +52,13 @@ _HOMES = {
     ),
     "contracts.backbone": "Backbone backbone",
     "contracts.batch": "Batch",
-    "contracts.dataset": "Column Dataset Draw Part Protocol Split",
+    "contracts.dataset": "Dataset Protocol Split",
     "contracts.hooks": "hookimpl",
     "contracts.losses": "cross_entropy kl_divergence mse soft_cross_entropy",
     "contracts.method": "Method method",
     "contracts.network": "Classifier Encoder Frozen Fusion Head MapInfo Mean Nets Output",
     "contracts.recipe": "Recipe",
+    "contracts.samples": "Column Download Draw Files Part Sampling Where",
     "contracts.setting": "Modality Setting",
     "contracts.stage": "Bench Group Stage Step Terms",
     "errors": "ContractError DataError PmbenchError Unsupported UsageError",

@@ -73,15 +73,20 @@ def folder_atomic(path: Path) -> Iterator[Path]:
         raise explain(error, path) from error
     try:
         yield temporary
-        for file in temporary.rglob("*"):
-            if file.is_file():
-                with file.open("rb") as handle:
-                    os.fsync(handle.fileno())
-        temporary.chmod(0o755)
-        if path.exists():
-            shutil.rmtree(path)
-        temporary.replace(path)
+        publish(temporary, path)
     except OSError as error:
         raise explain(error, path) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def publish(temporary: Path, path: Path) -> None:
+    """Makes a filled folder `path`, once all of it is on the disk."""
+    for file in temporary.rglob("*"):
+        if file.is_file():
+            with file.open("rb") as handle:
+                os.fsync(handle.fileno())
+    temporary.chmod(0o755)
+    if path.exists():
+        shutil.rmtree(path)
+    temporary.replace(path)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pmbench.engine.plugins import load_plugins
-from pmbench.engine.prepared import find_or_prepare
+from pmbench.engine.preparing import find_or_prepare
 
 
 @pytest.fixture(scope="session")

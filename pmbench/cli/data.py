@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .common import DataOption, JsonOption, data_folder, interactive, print_json
+from .common import DataOption, JsonOption, cores, data_folder, interactive, print_json
 
 if TYPE_CHECKING:
     from ..contracts.dataset import Dataset
@@ -106,14 +106,30 @@ def prepare(
     name: NameArgument,
     source: Annotated[
         Path | None,
-        typer.Option("--source", help="The official download; not needed where a package brings it."),
+        typer.Option(
+            "--source",
+            help="The official download: an archive, a folder of them, or what they were unpacked to.",
+        ),
     ] = None,
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch the official download first, where it is open.")
+    ] = False,
     data: DataOption = None,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="Processes that decode files. [cores]")
+    ] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Store frames as they are: faster to read, many times the disk.")
+    ] = False,
+    skip_damaged: Annotated[
+        bool, typer.Option("--skip-damaged", help="Train without files that cannot be read.")
+    ] = False,
 ) -> None:
     """Turn the official form of a data set into the ready-to-train one, and check it."""
-    from ..engine import prepared as engine
+    from ..engine import preparing as engine
+    from ..engine.downloading import fetch
     from ..engine.plugins import load_plugins
-    from ..errors import DataNotPrepared, PluginError, PmbenchError
+    from ..errors import DataNotPrepared, PluginError, PmbenchError, UsageError
     from .tables import plural, size_text
 
     offer, root = load_plugins(kinds=("dataset",)).offer("dataset", name), data_folder(data)
@@ -122,17 +138,29 @@ def prepare(
     if state.folder is not None:
         typer.echo(f"{name} is prepared already: {state.folder}")
         return
+    if download and source:
+        raise UsageError("--download fetches the source and --source names one", "give one of them")
+    if download and not dataset.downloads:
+        raise UsageError(f"data set {name!r} has no open download", dataset.access or dataset.source)
     source = source or dataset.find_source()
-    if source is None:
-        how = dataset.access or f"get it from {dataset.source}"
+    if source is None and not download:
         raise DataNotPrepared(
             f"data set {name!r} does not come with an installed package, so its official form is needed",
-            f"{how}; then `pmbench data prepare {name} --source PATH`",
+            dataset.how_to_get(),
         )
     try:
-        with _progress(f"{name} from {source}") as say:
+        with _progress(name) as say:
+            if download:
+                source = fetch(dataset.downloads, root / "downloads" / name, say)
+            assert source is not None
             engine.prepare(
-                dataset, source, root, lambda part, count: say(f"part {part}: {plural(count, 'sample')}")
+                dataset,
+                source,
+                root,
+                say,
+                workers=cores() if workers is None else workers,
+                codec="raw" if raw else "jpeg",
+                skip_damaged=skip_damaged,
             )
     except PmbenchError:
         raise
@@ -148,20 +176,35 @@ def prepare(
 
 
 @contextmanager
-def _progress(what: str) -> Iterator[Any]:
-    """A line on standard error that says what is being done, on a terminal with the time it has taken."""
-    start = time.monotonic()
+def _progress(name: str) -> Iterator[Callable[[str, int, int], None]]:
+    """What is being done, how far it is, and on a terminal the time that is left."""
+    start, said = time.monotonic(), 0.0
     if not interactive():
-        print(f"Preparing {what}", file=sys.stderr, flush=True)
-        yield lambda text: print(f"[{time.monotonic() - start:.1f} s] {text}", file=sys.stderr, flush=True)
+        print(f"Preparing {name}", file=sys.stderr, flush=True)
+
+        def line(what: str, done: int, total: int) -> None:
+            nonlocal said
+            now = time.monotonic()
+            if done in (0, total) or now - said > 10:
+                said = now
+                print(f"[{now - start:.1f} s] {what}: {done} of {total}", file=sys.stderr, flush=True)
+
+        yield line
         return
     from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    text = TextColumn("{task.description}", markup=False)
+    columns = (text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(f"Preparing {what}", total=None)
-        yield lambda text: progress.update(task, description=f"Preparing {what}: {text}")
+        tasks: dict[str, Any] = {}
+
+        def bar(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = progress.add_task(f"{name}: {what}", total=total)
+            progress.update(tasks[what], completed=done, total=total)
+
+        yield bar
 
 
 @group.command()

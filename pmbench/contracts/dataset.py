@@ -4,38 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import DataNotPrepared, UnknownName, UsageError
 from .recipe import Recipe
+from .samples import Download, Draw, Part, Sampling
 from .setting import Modality
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Part:
-    """One file set of a data set, as read from its official form: a training part, a test part.
-
-    `ids` are unique over the whole data set. `labels` (N,) are 0-based class indices, -1 where the data has
-    none. `groups` name what must not straddle training and validation data (subject, speaker, video group);
-    leave it out where samples are independent. `arrays` maps each modality to (N, *shape).
-    """
-
-    ids: Sequence[str]
-    labels: np.ndarray
-    arrays: Mapping[str, np.ndarray]
-    groups: Sequence[str] | None = None
-
-
-@dataclass(frozen=True)
 class Split:
-    """An official split: the parts to train, validate and test on.
+    """An official split: the parts to train, validate and test on. "a+b" is part a followed by part b, so
+    that splits which overlap store no sample twice.
 
     Without an official `validation` part, whole groups are carved out of the training part:
     `validation_groups` if given, else about 15 % of it by a fixed hash; without groups 15 % of each class.
@@ -66,6 +52,14 @@ class Protocol:
     metrics: tuple[str, ...]
     labels_per_class: int | None = None
     paired_percent: int = 100
+    sampling: Sampling | None = None
+
+    def seen(self, modality: Modality) -> Modality:
+        """The modality as networks see it under this protocol: clips of as many frames as it samples."""
+        if self.sampling is None or modality.kind != "clip":
+            return modality
+        channels, _, *grid = modality.shape
+        return dataclasses.replace(modality, shape=(channels, self.sampling.frames, *grid))
 
     @property
     def demands(self) -> frozenset[str]:
@@ -85,26 +79,19 @@ class Protocol:
             "split": dataclasses.asdict(self.split),
             "labels_per_class": self.labels_per_class,
             **(thinned if self.paired_percent < 100 else {}),
+            **({"sampling": dataclasses.asdict(self.sampling)} if self.sampling else {}),
         }
-
-
-class Draw:
-    """Augmentation draws of one batch, by name: equal names give equal draws, whatever else is read.
-
-    `draw("flip")` is (B,) uniform in [0, 1), on the device of the batch.
-    """
-
-    def __call__(self, name: str) -> Tensor:
-        raise NotImplementedError
 
 
 class Dataset:
     """Base of all data sets. A subclass fills in the declarations and `read`; core writes, opens, seals and
     verifies.
 
-    `expected` maps part -> number of samples, or part -> (samples of class 0, of class 1, ...). `embedded`
-    says that the official form comes with an installed package (`find_source`), so that it is prepared on
-    first use.
+    `expected` maps part -> number of samples, or part -> (samples of class 0, of class 1, ...). A data set
+    whose official form comes with an installed package (`find_source`) is prepared on first use. `recipes`
+    are named after what they come from; the first is used unless another is asked for. `sampling` is how
+    clips are taken where a protocol does not say. `downloads` are the files of an open official download, and
+    `unpack` says that `read` wants the tree that archives hold.
     """
 
     name: ClassVar[str]
@@ -119,12 +106,15 @@ class Dataset:
     few: ClassVar[tuple[int, ...]] = (10,)
     metrics: ClassVar[tuple[str, ...]] = ("accuracy", "mean_class_accuracy", "macro_f1")
     backbones: ClassVar[Mapping[str, str]]
-    recipe: ClassVar[Recipe] = Recipe()
+    recipes: ClassVar[Mapping[str, Recipe]] = {"standard": Recipe()}
+    sampling: ClassVar[Sampling] = Sampling()
     expected: ClassVar[Mapping[str, int | tuple[int, ...]]] = {}
     licence: ClassVar[str]
     source: ClassVar[str]
     citation: ClassVar[str]
     access: ClassVar[str] = ""
+    downloads: ClassVar[tuple[Download, ...]] = ()
+    unpack: ClassVar[bool] = False
     positive_class: ClassVar[int] = 1
 
     # --- what a subclass writes -----------------------------------------------------------------------------
@@ -159,6 +149,16 @@ class Dataset:
         return by_name[name]
 
     @property
+    def recipe(self) -> Recipe:
+        """The recipe used unless another is asked for."""
+        return next(iter(self.recipes.values()))
+
+    def part_names(self, *, test: bool = False) -> set[str]:
+        """Names of the parts that splits are made of; with `test`, of those that some split tests on."""
+        named = [(s.test,) if test else (s.train, s.validation or "", s.test) for s in self.splits.values()]
+        return {part for names in named for name in names for part in name.split("+") if part}
+
+    @property
     def default_split(self) -> str:
         return next(iter(self.splits))
 
@@ -174,12 +174,15 @@ class Dataset:
     def protocol(self, name: str) -> Protocol:
         """The protocol called `name`: `<part>[+<part>...][@<target modality>]`.
 
-        A part is an official split, `few-K` (K labelled training samples of each class) or `privileged-P` (P
-        % of the training samples have the privileged modalities). Without a split the first one is meant.
-        `@m` tests on modality m and makes the data set's usual target modalities privileged.
+        A part is an official split, `few-K` (K labelled training samples of each class), `privileged-P` (P %
+        of the training samples have the privileged modalities), and where there are clips `clip-F` (F
+        consecutive frames) or `even-F` (F frames spread over the recording). Without a split the first one is
+        meant. `@m` tests on modality m and makes the data set's usual target modalities privileged.
         """
         body, _, direction = name.partition("@")
         split, few, paired = None, None, 100
+        usual = self.sampling if any(m.kind == "clip" for m in self.modalities) else None
+        sampling = usual
         for part in body.split("+"):
             if part in self.splits and split is None:
                 split = part
@@ -191,9 +194,12 @@ class Dataset:
                 and 0 < int(match[1]) < 100
             ):
                 paired = int(match[1])
+            elif (match := re.fullmatch(r"(clip|even)-([1-9]\d*)", part)) and usual and sampling is usual:
+                sampling = dataclasses.replace(usual, frames=int(match[2]), even=match[1] == "even")
             else:
+                more = ["privileged-50", *(["clip-16", "even-5"] if usual else [])]
                 raise UnknownName(
-                    f"protocol of data set {self.name!r}", name, [*self.protocol_names(), "privileged-50"]
+                    f"protocol of data set {self.name!r}", name, [*self.protocol_names(), *more]
                 )
         target, privileged = self.target, self.privileged
         if direction:
@@ -205,11 +211,15 @@ class Dataset:
             privileged = (*target, *(m for m in privileged if m != direction))
             target = (direction,)
         split = split or self.default_split
-        parts = [split] if split != self.default_split or (few is None and paired == 100) else []
-        parts += [f"few-{few}"] if few is not None else []
+        parts = [f"few-{few}"] if few is not None else []
         parts += [f"privileged-{paired}"] if paired < 100 else []
+        if sampling and sampling != usual:
+            parts += [f"{'even' if sampling.even else 'clip'}-{sampling.frames}"]
+        parts = [*([split] if split != self.default_split or not parts else []), *parts]
         canonical = "+".join(parts) + (f"@{direction}" if direction else "")
-        return Protocol(canonical, split, self.splits[split], target, privileged, self.metrics, few, paired)
+        return Protocol(
+            canonical, split, self.splits[split], target, privileged, self.metrics, few, paired, sampling
+        )
 
     def not_prepared(self, root: Path) -> DataNotPrepared:
         """The error for a data set whose prepared form is not under `root`."""
@@ -218,27 +228,13 @@ class Dataset:
                 f"data set {self.name!r} is not prepared under {root}",
                 f"`pmbench data prepare {self.name}` prepares it",
             )
-        how = self.access or f"get it from {self.source}"
         return DataNotPrepared(
             f"data set {self.name!r} is not prepared under {root}",
-            f"{how}; then `pmbench data prepare {self.name} --source PATH`. "
-            "Works right now: `pmbench run --method hoffman --dataset planted`",
+            f"{self.how_to_get()}. Works right now: `pmbench run --method hoffman --dataset planted`",
         )
 
-
-@dataclass(frozen=True)
-class Column:
-    """One modality of one part: N samples of (*shape), read on demand.
-
-    `array` is the whole column where it lies in one array file; else None and `read(i)` decodes sample i.
-    """
-
-    length: int
-    array: np.ndarray | None = field(default=None, hash=False)
-
-    def read(self, index: int) -> np.ndarray:
-        if self.array is None:
-            raise NotImplementedError(
-                f"{type(self).__name__} has no array and does not say how to read a sample"
-            )
-        return self.array[index]
+    def how_to_get(self) -> str:
+        """Where the official form comes from, and what to type then."""
+        how = self.access or f"get it from {self.source}"
+        fetched = f", or `pmbench data prepare {self.name} --download`" if self.downloads else ""
+        return f"{how}; then `pmbench data prepare {self.name} --source PATH`{fetched}"

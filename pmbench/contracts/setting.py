@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ..errors import Unsupported
 
@@ -27,6 +27,10 @@ class Modality:
     `shape` is one sample's shape without the batch, as listed for its kind in `KINDS`. `unit` is what the
     numbers are measured in. Modalities that name the same `grid` are aligned: position (h, w), or time step
     t, of one shows what the same position of the other shows, and augmentation draws are shared between them.
+
+    What is stored as frames (`Files`) may be larger than `shape`: a random part of it is cut out in training,
+    the middle at test. `flip` says what half of the training samples undergo: "" nothing, "mirror" left and
+    right change places, "negate" likewise with the first channel's sign reversed (horizontal optical flow).
     """
 
     name: str
@@ -34,6 +38,7 @@ class Modality:
     shape: tuple[int, ...]
     unit: str
     grid: str = ""
+    flip: Literal["", "mirror", "negate"] = ""
 
     @property
     def channels(self) -> int:

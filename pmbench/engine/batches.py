@@ -1,18 +1,18 @@
-"""Batches: their order, from memory where the data fits, through worker processes where it does not."""
+"""Batches: their order, from memory where the data fits, read ahead by threads where it does not."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from ..contracts.batch import Batch
-from ..contracts.dataset import Column, Draw
+from ..contracts.samples import Column, Draw, Where
 from ..contracts.stage import Stage
 from .draws import derive, generator
 from .view import Samples, Standard, TrainingView, read_rows
@@ -20,6 +20,7 @@ from .view import Samples, Standard, TrainingView, read_rows
 MEMORY_LIMIT = 4 << 30
 """Bytes of float32 samples up to which the data of a stage is held as tensors on the device."""
 EVALUATION_BATCH = 256
+EVALUATION_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class _NamedDraw(Draw):
 
 @dataclass
 class TrainingBatches:
-    """The training batches of one stage. `held` are its tensors, or None where worker processes read them."""
+    """The training batches of one stage. `held` are its tensors, None where `workers` threads read them."""
 
     view: TrainingView
     stage: Stage
@@ -96,13 +97,14 @@ class TrainingBatches:
         samples = self.view.train
         self.rows = samples.rows[self.handed]
         self.labels = torch.from_numpy(samples.labels[self.handed]).to(self.device)
+        masks = {name: self.view.present_of(name) for name in self.stage.reads}
         self.present = {
             name: torch.from_numpy(mask[self.handed]).to(self.device)
-            for name, mask in self.view.present.items()
-            if name in self.stage.reads
+            for name, mask in masks.items()
+            if mask is not None
         }
         self.held: dict[str, Tensor] | None = None
-        self.columns = {m: self.view.prepared.column(samples.part, m) for m in self.stage.reads}
+        self.columns = {m: self.view.column(samples.part, m) for m in self.stage.reads}
         if fits_in_memory(self.columns, len(self.rows)):
             self.held = {
                 name: hold(column, self.rows, self.standards[name], self.device)
@@ -114,16 +116,13 @@ class TrainingBatches:
         order = np.ascontiguousarray(self.order.epoch(epoch)[:, rank::world])
         dataset, name = self.view.prepared.dataset, type(self.stage).__name__
         index = torch.from_numpy(order).to(self.device)
-        read = self._held(index) if self.held is not None else self._streamed(order)
+        read = self._held(index) if self.held is not None else self._streamed(epoch, order)
         steps = self.order.steps
         tensors: Mapping[str, Tensor]
         for step, tensors in enumerate(read):
             rows = index[step]
             if dataset.augments:
-                draw = _NamedDraw(
-                    self.order.seed, epoch, step, self.order.batch_size, self.shard, self.device
-                )
-                tensors = dataset.augment(tensors, draw)
+                tensors = dataset.augment(tensors, self._draw(epoch, step, self.device))
             present = {m: mask[rows] for m, mask in self.present.items()}
             if present:
                 tensors = dict(tensors)
@@ -146,68 +145,75 @@ class TrainingBatches:
         for rows in index:
             yield {name: tensor[rows] for name, tensor in held}
 
-    def _streamed(self, order: np.ndarray) -> Iterator[dict[str, Tensor]]:
-        source = _Rows(self.columns, self.rows, self.standards)
-        loader = DataLoader(
-            source,
-            batch_sampler=[list(map(int, batch)) for batch in order],
-            num_workers=self.workers,
-            multiprocessing_context="spawn" if self.workers else None,
-            generator=torch.Generator(),  # else it draws from the global one, and dropout follows
-        )
-        for tensors in loader:
-            yield {name: tensor.to(self.device, non_blocking=True) for name, tensor in tensors.items()}
+    def _streamed(self, epoch: int, order: np.ndarray) -> Iterator[dict[str, Tensor]]:
+        moments = self._wheres(epoch)
+        reads = ((self.rows[batch], where) for batch, where in zip(order, moments, strict=True))
+        for arrays in stream(self.columns, reads, self.workers):
+            yield {
+                name: standardise(torch.from_numpy(array).to(self.device), self.standards[name])
+                for name, array in arrays.items()
+            }
+
+    def _wheres(self, epoch: int) -> Iterator[dict[str, list[Where]]]:
+        """Which clip and which part of each frame the samples of each batch show, by modality."""
+        grids = {m.name: m.grid or m.name for m in self.view.prepared.dataset.modalities}
+        for step in range(self.order.steps):
+            draw = self._draw(epoch, step, torch.device("cpu"))
+            moments = draw("moment").tolist()
+            places = {}
+            for grid in {grids[name] for name in self.columns}:
+                drawn = (draw(f"{what} of {grid}").tolist() for what in ("top", "left", "flip"))
+                places[grid] = [
+                    Where(moment, top, left, flip > 0.5)
+                    for moment, top, left, flip in zip(moments, *drawn, strict=True)
+                ]
+            yield {name: places[grids[name]] for name in self.columns}
+
+    def _draw(self, epoch: int, step: int, device: torch.device) -> Draw:
+        return _NamedDraw(self.order.seed, epoch, step, self.order.batch_size, self.shard, device)
 
 
-class _Rows(Dataset[dict[str, Tensor]]):
-    """Samples of several columns by position, standardised; what the worker processes run."""
-
-    def __init__(
-        self, columns: Mapping[str, Column], rows: np.ndarray, standards: Mapping[str, Standard]
-    ) -> None:
-        self.columns = dict(columns)
-        self.rows = rows
-        self.standards = dict(standards)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"columns": {name: _by_file(column) for name, column in self.columns.items()}}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        opened = {name: c if isinstance(c, Column) else _opened(*c) for name, c in state["columns"].items()}
-        self.__dict__.update(state | {"columns": opened})
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, position: int) -> dict[str, Tensor]:
-        row = int(self.rows[position])
-        return {
-            name: standardise(column.read(row)[None], self.standards[name])[0]
-            for name, column in self.columns.items()
-        }
+Rows = tuple[np.ndarray, Mapping[str, Sequence[Where]]]
+"""Rows of a batch, and where each modality is looked at; a modality without is looked at in the middle."""
 
 
-def _by_file(column: Column) -> Column | tuple[Any, ...]:
-    """A mapped column travels to a worker process as its file's name, not as gigabytes."""
-    array = column.array
-    if not isinstance(array, np.memmap) or array.filename is None or not array.flags.c_contiguous:
-        return column
-    return type(column), array.filename, array.dtype.str, array.offset, array.shape
+def stream(
+    columns: Mapping[str, Column], batches: Iterable[Rows], threads: int
+) -> Iterator[dict[str, np.ndarray]]:
+    """Reads batches in order, `threads` of them at a time while the caller works; 0 reads when asked.
+
+    Threads do, for what takes time is decoding, which runs outside Python's lock.
+    """
+
+    def read(rows: np.ndarray, where: Mapping[str, Sequence[Where]]) -> dict[str, np.ndarray]:
+        middle = [Where()] * len(rows)
+        return {name: read_rows(c, rows, where.get(name, middle)) for name, c in columns.items()}
+
+    if threads == 0:
+        yield from (read(*batch) for batch in batches)
+        return
+    pool = ThreadPoolExecutor(threads, "pmbench-read")
+    try:
+        waiting: deque[Future[dict[str, np.ndarray]]] = deque()
+        for batch in batches:
+            waiting.append(pool.submit(read, *batch))
+            if len(waiting) > threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _opened(kind: type[Column], path: Any, dtype: str, offset: int, shape: tuple[int, ...]) -> Column:
-    return kind(shape[0], np.memmap(path, dtype, "r", offset, shape))
-
-
-def standardise(x: np.ndarray, standard: Standard) -> Tensor:
-    """(N, C, ...) numbers of any type -> standardised float32."""
-    mean, deviation = (torch.from_numpy(a) for a in standard.shaped(x.ndim - 1))
-    return (torch.from_numpy(np.require(x, np.float32, "W")) - mean) / deviation
+def standardise(x: Tensor, standard: Standard) -> Tensor:
+    """(N, C, ...) numbers of any type -> standardised float32 on the same device."""
+    mean, deviation = (torch.from_numpy(a).to(x.device) for a in standard.shaped(x.dim() - 1))
+    return (x.float() - mean) / deviation
 
 
 def hold(column: Column, rows: np.ndarray, standard: Standard, device: torch.device) -> Tensor:
     """The given samples as one standardised tensor on the device."""
-    return standardise(read_rows(column, rows), standard).to(device)
+    return standardise(torch.from_numpy(np.require(read_rows(column, rows), None, "W")), standard).to(device)
 
 
 def fits_in_memory(columns: Mapping[str, Column], count: int) -> bool:
@@ -218,10 +224,26 @@ def fits_in_memory(columns: Mapping[str, Column], count: int) -> bool:
     return size <= MEMORY_LIMIT
 
 
+def evaluation_batches(count: int, sample_bytes: int) -> Iterator[np.ndarray]:
+    """Row numbers 0..count-1 in batches of EVALUATION_BATCH, or of fewer where samples are large."""
+    size = max(1, min(EVALUATION_BATCH, EVALUATION_BYTES // max(1, sample_bytes)))
+    for start in range(0, count, size):
+        yield np.arange(start, min(start + size, count))
+
+
 def validation_batches(
-    samples: Samples, columns: Mapping[str, Column], standards: Mapping[str, Standard], device: torch.device
+    samples: Samples,
+    columns: Mapping[str, Column],
+    standards: Mapping[str, Standard],
+    device: torch.device,
+    threads: int = 0,
 ) -> Iterator[dict[str, Tensor]]:
-    """The validation samples in order, in batches of EVALUATION_BATCH."""
-    for cut in range(0, len(samples.rows), EVALUATION_BATCH):
-        rows = samples.rows[cut : cut + EVALUATION_BATCH]
-        yield {name: hold(column, rows, standards[name], device) for name, column in columns.items()}
+    """The validation samples in order."""
+    large = max((4 * int(np.prod(c.shape)) for c in columns.values()), default=1)
+    cuts = evaluation_batches(len(samples.rows), large)
+    nowhere: Mapping[str, Sequence[Where]] = {}
+    for arrays in stream(columns, ((samples.rows[cut], nowhere) for cut in cuts), threads):
+        yield {
+            name: standardise(torch.from_numpy(np.require(a, None, "W")).to(device), standards[name])
+            for name, a in arrays.items()
+        }

@@ -95,7 +95,7 @@ class EngineBench:
     # --- inside ---------------------------------------------------------------------------------------------
 
     def _modality(self, name: str) -> Modality:
-        return self.context.dataset.modality(name)
+        return self.context.modality(name)
 
     def _delivered(self, stage: Stage) -> nn.Module:
         if stage not in self.stage.parents:

@@ -12,34 +12,34 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-BATCH = 256
-
 
 @dataclass(frozen=True)
 class Request:
-    """What to evaluate. `features` asks for pooled features too, `gallery` names the part to embed for
-    retrieval.
+    """What to evaluate, and on which device. `features` asks for pooled features too, `gallery` names the
+    part to embed for retrieval.
     """
 
     program: str
     distribution: str
     dataset: str
+    protocol: str
     data: str
     part: str
     inputs: tuple[str, ...]
     out: str
     features: bool = False
     gallery: str | None = None
+    device: str = "cpu"
+    threads: int = 1
+    data_workers: int = 0
 
 
 def main() -> None:
-    import torch
-
-    torch.set_num_threads(1)
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever prints from here on must not mix with the answers
     for line in sys.stdin:
@@ -54,13 +54,16 @@ def main() -> None:
 def evaluate(request: Request) -> dict[str, Any]:
     """Writes `out` (Parquet: id, logits[, features]) and returns what was measured on the way."""
     import torch
+    from torch.export.passes import move_to_device_pass
     from torch.utils.flop_counter import FlopCounterMode
 
+    torch.set_num_threads(request.threads)
+
+    from .archive import check_archive
     from .guard import only
     from .identity import file_digest
     from .plugins import load_plugins
     from .prepared import open_prepared
-    from .seal import check_archive
 
     dataset = load_plugins(only=request.distribution, kinds=("dataset",)).dataset(request.dataset)
     prepared = open_prepared(dataset, Path(request.data))
@@ -70,19 +73,25 @@ def evaluate(request: Request) -> dict[str, Any]:
     with only(f"the evaluation of {program_file}", [prepared.folder], allowed), torch.no_grad():
         check_archive(program_file)
         program = torch.export.load(program_file)
+        if request.device != "cpu":
+            program = move_to_device_pass(program, request.device)
         module = program.module()
         out = Path(request.out)
-        digest = _predict(module, prepared, request.part, request.inputs, out, request.features)
+        digest = _predict(module, prepared, request, request.part, out, request.features)
         if request.gallery:
             gallery = out.with_name(out.stem + ".gallery.parquet")
-            _predict(module, prepared, request.gallery, request.inputs, gallery, True)
-        one = [torch.zeros(1, *dataset.modality(m).shape) for m in request.inputs]
+            _predict(module, prepared, request, request.gallery, gallery, True)
+        protocol = dataset.protocol(request.protocol)
+        shapes = [protocol.seen(dataset.modality(m)).shape for m in request.inputs]
+        one = [torch.zeros(1, *shape, device=request.device) for shape in shapes]
         with FlopCounterMode(display=False) as counter:
             module(*one)
         times = []
-        for _ in range(15):
+        for _ in range(15 if counter.get_total_flops() < 1e9 else 3):
             started = time.perf_counter()
             module(*one)
+            if request.device != "cpu":
+                torch.cuda.synchronize()
             times.append(time.perf_counter() - started)
     return {
         "predictions": digest,
@@ -94,33 +103,63 @@ def evaluate(request: Request) -> dict[str, Any]:
     }
 
 
-def _predict(
-    module: Any, prepared: Any, part: str, inputs: tuple[str, ...], out: Path, features: bool
-) -> str:
+def _predict(module: Any, prepared: Any, request: Request, part: str, out: Path, features: bool) -> str:
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
-    import torch
 
     from ..files import write_atomic
     from .identity import file_digest
-    from .view import read_rows
 
     ids, _ = prepared.index(part)
-    columns = [prepared.column(part, m) for m in inputs]
-    logits, pooled = [], []
-    for start in range(0, len(ids), BATCH):
-        rows = np.arange(start, min(start + BATCH, len(ids)))
-        x = [torch.from_numpy(np.asarray(read_rows(c, rows), np.float32)) for c in columns]
-        output = module(*x)
-        logits.append(output[0].numpy())
-        if features:
-            pooled.append(output[1].numpy())
-    table: dict[str, Any] = {"id": pa.array(ids), "logits": _lists(pa, np.concatenate(logits))}
+    found = list(_outputs(module, prepared, request, part))
+    table: dict[str, Any] = {
+        "id": pa.array(ids),
+        "logits": _lists(pa, np.concatenate([logits for logits, _ in found])),
+    }
     if features:
-        table["features"] = _lists(pa, np.concatenate(pooled))
+        table["features"] = _lists(pa, np.concatenate([pooled for _, pooled in found]))
     write_atomic(out, lambda temporary: pq.write_table(pa.table(table), temporary, compression="zstd"))
     return file_digest(out)
+
+
+def _outputs(module: Any, prepared: Any, request: Request, part: str) -> Iterator[tuple[Any, Any]]:
+    """Logits (n, K) and pooled features (n, D) of each batch of samples. Where the protocol takes several
+    clips of a sample, the logarithm of their mean probabilities, and their mean features.
+    """
+    import numpy as np
+    import torch
+
+    from ..contracts.samples import Where
+    from ..errors import DataError
+    from .batches import evaluation_batches, stream
+
+    protocol = prepared.dataset.protocol(request.protocol)
+    columns = {m: prepared.column(part, m, protocol) for m in request.inputs}
+    for name, column in columns.items():
+        if column.present is not None and not column.present.all():
+            missing = int((~column.present).sum())
+            raise DataError(f"{missing} samples of part {part!r} lack {name!r}, on which they are tested")
+    moments = protocol.sampling.moments() if protocol.sampling else [0.5]
+    largest = max(4 * int(np.prod(column.shape)) for column in columns.values())
+    chosen = list(evaluation_batches(prepared.count(part), largest))
+    wanted = (
+        (rows, {name: [Where(moment)] * len(rows) for name in columns})
+        for rows in chosen
+        for moment in moments
+    )
+    clips: list[tuple[Any, Any]] = []
+    for arrays in stream(columns, wanted, request.data_workers):
+        x = [torch.from_numpy(np.asarray(arrays[m], np.float32)).to(request.device) for m in request.inputs]
+        clips.append(module(*x))
+        if len(clips) == len(moments):
+            if len(clips) == 1:
+                logits, pooled = clips[0]
+            else:
+                logits = torch.stack([c[0].softmax(1) for c in clips]).mean(0).log()
+                pooled = torch.stack([c[1] for c in clips]).mean(0)
+            clips = []
+            yield logits.cpu().numpy(), pooled.cpu().numpy()
 
 
 def _lists(pa: Any, array: Any) -> Any:
@@ -140,12 +179,9 @@ class Evaluator:
         from ..errors import PluginError
 
         if self._process is None:
-            environment = {
-                **os.environ,
-                "OMP_NUM_THREADS": "1",
-                "MKL_NUM_THREADS": "1",
-                "CUDA_VISIBLE_DEVICES": "",
-            }
+            environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+            if request.device == "cpu":
+                environment["CUDA_VISIBLE_DEVICES"] = ""
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "pmbench.engine.evaluator"],
                 stdin=subprocess.PIPE,

@@ -17,6 +17,7 @@ from .. import _HOME_OF
 from ..contracts.backbone import Backbone
 from ..contracts.dataset import Dataset, Protocol
 from ..contracts.recipe import Recipe
+from ..contracts.setting import Modality
 from ..contracts.stage import Stage
 from ..errors import ContractError
 
@@ -25,10 +26,12 @@ _ENGINE = (
     "pmbench.contracts.losses",
     "pmbench.contracts.network",
     "pmbench.contracts.recipe",
+    "pmbench.contracts.samples",
     "pmbench.contracts.stage",
     "pmbench.engine.bench",
     "pmbench.engine.batches",
     "pmbench.engine.draws",
+    "pmbench.engine.frames",
     "pmbench.engine.recipes",
     "pmbench.engine.steps",
     "pmbench.engine.trainer",
@@ -68,6 +71,13 @@ def file_digest(path: Path) -> str:
     """SHA-256 of a file's bytes, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digests_of(
+    fingerprint: Mapping[str, Mapping[str, str]], part: str, names: tuple[str, ...]
+) -> dict[str, str]:
+    """file -> SHA-256 of a part; of several parts "a+b", the digests joined in the same way."""
+    return {name: "+".join(fingerprint[one][name] for one in part.split("+")) for name in names}
 
 
 @functools.cache
@@ -185,6 +195,10 @@ class Context:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_keys", {})
 
+    def modality(self, name: str) -> Modality:
+        """A modality as networks see it under the protocol."""
+        return self.protocol.seen(self.dataset.modality(name))
+
     def recipe_of(self, stage: Stage) -> Recipe:
         recipe = stage.recipe(self.recipe)
         return recipe if stage.trains else recipe.but(epochs=0)
@@ -202,7 +216,7 @@ class Context:
         kind = type(stage)
         split = self.protocol.split
         parts = [split.train] + ([split.validation] if split.validation else [])
-        modalities = {name: self.dataset.modality(name) for name in stage.reads}
+        modalities = {name: self.modality(name) for name in stage.reads}
         return {
             "stage": f"{kind.__module__}:{kind.__qualname__}",
             "code": [
@@ -215,13 +229,14 @@ class Context:
                 "classes": len(self.dataset.classes),
                 "code": code_digest(type(self.dataset).__module__) if self.dataset.augments else "",
                 "files": {
-                    part: {name: self.fingerprint[part][name] for name in (*stage.reads, "labels", "index")}
+                    part: digests_of(self.fingerprint, part, (*stage.reads, "labels", "index"))
                     for part in parts
                 },
             },
             "protocol": self.protocol.identity(),
             "modalities": {
-                name: {"kind": m.kind, "shape": m.shape, "grid": m.grid} for name, m in modalities.items()
+                name: {"kind": m.kind, "shape": m.shape, "grid": m.grid, "flip": m.flip}
+                for name, m in modalities.items()
             },
             "backbones": {name: backbone_identity(self.backbones[name]) for name in stage.reads},
             "recipe": dataclasses.asdict(self.recipe_of(stage)),

@@ -16,9 +16,10 @@ from ..contracts.setting import Setting
 from ..contracts.stage import Stage
 from ..errors import PluginError, PmbenchError, UnknownName, Unsupported, UsageError
 from .guard import only
-from .identity import Context, digest
+from .identity import Context, digest, digests_of
 from .plugins import Registry
-from .prepared import Prepared, find_or_prepare
+from .prepared import Prepared
+from .preparing import find_or_prepare
 from .store import Store
 from .work import Spec
 
@@ -66,7 +67,6 @@ class Cell:
     def identity(self) -> str:
         """Key of the cell: what was trained, on what it is tested, and how that is scored."""
         split, protocol = self.context.protocol.split, self.context.protocol
-        test = self.context.fingerprint[split.test]
         return digest(
             {
                 "method": self.method.name,
@@ -76,7 +76,7 @@ class Cell:
                 "backbones": self.spec.backbones,
                 "seed": self.context.seed,
                 "inputs": list(self.inputs),
-                "test": {name: test[name] for name in (*self.inputs, "labels", "index")},
+                "test": digests_of(self.context.fingerprint, split.test, (*self.inputs, "labels", "index")),
                 "metrics": list(protocol.metrics),
             }
         )
@@ -251,7 +251,7 @@ def _cell(
         protocol.target,
         protocol.privileged,
         len(dataset.classes),
-        {m.name: m for m in dataset.modalities},
+        {m.name: protocol.seen(m) for m in dataset.modalities},
         backbones,
         protocol.demands,
     )

@@ -6,17 +6,16 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
-
-from ..contracts.dataset import Column, Dataset, Part
-from ..errors import DataError, DataNotPrepared
-from ..files import explain, folder_atomic, write_json
-from .identity import file_digest
+from ..contracts.dataset import Dataset, Protocol
+from ..contracts.samples import Column, Sampling, Where
+from ..contracts.setting import Modality
+from ..errors import DataError
+from .identity import digests_of, file_digest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,8 +32,8 @@ class Prepared:
     manifest: Mapping[str, Any]
 
     def count(self, part: str) -> int:
-        """Samples of a part."""
-        return self.manifest["parts"][part]["count"]
+        """Samples of a part, or of several: "a+b"."""
+        return sum(self.manifest["parts"][one]["count"] for one in part.split("+"))
 
     @property
     def fingerprint(self) -> dict[str, dict[str, str]]:
@@ -44,35 +43,69 @@ class Prepared:
             for part, entry in self.manifest["parts"].items()
         }
 
+    def digests(self, part: str, names: tuple[str, ...]) -> dict[str, str]:
+        """file (a modality, "labels", "index") -> SHA-256, for a part or several."""
+        return digests_of(self.fingerprint, part, names)
+
     def path(self, part: str, name: str) -> Path:
-        return self.folder / self.manifest["parts"][part]["files"][name]["file"]
+        """The file of a modality, "labels" or "index" of one part."""
+        return self.folder / self._entry(part, name)["file"]
 
     def files(self, part: str, names: tuple[str, ...]) -> list[Path]:
-        return [self.path(part, name) for name in names]
+        return [self.path(one, name) for one in part.split("+") for name in names]
 
     def index(self, part: str) -> tuple[list[str], list[str] | None]:
         """Sample ids and, where there are any, groups."""
-        content = json.loads(self._checked(part, "index").read_text(encoding="utf-8"))
-        return content["ids"], content["groups"]
+        ids: list[str] = []
+        groups: list[str] = []
+        for one in part.split("+"):
+            content = json.loads(self._checked(one, "index").read_text(encoding="utf-8"))
+            ids += content["ids"]
+            groups += content["groups"] or []
+        return ids, groups or None
 
     def labels(self, part: str) -> np.ndarray:
         """(N,) int64, -1 where there is no label."""
         import numpy as np
 
-        return np.load(self._checked(part, "labels"), allow_pickle=False)
+        return np.concatenate(
+            [np.load(self._checked(one, "labels"), allow_pickle=False) for one in part.split("+")]
+        )
 
-    def column(self, part: str, modality: str) -> Column:
-        """One modality of one part; the file is checked against its digest first."""
+    def column(self, part: str, name: str, protocol: Protocol | None = None) -> Column:
+        """One modality of one part, clips as the protocol samples them; its files are checked against their
+        digests first.
+        """
+        protocol = protocol or self.dataset.protocol(self.dataset.default_protocol)
+        modality = protocol.seen(self.dataset.modality(name))
+        return joined([self._column(one, modality, protocol.sampling) for one in part.split("+")])
+
+    def _column(self, part: str, modality: Modality, sampling: Sampling | None) -> Column:
         import numpy as np
 
-        array = np.load(self._checked(part, modality), mmap_mode="r", allow_pickle=False)
-        return Column(len(array), array)
+        path = self._checked(part, modality.name)
+        if path.suffix == ".frames":
+            from .frames import FramesColumn
+
+            return FramesColumn.open(path, modality, sampling)
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        missing = self._entry(part, modality.name).get("missing", 0)
+        present = ~np.isnan(array.reshape(len(array), -1)[:, 0]) if missing else None
+        return Column(len(array), array, present)
+
+    def _entry(self, part: str, name: str) -> dict[str, Any]:
+        return self.manifest["parts"][part]["files"][name]
 
     def _checked(self, part: str, name: str) -> Path:
+        """The file, after a look at its digest; one of gigabytes is trusted while its size and time are what
+        they were when it was written.
+        """
+        entry = self._entry(part, name)
         path = self.path(part, name)
-        entry = self.manifest["parts"][part]["files"][name]
         try:
             stat = path.stat()
+            if (stat.st_size, stat.st_mtime_ns) == (entry["bytes"], entry.get("mtime_ns")):
+                return path
             found = _digest_once(path, stat.st_size, stat.st_mtime_ns)
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror}", self._again()) from error
@@ -86,6 +119,40 @@ class Prepared:
 
     def _again(self) -> str:
         return f"delete {self.folder} and run `pmbench data prepare {self.dataset.name}` again"
+
+
+def joined(columns: list[Column]) -> Column:
+    """Several parts' columns as one."""
+    import numpy as np
+
+    if len(columns) == 1:
+        return columns[0]
+    present = None
+    if any(c.present is not None for c in columns):
+        present = np.concatenate(
+            [np.ones(c.length, bool) if c.present is None else c.present for c in columns]
+        )
+    arrays = [c.array for c in columns if c.array is not None]
+    whole = np.concatenate(arrays) if len(arrays) == len(columns) else None
+    return Joined(sum(c.length for c in columns), whole, present, tuple(columns))
+
+
+@dataclass(frozen=True)
+class Joined(Column):
+    """Columns one after the other."""
+
+    columns: tuple[Column, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.columns[0].shape
+
+    def read(self, index: int, where: Where = Where()) -> np.ndarray:  # noqa: B008
+        for column in self.columns:
+            if index < column.length:
+                return column.read(index, where)
+            index -= column.length
+        raise IndexError(index)
 
 
 @functools.lru_cache(maxsize=256)
@@ -131,12 +198,12 @@ def _check_disjoint(prepared: Prepared, indexes: Mapping[str, Path]) -> None:
     ids: dict[str, set[str]] = {}
     for first, second in sorted(wanted):
         for part in (first, second):
-            if part not in indexes:
+            if absent := [one for one in part.split("+") if one not in indexes]:
                 raise DataError(
-                    f"data set {dataset.name!r} has no part {part!r}; its parts: {', '.join(indexes)}"
+                    f"data set {dataset.name!r} has no part {absent[0]!r}; its parts: {', '.join(indexes)}"
                 )
             if part not in ids:
-                ids[part] = _ids(prepared, indexes[part])
+                ids[part] = {i for one in part.split("+") for i in _ids(prepared, indexes[one])}
         if shared := ids[first] & ids[second]:
             raise DataError(
                 f"data set {dataset.name!r}: {len(shared)} samples are in both {first!r} and {second!r}, "
@@ -152,134 +219,7 @@ def _ids(prepared: Prepared, path: Path) -> set[str]:
         raise DataError(f"{path} is damaged: {error}", prepared._again()) from error
 
 
-def find_or_prepare(dataset: Dataset, root: Path) -> Prepared:
-    """The prepared form; an embedded data set is prepared on first use."""
-    try:
-        return open_prepared(dataset, root)
-    except DataNotPrepared:
-        source = dataset.find_source()
-        if source is None:
-            raise
-        return prepare(dataset, source, root)
-
-
-def prepare(
-    dataset: Dataset, source: Path, root: Path, report: Callable[[str, int], None] = lambda part, count: None
-) -> Prepared:
-    """Reads the official form at `source`, checks it, and writes the prepared form under `root`.
-
-    Safe to call again and from several processes: what is whole stays, what is not is written anew. `report`
-    is called with each part's name and number of samples once it is written.
-    """
-    if not source.exists():
-        raise DataError(
-            f"{source} does not exist", f"give the official form of {dataset.name}: {dataset.source}"
-        )
-    folder = data_folder(dataset, root)
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise explain(error, root) from error
-    with FileLock(root / f".{folder.name}.lock"):
-        try:
-            prepared = open_prepared(dataset, root)
-            if not _damaged(prepared):
-                return prepared
-        except (DataNotPrepared, DataError):
-            pass
-        with folder_atomic(folder) as temporary:
-            parts = {}
-            for name, part in dataset.read(source):
-                if name in parts:
-                    raise DataError(f"data set {dataset.name!r} gives part {name!r} twice")
-                check_part(dataset, name, part)
-                parts[name] = _write_part(temporary, name, part, len(dataset.classes))
-                report(name, len(part.ids))
-            check_counts(dataset, parts)
-            write_json(
-                temporary / "manifest.json",
-                {"schema": SCHEMA, "dataset": dataset.name, "version": dataset.version, "parts": parts},
-            )
-    return open_prepared(dataset, root)
-
-
-def check_part(dataset: Dataset, name: str, part: Part) -> None:
-    """Raises DataError unless a part has what the data set declares: shapes, labels, finite numbers, unique
-    ids.
-    """
-    import numpy as np
-
-    where = f"data set {dataset.name!r}, part {name!r}"
-    count = len(part.ids)
-    if len(set(part.ids)) != count:
-        seen: set[str] = set()
-        twice = next(i for i in part.ids if i in seen or seen.add(i))  # type: ignore[func-returns-value]
-        raise DataError(f"{where}: id {twice!r} occurs more than once")
-    if part.labels.shape != (count,) or (part.groups is not None and len(part.groups) != count):
-        raise DataError(f"{where}: {count} ids, labels of shape {part.labels.shape}; expected one a sample")
-    if part.labels.dtype.kind not in "iu":
-        raise DataError(f"{where}: labels are {part.labels.dtype}; expected whole numbers")
-    if count and not (part.labels.min() >= -1 and part.labels.max() < len(dataset.classes)):
-        raise DataError(
-            f"{where}: labels from {part.labels.min()} to {part.labels.max()}; "
-            f"expected -1 or 0 to {len(dataset.classes) - 1}"
-        )
-    for modality in dataset.modalities:
-        array = part.arrays.get(modality.name)
-        if array is None or array.shape != (count, *modality.shape):
-            found = "nothing" if array is None else f"shape {array.shape}"
-            raise DataError(
-                f"{where}, modality {modality.name!r}: {found}; expected {(count, *modality.shape)}"
-            )
-        if array.dtype.kind not in "biuf":
-            raise DataError(
-                f"{where}, modality {modality.name!r}: values are {array.dtype}; expected numbers"
-            )
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            bad = int(np.flatnonzero(~np.isfinite(array).reshape(count, -1).all(1))[0])
-            raise DataError(f"{where}, modality {modality.name!r}: sample {part.ids[bad]!r} is not finite")
-
-
-def check_counts(dataset: Dataset, parts: Mapping[str, Any]) -> None:
-    """Raises DataError where counts differ from what the data set's source states."""
-    for name, expected in dataset.expected.items():
-        if name not in parts:
-            raise DataError(f"data set {dataset.name!r} has no part {name!r}; its parts: {', '.join(parts)}")
-        found = parts[name]["classes"] if isinstance(expected, tuple) else parts[name]["count"]
-        wanted = list(expected) if isinstance(expected, tuple) else expected
-        if found != wanted:
-            raise DataError(
-                f"data set {dataset.name!r}, part {name!r}: found {found} samples, expected {wanted}",
-                "the source is incomplete or not the official one",
-            )
-
-
-def _write_part(folder: Path, name: str, part: Part, classes: int) -> dict[str, Any]:
-    import numpy as np
-
-    (folder / name).mkdir()
-    arrays = {"labels": part.labels.astype(np.int64), **part.arrays}
-    for file, array in arrays.items():
-        np.save(folder / name / f"{file}.npy", np.ascontiguousarray(array), allow_pickle=False)
-    groups = None if part.groups is None else [str(g) for g in part.groups]
-    write_json(folder / name / "index.json", {"ids": list(part.ids), "groups": groups})
-    paths = {file: f"{name}/{file}.npy" for file in arrays} | {"index": f"{name}/index.json"}
-    counted = np.bincount(part.labels[part.labels >= 0], minlength=classes).tolist()
-    return {
-        "count": len(part.ids),
-        "classes": counted,
-        "files": {
-            file: {
-                "file": path,
-                "sha256": file_digest(folder / path),
-                "bytes": (folder / path).stat().st_size,
-            }
-            for file, path in paths.items()
-        },
-    }
-
-
-def _damaged(prepared: Prepared) -> list[Path]:
+def damaged(prepared: Prepared) -> list[Path]:
     """Files that are missing or not what the manifest says."""
     entries = [file for part in prepared.manifest["parts"].values() for file in part["files"].values()]
     paths = {prepared.folder / file["file"]: file["sha256"] for file in entries}

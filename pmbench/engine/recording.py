@@ -67,7 +67,7 @@ def finished_record(
         digests=Digests(
             program=answer["program"],
             predictions=answer["predictions"],
-            labels=digest([prepared.fingerprint[split.test][name] for name in ("labels", "index")]),
+            labels=digest(list(prepared.digests(split.test, ("labels", "index")).values())),
             data=digest(prepared.fingerprint),
         ),
         samples=Samples.of(labels, predicted),

@@ -222,12 +222,16 @@ class Runner:
                 program=str(self.store.program(cell.key, cell.inputs)),
                 distribution=offer.distribution,
                 dataset=cell.spec.dataset,
+                protocol=cell.context.protocol.name,
                 data=str(self.place.data),
                 part=split.test,
                 inputs=cell.inputs,
                 out=str(predictions),
                 features=needs_features(cell),
                 gallery=split.train if needs_features(cell) else None,
+                device=self.place.device,
+                threads=self.place.threads,
+                data_workers=self.place.data_workers,
             )
         )
 

@@ -96,9 +96,7 @@ def seal(stage: Stage, context: Context, store: Store, inputs: tuple[str, ...]) 
             f"stage {name!r} is to be tested on {', '.join(missing)}, which it does not read",
             "the last stage of a method reads every modality that its network is given at test",
         )
-    sealable = Sealable(
-        network, {m: (context.dataset.modality(m), standards[m]) for m in inputs}, name
-    ).eval()
+    sealable = Sealable(network, {m: (context.modality(m), standards[m]) for m in inputs}, name).eval()
     program = export(sealable, context, inputs)
     path = store.program(key, inputs)
     write_atomic(path, lambda temporary: _save(program, temporary))
@@ -113,7 +111,7 @@ def export(sealable: Sealable, context: Context, inputs: tuple[str, ...]) -> tor
         raise SealError(
             f"stage {name!r}: module {awake[0]!r} stays in training mode when it is told to evaluate"
         )
-    zeros = tuple(torch.zeros(2, *context.dataset.modality(m).shape) for m in inputs)
+    zeros = tuple(torch.zeros(2, *context.modality(m).shape) for m in inputs)
     before = {n: t.clone() for n, t in sealable.state_dict().items()}
     try:
         batch = torch.export.Dim("batch", min=1, max=1 << 20)
@@ -179,7 +177,7 @@ def _function_of_rows(
     rows = []
     for m in inputs:
         mean, deviation = getattr(sealable, f"mean_{m}"), getattr(sealable, f"deviation_{m}")
-        rows.append(torch.randn(7, *context.dataset.modality(m).shape, generator=chance) * deviation + mean)
+        rows.append(torch.randn(7, *context.modality(m).shape, generator=chance) * deviation + mean)
     sealed = program.module()
     with torch.no_grad():
         together = sealed(*rows)[0]

@@ -82,8 +82,10 @@ class Training:
                 view, stage, self.order, self.standards, accelerator.device, data_workers, accelerator.shard
             )
             self.optimizers = optimizers_of(stage, self.nets, self.recipe)
-        self._columns = {m: view.prepared.column(view.validation.part, m) for m in stage.reads}
-        in_memory = fits_in_memory(self._columns, len(view.validation.rows))
+        self.validation = view.validation_for(stage)
+        self.data_workers = data_workers
+        self._columns = {m: view.column(self.validation.part, m) for m in stage.reads}
+        in_memory = fits_in_memory(self._columns, len(self.validation.rows))
         self._validation = list(self._validation_batches()) if in_memory else None
 
     # --- the loop -------------------------------------------------------------------------------------------
@@ -165,14 +167,14 @@ class Training:
 
     def _validation_batches(self) -> Iterator[dict[str, Tensor]]:
         return validation_batches(
-            self.view.validation, self._columns, self.standards, self.accelerator.device
+            self.validation, self._columns, self.standards, self.accelerator.device, self.data_workers
         )
 
     def _validate(self) -> float | None:
         """The primary metric on validation data, percent or as the metric says; None where nothing is
         classified.
         """
-        labels = self.view.validation.labels
+        labels = self.validation.labels
         if not len(labels):
             return None
         network = self._deliver().eval()

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..contracts.dataset import Column, Protocol
+from ..contracts.dataset import Protocol
+from ..contracts.samples import Column, Where
 from ..contracts.stage import Stage
 from ..errors import DataError, TrainingError, Unsupported
 from .draws import generator
 from .prepared import Prepared
 
 VALIDATION_SHARE = 0.15
+FRAMES_LOOKED_AT = 512
 
 
 @dataclass(frozen=True)
@@ -42,14 +45,32 @@ class Samples:
 class TrainingView:
     """What a protocol and a seed make of a data set, before any stage looks at it.
 
-    `present` maps a modality that some training samples lack to a mask over `train.rows`.
+    `thinned` maps a modality that the protocol takes from some training samples to a mask over `train.rows`.
     """
 
     prepared: Prepared
     protocol: Protocol
     train: Samples
     validation: Samples
-    present: dict[str, np.ndarray]
+    thinned: dict[str, np.ndarray]
+
+    def column(self, part: str, modality: str) -> Column:
+        return self.prepared.column(part, modality, self.protocol)
+
+    def present_of(self, modality: str) -> np.ndarray | None:
+        """(n,) which training samples have a modality; None where all do."""
+        stored = self.column(self.train.part, modality).present
+        if stored is None:
+            return self.thinned.get(modality)
+        return stored[self.train.rows] & self.thinned.get(modality, True)
+
+    def validation_for(self, stage: Stage) -> Samples:
+        """The validation samples that have all that a stage reads."""
+        v, keep = self.validation, np.ones(len(self.validation.rows), bool)
+        for modality in stage.reads:
+            stored = self.column(v.part, modality).present
+            keep &= True if stored is None else stored[v.rows]
+        return Samples(v.part, v.rows[keep], v.labels[keep])
 
     @property
     def count(self) -> int:
@@ -65,7 +86,8 @@ class TrainingView:
             keep &= self.train.labels >= 0
         if "unpaired" not in stage.handles:
             for modality in stage.reads:
-                keep &= self.present.get(modality, True)
+                present = self.present_of(modality)
+                keep &= True if present is None else present
         if not keep.any():
             raise Unsupported(
                 f"stage {type(stage).__name__} is left without training samples by this protocol"
@@ -73,17 +95,21 @@ class TrainingView:
         return np.flatnonzero(keep)
 
     def standard(self, modality: str) -> Standard:
-        """Standardisation of a modality, over the training samples that have it."""
-        column = self.prepared.column(self.train.part, modality)
-        rows = self.train.rows
-        if modality in self.present:
-            rows = rows[self.present[modality]]
+        """Standardisation of a modality, over the training samples that have it; of what is stored as frames,
+        over at most FRAMES_LOOKED_AT of them.
+        """
+        column = self.column(self.train.part, modality)
+        present, rows = self.present_of(modality), self.train.rows
+        if present is not None:
+            rows = rows[present]
+        if column.array is None and len(rows) > FRAMES_LOOKED_AT:
+            rows = rows[np.linspace(0, len(rows) - 1, FRAMES_LOOKED_AT).round().astype(int)]
         if not len(rows):
             raise Unsupported(
                 f"no training sample has modality {modality!r} under protocol {self.protocol.name!r}"
             )
         count, total, squares = 0, np.zeros(()), np.zeros(())
-        for chunk in np.array_split(rows, max(1, len(rows) // 2048)):
+        for chunk in np.array_split(rows, max(1, len(rows) // (2048 if column.array is not None else 32))):
             x = read_rows(column, chunk).astype(np.float64)
             flat = np.moveaxis(x, 1, 0).reshape(x.shape[1], -1)
             count += flat.shape[1]
@@ -101,11 +127,12 @@ class TrainingView:
         return Standard(mean.astype(np.float32), deviation.astype(np.float32))
 
 
-def read_rows(column: Column, rows: np.ndarray) -> np.ndarray:
+def read_rows(column: Column, rows: np.ndarray, where: Sequence[Where] | None = None) -> np.ndarray:
     """The given samples of a column, (n, *shape)."""
     if column.array is not None:
         return np.asarray(column.array[rows])
-    return np.stack([column.read(int(row)) for row in rows])
+    where = where or [Where()] * len(rows)
+    return np.stack([column.read(int(row), at) for row, at in zip(rows, where, strict=True)])
 
 
 def training_view(prepared: Prepared, protocol: Protocol, seed: int) -> TrainingView:

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ..contracts.dataset import Dataset, Draw
+from ..contracts.dataset import Dataset
+from ..contracts.samples import Draw
 from ..contracts.setting import KINDS
 from ..engine.guard import only
 from ..engine.plugins import Registry
-from ..engine.prepared import Prepared, open_prepared, prepare
+from ..engine.prepared import Prepared, open_prepared
+from ..engine.preparing import prepare
 from ..engine.view import training_view
 from ..errors import DataNotPrepared
 from ..report.metrics import METRICS

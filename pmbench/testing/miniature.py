@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..contracts.dataset import Dataset, Draw, Part, Split
+from ..contracts.dataset import Dataset, Split
 from ..contracts.recipe import Recipe
+from ..contracts.samples import Draw, Files, Part
 from ..contracts.setting import Modality
 from ..engine.draws import generator
 from ..errors import UsageError
@@ -56,7 +57,7 @@ class Miniature(Dataset):
     splits = {"split": Split("train", "test", "validation")}  # noqa: RUF012
     default_protocol = "split"
     few = (FEW,)
-    recipe = RECIPE
+    recipes = {"miniature": RECIPE}  # noqa: RUF012
 
     def __init__(
         self,
@@ -104,7 +105,7 @@ class Miniature(Dataset):
 
         def mixed(part: Part) -> Part:
             order = generator(0, "shuffled").permutation(len(part.ids))
-            moved = {m: part.arrays[m][order] for m in modalities}
+            moved = {m: array[order] for m, array in _arrays(part).items() if m in modalities}
             return dataclasses.replace(part, arrays={**part.arrays, **moved})
 
         parts = {name: part if name == "test" else mixed(part) for name, part in self.parts.items()}
@@ -120,11 +121,15 @@ class Miniature(Dataset):
             name: Part(
                 [f"{name}-{i}" for i in range(len(rows))],
                 train.labels[rows],
-                {m: array[rows] for m, array in train.arrays.items()},
+                {m: array[rows] for m, array in _arrays(train).items()},
             )
             for name in PER_CLASS
         }
         return self.variant("eight", parts)
+
+
+def _arrays(part: Part) -> dict[str, np.ndarray]:
+    return {m: array for m, array in part.arrays.items() if not isinstance(array, Files)}
 
 
 def synthetic(case: str) -> Miniature:
@@ -163,7 +168,11 @@ def sampled(prepared: Prepared) -> Miniature:
     used["validation"] = protocol.split.validation or protocol.split.train
     parts = {}
     for name, part in used.items():
-        labels, ids = prepared.labels(part), prepared.index(part)[0]
+        columns = {m.name: prepared.column(part, m.name) for m in dataset.modalities}
+        labels, ids = prepared.labels(part).copy(), prepared.index(part)[0]
+        for column in columns.values():
+            if column.present is not None:
+                labels[~column.present] = -1
         classes = np.unique(labels[labels >= 0])
         skip = PER_CLASS["train"] if name == "validation" and part == used["train"] else 0
         rows = [np.flatnonzero(labels == label)[skip : skip + PER_CLASS[name]] for label in classes]
@@ -172,7 +181,6 @@ def sampled(prepared: Prepared) -> Miniature:
             raise UsageError(
                 f"data set {dataset.name!r}: too few labelled samples in part {part!r} to check on"
             )
-        columns = {m.name: prepared.column(part, m.name) for m in dataset.modalities}
         arrays = {m: np.stack([column.read(int(i)) for i in chosen]) for m, column in columns.items()}
         parts[name] = Part([ids[i] for i in chosen], labels[chosen], arrays)
     return Miniature(

@@ -20,7 +20,8 @@ from ..engine.device import accelerator, make_fabric
 from ..engine.guard import only
 from ..engine.identity import Context
 from ..engine.plugins import Registry
-from ..engine.prepared import Prepared, prepare
+from ..engine.prepared import Prepared
+from ..engine.preparing import prepare
 from ..engine.seal import Sealable, seal
 from ..engine.store import Store
 from ..engine.trainer import Training

@@ -43,7 +43,7 @@ def test_list_before_and_after(run_cli: Any) -> None:
     assert prepared.code == 0
     assert "planted-v1 (" in prepared.stdout
     assert "Preparing planted" in prepared.stderr
-    assert "part shared-10-train: 400 samples" in prepared.stderr
+    assert "writing shared-10-train: 400 of 400" in prepared.stderr
     after = {d["name"]: d for d in run_cli("data", "list", "--json").json()}
     assert after["planted"]["prepared"] is True
     assert after["planted"]["samples"]["shared-10-train"] == 400

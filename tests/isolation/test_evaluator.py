@@ -29,7 +29,7 @@ from pathlib import Path
 from pmbench.engine.evaluator import Evaluator, Request
 evaluator = Evaluator()
 inputs = ("target_view",)
-answer = evaluator(Request({program!r}, "pmbench", "planted", {data!r}, "shared-10-test", inputs, {out!r}))
+answer = evaluator(Request({program!r}, "pmbench", "planted", "shared-10", {data!r}, "shared-10-test", inputs, {out!r}))
 evaluator.close()
 print(json.dumps(answer))
 """

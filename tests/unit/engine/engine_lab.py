@@ -15,7 +15,7 @@ import pmbench as pm
 from pmbench.builtin.backbones import BACKBONES
 from pmbench.engine.device import accelerator, make_fabric
 from pmbench.engine.identity import Context
-from pmbench.engine.prepared import find_or_prepare
+from pmbench.engine.preparing import find_or_prepare
 from pmbench.engine.store import Store
 from pmbench.engine.trainer import Training
 from pmbench.engine.view import training_view
@@ -54,7 +54,7 @@ class Toy(pm.Dataset):
         "echo": "cnn1d-8",
         "slow": "cnn1d-8",
     }
-    recipe = RECIPE
+    recipes: ClassVar = {"toy": RECIPE}
     licence, source, citation = "Apache-2.0", "made up", "none"
     access = "made up by the tests"
 

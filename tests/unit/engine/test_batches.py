@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import pickle
+import itertools
+import threading
 
 import engine_lab as toys
 import numpy as np
 import pytest
 import torch
 
-from pmbench.contracts.dataset import Column
+from pmbench.contracts.samples import Column
 from pmbench.engine import batches
 from pmbench.engine.batches import Order, TrainingBatches, fits_in_memory
-from pmbench.errors import ContractError
+from pmbench.errors import ContractError, DataError
 
 CPU = torch.device("cpu")
 
@@ -116,7 +117,7 @@ def test_what_a_batch_holds(lab):
             np.testing.assert_allclose(batch[name].numpy()[present], expected[present], rtol=1e-6)
             assert (batch[name].numpy()[~present] == 0).all()
         np.testing.assert_array_equal(
-            batch.present("far"), lab.view.present["far"][handed.handed[batch.index]]
+            batch.present("far"), lab.view.thinned["far"][handed.handed[batch.index]]
         )
         np.testing.assert_array_equal(batch.present("near", "far"), batch.present("far"))
         known = batch.labelled.numpy()
@@ -159,12 +160,38 @@ def test_from_memory_and_streamed_the_bits_are_the_same(lab, monkeypatch, datase
     equal(epoch_of(lab, stage, 2), held)
 
 
-def test_worker_processes_give_the_same_bits(lab, monkeypatch):
+def test_threads_give_the_same_bits(lab, monkeypatch):
     lab = lab.but(protocol="privileged-50")
     stage = toys.Everything(("wave", "far"))
     held = epoch_of(lab, stage)
     monkeypatch.setattr(batches, "MEMORY_LIMIT", 0)
-    equal(epoch_of(lab, stage, workers=2), held)
+    for threads in (1, 3, 50):
+        equal(epoch_of(lab, stage, workers=threads), held)
+
+
+def test_reading_ahead_stops_when_nobody_asks_any_more(lab):
+    read = []
+
+    class Slow(Column):
+        def read(self, index, where=None):
+            read.append(index)
+            return np.zeros(2, np.float32)
+
+    endless = ((np.array([n]), {}) for n in itertools.count())
+    batch = batches.stream({"a": Slow(10**6)}, endless, 2)
+    next(batch)
+    batch.close()
+    assert len(read) <= 4
+    assert not [t for t in threading.enumerate() if t.name.startswith("pmbench-read")]
+
+
+def test_an_error_in_a_thread_arrives(lab):
+    class Broken(Column):
+        def read(self, index, where=None):
+            raise DataError("sample 3 is damaged")
+
+    with pytest.raises(DataError, match="sample 3"):
+        list(batches.stream({"a": Broken(9)}, [(np.arange(2), {})], 2))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,7 +200,11 @@ class Decoded(Column):
 
     source: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0), hash=False)
 
-    def read(self, index):
+    @property
+    def shape(self):
+        return self.source.shape[1:]
+
+    def read(self, index, where=None):
         return self.source[index]
 
 
@@ -184,28 +215,14 @@ def test_columns_without_an_array_are_streamed(lab, monkeypatch):
     lab.store.remove(lab.context.key(stage))
     column = type(lab.prepared).column
 
-    def decoded(self, part, modality):
-        found = column(self, part, modality)
-        return Decoded(found.length, None, found.array)
+    def decoded(self, part, modality, protocol=None):
+        found = column(self, part, modality, protocol)
+        return Decoded(found.length, None, None, found.array)
 
     monkeypatch.setattr(type(lab.prepared), "column", decoded)
     assert made(lab, stage).held is None
     equal(epoch_of(lab, stage), held)
     assert toys.same(lab.training(stage).run().state_dict(), weights)
-
-
-def test_mapped_columns_travel_by_file_name(lab):
-    columns = {"near": lab.prepared.column("train", "near"), "odd": Column(60, np.ones((60, 2), np.float32))}
-    standards = {"near": lab.view.standard("near"), "odd": lab.view.standard("near")}
-    rows = batches._Rows({"near": columns["near"]}, np.arange(60)[::-1].copy(), standards)
-    content = pickle.dumps(rows)
-    assert len(content) < columns["near"].array.nbytes + 1200
-    big = Column(10**6, np.memmap(lab.root / "big", np.float32, "w+", shape=(10**6, 1)))
-    assert len(pickle.dumps(batches._Rows({"big": big}, np.arange(2), {}))) < 2000
-    there = pickle.loads(content)
-    assert torch.equal(there[5]["near"], rows[5]["near"])
-    plain = pickle.loads(pickle.dumps(batches._Rows({"odd": columns["odd"]}, np.arange(60), standards)))
-    np.testing.assert_array_equal(plain.columns["odd"].array, columns["odd"].array)
 
 
 def test_what_fits_in_memory(monkeypatch):

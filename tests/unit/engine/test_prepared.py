@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import pmbench as pm
-from pmbench.engine.prepared import data_folder, find_or_prepare, open_prepared, prepare, verify
+from pmbench.engine.prepared import data_folder, open_prepared, verify
+from pmbench.engine.preparing import find_or_prepare, prepare
 from pmbench.errors import DataError, DataNotPrepared
 
 SOURCE = toys.Path(toys.__file__)

@@ -95,9 +95,9 @@ def test_few_keeps_exactly_k_labels_of_each_class(lab, protocol):
 
 def test_what_stages_are_handed(lab):
     found = view(lab, "few-4+privileged-50")
-    labelled, paired = found.train.labels >= 0, found.present["far"]
+    labelled, paired = found.train.labels >= 0, found.thinned["far"]
     assert paired.sum() == 30
-    assert set(found.present) == {"far"}
+    assert set(found.thinned) == {"far"}
     assert (labelled & paired).any()
     assert (labelled & ~paired).any()
     for stage, expected in (
@@ -109,12 +109,12 @@ def test_what_stages_are_handed(lab):
         (toys.Supervised(("near", "wave")), labelled),
     ):
         np.testing.assert_array_equal(found.handed(stage), np.flatnonzero(expected))
-    drawn = [view(lab, "privileged-50", seed).present["far"] for seed in (0, 0, 1)]
+    drawn = [view(lab, "privileged-50", seed).thinned["far"] for seed in (0, 0, 1)]
     np.testing.assert_array_equal(drawn[0], drawn[1])
     assert (drawn[0] != drawn[2]).any()
     turned = view(lab, "privileged-50@far")
-    assert set(turned.present) == {"near"}
-    assert view(lab, "privileged-10").present["far"].sum() == 6
+    assert set(turned.thinned) == {"near"}
+    assert view(lab, "privileged-10").thinned["far"].sum() == 6
 
 
 def test_nothing_left_is_unsupported(lab):
@@ -126,8 +126,8 @@ def test_nothing_left_is_unsupported(lab):
     with pytest.raises(Unsupported, match="Supervised"):
         training_view(bare.prepared, rule, 0).handed(toys.Supervised())
     rare = view(lab, "privileged-1")  # 1 % of 60 is one sample; of 40 none
-    assert rare.present["far"].sum() == 1
-    rare.present["far"][:] = False
+    assert rare.thinned["far"].sum() == 1
+    rare.thinned["far"][:] = False
     with pytest.raises(Unsupported, match="'far'"):
         rare.standard("far")
 
@@ -143,7 +143,7 @@ def test_standardisation_is_that_of_the_training_samples_only(lab):
         shaped = standard.shaped(x.ndim - 1)[0].shape
         assert shaped == (x.shape[1],) + (1,) * (x.ndim - 2)
     thinned = view(lab, "privileged-50")
-    rows = thinned.train.rows[thinned.present["far"]]
+    rows = thinned.train.rows[thinned.thinned["far"]]
     np.testing.assert_allclose(
         thinned.standard("far").mean, toys.toy_parts()["train"].arrays["far"][rows].mean(0), rtol=1e-5
     )

@@ -9,7 +9,7 @@ import torch
 
 import pmbench as pm
 from pmbench.engine.identity import file_digest
-from pmbench.engine.prepared import find_or_prepare
+from pmbench.engine.preparing import find_or_prepare
 from pmbench.engine.store import Store
 from pmbench.engine.work import Done, Place, Spec, Train, context_of, perform, registry
 

@@ -1,0 +1,130 @@
+"""Samples: how the official form gives them, which clip and part of a frame is taken, how one is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Files:
+    """One modality of one part, still in the files of its official form: one item a sample, None where the
+    sample lacks this modality.
+
+    `load(item)` reads one sample in a process of its own, so it is a function of a module, or a
+    `functools.partial` of one. For clips and images it gives frames, uint8 (H, W, C), in order and at the
+    size they are to be stored at; for other kinds one array of the modality's shape. It raises DataError
+    where the file cannot be read. `rate(item)`, frames per second, is kept beside the frames.
+    """
+
+    items: Sequence[Any]
+    load: Callable[[Any], Any]
+    rate: Callable[[Any], float] | None = None
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file set of a data set, as read from its official form: a training part, a test part.
+
+    `ids` are unique over the whole data set. `labels` (N,) are 0-based class indices, -1 where the data has
+    none. `groups` name what must not straddle training and validation data (subject, speaker, video group);
+    leave it out where samples are independent. `arrays` maps each modality to (N, *shape), or to the files
+    that core decodes into it.
+    """
+
+    ids: Sequence[str]
+    labels: np.ndarray
+    arrays: Mapping[str, np.ndarray | Files]
+    groups: Sequence[str] | None = None
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Which frames of a recording make up a clip.
+
+    `frames` consecutive ones, `stride` apart, from a place drawn anew in every epoch; or, with `even`, one
+    out of each of `frames` equal pieces of the recording. A recording that is too short starts again from its
+    beginning. At test, `test_clips` clips are taken at equal distances and their class probabilities
+    averaged; validation takes the one in the middle.
+    """
+
+    frames: int = 16
+    stride: int = 1
+    even: bool = False
+    test_clips: int = 1
+
+    def indices(self, length: int, moment: float) -> list[int]:
+        """The frames to take out of `length`; `moment` in [0, 1] is between the first and the last clip."""
+        if self.even:
+            inside = min(moment, 1 - 1e-9)
+            return [int((k + inside) * length / self.frames) for k in range(self.frames)]
+        span = (self.frames - 1) * self.stride + 1
+        start = round(moment * max(0, length - span))
+        return [(start + k * self.stride) % length for k in range(self.frames)]
+
+    def moments(self) -> list[float]:
+        """Where the test clips are taken."""
+        return [(k + 0.5) / self.test_clips for k in range(self.test_clips)]
+
+
+class Where(NamedTuple):
+    """Which clip of a recording, and which part of its frames: all in [0, 1], 0.5 is the middle."""
+
+    moment: float = 0.5
+    y: float = 0.5
+    x: float = 0.5
+    flip: bool = False
+
+
+@dataclass(frozen=True)
+class Column:
+    """One modality of one part: N samples of (*shape), read on demand.
+
+    `array` is the whole column where it lies in one array; else None and `read(i, where)` decodes sample i.
+    `present` (N,) says which samples have the modality, None that all have.
+    """
+
+    length: int
+    array: np.ndarray | None = field(default=None, hash=False)
+    present: np.ndarray | None = field(default=None, hash=False)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one sample."""
+        if self.array is None:
+            raise NotImplementedError(f"{type(self).__name__} has no array and does not say its shape")
+        return self.array.shape[1:]
+
+    def read(self, index: int, where: Where = Where()) -> np.ndarray:  # noqa: B008
+        if self.array is None:
+            raise NotImplementedError(
+                f"{type(self).__name__} has no array and does not say how to read a sample"
+            )
+        return self.array[index]
+
+
+class Draw:
+    """Augmentation draws of one batch, by name: equal names give equal draws, whatever else is read.
+
+    `draw("flip")` is (B,) uniform in [0, 1), on the device of the batch.
+    """
+
+    def __call__(self, name: str) -> Tensor:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file of an official download that is open to everyone. `size` in bytes, 0 where it is not known;
+    `sha256` is empty where its source states none.
+    """
+
+    url: str
+    file: str
+    size: int = 0
+    sha256: str = ""

@@ -1,0 +1,294 @@
+"""From the official form of a data set to the ready-to-train one: checked, resumable, whole or not there."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+
+from ..contracts.dataset import Dataset
+from ..contracts.samples import Files, Part
+from ..errors import DataError, DataNotPrepared
+from ..files import explain, publish, write_json, write_text
+from .frames import Frames, Writer
+from .identity import file_digest
+from .prepared import SCHEMA, Prepared, damaged, data_folder, open_prepared
+from .shards import STORED_AS_FRAMES, Problem, Shard, cut, read_all
+from .unpacking import unpacked
+
+Report = Callable[[str, int, int], None]
+"""Called with what is being done, how many samples of it are done, and of how many."""
+
+
+def find_or_prepare(dataset: Dataset, root: Path) -> Prepared:
+    """The prepared form; an embedded data set is prepared on first use."""
+    try:
+        return open_prepared(dataset, root)
+    except DataNotPrepared:
+        source = dataset.find_source()
+        if source is None:
+            raise
+        return prepare(dataset, source, root)
+
+
+def prepare(
+    dataset: Dataset,
+    source: Path,
+    root: Path,
+    report: Report = lambda what, done, total: None,
+    *,
+    workers: int = 0,
+    codec: str = "jpeg",
+    skip_damaged: bool = False,
+) -> Prepared:
+    """Reads the official form at `source`, checks it, and writes the prepared form under `root`.
+
+    Safe to call again and from several processes: what is whole stays, what is not is written anew. Files are
+    read in `workers` processes (0: in this one); a preparation that was interrupted goes on where it was.
+    Files that cannot be read are an error, or with `skip_damaged` leave their training samples without that
+    modality; a test sample without its target modality is always an error.
+    """
+    if not source.exists():
+        raise DataError(
+            f"{source} does not exist", f"give the official form of {dataset.name}: {dataset.source}"
+        )
+    folder = data_folder(dataset, root)
+    partial = root / f".{folder.name}.partial"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise explain(error, root) from error
+    with FileLock(root / f".{folder.name}.lock"):
+        with suppress(DataNotPrepared, DataError):
+            prepared = open_prepared(dataset, root)
+            if not damaged(prepared):
+                return prepared
+        try:
+            tree = unpacked(source, partial / "source", report) if dataset.unpack else source
+            parts = _read(dataset, tree)
+            shards = {
+                (name, m.name): cut(partial / "shards", name, m, files, codec)
+                for name, part in parts.items()
+                for m in dataset.modalities
+                if isinstance(files := part.arrays[m.name], Files)
+            }
+            problems = _decode(shards, workers, report)
+            _refuse(dataset, parts, problems, partial / "problems.csv", skip_damaged)
+            ready = partial / "ready"
+            shutil.rmtree(ready, ignore_errors=True)
+            written = {}
+            for name, part in parts.items():
+                written[name] = _write_part(ready, dataset, name, part, shards)
+                report(f"writing {name}", len(part.ids), len(part.ids))
+            _test_has_target(dataset, written, parts)
+            write_json(
+                ready / "manifest.json",
+                {"schema": SCHEMA, "dataset": dataset.name, "version": dataset.version, "parts": written},
+            )
+            publish(ready, folder)
+            shutil.rmtree(partial, ignore_errors=True)
+        except OSError as error:
+            raise explain(error, folder) from error
+        finally:
+            shutil.rmtree(partial / "ready", ignore_errors=True)
+            with suppress(OSError):
+                partial.rmdir()  # only where nothing is kept for the next attempt
+    return open_prepared(dataset, root)
+
+
+def _read(dataset: Dataset, tree: Path) -> dict[str, Part]:
+    parts: dict[str, Part] = {}
+    for name, part in dataset.read(tree):
+        if name in parts:
+            raise DataError(f"data set {dataset.name!r} gives part {name!r} twice")
+        check_part(dataset, name, part)
+        parts[name] = part
+    counts = {
+        name: np.bincount(part.labels[part.labels >= 0], minlength=len(dataset.classes)).tolist()
+        for name, part in parts.items()
+    }
+    check_counts(dataset, {n: {"classes": counts[n], "count": len(p.ids)} for n, p in parts.items()})
+    return parts
+
+
+def _decode(shards: Mapping[tuple[str, str], Sequence[Shard]], workers: int, report: Report) -> list[Problem]:
+    every = [shard for cut_ in shards.values() for shard in cut_]
+    if not every:
+        return []
+    every[0].path.parent.mkdir(parents=True, exist_ok=True)
+    total, done = sum(len(shard.files.items) for shard in every), 0
+    report("reading files", 0, total)
+
+    def step(shard: Shard) -> None:
+        nonlocal done
+        done += len(shard.files.items)
+        report("reading files", done, total)
+
+    return read_all(every, workers, step)
+
+
+def _refuse(
+    dataset: Dataset, parts: Mapping[str, Part], problems: Sequence[Problem], path: Path, skip: bool
+) -> None:
+    """Raises DataError where files cannot be read, unless that is to be skipped and no test needs them."""
+    if not problems:
+        return
+    lines = [("part", "modality", "id", "reason")]
+    lines += [(p.part, p.modality, str(parts[p.part].ids[p.sample]), p.reason) for p in problems]
+    text = "".join(",".join(_cell(value) for value in line) + "\n" for line in lines)
+    write_text(path, text)
+    needed = [p for p in problems if p.part in dataset.part_names(test=True) and p.modality in dataset.target]
+    if skip and not needed:
+        return
+    told = needed if skip else problems
+    some = "; ".join(p.reason for p in told[:3]) + ("; ..." if len(told) > 3 else "")
+    if skip:
+        raise DataError(
+            f"{len(needed)} test samples of {dataset.name!r} cannot be read in their target modality: {some}",
+            f"a test set must be whole: get these files again, and run the same command; all are in {path}",
+        )
+    raise DataError(
+        f"{len(problems)} files of {dataset.name!r} cannot be read: {some}",
+        f"get them again and run the same command, which goes on where it was; or leave them out of training "
+        f"with --skip-damaged; all are listed in {path}",
+    )
+
+
+def _cell(value: str) -> str:
+    return '"' + value.replace('"', '""') + '"' if any(c in value for c in ',"\n') else value
+
+
+def _test_has_target(dataset: Dataset, written: Mapping[str, Any], parts: Mapping[str, Part]) -> None:
+    for name in sorted(dataset.part_names(test=True) & written.keys()):
+        for modality in dataset.target:
+            missing = written[name]["files"][modality].get("missing", 0)
+            if missing:
+                files = parts[name].arrays[modality]
+                assert isinstance(files, Files)
+                first = next(
+                    (i for i, item in zip(parts[name].ids, files.items, strict=True) if item is None), ""
+                )
+                raise DataError(
+                    f"{missing} samples of part {name!r} of {dataset.name!r} lack {modality!r}, on which "
+                    f"they are tested, for example {first!r}",
+                    "the source is incomplete",
+                )
+
+
+def check_part(dataset: Dataset, name: str, part: Part) -> None:
+    """Raises DataError unless a part has what the data set declares: shapes, labels, finite numbers, unique
+    ids.
+    """
+    where = f"data set {dataset.name!r}, part {name!r}"
+    count = len(part.ids)
+    if len(set(part.ids)) != count:
+        seen: set[str] = set()
+        twice = next(i for i in part.ids if i in seen or seen.add(i))  # type: ignore[func-returns-value]
+        raise DataError(f"{where}: id {twice!r} occurs more than once")
+    if part.labels.shape != (count,) or (part.groups is not None and len(part.groups) != count):
+        raise DataError(f"{where}: {count} ids, labels of shape {part.labels.shape}; expected one a sample")
+    if part.labels.dtype.kind not in "iu":
+        raise DataError(f"{where}: labels are {part.labels.dtype}; expected whole numbers")
+    if count and not (part.labels.min() >= -1 and part.labels.max() < len(dataset.classes)):
+        raise DataError(
+            f"{where}: labels from {part.labels.min()} to {part.labels.max()}; "
+            f"expected -1 or 0 to {len(dataset.classes) - 1}"
+        )
+    for modality in dataset.modalities:
+        array = part.arrays.get(modality.name)
+        if isinstance(array, Files):
+            if len(array.items) != count:
+                raise DataError(
+                    f"{where}, modality {modality.name!r}: {len(array.items)} files for {count} samples"
+                )
+            continue
+        if array is None or array.shape != (count, *modality.shape):
+            found = "nothing" if array is None else f"shape {array.shape}"
+            raise DataError(
+                f"{where}, modality {modality.name!r}: {found}; expected {(count, *modality.shape)}"
+            )
+        if array.dtype.kind not in "biuf":
+            raise DataError(
+                f"{where}, modality {modality.name!r}: values are {array.dtype}; expected numbers"
+            )
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            bad = int(np.flatnonzero(~np.isfinite(array).reshape(count, -1).all(1))[0])
+            raise DataError(f"{where}, modality {modality.name!r}: sample {part.ids[bad]!r} is not finite")
+
+
+def check_counts(dataset: Dataset, parts: Mapping[str, Any]) -> None:
+    """Raises DataError where counts differ from what the data set's source states."""
+    for name, expected in dataset.expected.items():
+        if name not in parts:
+            raise DataError(f"data set {dataset.name!r} has no part {name!r}; its parts: {', '.join(parts)}")
+        found = parts[name]["classes"] if isinstance(expected, tuple) else parts[name]["count"]
+        wanted = list(expected) if isinstance(expected, tuple) else expected
+        if found != wanted:
+            raise DataError(
+                f"data set {dataset.name!r}, part {name!r}: found {found} samples, expected {wanted}",
+                "the source is incomplete or not the official one",
+            )
+
+
+def _write_part(
+    ready: Path,
+    dataset: Dataset,
+    name: str,
+    part: Part,
+    shards: Mapping[tuple[str, str], Sequence[Shard]],
+) -> dict[str, Any]:
+    folder = ready / name
+    folder.mkdir(parents=True)
+    missing: dict[str, int] = {}
+    for modality in dataset.modalities:
+        m, array = modality.name, part.arrays[modality.name]
+        if not isinstance(array, Files):
+            np.save(folder / f"{m}.npy", np.ascontiguousarray(array), allow_pickle=False)
+        elif modality.kind in STORED_AS_FRAMES:
+            missing[m] = _join_frames(folder / f"{m}.frames", shards[name, m])
+        else:
+            rows = [np.load(shard.path, allow_pickle=False) for shard in shards[name, m]]
+            whole = np.concatenate(rows) if rows else np.zeros((0, *modality.shape), np.float32)
+            missing[m] = int(np.isnan(whole.reshape(len(whole), -1)[:, 0]).sum())
+            np.save(folder / f"{m}.npy", whole, allow_pickle=False)
+    np.save(folder / "labels.npy", part.labels.astype(np.int64), allow_pickle=False)
+    groups = None if part.groups is None else [str(g) for g in part.groups]
+    write_json(folder / "index.json", {"ids": list(part.ids), "groups": groups})
+    counted = np.bincount(part.labels[part.labels >= 0], minlength=len(dataset.classes)).tolist()
+    return {
+        "count": len(part.ids),
+        "classes": counted,
+        "files": {
+            path.stem: _described(path, f"{name}/{path.name}", missing.get(path.stem, 0))
+            for path in sorted(folder.iterdir())
+        },
+    }
+
+
+def _join_frames(path: Path, shards: Sequence[Shard]) -> int:
+    """Writes one file of what the shards hold; gives the number of samples without a frame."""
+    missing = 0
+    with path.open("wb") as file:
+        writer = Writer(file, shards[0].codec if shards else "jpeg")
+        for shard in shards:
+            frames = Frames(shard.path)
+            missing += int((frames.counts == 0).sum())
+            writer.extend(frames)
+        writer.close()
+    return missing
+
+
+def _described(path: Path, file: str, missing: int) -> dict[str, Any]:
+    stat = path.stat()
+    return {
+        "file": file,
+        "sha256": file_digest(path),
+        "bytes": stat.st_size,
+        **({"mtime_ns": stat.st_mtime_ns} if path.suffix == ".frames" else {}),
+        **({"missing": missing} if missing else {}),
+    }

@@ -1,0 +1,139 @@
+"""Official archives: unpacked once, never outside their folder."""
+
+from __future__ import annotations
+
+import shutil
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+from ..errors import DataError, UsageError
+from ..files import write_atomic
+
+ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".rar")
+
+
+def unpacked(
+    source: Path, scratch: Path, report: Callable[[str, int, int], None] = lambda what, done, total: None
+) -> Path:
+    """The tree that `source` holds: a folder as it is, archives, or a folder of them, unpacked to `scratch`.
+
+    What was unpacked before stays. Raises DataError where an archive is damaged, or has a member that would
+    leave its folder or is a link.
+    """
+    if source.is_dir():
+        entries = sorted(source.iterdir())
+        archives = [path for path in entries if _is_archive(path)]
+        if not archives:
+            return source
+        scratch.mkdir(parents=True, exist_ok=True)
+        for path in entries:
+            link = scratch / path.name
+            if path not in archives and not link.is_symlink() and not link.exists():
+                link.symlink_to(path.resolve())
+    elif _is_archive(source):
+        archives = [source]
+    else:
+        raise DataError(
+            f"{source} is neither a folder nor an archive ({', '.join(ENDINGS)})",
+            "give the official download, or the folder it was unpacked to",
+        )
+    for archive in archives:
+        _unpack(archive, scratch, report)
+    return scratch
+
+
+def _is_archive(path: Path) -> bool:
+    return path.is_file() and path.name.lower().endswith(ENDINGS)
+
+
+def _unpack(archive: Path, folder: Path, report: Callable[[str, int, int], None]) -> None:
+    stat = archive.stat()
+    stamp = folder / f".{archive.name}.{stat.st_size}.{stat.st_mtime_ns}.unpacked"
+    if stamp.exists():
+        return
+    try:
+        with _opened(archive) as (members, open_member):
+            for name, _, link in members:
+                _check(archive, name, link)
+            total = len(members)
+            for done, (name, size, _) in enumerate(members):
+                report(f"unpacking {archive.name}", done, total)
+                path = folder / PurePosixPath(name.replace("\\", "/"))
+                if path.is_file() and path.stat().st_size == size:
+                    continue
+                with open_member(name) as content:
+                    write_atomic(path, partial(_copy, content), durable=False)
+    except _damage() as error:
+        if type(error).__name__ == "RarCannotExec":
+            raise UsageError(
+                f"{archive} is compressed, and no program that reads .rar is on this machine",
+                "install unrar, unar, 7zip or bsdtar, or unpack it yourself and give the folder",
+            ) from error
+        raise DataError(
+            f"{archive} is not a whole archive: {error}", "download it again, then run the same command"
+        ) from error
+    folder.mkdir(parents=True, exist_ok=True)
+    stamp.touch()
+
+
+def _copy(content: IO[bytes], path: Path) -> None:
+    with path.open("wb") as file:
+        shutil.copyfileobj(content, file, 1 << 20)
+
+
+def _check(archive: Path, name: str, link: bool) -> None:
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    if link or ".." in parts or PurePosixPath(name).is_absolute() or (parts and ":" in parts[0]):
+        wrong = "is a link" if link else "would leave the folder it is unpacked to"
+        raise DataError(
+            f"{archive}: member {name!r} {wrong}",
+            "this is not the official archive; nothing of it was unpacked",
+        )
+
+
+Members = list[tuple[str, int, bool]]
+"""(name, bytes, whether it is a link) of each file."""
+
+
+@contextmanager
+def _opened(archive: Path) -> Iterator[tuple[Members, Callable[[str], Any]]]:
+    ending = archive.name.lower()
+    if ending.endswith(".zip"):
+        with zipfile.ZipFile(archive) as z:
+            links = {i.filename for i in z.infolist() if (i.external_attr >> 16) & 0o170000 == 0o120000}
+            files = [(i.filename, i.file_size, i.filename in links) for i in z.infolist() if not i.is_dir()]
+            yield files, z.open
+    elif ending.endswith(".rar"):
+        rarfile = _rarfile()
+        with rarfile.RarFile(archive) as r:
+            yield [(i.filename, i.file_size, i.is_symlink()) for i in r.infolist() if not i.is_dir()], r.open
+    else:
+        with tarfile.open(archive) as t:
+            inside = [m for m in t.getmembers() if not m.isdir()]
+            yield [(m.name, m.size, not m.isfile()) for m in inside], t.extractfile
+
+
+def _rarfile() -> Any:
+    try:
+        import rarfile  # type: ignore[import-not-found]
+    except ImportError as error:
+        raise UsageError(
+            "reading .rar needs rarfile",
+            "pip install 'pmbench[video]', or unpack it yourself and give the folder",
+        ) from error
+    return rarfile
+
+
+def _damage() -> tuple[type[Exception], ...]:
+    known = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error)
+    try:
+        import rarfile
+    except ImportError:
+        return known
+    return (*known, rarfile.Error)

@@ -1,0 +1,343 @@
+"""Data sets of files: what is stored, what a clip shows, what is resumed, what is reported."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+
+import films
+import numpy as np
+import pytest
+import torch
+
+import pmbench as pm
+from pmbench.engine import shards
+from pmbench.engine.batches import Order, TrainingBatches
+from pmbench.engine.frames import Frames, FramesColumn, Writer
+from pmbench.engine.prepared import open_prepared, verify
+from pmbench.engine.preparing import prepare
+from pmbench.engine.view import training_view
+from pmbench.errors import DataError, DataNotPrepared, PluginError
+
+
+@pytest.fixture
+def source(tmp_path):
+    return films.write(tmp_path / "source")
+
+
+@pytest.fixture
+def raw(source, tmp_path):
+    return prepare(films.Films(), source, tmp_path / "data", codec="raw")
+
+
+def protocol(name="one"):
+    return films.Films().protocol(name)
+
+
+# --- what is stored -------------------------------------------------------------------------------------
+
+
+def test_frames_come_back(tmp_path):
+    chance = np.random.default_rng(0)
+    samples = [chance.integers(0, 256, (n, 6, 7, 2), dtype=np.uint8) for n in (3, 0, 5)]
+    for codec in ("raw", "jpeg"):
+        with (tmp_path / codec).open("wb") as file:
+            writer = Writer(file, codec)
+            for sample, rate in zip(samples, (25.0, 0.0, 29.97), strict=True):
+                writer.add(sample, rate)
+            writer.close()
+        frames = Frames(tmp_path / codec)
+        assert frames.shape == (6, 7, 2)
+        assert frames.counts.tolist() == [3, 0, 5]
+        assert frames.rates.tolist() == [25.0, 0.0, 29.97]
+        got = np.stack(frames.read(2, [4, 0]))
+        if codec == "raw":
+            np.testing.assert_array_equal(got, samples[2][[4, 0]])
+        else:
+            assert np.abs(got.astype(int) - samples[2][[4, 0]]).mean() < 12  # noise, at quality 90
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "other"])
+def test_a_file_that_is_not_of_frames_is_named(tmp_path, damage):
+    path = tmp_path / "x.frames"
+    with path.open("wb") as file:
+        writer = Writer(file, "raw")
+        writer.add(films.film(0, 3), 25)
+        writer.close()
+    content = path.read_bytes()
+    path.write_bytes({"empty": b"", "cut": content[:-9], "other": b"RIFF" * 100}[damage])
+    with pytest.raises(DataError, match=r"x\.frames is not a whole file of frames"):
+        Frames(path)
+
+
+def test_frames_of_other_sizes_are_refused(tmp_path):
+    with (tmp_path / "x").open("wb") as file:
+        writer = Writer(file, "raw")
+        writer.add(np.zeros((1, 4, 4, 3), np.uint8), 0)
+        with pytest.raises(DataError, match=r"\(5, 4, 3\), those before it \(4, 4, 3\)"):
+            writer.add(np.zeros((1, 5, 4, 3), np.uint8), 0)
+        with pytest.raises(DataError, match="float64"):
+            writer.add(np.zeros((1, 4, 4, 3)), 0)
+
+
+def test_what_was_prepared_comes_back(raw, source):
+    assert raw.index("b+c")[0] == raw.index("b")[0] + raw.index("c")[0]
+    assert raw.count("b+c") == 6
+    assert raw.labels("a+b").tolist() == [0, 1, 0, 0, 1, 0]
+    column = raw.column("b+c", "rgb", protocol())
+    assert column.length == 6
+    assert column.shape == (3, 4, 8, 10)
+    sound = raw.column("b+c", "sound", protocol())
+    assert sound.present.tolist() == [True, True, True, False, True, True]
+    np.testing.assert_array_equal(sound.read(5), np.arange(5) + 22)
+    assert raw.manifest["parts"]["c"]["files"]["sound"]["missing"] == 1
+    assert "missing" not in raw.manifest["parts"]["b"]["files"]["sound"]
+    face = raw.column("a", "face", protocol()).read(1)
+    np.testing.assert_array_equal(face, films.film(1, 7)[0, 2:10, 3:13].transpose(2, 0, 1))
+    assert all(row["ok"] for row in verify(films.Films(), raw.folder.parent))
+
+
+def test_each_modality_and_part_is_a_file_of_its_own(raw):
+    opened = raw.files("b+c", ("rgb", "labels"))
+    assert [p.relative_to(raw.folder).as_posix() for p in opened] == [
+        "b/rgb.frames", "b/labels.npy", "c/rgb.frames", "c/labels.npy",
+    ]  # fmt: skip
+
+
+def test_jpeg_is_close_and_smaller(source, tmp_path):
+    jpeg = prepare(films.Films(), source, tmp_path / "jpeg")
+    got = jpeg.column("a", "rgb", protocol()).read(0).astype(int)
+    want = films.film(0, 6)[1:5, 2:10, 3:13].transpose(3, 0, 1, 2)
+    assert np.abs(got - want).max() < 25
+    flow = jpeg.column("a", "flow", protocol()).read(0).astype(int)
+    assert np.abs(flow - want[:2]).mean() < 6
+
+
+def test_a_large_file_is_trusted_while_its_time_and_size_are_the_same(raw):
+    path = raw.path("a", "rgb")
+    content = bytearray(path.read_bytes())
+    content[30] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="damaged"):
+        open_prepared(films.Films(), raw.folder.parent).column("a", "rgb")
+    assert [r for r in verify(films.Films(), raw.folder.parent) if not r["ok"]]
+
+
+# --- which frames, and which part of them ---------------------------------------------------------------
+
+
+def test_consecutive_frames():
+    sampling = pm.Sampling(frames=4, stride=2)
+    assert sampling.indices(20, 0.0) == [0, 2, 4, 6]
+    assert sampling.indices(20, 1.0) == [13, 15, 17, 19]
+    assert sampling.indices(20, 0.5) == [6, 8, 10, 12]
+    assert sampling.indices(5, 0.7) == [0, 2, 4, 1]  # too short: from the beginning again
+    assert sampling.indices(1, 0.2) == [0, 0, 0, 0]
+
+
+def test_frames_spread_over_the_recording():
+    sampling = pm.Sampling(frames=5, even=True)
+    assert sampling.indices(50, 0.5) == [5, 15, 25, 35, 45]
+    assert sampling.indices(50, 0.0) == [0, 10, 20, 30, 40]
+    assert sampling.indices(50, 1.0) == [9, 19, 29, 39, 49]
+    assert sampling.indices(2, 0.5) == [0, 0, 1, 1, 1]
+
+
+def test_test_clips_are_evenly_spaced():
+    assert pm.Sampling(test_clips=1).moments() == [0.5]
+    assert pm.Sampling(test_clips=4).moments() == [0.125, 0.375, 0.625, 0.875]
+
+
+def test_protocols_say_how_clips_are_taken():
+    assert protocol().sampling == films.Films.sampling
+    for name, frames, even in (("one+even-5", 5, True), ("even-5", 5, True), ("two+clip-8", 8, False)):
+        found = protocol(name)
+        assert (found.sampling.frames, found.sampling.even) == (frames, even)
+        assert found.sampling.test_clips == 2
+        assert found.seen(films.Films().modality("rgb")).shape == (3, frames, 8, 10)
+        assert found.seen(films.Films().modality("sound")).shape == (5,)
+        assert films.Films().protocol(found.name) == found
+    assert protocol("one+clip-4").name == "one"
+    assert protocol("few-3+even-5@sound").name == "few-3+even-5@sound"
+    assert protocol("two+clip-8").identity() != protocol("two").identity()
+    for wrong in ("clip-0", "even", "clip-3+even-4"):
+        with pytest.raises(pm.UsageError):
+            protocol(wrong)
+
+
+def shown(clip):
+    """Which columns, rows and times a clip of `films.film(0, ...)` shows."""
+    return (clip[0, 0, 0].astype(int) - 40) // 10, (clip[1, 0, :, 0].astype(int) - 40) // 12, (
+        clip[2, :, 0, 0].astype(int) - 40) // 8  # fmt: skip
+
+
+def test_where_a_clip_is_taken(raw):
+    read = raw.column("a", "rgb", protocol()).read
+    x, y, t = shown(read(0))
+    assert (x.tolist(), y.tolist(), t.tolist()) == (list(range(3, 13)), list(range(2, 10)), [1, 2, 3, 4])
+    x, y, t = shown(read(0, pm.Where(1.0, 1.0, 0.0)))
+    assert (x[0], y[0], t.tolist()) == (0, 4, [2, 3, 4, 5])
+    x, y, t = shown(read(0, pm.Where(0.0, 0.0, 1.0, flip=True)))
+    assert (x.tolist(), y[0], t[0]) == (list(range(15, 5, -1)), 0, 0)
+
+
+def test_a_flip_reverses_horizontal_flow(raw):
+    column = raw.column("a", "flow", protocol())
+    plain, flipped = column.read(0), column.read(0, pm.Where(flip=True))
+    np.testing.assert_array_equal(flipped[0], 255 - plain[0, :, :, ::-1])
+    np.testing.assert_array_equal(flipped[1], plain[1, :, :, ::-1])
+    still = FramesColumn.open(
+        raw.path("a", "flow"), dataclasses.replace(column.modality, flip=""), column.sampling
+    )
+    np.testing.assert_array_equal(still.read(0, pm.Where(flip=True)), still.read(0))
+
+
+def test_frames_smaller_than_what_is_shown_are_refused(raw):
+    large = pm.Modality("rgb", "clip", (3, 4, 13, 10), "8 bit")
+    with pytest.raises(DataError, match=r"\(12, 16, 3\); 'rgb' needs at least \(13, 10, 3\)"):
+        FramesColumn.open(raw.path("a", "rgb"), large, None)
+
+
+@dataclasses.dataclass(frozen=True)
+class Both(pm.Stage):
+    reads = ("rgb", "flow", "face")
+
+    def build(self, bench): ...
+
+    def losses(self, nets, batch): ...
+
+
+def epochs(prepared, epoch=0, seed=0, threads=0):
+    view = training_view(prepared, protocol(), seed)
+    stage = Both()
+    standards = {m: view.standard(m) for m in stage.reads}
+    handed = view.handed(stage)
+    order = Order(np.arange(len(handed)), np.arange(0), 4, 2, seed)
+    batches = TrainingBatches(view, stage, order, standards, torch.device("cpu"), threads)
+    return standards, list(batches.epoch(epoch, 3))
+
+
+def test_draws_are_shared_on_one_grid_and_new_in_every_epoch(raw):
+    standards, found = epochs(raw)
+    places = set()
+    for batch in found:
+        rgb, flow = (
+            (batch[name].numpy() * deviation + mean).round().astype(int)
+            for name in ("rgb", "flow")
+            for mean, deviation in [standards[name].shaped(4)]
+        )
+        columns, flipped = rgb[:, 0, 0, 0], rgb[:, 0, 0, 0, 1] < rgb[:, 0, 0, 0, 0]
+        reversed_ = np.where(flipped[:, None], 255 - flow[:, 0, 0, 0], flow[:, 0, 0, 0])
+        np.testing.assert_array_equal(reversed_, columns)  # the same columns of the frame
+        np.testing.assert_array_equal(flow[:, 1], rgb[:, 1])  # and the same rows, in both
+        places |= {tuple(x) for x in columns.tolist()}
+    assert len(places) > 3
+    again = epochs(raw, threads=3)[1]
+    for a, b in zip(found, again, strict=True):
+        assert torch.equal(a["rgb"], b["rgb"])
+    other = epochs(raw, epoch=1)[1]
+    assert not torch.equal(found[0]["rgb"], other[0]["rgb"])
+
+
+def test_samples_without_a_modality(raw):
+    view = training_view(raw, protocol(), 0)
+    assert view.present_of("rgb") is None
+    sound = view.present_of("sound")
+    ids = np.array(raw.index("b+c")[0])
+    lacking = ids[view.train.rows][~sound] if sound is not None else []
+    validated = ids[view.validation.rows]
+    assert "c/g0-0-silent" in [*lacking, *validated]
+    kept = view.validation_for(dataclasses.replace(Listen()))
+    assert "c/g0-0-silent" not in ids[kept.rows]
+    assert len(view.handed(Listen())) == (len(view.train.rows) - len(lacking))
+    assert np.isfinite(view.standard("sound").mean).all()
+
+
+@dataclasses.dataclass(frozen=True)
+class Listen(Both):
+    reads = ("sound",)
+
+
+# --- preparing ------------------------------------------------------------------------------------------
+
+
+def test_in_processes_the_bytes_are_the_same(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(shards, "SAMPLES", 2)
+    alone = prepare(films.Films(), source, tmp_path / "alone")
+    told = []
+    beside = prepare(films.Films(), source, tmp_path / "beside", lambda *news: told.append(news), workers=2)
+    assert beside.fingerprint == alone.fingerprint
+    counted = [(done, total) for what, done, total in told if what == "reading files"]
+    assert counted[0] == (0, 36)
+    assert counted[-1] == (36, 36)
+    assert [p.name for p in (tmp_path / "beside").iterdir() if not p.name.endswith(".lock")] == ["films-v1"]
+
+
+def test_an_interrupted_preparation_goes_on(source, tmp_path, monkeypatch):
+    root, read = tmp_path / "data", []
+    original = shards.read
+
+    def stops(shard):
+        if len(read) == 4:
+            raise KeyboardInterrupt
+        read.append(shard.path.name)
+        original(shard)
+
+    monkeypatch.setattr(shards, "read", stops)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(films.Films(), source, root)
+    with pytest.raises(DataNotPrepared):
+        open_prepared(films.Films(), root)
+    monkeypatch.setattr(shards, "read", lambda shard: (read.append(shard.path.name), original(shard)))
+    prepare(films.Films(), source, root)
+    assert len(read) == len(set(read)) == 12
+
+
+def test_files_that_cannot_be_read_are_listed(source, tmp_path):
+    root = tmp_path / "data"
+    (source / "c" / "g0-1.npz").write_bytes(b"")
+    (source / "b" / "g0-0.npz").write_bytes(b"no film")
+    with pytest.raises(DataError) as caught:
+        prepare(films.Films(), source, root)
+    assert "8 files of 'films' cannot be read" in caught.value.message
+    assert "--skip-damaged" in caught.value.hint
+    listed = (root / ".films-v1.partial" / "problems.csv").read_text().splitlines()
+    assert listed[0] == "part,modality,id,reason"
+    assert len(listed) == 9
+    assert any(line.startswith("c,rgb,c/g0-1,") and "g0-1.npz" in line for line in listed)
+    with pytest.raises(DataError, match=r"1 test samples .* target modality: .*g0-0\.npz"):
+        prepare(films.Films(), source, root, skip_damaged=True)
+    shutil.copy(source / "b" / "g0-1.npz", source / "b" / "g0-0.npz")
+    prepared = prepare(films.Films(), source, root, skip_damaged=True)
+    assert prepared.column("b+c", "rgb").present.tolist() == [True] * 4 + [False, True]
+    assert not (root / ".films-v1.partial").exists()
+
+
+def test_a_test_sample_without_its_target_modality(source, tmp_path):
+    class Blind(films.Films):
+        def read(self, source):
+            for name, part in super().read(source):
+                rgb = part.arrays["rgb"]
+                items = [None, *rgb.items[1:]] if name == "a" else rgb.items
+                arrays = {**part.arrays, "rgb": dataclasses.replace(rgb, items=items)}
+                yield name, dataclasses.replace(part, arrays=arrays)
+
+    with pytest.raises(DataError, match=r"1 samples of part 'a' of 'films' lack 'rgb'.*'a/g0-0'"):
+        prepare(Blind(), source, tmp_path / "data")
+
+
+def test_a_mistake_of_the_plugin_is_told_from_a_damaged_file(source, tmp_path):
+    (source / "a" / "g0-0.npz").rename(source / "a" / "bug.npz")
+    with pytest.raises(PluginError, match=r"films\.load_frames raised ZeroDivisionError.*bug\.npz"):
+        prepare(films.Films(), source, tmp_path / "data")
+
+
+def test_one_file_a_sample(source, tmp_path):
+    class Short(films.Films):
+        def read(self, source):
+            for name, part in super().read(source):
+                files = dataclasses.replace(part.arrays["flow"], items=part.arrays["flow"].items[1:])
+                yield name, dataclasses.replace(part, arrays={**part.arrays, "flow": files})
+
+    with pytest.raises(DataError, match="modality 'flow': 2 files for 3 samples"):
+        prepare(Short(), source, tmp_path / "data")
