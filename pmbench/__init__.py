@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from . import media
     from .builtin.stages import (
         Distill,
         EarlyFusion,
@@ -66,10 +67,12 @@ _HOMES = {
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
-__all__ = sorted([*_HOME_OF, "__version__"])
+__all__ = sorted([*_HOME_OF, "__version__", "media"])
 
 
 def __getattr__(name: str) -> Any:
+    if name == "media":
+        return importlib.import_module(".media", __name__)
     if name not in _HOME_OF:
         raise AttributeError(f"module 'pmbench' has no attribute {name!r}")
     value = getattr(importlib.import_module(f".{_HOME_OF[name]}", __name__), name)

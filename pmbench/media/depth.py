@@ -1,0 +1,57 @@
+"""Depth maps in millimetres, as frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from os import PathLike
+
+import numpy as np
+
+from ..errors import DataError
+from .images import image, image_files
+
+Box = tuple[int, int, int, int]
+"""(top, left, bottom, right) in pixels, the last two outside."""
+
+
+def depth_frames(
+    folder: str | PathLike[str],
+    size: tuple[int, int],
+    pattern: str,
+    *,
+    metres: tuple[float, float] = (0.0, 5.0),
+    jet: bool = False,
+    crop: Box | None = None,
+) -> Iterator[np.ndarray]:
+    """16-bit PNGs of millimetres as uint8 (H, W, 1), or (H, W, 3) in the colours of the map "jet".
+
+    `metres` goes linearly to 0..255 and is the same for every frame, so that a distance keeps its value;
+    what was not measured, 0 in the files, becomes 0. `crop` is cut out first. Pixels are taken, not mixed:
+    the mean of a person and a wall is the depth of neither.
+    """
+    near, far = metres
+    for path in image_files(folder, pattern).values():
+        frame = image(path)
+        if not frame.format.name.startswith("gray16"):
+            raise DataError(f"{path} holds {frame.format.name} pixels; expected one 16-bit channel")
+        depth = frame.to_ndarray(format="gray16le")
+        if crop is not None:
+            top, left, bottom, right = crop
+            depth = depth[top:bottom, left:right]
+        rows, columns = (
+            ((np.arange(wanted) + 0.5) * there / wanted).astype(int)
+            for wanted, there in zip(size, depth.shape, strict=True)
+        )
+        share = np.clip((depth[rows][:, columns] / 1000 - near) / (far - near), 0, 1)  # (H, W)
+        grey = np.rint(share * 255).astype(np.uint8)
+        yield JET[grey] if jet else grey[..., None]
+
+
+def _jet() -> np.ndarray:
+    """(256, 3) uint8: blue, cyan, yellow, red, each channel a trapezium over the range."""
+    ramp = np.arange(256) / 255
+    channels = [np.clip(1.5 - np.abs(4 * ramp - peak), 0, 1) for peak in (3, 2, 1)]
+    return np.rint(np.stack(channels, 1) * 255).astype(np.uint8)
+
+
+JET = _jet()

@@ -1,0 +1,63 @@
+"""Numbered images of one folder, as the frames of a clip."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError
+from .video import Size, decoded, opened, resized
+
+
+def image_frames(
+    folder: str | PathLike[str], size: Size, pattern: str, *, gaps: bool = False
+) -> Iterator[np.ndarray]:
+    """The images of `image_files(folder, pattern)` in order of their numbers, uint8 (H, W, 3)."""
+    for path in image_files(folder, pattern, gaps=gaps).values():
+        yield resized(image(path), size)
+
+
+def image_files(folder: str | PathLike[str], pattern: str, *, gaps: bool = False) -> Mapping[int, Path]:
+    """number -> file, in order of the numbers, wherever they start.
+
+    `pattern` is a file name in which the first `*` stands for the number ("img_*.jpg"), any further one for
+    anything ("frame_*_tc_*_rgb.jpg"). Raises DataError where nothing fits, where two files have one number,
+    and, unless `gaps`, where a number between the first and the last is missing.
+    """
+    first, *others = (re.escape(piece) for piece in pattern.split("*"))
+    named = re.compile(first + r"(\d+)" + ".*".join(others))
+    found: dict[int, Path] = {}
+    try:
+        paths = sorted(Path(folder).iterdir())
+    except OSError as error:
+        raise DataError(f"{folder} cannot be read: {error.strerror}") from error
+    for path in paths:
+        if match := named.fullmatch(path.name):
+            number = int(match[1])
+            if number in found:
+                raise DataError(f"{folder}: {found[number].name} and {path.name} have one number")
+            found[number] = path
+    if not found:
+        raise DataError(f"{folder} has no file named like {pattern}")
+    missing = sorted({*range(min(found), max(found))} - {*found})
+    if missing and not gaps:
+        listed = ", ".join(str(n) for n in missing[:5]) + (", ..." if len(missing) > 5 else "")
+        raise DataError(
+            f"{folder}: {len(missing)} of {pattern} from {min(found)} to {max(found)} are missing: {listed}"
+        )
+    return dict(sorted(found.items()))
+
+
+def image(path: Path) -> Any:
+    """The single frame in an image file, as FFmpeg has decoded it."""
+    with opened(path) as container:
+        stream = container.streams.video[0]
+        stream.codec_context.options = {"err_detect": "explode"}  # half a JPEG would be filled up with grey
+        for frame in decoded(container, stream):
+            return frame
+    raise DataError(f"{path} holds no image that can be decoded")

@@ -1,0 +1,97 @@
+"""Video, image and skeleton files, written by the encoders that real ones were written by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...media.extras import extra
+
+RATE = 44_100  # hertz, of sound in videos
+
+
+def write_video(
+    path: Path,
+    frames: np.ndarray,
+    *,
+    fps: int = 25,
+    sound: np.ndarray | None = None,
+    mp3: bool = False,
+    reported: int | None = None,
+) -> None:
+    """An AVI of MPEG-4 part 2 frames (T, H, W, 3) uint8, H and W even, and of `sound` (n,) or (n, 2).
+
+    `sound` is in [-1, 1] at 44,100 hertz, kept as PCM or, with `mp3`, as MP3. `reported` is the number of
+    frames that the header tells, if another one than there are.
+    """
+    av = extra("av", "video")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w", format="avi") as container:
+        video = container.add_stream("mpeg4", rate=fps, options={"qmin": "2", "qmax": "6"})
+        video.height, video.width = frames.shape[1:3]
+        video.pix_fmt = "yuv420p"
+        video.codec_context.thread_count = 1
+        packets = []
+        audio = None
+        if sound is not None:
+            sound = sound.reshape(len(sound), -1)  # (n, channels)
+            layout = "stereo" if sound.shape[1] == 2 else "mono"
+            audio = container.add_stream("libmp3lame" if mp3 else "pcm_s16le", rate=RATE, layout=layout)
+        for frame in frames:
+            packets += video.encode(av.VideoFrame.from_ndarray(frame, "rgb24"))
+        packets += video.encode(None)
+        if audio is not None and sound is not None:
+            samples = np.rint(np.clip(sound, -1, 1) * 32767).astype(np.int16)
+            piece = 1152  # samples of an MP3 frame
+            resampler = av.AudioResampler(format=audio.format.name, layout=audio.layout, rate=RATE)
+            for start in range(0, len(samples), piece):
+                frame = av.AudioFrame.from_ndarray(
+                    np.ascontiguousarray(samples[start : start + piece].reshape(1, -1)), "s16", layout
+                )
+                frame.sample_rate, frame.pts, frame.time_base = RATE, start, Fraction(1, RATE)
+                for part in resampler.resample(frame):
+                    packets += audio.encode(part)
+            packets += audio.encode(None)
+        for packet in packets:
+            container.mux(packet)
+    if reported is not None:
+        content = bytearray(path.read_bytes())
+        at = content.index(b"vids") + 32  # dwLength of the first stream's header
+        content[at : at + 4] = reported.to_bytes(4, "little")
+        path.write_bytes(content)
+
+
+def write_image(path: Path, image: np.ndarray) -> None:
+    """A PNG of uint16 (H, W), or a PNG or JPEG, by suffix, of uint8 (H, W) or (H, W, 3)."""
+    av = extra("av", "video")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    layout = "gray16le" if image.dtype == np.uint16 else "rgb24" if image.ndim == 3 else "gray"
+    jpeg = path.suffix in (".jpg", ".jpeg")
+    wanted = "yuvj420p" if jpeg else {"gray16le": "gray16be"}.get(layout, layout)
+    codec: Any = av.CodecContext.create("mjpeg" if jpeg else "png", "w")
+    codec.height, codec.width = image.shape[:2]
+    codec.pix_fmt, codec.time_base = wanted, Fraction(1, 25)
+    if jpeg:
+        codec.options = {"qmin": "2", "qmax": "2"}
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), layout).reformat(format=wanted)
+    path.write_bytes(b"".join(bytes(packet) for packet in (*codec.encode(frame), *codec.encode(None))))
+
+
+def write_skeleton(path: Path, frames: Sequence[Mapping[str, np.ndarray]]) -> None:
+    """A `.skeleton` file: for each frame, the id of each body and its joints (25, 12).
+
+    The values of a joint: x, y, z in metres; x, y in pixels of the depth, then of the colour image; four of
+    its orientation; 2 where it is tracked, 1 where guessed, 0 where neither.
+    """
+    lines = [str(len(frames))]
+    for bodies in frames:
+        lines.append(str(len(bodies)))
+        for name, joints in bodies.items():
+            lines += [f"{name} 0 1 1 1 1 0 0.05 -0.2 2", str(len(joints))]
+            lines += [" ".join(f"{value:.7g}" for value in joint) for joint in joints]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n", encoding="ascii")
