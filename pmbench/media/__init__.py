@@ -10,10 +10,11 @@ from .flow import tvl1
 from .images import image_files, image_frames
 from .skeleton import Alignment, Skeletons, alignment, skeletons
 from .sound import log_mel, sound
-from .video import Size, frame_rate, has_audio, video_frames
+from .video import Box, Size, frame_rate, has_audio, video_frames
 
 __all__ = [
     "Alignment",
+    "Box",
     "Size",
     "Skeletons",
     "alignment",

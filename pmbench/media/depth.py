@@ -9,9 +9,7 @@ import numpy as np
 
 from ..errors import DataError
 from .images import image, image_files
-
-Box = tuple[int, int, int, int]
-"""(top, left, bottom, right) in pixels, the last two outside."""
+from .video import WHOLE_IMAGE, Box
 
 
 def depth_frames(
@@ -21,7 +19,7 @@ def depth_frames(
     *,
     metres: tuple[float, float] = (0.0, 5.0),
     jet: bool = False,
-    crop: Box | None = None,
+    crop: Box = WHOLE_IMAGE,
 ) -> Iterator[np.ndarray]:
     """16-bit PNGs of millimetres as uint8 (H, W, 1), or (H, W, 3) in the colours of the map "jet".
 
@@ -35,12 +33,9 @@ def depth_frames(
         if not frame.format.name.startswith("gray16"):
             raise DataError(f"{path} holds {frame.format.name} pixels; expected one 16-bit channel")
         depth = frame.to_ndarray(format="gray16le")
-        if crop is not None:
-            top, left, bottom, right = crop
-            depth = depth[top:bottom, left:right]
         rows, columns = (
-            ((np.arange(wanted) + 0.5) * there / wanted).astype(int)
-            for wanted, there in zip(size, depth.shape, strict=True)
+            ((start + (np.arange(wanted) + 0.5) / wanted * (end - start)) * there).astype(int)
+            for wanted, there, start, end in zip(size, depth.shape, crop[:2], crop[2:], strict=True)
         )
         share = np.clip((depth[rows][:, columns] / 1000 - near) / (far - near), 0, 1)  # (H, W)
         grey = np.rint(share * 255).astype(np.uint8)

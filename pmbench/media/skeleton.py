@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError
+from .video import Box
 
 JOINTS, BODIES = 25, 2
 DEPTH_SIZE = (424, 512)  # pixels, height and width
@@ -36,13 +37,13 @@ class Skeletons:
 class Alignment:
     """How the colour image lies over the depth image: depth = scale * colour + offset, in pixels.
 
-    `depth_box` and `colour_box` (top, left, bottom, right) cut the part that both see from either.
+    `depth` and `colour` are the part of each image that both see.
     """
 
     scale: float
     offset: tuple[float, float]
-    depth_box: tuple[int, int, int, int]
-    colour_box: tuple[int, int, int, int]
+    depth: Box
+    colour: Box
 
 
 def skeletons(path: str | PathLike[str]) -> Skeletons:
@@ -97,11 +98,10 @@ def alignment(joints: Skeletons) -> Alignment:
     top, bottom = max(0.0, y), min(DEPTH_SIZE[0], y + scale * COLOUR_SIZE[0])
     if right - left < 1 or bottom - top < 1:
         raise DataError(f"colour and depth do not overlap: scale {scale:.3f}, offset {x:.1f}, {y:.1f}")
-    depth_box = round(top), round(left), round(bottom), round(right)
-    colour_box = (
-        round((top - y) / scale), round((left - x) / scale),
-        round((bottom - y) / scale), round((right - x) / scale),
-    )  # fmt: skip
+    height, width = map(float, DEPTH_SIZE)
+    depth_box = (top / height, left / width, bottom / height, right / width)
+    height, width = COLOUR_SIZE[0] * scale, COLOUR_SIZE[1] * scale
+    colour_box = ((top - y) / height, (left - x) / width, (bottom - y) / height, (right - x) / width)
     return Alignment(scale, (x, y), depth_box, colour_box)
 
 

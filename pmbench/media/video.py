@@ -16,15 +16,21 @@ from .extras import extra
 Size = tuple[int, int] | int
 """(height, width) in pixels, or the length of the shorter side, the aspect being kept."""
 
-WHOLE = 0.9
+Box = tuple[float, float, float, float]
+"""(top, left, bottom, right) of a part of an image, as shares of its height and width."""
+
+WHOLE_IMAGE: Box = (0.0, 0.0, 1.0, 1.0)
+
+COMPLETE = 0.9
 """A video with fewer frames than this share of what its header reports is cut short.
 
 Old MPEG-4 files report a frame more or less than they hold, and a damaged frame is left out: both are fine.
 """
 
 
-def video_frames(path: str | PathLike[str], size: Size) -> Iterator[np.ndarray]:
-    """Every frame that can be decoded, uint8 (H, W, 3), resized to `size` by bilinear filtering.
+def video_frames(path: str | PathLike[str], size: Size, *, crop: Box = WHOLE_IMAGE) -> Iterator[np.ndarray]:
+    """Every frame that can be decoded, uint8 (H, W, 3): its part `crop`, resized to `size` by bilinear
+    filtering.
 
     Nothing is sought: time stamps of MPEG-4 in AVI skip, and a seek by time lands a frame off. One thread, so
     that equal files give equal bits. Raises DataError where the file has no video, or ends too early.
@@ -34,11 +40,11 @@ def video_frames(path: str | PathLike[str], size: Size) -> Iterator[np.ndarray]:
         stream.thread_type = "NONE"
         count = 0
         for frame in decoded(container, stream):
-            yield resized(frame, size)
+            yield resized(frame, size, crop)
             count += 1
         if count == 0:
             raise DataError(f"{path}: no frame can be decoded")
-        if count < WHOLE * stream.frames:
+        if count < COMPLETE * stream.frames:
             raise DataError(
                 f"{path} is cut short: {count} of {stream.frames} frames can be decoded", "get it again"
             )
@@ -59,13 +65,19 @@ def has_audio(path: str | PathLike[str]) -> bool:
         return bool(container.streams.audio)
 
 
-def resized(frame: Any, size: Size) -> np.ndarray:
-    """A decoded frame as uint8 (H, W, 3)."""
+def resized(frame: Any, size: Size, crop: Box = WHOLE_IMAGE) -> np.ndarray:
+    """The part `crop` of a decoded frame as uint8 (H, W, 3)."""
+    top, left, bottom, right = crop
+    height, width = frame.height * (bottom - top), frame.width * (right - left)
     if isinstance(size, int):
-        short = min(frame.width, frame.height)
-        size = round(frame.height * size / short), round(frame.width * size / short)
-    height, width = size
-    return frame.reformat(width, height, "rgb24", interpolation="BILINEAR").to_ndarray()
+        size = round(height * size / min(height, width)), round(width * size / min(height, width))
+    whole_height, whole_width = round(size[0] / (bottom - top)), round(size[1] / (right - left))
+    whole = frame.reformat(whole_width, whole_height, "rgb24", interpolation="BILINEAR").to_ndarray()
+    y, x = (
+        min(round(top * whole_height), whole_height - size[0]),
+        min(round(left * whole_width), whole_width - size[1]),
+    )
+    return whole[y : y + size[0], x : x + size[1]]
 
 
 @contextmanager
@@ -76,7 +88,7 @@ def opened(path: str | PathLike[str]) -> Iterator[Any]:
     try:
         if not Path(path).stat().st_size:
             raise DataError(f"{path} is empty (0 bytes)", "get it again")
-        with av.open(str(Path(path).absolute())) as container:
+        with av.open(str(Path(path).absolute()), metadata_errors="ignore") as container:
             yield container
     except OSError as error:  # FFmpeg's errors about files are OSErrors too
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error

@@ -103,8 +103,8 @@ def test_alignment_finds_scale_and_offset(tmp_path):
     assert found.scale == pytest.approx(SCALE, rel=1e-4)
     assert found.offset == pytest.approx(OFFSET, abs=0.05)
     # colour covers x from -55 to 597.8 and y from 20 to 387.2 of the depth image
-    assert found.depth_box == (20, 0, 387, 512)
-    assert found.colour_box == (0, 162, 1080, 1668)
+    assert found.depth == pytest.approx((20 / 424, 0, 387.2 / 424, 1), abs=2e-4)
+    assert found.colour == pytest.approx((0, 55 / 0.34 / 1920, 1, 567 / 0.34 / 1920), abs=2e-4)
 
 
 def test_alignment_takes_medians_that_outliers_do_not_move(tmp_path):

@@ -49,6 +49,13 @@ def test_frames_are_resized(clip, size, shape):
     assert {frame.shape for frame in media.video_frames(clip, size)} == {shape}
 
 
+def test_a_part_of_the_frames_is_cut_out(clip):
+    whole = np.stack(list(media.video_frames(clip, (48, 64))))
+    part = np.stack(list(media.video_frames(clip, (24, 16), crop=(0.25, 0.5, 0.75, 0.75))))
+    np.testing.assert_array_equal(part, whole[:, 12:36, 32:48])
+    assert {f.shape for f in media.video_frames(clip, 10, crop=(0.5, 0, 1, 1))} == {(10, 27, 3)}
+
+
 def test_equal_files_give_equal_bits(clip):
     first, second = (np.stack(list(media.video_frames(clip, 32))) for _ in range(2))
     np.testing.assert_array_equal(first, second)
@@ -275,7 +282,7 @@ def test_depth_keeps_its_unit_in_every_frame(tmp_path):
     frames = list(media.depth_frames(tmp_path, (10, 20), "MDepth-*.png"))
     assert {frame.shape for frame in frames} == {(10, 20, 1)}
     assert [sorted(set(frame.ravel().tolist())) for frame in frames] == [[0, 51], [204, 255]]
-    right = media.depth_frames(tmp_path, (4, 4), "MDepth-*.png", metres=(0.5, 4.5), crop=(0, 256, 424, 512))
+    right = media.depth_frames(tmp_path, (4, 4), "MDepth-*.png", metres=(0.5, 4.5), crop=(0, 0.5, 1, 1))
     assert [set(frame.ravel().tolist()) for frame in right] == [{32}, {223}]
 
 
