@@ -18,7 +18,8 @@ import numpy as np
 
 from ..contracts.samples import Column, Sampling, Where
 from ..contracts.setting import Modality
-from ..errors import DataError, UsageError
+from ..errors import DataError
+from ..media.extras import extra
 
 MAGIC = b"pmbench frames 1\n"
 QUALITY = 90
@@ -26,13 +27,7 @@ CODECS = ("jpeg", "raw")
 
 
 def _simplejpeg() -> Any:
-    try:
-        import simplejpeg  # type: ignore[import-untyped]
-    except ImportError as error:
-        raise UsageError(
-            "frames are stored as JPEG, and simplejpeg is not installed", "pip install 'pmbench[video]'"
-        ) from error
-    return simplejpeg
+    return extra("simplejpeg", "video")
 
 
 def encode(frame: np.ndarray, codec: str) -> bytes:

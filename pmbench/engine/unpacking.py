@@ -14,6 +14,7 @@ from typing import IO, Any
 
 from ..errors import DataError, UsageError
 from ..files import write_atomic
+from ..media.extras import extra
 
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".rar")
 
@@ -110,24 +111,12 @@ def _opened(archive: Path) -> Iterator[tuple[Members, Callable[[str], Any]]]:
             files = [(i.filename, i.file_size, i.filename in links) for i in z.infolist() if not i.is_dir()]
             yield files, z.open
     elif ending.endswith(".rar"):
-        rarfile = _rarfile()
-        with rarfile.RarFile(archive) as r:
+        with extra("rarfile", "video").RarFile(archive) as r:
             yield [(i.filename, i.file_size, i.is_symlink()) for i in r.infolist() if not i.is_dir()], r.open
     else:
         with tarfile.open(archive) as t:
             inside = [m for m in t.getmembers() if not m.isdir()]
             yield [(m.name, m.size, not m.isfile()) for m in inside], t.extractfile
-
-
-def _rarfile() -> Any:
-    try:
-        import rarfile  # type: ignore[import-not-found]
-    except ImportError as error:
-        raise UsageError(
-            "reading .rar needs rarfile",
-            "pip install 'pmbench[video]', or unpack it yourself and give the folder",
-        ) from error
-    return rarfile
 
 
 def _damage() -> tuple[type[Exception], ...]:

@@ -24,7 +24,7 @@ LAYERS = {
     "contracts": ("errors",),
     "media": ("errors", "contracts"),
     "report": ("errors", "files"),
-    "engine": ("errors", "files", "contracts", "report"),
+    "engine": ("errors", "files", "contracts", "report", "media"),
     "testing": ("errors", "files", "contracts", "report", "engine", "media"),
     "cli": ("errors", "files", "contracts", "report", "engine", "testing"),
     "builtin": (),

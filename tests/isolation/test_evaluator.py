@@ -29,7 +29,10 @@ from pathlib import Path
 from pmbench.engine.evaluator import Evaluator, Request
 evaluator = Evaluator()
 inputs = ("target_view",)
-answer = evaluator(Request({program!r}, "pmbench", "planted", "shared-10", {data!r}, "shared-10-test", inputs, {out!r}))
+part = "shared-10-test"
+answer = evaluator(
+    Request({program!r}, "pmbench", "planted", "shared-10", {data!r}, part, inputs, {out!r})
+)
 evaluator.close()
 print(json.dumps(answer))
 """
