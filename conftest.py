@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+torch.set_num_threads(1)
+
 
 @pytest.fixture(autouse=True)
 def seeded():

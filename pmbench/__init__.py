@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         LateFusion,
         PseudoLabel,
         Stream,
+        hallucination,
         trained_on,
         untrained,
     )
@@ -27,7 +28,13 @@ if TYPE_CHECKING:
     from .contracts.batch import Batch
     from .contracts.dataset import Dataset, Protocol, Split
     from .contracts.hooks import hookimpl
-    from .contracts.losses import cross_entropy, kl_divergence, mse, soft_cross_entropy
+    from .contracts.losses import (
+        cross_entropy,
+        kl_divergence,
+        mse,
+        sigmoid_distance,
+        soft_cross_entropy,
+    )
     from .contracts.method import Method, method
     from .contracts.network import (
         Classifier,
@@ -39,29 +46,32 @@ if TYPE_CHECKING:
         Mean,
         Nets,
         Output,
+        copy_agreeing_layers,
     )
     from .contracts.recipe import Recipe
     from .contracts.samples import Column, Download, Draw, Files, Part, Sampling, Where
     from .contracts.setting import Modality, Setting
-    from .contracts.stage import Bench, Group, Stage, Step, Terms
+    from .contracts.stage import Bench, Group, Stage, Step, Terms, require_in
     from .errors import ContractError, DataError, PmbenchError, Unsupported, UsageError
     from .report.record import Record
 
 _HOMES = {
     "builtin.stages": (
-        "Distill EarlyFusion JointLateFusion LateFusion PseudoLabel Stream trained_on untrained"
+        "Distill EarlyFusion JointLateFusion LateFusion PseudoLabel Stream hallucination trained_on untrained"
     ),
     "contracts.backbone": "Backbone backbone",
     "contracts.batch": "Batch",
     "contracts.dataset": "Dataset Protocol Split",
     "contracts.hooks": "hookimpl",
-    "contracts.losses": "cross_entropy kl_divergence mse soft_cross_entropy",
+    "contracts.losses": "cross_entropy kl_divergence mse sigmoid_distance soft_cross_entropy",
     "contracts.method": "Method method",
-    "contracts.network": "Classifier Encoder Frozen Fusion Head MapInfo Mean Nets Output",
+    "contracts.network": (
+        "Classifier Encoder Frozen Fusion Head MapInfo Mean Nets Output copy_agreeing_layers"
+    ),
     "contracts.recipe": "Recipe",
     "contracts.samples": "Column Download Draw Files Part Sampling Where",
     "contracts.setting": "Modality Setting",
-    "contracts.stage": "Bench Group Stage Step Terms",
+    "contracts.stage": "Bench Group Stage Step Terms require_in",
     "errors": "ContractError DataError PmbenchError Unsupported UsageError",
     "report.record": "Record",
 }

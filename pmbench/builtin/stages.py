@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pmbench as pm
@@ -104,11 +105,8 @@ class Distill(pm.Stage):
     handles = frozenset({"unlabelled", "unpaired"})
 
     def __post_init__(self) -> None:
-        if not (self.temperature > 0 and 0 <= self.imitation <= 1):
-            raise pm.UsageError(
-                f"temperature {self.temperature} and imitation {self.imitation}: "
-                "expected a temperature above 0 and an imitation between 0 and 1"
-            )
+        pm.require_in("(0, inf)", temperature=self.temperature)
+        pm.require_in("[0, 1]", imitation=self.imitation)
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -147,8 +145,7 @@ class PseudoLabel(pm.Stage):
     def __post_init__(self) -> None:
         if self.labels not in ("hard", "soft"):
             raise pm.UsageError(f"labels {self.labels!r}: expected 'hard' or 'soft'")
-        if self.threshold is not None and not 0 <= self.threshold <= 1:
-            raise pm.UsageError(f"threshold {self.threshold}: expected none or a probability")
+        pm.require_in("[0, 1]", threshold=self.threshold)
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -173,3 +170,30 @@ class PseudoLabel(pm.Stage):
 def untrained(bench: pm.Bench, modalities: tuple[str, ...]) -> pm.Classifier | pm.Fusion:
     """The network that `trained_on(*modalities)` starts from."""
     return bench.classifier(modalities[0]) if len(modalities) == 1 else bench.fusion(*modalities)
+
+
+def hallucination(
+    bench: pm.Bench,
+    target: str,
+    like: pm.Classifier,
+    reshape: Callable[[pm.Classifier], object] = lambda network: None,
+) -> pm.Classifier:
+    """A network on `target` that can imitate `like`, a finished one on another modality, and starts from it.
+
+    It has the architecture of `like`; every layer starts from that of `like` where all its tensors agree in
+    shape, else from its own draw. Where that backbone cannot take `target`, it is the target's network with a
+    bottleneck as wide as the pooled vector of `like`, and only its head starts from there. `reshape` changes
+    it before weights are copied. Both departures are noted.
+    """
+    width, same = like.head.in_features, bench.fits(like.fed, target)
+    narrow = like.bottleneck is not None or (not same and bench.features(target) != width)
+    bottleneck = width if narrow else None
+    if same:
+        h = bench.classifier(like.fed, fed=target, bottleneck=bottleneck)
+    else:
+        h = bench.classifier(target, bottleneck=bottleneck)
+        bench.note("h has the target's architecture")
+    reshape(h)
+    if left := pm.copy_agreeing_layers(like, h) if same else pm.copy_agreeing_layers(like.head, h.head):
+        bench.note(f"h draws its own {', '.join(left)}, whose shape differs from the privileged network's")
+    return h

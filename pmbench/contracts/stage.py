@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from ..errors import ContractError
+from ..errors import ContractError, UsageError
 from .batch import Batch
 from .recipe import Recipe
 from .setting import Modality
@@ -39,8 +39,19 @@ class Bench(Protocol):
         """Kind and shape of a modality."""
         ...
 
+    def fits(self, modality: str, fed: str) -> bool:
+        """Whether the backbone chosen for `modality` can look at `fed`."""
+        ...
+
+    def features(self, modality: str) -> int:
+        """Width D of the pooled features that the backbone chosen for `modality` gives of it."""
+        ...
+
     def encoder(self, modality: str, *, fed: str | None = None) -> Encoder:
-        """The backbone chosen for `modality`. With `fed`, its stem takes that modality's channels instead."""
+        """The backbone chosen for `modality`. With `fed`, its stem takes that modality's channels instead.
+
+        It starts as the encoder of a classifier does, whatever stands between that one and its logits.
+        """
         ...
 
     def classifier(
@@ -69,6 +80,10 @@ class Bench(Protocol):
 
     def trainable(self, stage: Stage) -> nn.Module:
         """A copy of what `stage` delivered, to be trained further."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Tells what the setting makes this stage do differently; records and the leaderboard show it."""
         ...
 
 
@@ -135,11 +150,6 @@ class Stage:
         """The standard recipe, or this stage's departure from it."""
         return standard
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What the setting made this stage do differently, in words; records and the leaderboard show it."""
-        return ()
-
     def end_epoch(self, nets: Nets) -> None:
         """Called after the last batch of an epoch, for state in buffers of `nets` that moves by epochs."""
 
@@ -152,6 +162,18 @@ class Stage:
         """This stage and all it rests on, parents first; equal stages once."""
         seen: set[Stage] = set()
         yield from _walk(self, seen)
+
+
+def require_in(interval: str, **values: float | None) -> None:
+    """Raises UsageError unless each value that is not None lies in `interval`: "[0, 1]", "(0, inf)" ..."""
+    low, high = map(float, interval[1:-1].split(","))
+    for name, value in values.items():
+        if value is None:
+            continue
+        above = value >= low if interval[0] == "[" else value > low
+        below = value <= high if interval[-1] == "]" else value < high
+        if not (above and below):
+            raise UsageError(f"{name} {value}: expected a number in {interval}")
 
 
 def _stages(values: Any) -> Iterator[Stage]:

@@ -36,6 +36,7 @@ class EngineBench:
     store: Store | None
     made: Counter[str] = field(default_factory=Counter)
     lineage: Mapping[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def num_classes(self) -> int:
@@ -50,6 +51,15 @@ class EngineBench:
             self._declared(name)
         return self._modality(name)
 
+    def fits(self, modality: str, fed: str) -> bool:
+        self._declared(modality, fed)
+        return self.context.backbones[modality].accepts(self._modality(fed))
+
+    def features(self, modality: str) -> int:
+        self._declared(modality)
+        with torch_seeded(0, "features"):
+            return self._encoder(modality, None).features
+
     def encoder(self, modality: str, *, fed: str | None = None) -> Encoder:
         self._declared(modality, fed or modality)
         with self._role("encoder", modality, fed or modality):
@@ -58,9 +68,8 @@ class EngineBench:
     def classifier(
         self, modality: str, *, fed: str | None = None, bottleneck: int | None = None
     ) -> Classifier:
-        self._declared(modality, fed or modality)
+        encoder = self.encoder(modality, fed=fed)
         with self._role("classifier", modality, fed or modality, bottleneck):
-            encoder = self._encoder(modality, fed)
             neck = None
             if bottleneck is not None:
                 neck = nn.Sequential(nn.Linear(encoder.features, bottleneck), nn.ReLU())
@@ -91,6 +100,10 @@ class EngineBench:
     def trainable(self, stage: Stage) -> nn.Module:
         network = copy.deepcopy(self._delivered(stage))
         return network.requires_grad_(True).train()
+
+    def note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
 
     # --- inside ---------------------------------------------------------------------------------------------
 

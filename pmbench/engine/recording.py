@@ -37,7 +37,9 @@ def finished_record(
     is the evaluator's.
     """
     metrics, labels, predicted = score_cell(cell, prepared, predictions)
-    stages = [StageRun(key=key, reused=key not in fresh, **run) for key, run in last["lineage"].items()]
+    lineage = {key: dict(run) for key, run in last["lineage"].items()}
+    notes = dict.fromkeys(note for run in lineage.values() for note in run.pop("notes"))
+    stages = [StageRun(key=key, reused=key not in fresh, **run) for key, run in lineage.items()]
     curve = [float(v) for v in last["curve"] if v is not None]
     recipe = cell.context.recipe_of(stage)
     metric, split = cell.context.protocol.metrics[0], cell.context.protocol.split
@@ -72,10 +74,7 @@ def finished_record(
         ),
         samples=Samples.of(labels, predicted),
         sealed=True,
-        deviations=[
-            *cell.method.deviations,
-            *dict.fromkeys(n for s in stage.walk() for n in s.notes),
-        ],
+        deviations=[*cell.method.deviations, *notes],
         provenance=provenance,
     )
 

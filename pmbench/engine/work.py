@@ -210,6 +210,7 @@ def _train_part(fabric: Any, task: Train, place: Place, report: Report | None = 
         "selected_epoch": told["selected"]["epoch"],
         "samples": told["cost"]["samples"],
         "departures": told["departures"],
+        "notes": training.bench.notes,
     }
     store.put(
         task.key,

@@ -1,4 +1,7 @@
-"""Contract checks that a plugin's author runs: three lines of pytest, or `pmbench check NAME`.
+"""What a plugin's author tests with: contract checks (also `pmbench check NAME`), and scaffolding.
+
+`lab` builds stages and batches without data or training, `loops` has the shared losses in plain loops;
+`parts_of`, `first_digests` and `run_afresh` are for the tests of data plugins.
 
 >>> from pmbench.testing import contract_tests
 >>> test_contract = contract_tests("kd")  # doctest: +SKIP
@@ -8,5 +11,18 @@ from __future__ import annotations
 
 from .collect import checks_for, contract_tests, suites_for
 from .outcome import Check, Failed, Result, Skipped, Suite
+from .pinned import first_digests, parts_of, run_afresh
 
-__all__ = ["Check", "Failed", "Result", "Skipped", "Suite", "checks_for", "contract_tests", "suites_for"]
+__all__ = [
+    "Check",
+    "Failed",
+    "Result",
+    "Skipped",
+    "Suite",
+    "checks_for",
+    "contract_tests",
+    "first_digests",
+    "parts_of",
+    "run_afresh",
+    "suites_for",
+]

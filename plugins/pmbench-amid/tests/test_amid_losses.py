@@ -20,6 +20,7 @@ from pmbench_amid.losses import (
 from pmbench_amid.networks import Composition, Discriminators
 
 import pmbench as pm
+from pmbench.testing import lab, loops
 
 RANDOM = np.random.default_rng(7)
 N, D = 7, 5
@@ -73,10 +74,10 @@ def slow_nce(m, s, labels):
     return total / len(m)
 
 
-def slow_jsd(slow, first, second, form):
+def slow_jsd(first, second, form):
     total = 0.0
     for a, b in zip(first, second, strict=True):
-        p, q = slow.softmax(a), slow.softmax(b)
+        p, q = loops.softmax(a), loops.softmax(b)
         for x, y in zip(p, q, strict=True):
             u, v = ((x + y) / 2, (x + y) / 2) if form == "lin" else (y, x)
             total += 0.5 * (x * math.log(x / u) + y * math.log(y / v))
@@ -134,7 +135,7 @@ def discriminators(second=True, dynamic=True, width=D):
 
 @pytest.mark.parametrize("labels", LABELLINGS.values(), ids=LABELLINGS)
 @pytest.mark.parametrize("form", ["sum", "mean", "nce"])
-def test_information_terms_equal_plain_loops(fake, labels, form):
+def test_information_terms_equal_plain_loops(labels, form):
     m, s = tensor(M), tensor(S)
     positive = positives(torch.as_tensor(labels))
     if form == "nce":
@@ -144,27 +145,27 @@ def test_information_terms_equal_plain_loops(fake, labels, form):
         reference = lambda a, b: slow_mi(a, b, labels, form == "mean")  # noqa: E731
     found.backward()
     assert found.item() == pytest.approx(reference(M, S), abs=1e-10)
-    np.testing.assert_allclose(m.grad, fake.numeric_gradient(lambda x: reference(x, S), M), atol=1e-7)
-    np.testing.assert_allclose(s.grad, fake.numeric_gradient(lambda x: reference(M, x), S), atol=1e-7)
+    np.testing.assert_allclose(m.grad, lab.numeric_gradient(lambda x: reference(x, S), M), atol=1e-7)
+    np.testing.assert_allclose(s.grad, lab.numeric_gradient(lambda x: reference(M, x), S), atol=1e-7)
 
 
 @pytest.mark.parametrize("form", ["lin", "ccl"])
-def test_jsd_equals_plain_loops_and_moves_both_sides(fake, slow, form):
+def test_jsd_equals_plain_loops_and_moves_both_sides(form):
     z, w = RANDOM.normal(0, 2, (2, N, 3))
     a, b = tensor(z), tensor(w)
     found = jsd(a, b, form)
     found.backward()
-    assert found.item() == pytest.approx(slow_jsd(slow, z, w, form), abs=1e-10)
+    assert found.item() == pytest.approx(slow_jsd(z, w, form), abs=1e-10)
     for leaf, slope in (
-        (a, fake.numeric_gradient(lambda x: slow_jsd(slow, x, w, form), z)),
-        (b, fake.numeric_gradient(lambda x: slow_jsd(slow, z, x, form), w)),
+        (a, lab.numeric_gradient(lambda x: slow_jsd(x, w, form), z)),
+        (b, lab.numeric_gradient(lambda x: slow_jsd(z, x, form), w)),
     ):
         np.testing.assert_allclose(leaf.grad, slope, atol=1e-7)
 
 
 @pytest.mark.parametrize("labels", LABELLINGS.values(), ids=LABELLINGS)
 @pytest.mark.parametrize("dynamic", [True, False])
-def test_adversarial_terms_equal_plain_loops(fake, labels, dynamic):
+def test_adversarial_terms_equal_plain_loops(labels, dynamic):
     d = discriminators(dynamic=dynamic)
     low, high = math.exp(0.3), math.exp(1.1)
     weights = (low / (low + high), high / (low + high)) if dynamic else (0.5, 0.5)
@@ -172,7 +173,7 @@ def test_adversarial_terms_equal_plain_loops(fake, labels, dynamic):
     found = adversarial(d, s, y)
     found.backward()
     assert found.item() == pytest.approx(slow_adversarial(d, weights, S, labels), abs=1e-10)
-    slope = fake.numeric_gradient(lambda x: slow_adversarial(d, weights, x, labels), S)
+    slope = lab.numeric_gradient(lambda x: slow_adversarial(d, weights, x, labels), S)
     np.testing.assert_allclose(s.grad, slope, atol=1e-7)
     assert all(p.grad is None for p in d.parameters())
 
@@ -183,7 +184,7 @@ def test_adversarial_terms_equal_plain_loops(fake, labels, dynamic):
 
 
 @pytest.mark.parametrize("name", ["d1", "d2"])
-def test_discriminators_follow_the_slope_of_eq_13(fake, name):
+def test_discriminators_follow_the_slope_of_eq_13(name):
     d = discriminators()
     weights, m, s = d.weights().tolist(), tensor(M), tensor(S)
     discrimination(d, m, s, torch.as_tensor(LABELS))[name].backward()
@@ -198,7 +199,7 @@ def test_discriminators_follow_the_slope_of_eq_13(fake, name):
             parameter.data = torch.as_tensor(x)
             return slow_discrimination(d, weights, M, S, LABELS)[name]
 
-        slope = fake.numeric_gradient(reference, before.numpy())
+        slope = lab.numeric_gradient(reference, before.numpy())
         parameter.data = before
         np.testing.assert_allclose(parameter.grad, slope, atol=1e-7)
 
@@ -397,7 +398,7 @@ def test_weights_sum_to_one_and_stay_in_their_range(extreme):
 # --- sizes --------------------------------------------------------------------------------------------------
 
 
-def test_sizes_at_width_512(fake):
+def test_sizes_at_width_512():
     """MLP2 1024-512-512, D1 512-512-256-128-64-1, D2 512-256-128-1."""
 
     class Wide(torch.nn.Module):

@@ -7,7 +7,6 @@ import os
 import pickle
 import shutil
 import subprocess
-import sys
 import zipfile
 from collections.abc import Sequence
 from itertools import pairwise
@@ -19,6 +18,7 @@ from pmbench_hapt import TEST_SUBJECTS, Hapt, archive, pickled
 from pmbench_hapt.windows import Recording, cut, recordings_at
 
 import pmbench as pm
+from pmbench.testing import first_digests, parts_of, run_afresh
 
 PINNED = {  # SHA-256 of the first 8 windows
     ("train", "acc"): "e6a05379909a7641",
@@ -26,12 +26,6 @@ PINNED = {  # SHA-256 of the first 8 windows
     ("test", "acc"): "e9cdf65e86793799",
     ("test", "gyro"): "34998390cc6f4f66",
 }
-
-
-def run_afresh(code: str) -> None:
-    """Runs `code` in a new interpreter with the same path."""
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    subprocess.run([sys.executable, "-c", code], check=True, env=env)
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +41,8 @@ def recordings(source: Path) -> list[Recording]:
 
 
 @pytest.fixture(scope="module")
-def parts(source: Path) -> dict[str, pm.Part]:
-    return dict(Hapt().read(source))
+def parts() -> dict[str, pm.Part]:
+    return parts_of(Hapt())
 
 
 def write_archive(folder: Path, recordings: Sequence[Recording]) -> Path:
@@ -117,16 +111,7 @@ def test_counts_of_the_six_classes(parts: dict[str, pm.Part]) -> None:
 
 
 def test_arrays(parts: dict[str, pm.Part]) -> None:
-    ids = [i for part in parts.values() for i in part.ids]
-    assert len(set(ids)) == len(ids)
-    for name, part in parts.items():
-        for modality in Hapt.modalities:
-            array = part.arrays[modality.name]
-            assert array.shape == (len(part.ids), *modality.shape)
-            assert array.dtype == np.float32
-            assert np.isfinite(array).all()
-            digest = hashlib.sha256(np.ascontiguousarray(array[:8]).astype("<f4")).hexdigest()
-            assert digest[:16] == PINNED[name, modality.name]
+    assert first_digests(parts) == PINNED
     assert parts["train"].ids[0] == "u01-r0-w00250"
 
 

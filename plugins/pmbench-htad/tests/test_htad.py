@@ -1,9 +1,5 @@
 from __future__ import annotations
 
-import hashlib
-import os
-import subprocess
-import sys
 from itertools import groupby
 from pathlib import Path
 
@@ -13,6 +9,7 @@ import pytest
 from pmbench_htad import CLASSES, Htad, block_split, random_half
 
 import pmbench as pm
+from pmbench.testing import first_digests, parts_of, run_afresh
 
 PINNED = {  # SHA-256 of the first 8 samples
     ("block-train", "audio"): "b81cd1491ffa0e5b",
@@ -26,12 +23,6 @@ PINNED = {  # SHA-256 of the first 8 samples
 }
 
 
-def run_afresh(code: str) -> None:
-    """Runs `code` in a new interpreter with the same path."""
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    subprocess.run([sys.executable, "-c", code], check=True, env=env)
-
-
 @pytest.fixture(scope="module")
 def source() -> Path:
     path = Htad().find_source()
@@ -40,8 +31,8 @@ def source() -> Path:
 
 
 @pytest.fixture(scope="module")
-def parts(source: Path) -> dict[str, pm.Part]:
-    return dict(Htad().read(source))
+def parts() -> dict[str, pm.Part]:
+    return parts_of(Htad())
 
 
 def rows(part: pm.Part) -> list[int]:
@@ -57,16 +48,8 @@ def test_counts(parts: dict[str, pm.Part]) -> None:
 
 
 def test_arrays(parts: dict[str, pm.Part]) -> None:
-    ids = [i for part in parts.values() for i in part.ids]
-    assert len(set(ids)) == len(ids) == 2 * 1386
-    for name, part in parts.items():
-        for modality in Htad.modalities:
-            array = part.arrays[modality.name]
-            assert array.shape == (len(part.ids), *modality.shape)
-            assert array.dtype == np.float32
-            assert np.isfinite(array).all()
-            digest = hashlib.sha256(np.ascontiguousarray(array[:8]).astype("<f4")).hexdigest()
-            assert digest[:16] == PINNED[name, modality.name]
+    assert first_digests(parts) == PINNED
+    assert sum(len(part.ids) for part in parts.values()) == 2 * 1386
 
 
 @pytest.mark.parametrize("split", ["block", "random"])

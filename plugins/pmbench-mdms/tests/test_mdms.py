@@ -1,8 +1,5 @@
 """mdms: plans, losses against plain loops, identities, lockstep, gradient table, what is delivered."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pmbench_mdms
 import pytest
@@ -16,10 +13,11 @@ from pmbench_mdms.networks import (
     lockstep,
     spread_over_time,
 )
-from pmbench_mdms.stages import HallucinateStream, JoinStreams, MultiplyStreams, inherit, sigmoid_distance
+from pmbench_mdms.stages import HallucinateStream, JoinStreams, MultiplyStreams, count
 from torch import nn
 
 import pmbench as pm
+from pmbench.testing import lab, loops, run_afresh
 
 RANDOM = np.random.default_rng(6)
 N = 5
@@ -40,8 +38,8 @@ OPTIONS = [
 
 
 @pytest.fixture
-def setting(fake):
-    return fake.setting(("acc",), ("gyro",))
+def setting():
+    return lab.setting(("acc",), ("gyro",))
 
 
 def step3(options, connection="none"):
@@ -50,7 +48,7 @@ def step3(options, connection="none"):
     return HallucinateStream(joint, **{"connection": connection, "weight": weight, **options})
 
 
-def references(slow, stage):
+def references(stage):
     """Terms of step 3 in plain loops, each a function of (z_h, A_h)."""
     z_p, rows = Z["privileged"], range(N)
     a_p = (MAPS if stage.layer == "map" else POOLED)["privileged"]
@@ -59,54 +57,54 @@ def references(slow, stage):
     terms = {}
     if stage.loss != "eq3":
         gd = 1 - share
-        terms["hard"] = lambda z, a: gd * (1 - stage.imitation) * slow.cross_entropy(z, LABELS)
+        terms["hard"] = lambda z, a: gd * (1 - stage.imitation) * loops.cross_entropy(z, LABELS)
         terms["soft"] = lambda z, a: (
             gd
             * stage.imitation
-            * slow.soft_cross_entropy(z_p, z, stage.temperature, stage.student_temperature)
+            * loops.soft_cross_entropy(z_p, z, stage.temperature, stage.student_temperature)
         )
     if stage.loss != "eq5":
-        terms["hallucination"] = lambda z, a: share * stage.weight * slow.sigmoid_sse(a_p, a, rows) / size
+        terms["hallucination"] = lambda z, a: share * stage.weight * loops.sigmoid_sse(a_p, a, rows) / size
     return terms
 
 
-def given(fake, stage):
-    nets = pm.Nets(**{name: fake.Given(Z[name], POOLED[name], MAPS[name]) for name in Z})
-    return stage.losses(nets, fake.batch(stage.reads, LABELS)), nets
+def given(stage):
+    nets = pm.Nets(**{name: lab.Given(Z[name], POOLED[name], MAPS[name]) for name in Z})
+    return stage.losses(nets, lab.batch(stage.reads, LABELS)), nets
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_step3_equals_plain_loops_in_value_and_gradient(fake, slow, options):
+def test_step3_equals_plain_loops_in_value_and_gradient(options):
     stage = step3(options)
-    expected = references(slow, stage)
-    assert given(fake, stage)[0].keys() == expected.keys()
+    expected = references(stage)
+    assert given(stage)[0].keys() == expected.keys()
     features = MAPS if stage.layer == "map" else POOLED
     point = [Z["student"], features["student"]]
     for name, reference in expected.items():
-        found, nets = given(fake, stage)
+        found, nets = given(stage)
         found[name].backward()
         assert found[name].item() == pytest.approx(reference(*point), abs=1e-10)
         h = nets.student
         for i, leaf in enumerate((h.logits, h.last_map if stage.layer == "map" else h.pooled)):
-            slope = fake.numeric_gradient(lambda x: reference(*point[:i], x, *point[i + 1 :]), point[i])  # noqa: B023
+            slope = lab.numeric_gradient(lambda x: reference(*point[:i], x, *point[i + 1 :]), point[i])  # noqa: B023
             got = np.zeros_like(slope) if leaf.grad is None else leaf.grad.numpy()
             np.testing.assert_allclose(got, slope, atol=1e-7, err_msg=f"{name}, argument {i}")
         assert all(p.grad is None for p in nets.privileged.parameters())
 
 
-def test_without_labels_only_the_hard_term_is_gone(fake):
+def test_without_labels_only_the_hard_term_is_gone():
     stage = step3({})
-    nets = pm.Nets(**{name: fake.Given(Z[name], POOLED[name], MAPS[name]) for name in Z})
-    found = stage.losses(nets, fake.batch(stage.reads, np.full(N, -1)))
+    nets = pm.Nets(**{name: lab.Given(Z[name], POOLED[name], MAPS[name]) for name in Z})
+    found = stage.losses(nets, lab.batch(stage.reads, np.full(N, -1)))
     assert found["hard"].item() == 0
     assert found["soft"].item() > 0
     assert found["hallucination"].item() > 0
     assert stage.handles == {"unlabelled"}
 
 
-def test_alpha_leads_from_generalized_distillation_to_the_feature_loss(fake):
+def test_alpha_leads_from_generalized_distillation_to_the_feature_loss():
     def total(**options):
-        return sum(v.item() for v in given(fake, step3(options))[0].values())
+        return sum(v.item() for v in given(step3(options))[0].values())
 
     assert total(alpha=0.0) == pytest.approx(total(loss="eq5"))
     assert total(alpha=1.0) == pytest.approx(total(loss="eq3"))
@@ -114,14 +112,12 @@ def test_alpha_leads_from_generalized_distillation_to_the_feature_loss(fake):
 
 
 def test_the_frame_form_is_the_sum_at_twenty_five_frames_a_batch():
-    a, b = torch.randn(2, 5, 3, 5, 2, 2, dtype=torch.float64)  # 5 clips of 5 frames
-    frame, summed = (sigmoid_distance(a, b, form) for form in ("frame", "sse"))
-    assert frame.item() == pytest.approx(summed.item() / 25)
-    assert 0.25 * frame.item() == pytest.approx(0.01 * summed.item())
-    twice = sigmoid_distance(torch.cat([a, a]), torch.cat([b, b]), "frame")
-    assert twice.item() == pytest.approx(frame.item())
-    assert sigmoid_distance(a, a.clone(), "sse").item() == 0
-    assert sigmoid_distance(a[:0], b[:0], "frame").item() == 0
+    clips = torch.zeros(1, 3, 25, 2, 2)  # one clip of 25 frames
+    assert (count(clips, "frame"), count(clips, "sse")) == (25, 1)
+    assert 0.25 / count(clips, "frame") == pytest.approx(0.01 / count(clips, "sse"))
+    assert count(torch.zeros(7, 3, 5, 2, 2), "frame") == 35
+    assert count(torch.zeros(7, 3), "frame") == 7
+    assert count(clips[:0], "frame") == 1
 
 
 # --- connections --------------------------------------------------------------------------------------------
@@ -148,10 +144,10 @@ def test_injection_equals_plain_loops(form):
 
 @pytest.mark.parametrize(("t", "p"), [("acc", "gyro"), ("spectrum", "spectrum")])
 @pytest.mark.parametrize("form", ["code", "paper"])
-def test_lockstep_is_block_by_block_with_injection_behind_each(fake, t, p, form):
-    bench = fake.Bench(fake.setting((t,), (p,)))
+def test_lockstep_is_block_by_block_with_injection_behind_each(t, p, form):
+    bench = lab.Bench(lab.setting((t,), (p,)))
     into, source = bench.classifier(t).eval(), bench.trainable(pm.Stream(p)).eval()
-    batch = fake.batch((t, p))
+    batch = lab.batch((t, p))
     given, received = lockstep(source, into, batch, form)
     alone = source(batch)
     torch.testing.assert_close(given.logits, alone.logits)
@@ -167,24 +163,24 @@ def test_lockstep_is_block_by_block_with_injection_behind_each(fake, t, p, form)
     torch.testing.assert_close(received.logits, into.head(received.pooled))
 
 
-def test_nothing_to_multiply_leaves_the_network_as_it_is(fake, setting):
+def test_nothing_to_multiply_leaves_the_network_as_it_is(setting):
     """m = 0: with the form of the code the receiving network is the unconnected one, bit for bit."""
-    bench = fake.Bench(setting)
+    bench = lab.Bench(setting)
     into, source = bench.classifier("acc").eval(), bench.classifier("gyro").eval()
     for block in source.encoder.blocks:
         block[1].weight.data.zero_()
         block[1].bias.data.zero_()
-    batch = fake.batch(("acc", "gyro"))
+    batch = lab.batch(("acc", "gyro"))
     assert torch.equal(lockstep(source, into, batch, "code")[1].logits, into(batch).logits)
     bias = lockstep(source, into, batch, "paper")[1].logits - into.head.bias
     assert bias.abs().max() < 1e-6
 
 
 @pytest.mark.parametrize("connection", ["p2t", "t2p", "none", "off"])
-def test_connection_says_who_depends_on_whom(fake, setting, connection):
-    bench = fake.Bench(setting)
+def test_connection_says_who_depends_on_whom(setting, connection):
+    bench = lab.Bench(setting)
     f_t, f_p = bench.classifier("acc").eval(), bench.classifier("gyro").eval()
-    batch, other = fake.batch(("acc", "gyro")), fake.batch(("acc", "gyro"), seed=1)
+    batch, other = lab.batch(("acc", "gyro")), lab.batch(("acc", "gyro"), seed=1)
     t, p = branches(f_t, f_p, batch, connection, "code")
     for changed in ("acc", "gyro"):
         x = pm.Batch({**batch, changed: other[changed]}, batch.labels, batch.index)
@@ -237,8 +233,8 @@ def test_clips_get_one_behind_every_block_and_compute_the_same():
     assert given.logits.shape == (2, 3)
 
 
-def test_other_kinds_get_none(fake, setting):
-    nets = mdms.last_stage(setting).multiplied.build(fake.Bench(setting))
+def test_other_kinds_get_none(setting):
+    nets = mdms.last_stage(setting).multiplied.build(lab.Bench(setting))
     assert not [m for m in nets.modules() if isinstance(m, TemporalConvolution)]
 
 
@@ -255,7 +251,6 @@ def test_four_steps_share_streams_and_step2(setting):
     assert mdms_step3_connected.last_stage(setting).hallucination == last.hallucination
     assert mdms_noisy.last_stage(setting).multiplied == last.multiplied
     assert last.reads == ("acc",)
-    assert last.notes == ()
 
 
 def test_unconnected_step2_is_joint_late_fusion(setting):
@@ -267,46 +262,47 @@ def test_unconnected_step2_is_joint_late_fusion(setting):
 
 
 @pytest.mark.parametrize(
-    ("target", "privileged", "backbones", "connection", "layer", "architecture"),
+    ("target", "privileged", "backbones", "connection", "layer", "own"),
     [
-        ("acc", "gyro", {}, "p2t", "map", "privileged"),
-        ("acc", "gyro", {"acc": "cnn1d-16"}, "off", "map", "privileged"),
-        ("acc", "gyro", {"gyro": "mlp-16"}, "off", "pooled", "privileged"),
-        ("acc", "sound", {}, "off", "pooled", "privileged"),
-        ("spectrum", "acc", {}, "off", "pooled", "target"),
-        ("summary", "acc", {}, "off", "pooled", "target"),
-        ("summary", "acc", {"acc": "mlp-16"}, "off", "pooled", "privileged"),
+        ("acc", "gyro", {}, "p2t", "map", False),
+        ("acc", "gyro", {"acc": "cnn1d-16"}, "off", "map", False),
+        ("acc", "gyro", {"gyro": "mlp-16"}, "off", "pooled", False),
+        ("acc", "sound", {}, "off", "pooled", False),
+        ("spectrum", "acc", {}, "off", "pooled", True),
+        ("summary", "acc", {}, "off", "pooled", True),
+        ("summary", "acc", {"acc": "mlp-16"}, "off", "pooled", False),
     ],
 )
-def test_the_form_follows_the_pair(fake, target, privileged, backbones, connection, layer, architecture):
-    setting = fake.setting((target,), (privileged,), backbones=backbones)
+def test_the_form_follows_the_pair(target, privileged, backbones, connection, layer, own):
+    setting = lab.setting((target,), (privileged,), backbones=backbones)
     for loss in ("eq3", "eq5", "eq7"):
         last = mdms.last_stage(setting, loss=loss)
         h = last.hallucination
-        assert (h.connection, h.layer, h.architecture) == (connection, layer, architecture)
-        assert any("not connected" in note for note in last.notes) == (connection == "off")
-        bench = fake.Bench(setting)
+        assert (h.connection, h.layer) == (connection, layer)
+        bench = lab.Bench(setting)
         for stage in last.walk():
             if stage.trains:
                 nets = stage.build(bench)
-                terms = stage.losses(nets, fake.batch(stage.reads)).values()
+                terms = stage.losses(nets, lab.batch(stage.reads)).values()
                 assert all(t.isfinite() and t.shape == () for t in terms)
-        assert last.deliver(nets).eval()(fake.batch((target,))).logits.shape == (4, fake.K)
+        assert any("not connected" in note for note in bench.notes) == (connection == "off")
+        assert ("h has the target's architecture" in bench.notes) == own
+        assert last.deliver(nets).eval()(lab.batch((target,))).logits.shape == (4, lab.K)
 
 
-def test_one_modality_of_each_role_is_needed(fake):
+def test_one_modality_of_each_role_is_needed():
     for method in (mdms, mdms_step3_connected, mdms_noisy):
         with pytest.raises(pm.Unsupported, match="privileged"):
-            method.last_stage(fake.setting(("acc",), ("gyro", "mag")))
+            method.last_stage(lab.setting(("acc",), ("gyro", "mag")))
         with pytest.raises(pm.Unsupported, match="target"):
-            method.last_stage(fake.setting(("acc", "mag"), ("gyro",)))
+            method.last_stage(lab.setting(("acc", "mag"), ("gyro",)))
 
 
-def test_connected_step3_is_a_skip_without_connections(fake):
+def test_connected_step3_is_a_skip_without_connections():
     with pytest.raises(pm.Unsupported, match="not aligned"):
-        mdms_step3_connected.last_stage(fake.setting(("acc",), ("sound",)))
+        mdms_step3_connected.last_stage(lab.setting(("acc",), ("sound",)))
     with pytest.raises(pm.Unsupported, match="one shape"):
-        mdms_step3_connected.last_stage(fake.setting(("acc",), ("gyro",), backbones={"acc": "cnn1d-16"}))
+        mdms_step3_connected.last_stage(lab.setting(("acc",), ("gyro",), backbones={"acc": "cnn1d-16"}))
 
 
 @pytest.mark.parametrize("bad", [{"temperature": 0.0}, {"imitation": 2.0}, {"alpha": -1.0}, {"weight": -1.0}])
@@ -323,25 +319,25 @@ def test_negative_variance_is_refused(setting):
 @pytest.mark.parametrize(
     ("method", "row"), [(m, r) for m in pmbench_mdms.pmbench_methods() for r in m.ablations], ids=str
 )
-def test_every_ablation_takes_a_finite_step(fake, setting, method, row):
-    bench = fake.Bench(setting)
+def test_every_ablation_takes_a_finite_step(setting, method, row):
+    bench = lab.Bench(setting)
     last = method.last_stage(setting, **method.ablations[row])
     for stage in last.walk():
         nets = stage.build(bench)
         if stage.trains:
             optimizer = torch.optim.AdamW([p for p in nets.parameters() if p.requires_grad], lr=1e-2)
-            sum(stage.losses(nets, fake.batch(stage.reads)).values()).backward()
+            sum(stage.losses(nets, lab.batch(stage.reads)).values()).backward()
             optimizer.step()
             assert all(p.isfinite().all() for p in nets.parameters())
     given = method.test_modalities(setting)
-    assert last.deliver(nets).eval()(fake.batch(given)).logits.isfinite().all()
+    assert last.deliver(nets).eval()(lab.batch(given)).logits.isfinite().all()
 
 
 # --- start, gradients, delivery -----------------------------------------------------------------------------
 
 
-def test_h_starts_from_the_privileged_network_of_step2(fake, setting):
-    bench = fake.Bench(setting)
+def test_h_starts_from_the_privileged_network_of_step2(setting):
+    bench = lab.Bench(setting)
     last = mdms.last_stage(setting)
     h = last.hallucination.build(bench).student.state_dict()
     f_p = bench.delivered(last.multiplied).networks[1].state_dict()
@@ -351,8 +347,8 @@ def test_h_starts_from_the_privileged_network_of_step2(fake, setting):
     assert not torch.equal(f_p["head.weight"], bench.delivered(GYRO).head.weight)
 
 
-def test_step4_starts_from_step2_and_step3(fake, setting):
-    bench, last = fake.Bench(setting), mdms.last_stage(setting)
+def test_step4_starts_from_step2_and_step3(setting):
+    bench, last = lab.Bench(setting), mdms.last_stage(setting)
     f_t, h = last.build(bench).student.networks
     for mine, theirs in (
         (f_t, bench.delivered(last.multiplied).networks[0]),
@@ -363,21 +359,13 @@ def test_step4_starts_from_step2_and_step3(fake, setting):
         assert mine.fed == "acc"
 
 
-def test_a_layer_is_inherited_whole_or_not_at_all():
-    a, b = (nn.Sequential(nn.Linear(n, 4), nn.Linear(4, 2)) for n in (3, 5))
-    bias = b[0].bias.detach().clone()
-    assert inherit(a, b) == ["1"]
-    assert torch.equal(a[1].weight, b[1].weight)
-    assert torch.equal(b[0].bias, bias)
-
-
 @pytest.mark.parametrize("connection", ["none", "p2t"])
-def test_h_as_f_p_on_equal_inputs_has_no_feature_loss(fake, connection):
+def test_h_as_f_p_on_equal_inputs_has_no_feature_loss(connection):
     """acc and mag have equal shapes: h starts as f_p whole. Unconnected the rest is the teacher's entropy."""
-    setting = fake.setting(("acc",), ("mag",))
+    setting = lab.setting(("acc",), ("mag",))
     stage = mdms.last_stage(setting, step="step3", connection=connection)
-    nets = stage.build(fake.Bench(setting)).eval()
-    batch = fake.batch(stage.reads)
+    nets = stage.build(lab.Bench(setting)).eval()
+    batch = lab.batch(stage.reads)
     same = pm.Batch({"acc": batch["acc"], "mag": batch["acc"]}, batch.labels, batch.index)
     terms = stage.losses(nets, same)
     if connection == "none":
@@ -388,29 +376,12 @@ def test_h_as_f_p_on_equal_inputs_has_no_feature_loss(fake, connection):
         assert terms["hallucination"].item() > 0
 
 
-BOTH = {"student.networks"}
-H, TRUNK = {"student.encoder", "student.head"}, {"student.encoder"}
-FLOW = [
-    ({"loss": "eq3"}, {"hallucination": TRUNK}),
-    ({"loss": "eq5"}, {"hard": H, "soft": H}),
-    ({"loss": "eq7"}, {"hard": H, "soft": H, "hallucination": TRUNK}),
-]
-
-
-@pytest.mark.parametrize(("options", "table"), FLOW, ids=lambda v: str(v)[:60])
-@pytest.mark.parametrize("connection", ["p2t", "t2p", "none"])
-def test_terms_of_step3_move_exactly_these(fake, setting, options, table, connection):
-    stage = mdms.last_stage(setting, step="step3", connection=connection, **options)
-    assert fake.gradient_flow(stage, fake.Bench(setting), fake.batch(stage.reads, (0, -1, 2, 1))) == table
-
-
 @pytest.mark.parametrize("connection", ["p2t", "t2p"])
 @pytest.mark.parametrize("step", ["step2", "step4"])
-def test_steps_2_and_4_move_every_parameter_and_flow_through_the_connection(fake, setting, connection, step):
+def test_steps_2_and_4_move_every_parameter_and_flow_through_the_connection(setting, connection, step):
     last = mdms.last_stage(setting, connection=connection)
     stage = last if step == "step4" else last.multiplied
-    bench, batch = fake.Bench(setting), fake.batch(stage.reads)
-    assert fake.gradient_flow(stage, bench, batch) == {"ce": BOTH}
+    bench, batch = lab.Bench(setting), lab.batch(stage.reads)
     nets = stage.build(bench)
     t, p = branches(*nets.student.networks, batch, connection, "code")
     receiving = t if connection == "p2t" else p
@@ -419,29 +390,29 @@ def test_steps_2_and_4_move_every_parameter_and_flow_through_the_connection(fake
     assert all(p.grad is not None for p in nets.student.networks[1].encoder.parameters())
 
 
-def test_h_keeps_the_head_of_f_p_where_features_alone_are_imitated(fake, setting):
+def test_h_keeps_the_head_of_f_p_where_features_alone_are_imitated(setting):
     stage = mdms.last_stage(setting, step="step3", loss="eq3")
-    nets = stage.build(fake.Bench(setting))
+    nets = stage.build(lab.Bench(setting))
     assert not any(p.requires_grad for p in nets.student.head.parameters())
     assert torch.equal(nets.student.head.weight, nets.privileged.head.weight)
 
 
 @pytest.mark.parametrize("connection", ["p2t", "t2p", "none"])
-def test_step3_changes_no_bit_of_what_is_frozen(fake, setting, connection):
+def test_step3_changes_no_bit_of_what_is_frozen(setting, connection):
     stage = mdms.last_stage(setting, step="step3", connection=connection)
-    nets = stage.build(fake.Bench(setting)).train()
+    nets = stage.build(lab.Bench(setting)).train()
     before = {n: t.clone() for n, t in nets.state_dict().items()}
     optimizer = torch.optim.SGD([p for p in nets.parameters() if p.requires_grad], lr=0.1)
     for _ in range(2):
-        sum(stage.losses(nets, fake.batch(stage.reads)).values()).backward()
+        sum(stage.losses(nets, lab.batch(stage.reads)).values()).backward()
         optimizer.step()
     for name, tensor in nets.state_dict().items():
         assert torch.equal(tensor, before[name]) == (not name.startswith("student."))
 
 
 @pytest.mark.parametrize("connection", ["p2t", "t2p", "none"])
-def test_step3_is_delivered_alone_and_step4_needs_the_target_only(fake, setting, connection):
-    bench, x = fake.Bench(setting), fake.batch(("acc",))
+def test_step3_is_delivered_alone_and_step4_needs_the_target_only(setting, connection):
+    bench, x = lab.Bench(setting), lab.batch(("acc",))
     last = mdms.last_stage(setting, connection=connection)
     h = last.hallucination.build(bench)
     assert last.hallucination.deliver(h) is h.student
@@ -451,11 +422,11 @@ def test_step3_is_delivered_alone_and_step4_needs_the_target_only(fake, setting,
     torch.testing.assert_close(last.deliver(step4)(x).logits, (t.logits + p.logits) / 2)
 
 
-def test_connected_step3_needs_the_privileged_modality_at_test(fake, setting):
+def test_connected_step3_needs_the_privileged_modality_at_test(setting):
     bench, batch, other = (
-        fake.Bench(setting),
-        fake.batch(("acc", "gyro")),
-        fake.batch(("acc", "gyro"), seed=1),
+        lab.Bench(setting),
+        lab.batch(("acc", "gyro")),
+        lab.batch(("acc", "gyro"), seed=1),
     )
     stage = mdms_step3_connected.last_stage(setting)
     network = stage.deliver(stage.build(bench)).eval()
@@ -464,8 +435,8 @@ def test_connected_step3_needs_the_privileged_modality_at_test(fake, setting):
     assert not torch.equal(network(batch).logits, network(moved).logits)
 
 
-def test_noise_multiplies_the_privileged_input_with_one_draw(fake, setting):
-    bench, batch = fake.Bench(setting), fake.batch(("acc", "gyro"))
+def test_noise_multiplies_the_privileged_input_with_one_draw(setting):
+    bench, batch = lab.Bench(setting), lab.batch(("acc", "gyro"))
     stages = {v: mdms_noisy.last_stage(setting, variance=v) for v in (0.0, 0.25, None)}
     nets = {v: stage.build(bench).student.eval() for v, stage in stages.items()}
     plain = bench.frozen(stages[0.0].multiplied)
@@ -482,10 +453,10 @@ def test_noise_multiplies_the_privileged_input_with_one_draw(fake, setting):
 
 @pytest.mark.parametrize("connection", ["p2t", "t2p"])
 @pytest.mark.parametrize("form", ["code", "paper"])
-def test_what_it_delivers_exports_with_dynamic_batch(fake, setting, connection, form):
+def test_what_it_delivers_exports_with_dynamic_batch(setting, connection, form):
     stage = mdms.last_stage(setting, connection=connection, inject=form)
-    network = stage.deliver(stage.build(fake.Bench(setting))).eval()
-    x = fake.batch(("acc",))["acc"]
+    network = stage.deliver(stage.build(lab.Bench(setting))).eval()
+    x = lab.batch(("acc",))["acc"]
     free = {"acc": {0: torch.export.Dim.DYNAMIC}}
     program = torch.export.export(network, ({"acc": x},), dynamic_shapes=(free,))
     more = torch.cat([x, x])
@@ -507,12 +478,12 @@ def test_planning_imports_no_torch():
         "m = {n: pm.Modality(n, 'sequence', (3, 8), 'g', 'time') for n in 'ab'}\n"
         "s = pm.Setting(('a',), ('b',), 3, m, {n: BACKBONES[0] for n in 'ab'})\n"
         "assert pmbench_mdms.mdms.last_stage(s).connection == 'p2t'\n"
-        "sys.exit('torch' in sys.modules)"
+        "assert 'torch' not in sys.modules"
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    run_afresh(code)
 
 
-def test_step3_can_be_trained_as_it_is_tested(fake, setting):
+def test_step3_can_be_trained_as_it_is_tested(setting):
     """`cut` "always": h has no connections in step 3, steps 2 and 4 keep theirs."""
     last = mdms.last_stage(setting, cut="always", inject="paper")
     assert (last.multiplied.connection, last.hallucination.connection, last.connection) == (

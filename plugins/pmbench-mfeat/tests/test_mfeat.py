@@ -1,9 +1,5 @@
 from __future__ import annotations
 
-import hashlib
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +8,7 @@ import pytest
 from pmbench_mfeat import Mfeat, MfeatZer
 
 import pmbench as pm
+from pmbench.testing import first_digests, parts_of, run_afresh
 
 PINNED = {  # SHA-256 of the first 8 samples of the training and of the test part
     "pix": ("05dee22ab49d073f", "d84bc6e63a32d86a"),
@@ -23,12 +20,6 @@ PINNED = {  # SHA-256 of the first 8 samples of the training and of the test par
 }
 
 
-def run_afresh(code: str) -> None:
-    """Runs `code` in a new interpreter with the same path."""
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    subprocess.run([sys.executable, "-c", code], check=True, env=env)
-
-
 @pytest.fixture(scope="module")
 def source() -> Path:
     path = Mfeat().find_source()
@@ -37,8 +28,8 @@ def source() -> Path:
 
 
 @pytest.fixture(scope="module")
-def parts(source: Path) -> dict[str, pm.Part]:
-    return dict(Mfeat().read(source))
+def parts() -> dict[str, pm.Part]:
+    return parts_of(Mfeat())
 
 
 def test_counts(parts: dict[str, pm.Part]) -> None:
@@ -47,18 +38,9 @@ def test_counts(parts: dict[str, pm.Part]) -> None:
 
 
 def test_arrays(parts: dict[str, pm.Part]) -> None:
-    ids = [i for part in parts.values() for i in part.ids]
-    assert len(set(ids)) == len(ids)
-    for place, name in enumerate(("train", "test")):
-        part = parts[name]
-        assert part.groups is None
-        for modality in Mfeat.modalities:
-            array = part.arrays[modality.name]
-            assert array.shape == (1000, *modality.shape)
-            assert array.dtype == np.float32
-            assert np.isfinite(array).all()
-            digest = hashlib.sha256(np.ascontiguousarray(array[:8]).astype("<f4")).hexdigest()
-            assert digest[:16] == PINNED[modality.name][place]
+    pinned = {(part, m): digests[i] for m, digests in PINNED.items() for i, part in enumerate(parts)}
+    assert first_digests(parts) == pinned
+    assert all(part.groups is None for part in parts.values())
 
 
 def test_first_hundred_of_each_class_train(parts: dict[str, pm.Part]) -> None:

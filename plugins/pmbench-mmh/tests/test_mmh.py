@@ -1,8 +1,5 @@
 """rad, dad, rad_dad, rad_dad_joint: plans, what moves what, ablations, what is delivered."""
 
-import subprocess
-import sys
-
 import pmbench_mmh
 import pytest
 import torch
@@ -10,6 +7,7 @@ from pmbench_mmh import dad, rad, rad_dad, rad_dad_joint
 from pmbench_mmh.stages import Added, DiscrepancyAware, Joint, RegionAware
 
 import pmbench as pm
+from pmbench.testing import lab, run_afresh
 
 METHODS = (rad, dad, rad_dad, rad_dad_joint)
 ACC, GYRO, FUSED = pm.Stream("acc"), pm.Stream("gyro"), pm.EarlyFusion(("acc", "gyro"))
@@ -18,8 +16,8 @@ T, W = {"student.encoder", "student.head"}, {"weights.query", "weights.key"}
 
 
 @pytest.fixture
-def setting(fake):
-    return fake.setting(("acc",), ("gyro",))
+def setting():
+    return lab.setting(("acc",), ("gyro",))
 
 
 def test_hooks():
@@ -56,7 +54,6 @@ def test_plan(setting, method, options, stage):
     assert method.last_stage(setting, **options) == stage
     assert stage.handles == {"unlabelled", "unpaired"}
     assert stage.reads == ("acc", "gyro")
-    assert stage.notes == ()
 
 
 def test_rad_dad_is_made_of_the_students_of_rad_and_dad(setting):
@@ -92,27 +89,28 @@ def test_the_options_of_both_are_those_of_the_two_with_equal_defaults():
         ("summary", ("acc",), {}, "early", 0, 1),
     ],
 )
-def test_regions_follow_the_maps(scene, target, privileged, backbones, teacher, axes, regions):
-    setting = scene.setting((target,), privileged, backbones=backbones)
+def test_regions_follow_the_maps(target, privileged, backbones, teacher, axes, regions):
+    setting = lab.setting((target,), privileged, backbones=backbones)
     stage = rad.last_stage(setting, teacher=teacher)
     assert (stage.axes, stage.regions) == (axes, regions)
-    assert ("one region" in " ".join(stage.notes)) == (axes == 0)
-    nets = stage.build(scene.Bench(setting))
+    bench = lab.Bench(setting)
+    nets = stage.build(bench)
+    assert ("one region" in " ".join(bench.notes)) == (axes == 0)
     assert hasattr(nets, "weights") == (regions > 1)
     if regions > 1:
         assert sum(p.numel() for p in nets.weights.parameters()) == 2 * regions**2
-    found = stage.losses(nets.train(), scene.batch(stage.reads, LABELS))
+    found = stage.losses(nets.train(), lab.batch(stage.reads, LABELS))
     assert all(term.isfinite() and term.shape == () for term in found.values())
     assert found["regions"] > 0
 
 
-def test_a_last_map_of_one_position_has_nothing_to_weigh(fake, monkeypatch):
+def test_a_last_map_of_one_position_has_nothing_to_weigh(monkeypatch):
     """All 21 regions are the same vector: their mean is plain distillation of the logits."""
     for name in ("rgb", "depth"):
-        monkeypatch.setitem(fake.MODALITIES, name, pm.Modality(name, "image", (2, 7, 7), "1", grid="scene"))
-    setting = fake.setting(("rgb",), ("depth",))
+        monkeypatch.setitem(lab.MODALITIES, name, pm.Modality(name, "image", (2, 7, 7), "1", grid="scene"))
+    setting = lab.setting(("rgb",), ("depth",))
     stage = rad.last_stage(setting)
-    nets, batch = stage.build(fake.Bench(setting)), fake.batch(stage.reads, LABELS)
+    nets, batch = stage.build(lab.Bench(setting)), lab.batch(stage.reads, LABELS)
     assert stage.regions == 21
     assert not hasattr(nets, "weights")
     nets.eval()
@@ -134,22 +132,22 @@ def test_a_last_map_of_one_position_has_nothing_to_weigh(fake, monkeypatch):
         ("acc", ("spectrum",), {}, {}, "joins pooled vectors"),
     ],
 )
-def test_relations_need_maps_behind_the_fusion(fake, method, target, privileged, backbones, options, why):
+def test_relations_need_maps_behind_the_fusion(method, target, privileged, backbones, options, why):
     with pytest.raises(pm.Unsupported, match=why):
-        method.last_stage(fake.setting((target,), privileged, backbones=backbones), **options)
+        method.last_stage(lab.setting((target,), privileged, backbones=backbones), **options)
 
 
-def test_relations_do_not_need_alignment(scene):
+def test_relations_do_not_need_alignment():
     """Samples are compared with samples inside each network, positions with none."""
-    assert dad.last_stage(scene.setting(("rgb",), ("thermal",))).form == "cos_mse"
+    assert dad.last_stage(lab.setting(("rgb",), ("thermal",))).form == "cos_mse"
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_one_target_and_some_privileged_modality_are_needed(fake, method):
+def test_one_target_and_some_privileged_modality_are_needed(method):
     with pytest.raises(pm.Unsupported, match="target"):
-        method.last_stage(fake.setting(("acc", "mag"), ("gyro",)))
+        method.last_stage(lab.setting(("acc", "mag"), ("gyro",)))
     with pytest.raises(pm.Unsupported, match="privileged"):
-        method.last_stage(fake.setting(("acc",), ()))
+        method.last_stage(lab.setting(("acc",), ()))
 
 
 @pytest.mark.parametrize(
@@ -173,84 +171,59 @@ def test_impossible_hyper_parameters_are_refused(setting, method, bad):
 
 # --- what moves what ----------------------------------------------------------------------------------------
 
-CE, DAD = {"ce": T}, {"relations": {"student.encoder"}}
-
-
-@pytest.mark.parametrize(
-    ("method", "options", "table"),
-    [
-        (rad, {}, CE | {"regions": T | W}),
-        (rad, {"teacher": "late"}, CE | {"regions": T | W}),
-        (rad, {"weighting": "detached_G"}, CE | {"regions": T | W}),
-        (rad, {"weighting": "uniform"}, CE | {"regions": T}),
-        (rad, {"weighting": "learned", "scales": (4,)}, CE | {"regions": T}),
-        (dad, {}, CE | DAD),
-        (dad, {"form": "cos_fro"}, CE | DAD),
-        (dad, {"form": "sp_mse"}, CE | DAD),
-        (rad_dad_joint, {}, CE | {"regions": T | W} | DAD),
-        (rad_dad_joint, {"weighting": "uniform"}, CE | {"regions": T} | DAD),
-    ],
-    ids=str,
-)
-@pytest.mark.parametrize("pair", [("acc", "gyro"), ("rgb", "depth")])
-def test_terms_move_exactly_these(scene, pair, method, options, table):
-    setting = scene.setting(pair[:1], pair[1:])
-    stage = method.last_stage(setting, **options)
-    assert scene.gradient_flow(stage, scene.Bench(setting), scene.batch(stage.reads, LABELS)) == table
-
 
 @pytest.mark.parametrize("weighting", ["learned", "detached_G", "uniform"])
 @pytest.mark.parametrize("pair", [("acc", "gyro"), ("rgb", "depth")])
-def test_the_region_term_reaches_the_first_layer_of_the_student(scene, pair, weighting):
+def test_the_region_term_reaches_the_first_layer_of_the_student(pair, weighting):
     """Re-wrapping the 21 divergences as a new tensor, as the released face code does, would cut this."""
-    setting = scene.setting(pair[:1], pair[1:])
+    setting = lab.setting(pair[:1], pair[1:])
     stage = rad.last_stage(setting, weighting=weighting)
-    nets = stage.build(scene.Bench(setting))
-    stage.losses(nets, scene.batch(stage.reads, LABELS))["regions"].backward()
+    nets = stage.build(lab.Bench(setting))
+    stage.losses(nets, lab.batch(stage.reads, LABELS))["regions"].backward()
     for name, parameter in nets.student.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().sum() > 0, name
 
 
 @pytest.mark.parametrize("method", [rad, dad, rad_dad_joint])
-def test_the_teacher_stays_bit_by_bit(setting, fake, method):
+def test_the_teacher_stays_bit_by_bit(setting, method):
     stage = method.last_stage(setting)
-    nets = stage.build(fake.Bench(setting)).train()
+    nets = stage.build(lab.Bench(setting)).train()
     before = {n: t.clone() for n, t in nets.teacher.state_dict().items()}
     optimizer = torch.optim.SGD([p for p in nets.parameters() if p.requires_grad], lr=0.1)
     for _ in range(2):
-        sum(stage.losses(nets, fake.batch(stage.reads)).values()).backward()
+        sum(stage.losses(nets, lab.batch(stage.reads)).values()).backward()
         optimizer.step()
     assert all(torch.equal(t, before[n]) for n, t in nets.teacher.state_dict().items())
 
 
 @pytest.mark.parametrize(("method", "weight"), [(rad, {"alpha": 0.0}), (dad, {"beta": 0.0})])
-def test_without_weight_it_is_plain_training(setting, fake, method, weight):
+def test_without_weight_it_is_plain_training(setting, method, weight):
     gradients = []
     for stage in (ACC, method.last_stage(setting, **weight)):
-        nets = stage.build(fake.Bench(setting))
-        sum(stage.losses(nets, fake.batch(stage.reads, LABELS)).values()).backward()
+        nets = stage.build(lab.Bench(setting))
+        sum(stage.losses(nets, lab.batch(stage.reads, LABELS)).values()).backward()
         gradients.append([p.grad for p in nets.student.parameters()])
     torch.testing.assert_close(*gradients, rtol=0, atol=0)
 
 
-def test_a_student_equal_to_its_teacher_learns_nothing_from_it(fake):
+def test_a_student_equal_to_its_teacher_learns_nothing_from_it():
     """Equal networks in evaluation mode on equal inputs: no divergence, no discrepancy."""
-    setting = fake.setting(("acc",), ("mag",))
+    setting = lab.setting(("acc",), ("mag",))
     stage = Joint(pm.Stream("mag"), "acc", axes=1)
-    nets = stage.build(fake.Bench(setting)).eval()
+    nets = stage.build(lab.Bench(setting)).eval()
     nets.student.load_state_dict(nets.teacher.network.state_dict())
-    batch = fake.batch(stage.reads)
+    batch = lab.batch(stage.reads)
     same = pm.Batch({"acc": batch["acc"], "mag": batch["acc"]}, batch.labels, batch.index)
     found = stage.losses(nets, same)
     assert found["regions"].item() == pytest.approx(0, abs=1e-6)
     assert found["relations"].item() == pytest.approx(0, abs=1e-9)
 
 
-def test_unlabelled_samples_count_for_regions_and_relations_alone(setting, fake):
+def test_unlabelled_samples_count_for_regions_and_relations_alone(setting):
     stage = rad_dad_joint.last_stage(setting)
-    nets = stage.build(fake.Bench(setting)).eval()
-    full, some = (stage.losses(nets, fake.batch(stage.reads, y)) for y in ((0, 1, 2, 1), (0, -1, -1, 1)))
+    nets = stage.build(lab.Bench(setting)).eval()
+    full, some = (stage.losses(nets, lab.batch(stage.reads, y)) for y in ((0, 1, 2, 1), (0, -1, -1, 1)))
     assert full["ce"] != some["ce"]
     for term in ("regions", "relations"):
         assert torch.equal(full[term], some[term])
@@ -271,33 +244,33 @@ def test_ablations_are_those_of_the_paper(setting):
     ("method", "row"), [(m, row) for m in METHODS for row in m.ablations], ids=lambda v: str(v)[:20]
 )
 @pytest.mark.parametrize("pair", [("acc", "gyro"), ("rgb", "depth")])
-def test_every_ablation_takes_a_finite_step(scene, pair, method, row):
-    setting = scene.setting(pair[:1], pair[1:])
+def test_every_ablation_takes_a_finite_step(pair, method, row):
+    setting = lab.setting(pair[:1], pair[1:])
     stage = method.last_stage(setting, **method.ablations[row])
-    nets = stage.build(scene.Bench(setting)).train()
+    nets = stage.build(lab.Bench(setting)).train()
     parameters = [p for p in nets.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=1e-2)
-    sum(stage.losses(nets, scene.batch(stage.reads, LABELS)).values()).backward()
+    sum(stage.losses(nets, lab.batch(stage.reads, LABELS)).values()).backward()
     optimizer.step()
     assert all(p.isfinite().all() for p in parameters)
 
 
-def test_rad_dad_delivers_the_sum_of_two_networks_logits(setting, fake):
+def test_rad_dad_delivers_the_sum_of_two_networks_logits(setting):
     stage = rad_dad.last_stage(setting)
-    bench = fake.Bench(setting)
+    bench = lab.Bench(setting)
     network = stage.deliver(stage.build(bench)).eval()
     assert len(network.networks) == 2
-    x = {"acc": fake.batch(("acc",))["acc"]}
+    x = {"acc": lab.batch(("acc",))["acc"]}
     first, second = (bench.frozen(student)(x).logits for student in stage.students)
     torch.testing.assert_close(network(x).logits, first + second)
     assert not torch.equal(first, second)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_what_is_delivered_exports_with_dynamic_batch(setting, fake, method):
+def test_what_is_delivered_exports_with_dynamic_batch(setting, method):
     stage = method.last_stage(setting)
-    network = stage.deliver(stage.build(fake.Bench(setting))).eval()
-    x = fake.batch(("acc",))["acc"]
+    network = stage.deliver(stage.build(lab.Bench(setting))).eval()
+    x = lab.batch(("acc",))["acc"]
     program = torch.export.export(
         network, ({"acc": x},), dynamic_shapes=({"acc": {0: torch.export.Dim.DYNAMIC}},)
     )
@@ -305,31 +278,31 @@ def test_what_is_delivered_exports_with_dynamic_batch(setting, fake, method):
     torch.testing.assert_close(program.module()({"acc": more}).logits, network({"acc": more}).logits)
 
 
-def test_the_student_starts_as_the_floor_does(setting, fake):
-    bench = fake.Bench(setting)
+def test_the_student_starts_as_the_floor_does(setting):
+    bench = lab.Bench(setting)
     floor = ACC.build(bench).student.state_dict()
     for method in (rad, dad, rad_dad_joint):
         student = method.last_stage(setting).build(bench).student.state_dict()
         assert all(torch.equal(t, floor[n]) for n, t in student.items())
 
 
-def test_a_backbone_whose_head_cannot_be_asked_about_a_cell_is_named(setting, fake):
-    bench = fake.Bench(setting)
+def test_a_backbone_whose_head_cannot_be_asked_about_a_cell_is_named(setting):
+    bench = lab.Bench(setting)
     plain = bench.classifier
     bench.classifier = lambda m: plain(m, bottleneck=5)
     with pytest.raises(pm.ContractError, match="asked about a region"):
         rad.last_stage(setting).build(bench)
 
 
-def test_a_teacher_without_joint_maps_is_named(setting, fake):
+def test_a_teacher_without_joint_maps_is_named(setting):
     stage = DiscrepancyAware(pm.LateFusion((ACC,)), "acc")
     nets = pm.Nets(
-        student=fake.Bench(setting).classifier("acc"),
-        teacher=fake.Given(torch.zeros(4, 3), torch.zeros(4, 2)),
+        student=lab.Bench(setting).classifier("acc"),
+        teacher=lab.Given(torch.zeros(4, 3), torch.zeros(4, 2)),
     )
     nets.teacher.forward = lambda batch: pm.Output(nets.teacher.logits, nets.teacher.pooled)
     with pytest.raises(pm.ContractError, match="0 maps behind its joint"):
-        stage.losses(nets, fake.batch(stage.reads))
+        stage.losses(nets, lab.batch(stage.reads))
 
 
 def test_planning_imports_no_torch():
@@ -340,8 +313,8 @@ def test_planning_imports_no_torch():
         "m = {n: pm.Modality(n, 'sequence', (3, 8), 'g', 'time') for n in 'ab'}\n"
         "s = pm.Setting(('a',), ('b',), 3, m, {n: BACKBONES[0] for n in 'ab'})\n"
         "for method in pmbench_mmh.pmbench_methods():\n"
-        "    for stage in method.last_stage(s).walk(): stage.notes, stage.reads\n"
+        "    for stage in method.last_stage(s).walk(): stage.reads\n"
         "list(pmbench_mmh.pmbench_backbones())\n"
-        "sys.exit('torch' in sys.modules)"
+        "assert 'torch' not in sys.modules"
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    run_afresh(code)

@@ -16,6 +16,7 @@ from pmbench_mmh.stages import DiscrepancyAware, Joint, RegionAware
 from torch import nn
 
 import pmbench as pm
+from pmbench.testing import lab
 
 RANDOM = np.random.default_rng(7)
 K, B = 3, 4
@@ -48,10 +49,10 @@ class Shown(nn.Module):
 
 @pytest.mark.parametrize("grid", [(4, 4), (7, 7), (8, 4), (5, 6), (2, 3), (1, 1), (8,), (6,), (2,), (1,)])
 @pytest.mark.parametrize("scales", [(1, 2, 4), (4,), (1, 4)])
-def test_regions_equal_plain_loops(loops, grid, scales):
+def test_regions_equal_plain_loops(slow_mmh, grid, scales):
     phi = draw(2, 3, *grid)
     found = regions(torch.as_tensor(phi), len(grid), scales)
-    np.testing.assert_allclose(found.numpy(), loops.regions(phi, scales), atol=1e-12)
+    np.testing.assert_allclose(found.numpy(), slow_mmh.regions(phi, scales), atol=1e-12)
     assert found.shape == (2, sum((4 // s) ** len(grid) for s in scales), 3)
 
 
@@ -106,29 +107,29 @@ def nets_of(w, weighting):
     return nets
 
 
-def rad_loop(loops, w, rows, phi_i, weight_i, query, key, weighting, fixed=None):
-    shown = loops.linear(loops.regions(w["phi_m"][rows]), *w["head_m"])
-    guessed = loops.linear(loops.regions(phi_i[rows]), weight_i, w["head_i"][1])
-    g = loops.divergences(shown, guessed, 1.5)
+def rad_loop(slow_mmh, w, rows, phi_i, weight_i, query, key, weighting, fixed=None):
+    shown = slow_mmh.linear(slow_mmh.regions(w["phi_m"][rows]), *w["head_m"])
+    guessed = slow_mmh.linear(slow_mmh.regions(phi_i[rows]), weight_i, w["head_i"][1])
+    g = slow_mmh.divergences(shown, guessed, 1.5)
     if weighting == "uniform":
         omega = [1 / len(g)] * len(g)
     else:
-        omega = loops.omega(g if fixed is None else fixed, query, key)
+        omega = slow_mmh.omega(g if fixed is None else fixed, query, key)
     return 0.7 * sum(o * v for o, v in zip(omega, g, strict=True)), g
 
 
 @pytest.mark.parametrize("weighting", ["learned", "detached_G", "uniform"])
 @pytest.mark.parametrize(("axes", "present"), [(1, None), (1, PRESENT), (2, PRESENT)])
-def test_rad_equals_plain_loops_in_value_and_gradient(fake, loops, weighting, axes, present):
+def test_rad_equals_plain_loops_in_value_and_gradient(slow_mmh, weighting, axes, present):
     w = world(axes)
     rows = list(range(B)) if present is None else np.flatnonzero(present)
     stage = RegionAware(FUSED, "acc", 0.7, 1.5, weighting, axes=axes)
     nets = nets_of(w, weighting)
     masks = {} if present is None else {"gyro": present}
-    term = stage.losses(nets, fake.batch(stage.reads, LABELS, present=masks))["regions"]
+    term = stage.losses(nets, lab.batch(stage.reads, LABELS, present=masks))["regions"]
     term.backward()
     point = [w["phi_i"], w["head_i"][0], w["query"], w["key"]]
-    value, g = rad_loop(loops, w, rows, *point, weighting)
+    value, g = rad_loop(slow_mmh, w, rows, *point, weighting)
     assert term.item() == pytest.approx(value, abs=1e-10)
     leaves = [nets.student.maps[0], nets.student.head.weight]
     if weighting != "uniform":
@@ -138,26 +139,26 @@ def test_rad_equals_plain_loops_in_value_and_gradient(fake, loops, weighting, ax
             continue  # 441 elements each; the 1-D case has checked them
         # with detached_G, G is a constant inside the weights
         fixed = g if weighting == "detached_G" else None
-        slope = fake.numeric_gradient(
-            lambda x: rad_loop(loops, w, rows, *point[:i], x, *point[i + 1 :], weighting, fixed)[0],  # noqa: B023
+        slope = lab.numeric_gradient(
+            lambda x: rad_loop(slow_mmh, w, rows, *point[:i], x, *point[i + 1 :], weighting, fixed)[0],  # noqa: B023
             point[i],
         )
         np.testing.assert_allclose(leaf.grad.numpy(), slope, atol=1e-6, err_msg=f"argument {i}")
     assert all(p.grad is None for p in nets.teacher.parameters())
 
 
-def test_a_late_fused_teacher_says_the_mean_of_its_streams(loops):
+def test_a_late_fused_teacher_says_the_mean_of_its_streams(slow_mmh):
     w = world(2)
     streams = [Shown(w["z_m"], [w["phi_m"]], *w["head_m"]), Shown(w["z_i"], [w["phi_i"]], *w["head_i"])]
     found = region_logits(streams, [s(None) for s in streams], 2, (1, 2, 4))
     expected = sum(
-        loops.linear(loops.regions(w[phi]), *w[head])
+        slow_mmh.linear(slow_mmh.regions(w[phi]), *w[head])
         for phi, head in (("phi_m", "head_m"), ("phi_i", "head_i"))
     )
     np.testing.assert_allclose(found.detach().numpy(), expected / 2, atol=1e-10)
 
 
-def test_without_a_pair_rad_and_dad_are_zero(fake):
+def test_without_a_pair_rad_and_dad_are_zero():
     w = world(1)
     for stage in (
         RegionAware(FUSED, "acc", axes=1),
@@ -165,7 +166,7 @@ def test_without_a_pair_rad_and_dad_are_zero(fake):
         Joint(FUSED, "acc", axes=1),
     ):
         nets = nets_of(w, "learned")
-        found = stage.losses(nets, fake.batch(stage.reads, LABELS, present={"gyro": np.zeros(B, bool)}))
+        found = stage.losses(nets, lab.batch(stage.reads, LABELS, present={"gyro": np.zeros(B, bool)}))
         sum(found.values()).backward()
         assert all(found[name].item() == 0 for name in found if name != "ce")
         assert all(p.grad is None or p.grad.isfinite().all() for p in nets.parameters())
@@ -245,14 +246,14 @@ def test_constant_maps_have_equal_divergences():
     assert g[0] > 0
 
 
-def test_one_region_is_kd_up_to_scale(fake):
+def test_one_region_is_kd_up_to_scale():
     """CE + alpha KL = (1 + alpha) ((1-l) CE + l KL) for l = alpha / (1 + alpha)."""
     w, alpha = world(1), 0.4
     rad, kd = (
         RegionAware(FUSED, "acc", alpha, 2.0, axes=0),
         pm.Distill(FUSED, ("acc",), 2.0, alpha / (1 + alpha)),
     )
-    batch = fake.batch(rad.reads, LABELS, present={"gyro": PRESENT})
+    batch = lab.batch(rad.reads, LABELS, present={"gyro": PRESENT})
     mine = sum(rad.losses(nets_of(w, "uniform"), batch).values())
     theirs = sum(kd.losses(nets_of(w, "uniform"), batch).values())
     assert mine.item() == pytest.approx((1 + alpha) * theirs.item())
@@ -263,7 +264,7 @@ def test_one_region_is_kd_up_to_scale(fake):
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("present", [None, PRESENT])
-def test_dad_equals_plain_loops_in_value_and_gradient(fake, loops, form, present):
+def test_dad_equals_plain_loops_in_value_and_gradient(slow_mmh, form, present):
     """The teacher's two maps against the last two of the student's three; widths and grids differ."""
     shown, own = [draw(B, 3, 4), draw(B, 5, 2)], [draw(B, 2, 8), draw(B, 2, 4), draw(B, 4, 2)]
     nets = pm.Nets(
@@ -273,29 +274,29 @@ def test_dad_equals_plain_loops_in_value_and_gradient(fake, loops, form, present
     stage = DiscrepancyAware(FUSED, "acc", 3.0, form)
     rows = list(range(B)) if present is None else np.flatnonzero(present)
     masks = {} if present is None else {"gyro": present}
-    term = stage.losses(nets, fake.batch(stage.reads, LABELS, present=masks))["relations"]
+    term = stage.losses(nets, lab.batch(stage.reads, LABELS, present=masks))["relations"]
     term.backward()
 
     def loop(second, third):
-        return 3 * loops.relation_distance([m[rows] for m in shown], [second[rows], third[rows]], form)
+        return 3 * slow_mmh.relation_distance([m[rows] for m in shown], [second[rows], third[rows]], form)
 
     assert term.item() == pytest.approx(loop(*own[1:]), abs=1e-5)
     first, second, third = (m.grad for m in nets.student.maps)
     assert first is None or not first.any()
     np.testing.assert_allclose(
-        second.numpy(), fake.numeric_gradient(lambda x: loop(x, own[2]), own[1]), atol=1e-5
+        second.numpy(), lab.numeric_gradient(lambda x: loop(x, own[2]), own[1]), atol=1e-5
     )
     np.testing.assert_allclose(
-        third.numpy(), fake.numeric_gradient(lambda x: loop(own[1], x), own[2]), atol=1e-5
+        third.numpy(), lab.numeric_gradient(lambda x: loop(own[1], x), own[2]), atol=1e-5
     )
     assert all(p.grad is None for p in nets.teacher.parameters())
 
 
 @pytest.mark.parametrize("matrix", [discrepancies, similarities])
-def test_relations_are_symmetric_with_a_zero_diagonal(matrix, loops):
+def test_relations_are_symmetric_with_a_zero_diagonal(matrix, slow_mmh):
     phi = draw(6, 3, 4, 4)
     found = matrix(torch.as_tensor(phi))
-    np.testing.assert_allclose(found.numpy(), getattr(loops, matrix.__name__)(phi), atol=1e-12)
+    np.testing.assert_allclose(found.numpy(), getattr(slow_mmh, matrix.__name__)(phi), atol=1e-12)
     if matrix is discrepancies:
         torch.testing.assert_close(found, found.T)
         torch.testing.assert_close(found.diag(), torch.zeros(6, dtype=torch.float64))
@@ -350,12 +351,12 @@ def test_samples_without_any_activation_do_no_harm(form):
 # --- both ---------------------------------------------------------------------------------------------------
 
 
-def test_joint_terms_are_those_of_rad_and_dad(fake):
+def test_joint_terms_are_those_of_rad_and_dad():
     w = world(1)
     nets = nets_of(w, "learned")
     rad, dad = RegionAware(FUSED, "acc", 0.7, 1.5, axes=1), DiscrepancyAware(FUSED, "acc", 3.0, "cos_fro")
     joint = Joint(FUSED, "acc", 0.7, 1.5, axes=1, beta=3.0, form="cos_fro")
-    batch = fake.batch(rad.reads, LABELS)
+    batch = lab.batch(rad.reads, LABELS)
     found = joint.losses(nets, batch)
     assert list(found) == ["ce", "regions", "relations"]
     torch.testing.assert_close(found, {**rad.losses(nets, batch), **dad.losses(nets, batch)})

@@ -1,10 +1,7 @@
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +10,7 @@ import pytest
 from pmbench_pines import BLOCKS, COLOURS, CUBE, EDGES, PATCH, TRUTH, Pines, block_patches
 
 import pmbench as pm
+from pmbench.testing import first_digests, parts_of, run_afresh
 
 PINNED = {  # SHA-256 of the first 8 patches
     ("train", "rgb"): "2f2c6cd91b709654",
@@ -23,12 +21,6 @@ PINNED = {  # SHA-256 of the first 8 patches
 HALF = PATCH // 2
 
 
-def run_afresh(code: str) -> None:
-    """Runs `code` in a new interpreter with the same path."""
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    subprocess.run([sys.executable, "-c", code], check=True, env=env)
-
-
 @pytest.fixture(scope="module")
 def source() -> Path:
     path = Pines().find_source()
@@ -37,8 +29,8 @@ def source() -> Path:
 
 
 @pytest.fixture(scope="module")
-def parts(source: Path) -> dict[str, pm.Part]:
-    return dict(Pines().read(source))
+def parts() -> dict[str, pm.Part]:
+    return parts_of(Pines())
 
 
 def pixels(part: pm.Part) -> np.ndarray:
@@ -54,16 +46,7 @@ def test_counts(parts: dict[str, pm.Part]) -> None:
 
 
 def test_arrays(parts: dict[str, pm.Part]) -> None:
-    ids = [i for part in parts.values() for i in part.ids]
-    assert len(set(ids)) == len(ids)
-    for name, part in parts.items():
-        for modality in Pines.modalities:
-            array = part.arrays[modality.name]
-            assert array.shape == (len(part.ids), *modality.shape)
-            assert array.dtype == np.float32
-            assert np.isfinite(array).all()
-            digest = hashlib.sha256(np.ascontiguousarray(array[:8]).astype("<f4")).hexdigest()
-            assert digest[:16] == PINNED[name, modality.name]
+    assert first_digests(parts) == PINNED
 
 
 def test_patches_are_of_the_scene(source: Path, parts: dict[str, pm.Part]) -> None:

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import pmbench as pm
+from pmbench.testing import lab, loops
 
 RANDOM = np.random.default_rng(3)
 STUDENT, TEACHER = RANDOM.normal(0, 2, (6, 3)), RANDOM.normal(0, 2, (6, 3))
@@ -14,32 +15,32 @@ TAUGHT, UNLABELLED = [0, 1, 3, 4], [1, 3, 5]
 ACC, GYRO = pm.Stream("acc"), pm.Stream("gyro")
 
 
-def terms(fake, stage, student=STUDENT, labels=LABELS, present=None):
+def terms(stage, student=STUDENT, labels=LABELS, present=None):
     """(terms, student network) of a stage whose networks say STUDENT and TEACHER."""
-    nets = pm.Nets(student=fake.Given(student), teacher=fake.Given(TEACHER))
+    nets = pm.Nets(student=lab.Given(student), teacher=lab.Given(TEACHER))
     masks = {} if present is None else {"gyro": present}
-    return stage.losses(nets, fake.batch(stage.reads, labels, present=masks)), nets
+    return stage.losses(nets, lab.batch(stage.reads, labels, present=masks)), nets
 
 
-def agrees(fake, stage, term, loops, **situation):
-    found, nets = terms(fake, stage, **situation)
+def agrees(stage, term, plain, **situation):
+    found, nets = terms(stage, **situation)
     found[term].backward()
-    assert found[term].item() == pytest.approx(loops(STUDENT), abs=1e-10)
-    expected = fake.numeric_gradient(loops, STUDENT)
+    assert found[term].item() == pytest.approx(plain(STUDENT), abs=1e-10)
+    expected = lab.numeric_gradient(plain, STUDENT)
     np.testing.assert_allclose(nets.student.logits.grad.numpy(), expected, atol=1e-7)
     assert nets.teacher.logits.grad is None
 
 
-def test_distill_terms(fake, slow):
+def test_distill_terms():
     stage = pm.Distill(GYRO, ("acc",), 4.0, 0.9)
-    agrees(fake, stage, "ce", lambda s: 0.1 * slow.cross_entropy(s, LABELS))
-    agrees(fake, stage, "soft", lambda s: 0.9 * slow.kl_divergence(TEACHER, s, 4.0))
+    agrees(stage, "ce", lambda s: 0.1 * loops.cross_entropy(s, LABELS))
+    agrees(stage, "soft", lambda s: 0.9 * loops.kl_divergence(TEACHER, s, 4.0))
 
 
-def test_distill_teaches_where_the_teacher_sees(fake, slow):
+def test_distill_teaches_where_the_teacher_sees():
     stage = pm.Distill(GYRO, ("acc",), 2.0, 0.3)
-    agrees(fake, stage, "ce", lambda s: 0.7 * slow.cross_entropy(s, LABELS), present=PRESENT)
-    agrees(fake, stage, "soft", lambda s: 0.3 * slow.kl_divergence(TEACHER, s, 2.0, TAUGHT), present=PRESENT)
+    agrees(stage, "ce", lambda s: 0.7 * loops.cross_entropy(s, LABELS), present=PRESENT)
+    agrees(stage, "soft", lambda s: 0.3 * loops.kl_divergence(TEACHER, s, 2.0, TAUGHT), present=PRESENT)
 
 
 @pytest.mark.parametrize(
@@ -51,75 +52,75 @@ def test_distill_teaches_where_the_teacher_sees(fake, slow):
         pm.PseudoLabel(GYRO, ("acc",), "soft", 1.0),
     ],
 )
-def test_where_the_teacher_sees_nothing_it_teaches_nothing(fake, stage):
-    found, nets = terms(fake, stage, present=np.zeros(6, bool))
+def test_where_the_teacher_sees_nothing_it_teaches_nothing(stage):
+    found, nets = terms(stage, present=np.zeros(6, bool))
     taught = next(v for k, v in found.items() if k != "ce")
     taught.backward()
     assert taught.item() == 0
     assert torch.equal(nets.student.logits.grad, torch.zeros(6, 3, dtype=torch.float64))
 
 
-def test_distill_without_imitation_is_plain_training(fake):
+def test_distill_without_imitation_is_plain_training():
     """The network starts from the same weights, and so do the loss and its gradients equal the floor's."""
-    setting = fake.setting(("acc",), ("gyro",))
-    bench = fake.Bench(setting)
+    setting = lab.setting(("acc",), ("gyro",))
+    bench = lab.Bench(setting)
     gradients = []
     for stage in (ACC, pm.Distill(pm.EarlyFusion(("acc", "gyro")), ("acc",), 4.0, 0.0)):
         nets = stage.build(bench)
-        total = sum(stage.losses(nets, fake.batch(stage.reads)).values())
+        total = sum(stage.losses(nets, lab.batch(stage.reads)).values())
         total.backward()
         gradients.append((total.detach(), *(p.grad for p in nets.student.parameters())))
     for plain, distilled in zip(*gradients, strict=True):
         assert torch.equal(plain, distilled)
 
 
-def test_distill_from_a_teacher_that_agrees_is_zero(fake):
-    found, nets = terms(fake, pm.Distill(GYRO, ("acc",)), student=TEACHER)
+def test_distill_from_a_teacher_that_agrees_is_zero():
+    found, nets = terms(pm.Distill(GYRO, ("acc",)), student=TEACHER)
     found["soft"].backward()
     assert found["soft"].item() == pytest.approx(0, abs=1e-12)
     assert nets.student.logits.grad.abs().max() < 1e-12
 
 
-def test_pseudo_label_hard(fake, slow):
+def test_pseudo_label_hard():
     stage = pm.PseudoLabel(GYRO, ("acc",))
     pseudo = np.where(LABELS < 0, TEACHER.argmax(1), -1)
-    agrees(fake, stage, "ce", lambda s: slow.cross_entropy(s, LABELS))
-    agrees(fake, stage, "pseudo", lambda s: slow.cross_entropy(s, pseudo))
+    agrees(stage, "ce", lambda s: loops.cross_entropy(s, LABELS))
+    agrees(stage, "pseudo", lambda s: loops.cross_entropy(s, pseudo))
 
 
-def test_pseudo_label_soft(fake, slow):
+def test_pseudo_label_soft():
     stage = pm.PseudoLabel(GYRO, ("acc",), "soft")
-    agrees(fake, stage, "pseudo", lambda s: slow.soft_cross_entropy(TEACHER, s, 1.0, rows=UNLABELLED))
+    agrees(stage, "pseudo", lambda s: loops.soft_cross_entropy(TEACHER, s, 1.0, rows=UNLABELLED))
 
 
 @pytest.mark.parametrize("labels", ["hard", "soft"])
-def test_pseudo_label_asks_only_a_sure_teacher_that_sees(fake, slow, labels):
-    confidence = [max(slow.softmax(row)) for row in TEACHER]
+def test_pseudo_label_asks_only_a_sure_teacher_that_sees(labels):
+    confidence = [max(loops.softmax(row)) for row in TEACHER]
     threshold = sorted(confidence[i] for i in UNLABELLED)[1]
     asked = [i for i in UNLABELLED if confidence[i] >= threshold and PRESENT[i]]
     assert 0 < len(asked) < len(UNLABELLED)
     stage = pm.PseudoLabel(GYRO, ("acc",), labels, threshold)
     guesses = np.array([TEACHER[i].argmax() if i in asked else -1 for i in range(6)])
-    loops = {
-        "hard": lambda s: slow.cross_entropy(s, guesses),
-        "soft": lambda s: slow.soft_cross_entropy(TEACHER, s, 1.0, rows=asked),
+    plain = {
+        "hard": lambda s: loops.cross_entropy(s, guesses),
+        "soft": lambda s: loops.soft_cross_entropy(TEACHER, s, 1.0, rows=asked),
     }
-    agrees(fake, stage, "pseudo", loops[labels], present=PRESENT)
+    agrees(stage, "pseudo", plain[labels], present=PRESENT)
 
 
-def test_equal_halves_weigh_all_samples_alike(fake, slow):
+def test_equal_halves_weigh_all_samples_alike():
     """Three labelled, three pseudo-labelled: twice the mean over the union."""
     union = np.where(LABELS < 0, TEACHER.argmax(1), LABELS)
-    found, _ = terms(fake, pm.PseudoLabel(GYRO, ("acc",)))
-    assert sum(found.values()).item() == pytest.approx(2 * slow.cross_entropy(STUDENT, union))
+    found, _ = terms(pm.PseudoLabel(GYRO, ("acc",)))
+    assert sum(found.values()).item() == pytest.approx(2 * loops.cross_entropy(STUDENT, union))
 
 
 @pytest.mark.parametrize("labels", ["hard", "soft"])
-def test_pseudo_label_with_all_labels_is_plain_training(fake, slow, labels):
+def test_pseudo_label_with_all_labels_is_plain_training(labels):
     y = np.array([0, 1, 2, 0, 1, 2])
-    found, _ = terms(fake, pm.PseudoLabel(GYRO, ("acc",), labels), labels=y)
+    found, _ = terms(pm.PseudoLabel(GYRO, ("acc",), labels), labels=y)
     assert found["pseudo"].item() == 0
-    assert found["ce"].item() == pytest.approx(slow.cross_entropy(STUDENT, y))
+    assert found["ce"].item() == pytest.approx(loops.cross_entropy(STUDENT, y))
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,6 @@
 """The shared loss terms against plain loops, by value and by gradient, and their identities."""
 
-import importlib.util
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,19 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import pmbench as pm
-
-torch.set_num_threads(1)
-
-
-def _beside_builtin(name):
-    path = Path(__file__).parents[1] / "builtin" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(f"pmbench_tests_{name}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-slow, numeric_gradient = _beside_builtin("slow_losses"), _beside_builtin("fake_bench").numeric_gradient
+from pmbench.testing import lab, loops
 
 RANDOM = np.random.default_rng(7)
 STUDENT, TEACHER = RANDOM.normal(0, 2, (5, 4)), RANDOM.normal(0, 2, (5, 4))
@@ -34,21 +20,25 @@ LABELS = np.array([0, 3, -1, 2, -1])
 TERMS = {
     "cross_entropy": (
         lambda s: pm.cross_entropy(s, torch.as_tensor(LABELS)),
-        lambda s: slow.cross_entropy(s, LABELS),
+        lambda s: loops.cross_entropy(s, LABELS),
     ),
     "kl_divergence at T=4": (
         lambda s: pm.kl_divergence(torch.as_tensor(TEACHER), s, 4.0),
-        lambda s: slow.kl_divergence(TEACHER, s, 4.0),
+        lambda s: loops.kl_divergence(TEACHER, s, 4.0),
     ),
     "soft_cross_entropy at T=3, T'=1": (
         lambda s: pm.soft_cross_entropy(torch.as_tensor(TEACHER), s, 3.0),
-        lambda s: slow.soft_cross_entropy(TEACHER, s, 3.0),
+        lambda s: loops.soft_cross_entropy(TEACHER, s, 3.0),
     ),
     "soft_cross_entropy at T=T'=10": (
         lambda s: pm.soft_cross_entropy(torch.as_tensor(TEACHER), s, 10.0, 10.0),
-        lambda s: slow.soft_cross_entropy(TEACHER, s, 10.0, 10.0),
+        lambda s: loops.soft_cross_entropy(TEACHER, s, 10.0, 10.0),
     ),
-    "mse": (lambda s: pm.mse(s, torch.as_tensor(TEACHER)), lambda s: slow.mse(s, TEACHER)),
+    "sigmoid_distance": (
+        lambda s: pm.sigmoid_distance(torch.as_tensor(TEACHER), s),
+        lambda s: loops.sigmoid_sse(TEACHER, s, range(len(s))),
+    ),
+    "mse": (lambda s: pm.mse(s, torch.as_tensor(TEACHER)), lambda s: loops.mse(s, TEACHER)),
 }
 
 
@@ -60,7 +50,7 @@ def test_term_equals_plain_loops_in_value_and_gradient(name):
     value.backward()
     assert value.shape == ()
     assert value.item() == pytest.approx(loops(STUDENT), abs=1e-10)
-    np.testing.assert_allclose(student.grad.numpy(), numeric_gradient(loops, STUDENT), atol=1e-7)
+    np.testing.assert_allclose(student.grad.numpy(), lab.numeric_gradient(loops, STUDENT), atol=1e-7)
 
 
 @pytest.mark.parametrize("name", TERMS)
@@ -121,7 +111,7 @@ def test_soft_cross_entropy_less_divergence_is_the_teachers_entropy(a, b, temper
     teacher, student = torch.as_tensor(a), torch.as_tensor(b)
     soft = pm.soft_cross_entropy(teacher, student, temperature, temperature).item()
     divergence = pm.kl_divergence(teacher, student, temperature).item() / temperature**2
-    assert soft - divergence == pytest.approx(slow.entropy(a, temperature), abs=1e-6)
+    assert soft - divergence == pytest.approx(loops.entropy(a, temperature), abs=1e-6)
 
 
 def test_a_hot_teacher_asks_for_the_uniform_distribution():

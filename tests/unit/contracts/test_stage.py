@@ -79,7 +79,7 @@ def test_defaults():
     assert A.deliver(nets) is nets.student
     assert A.groups(nets)["main"].modules == (nets,)
     assert A.recipe(pm.Recipe()) == pm.Recipe()
-    assert (A.notes, A.handles, A.trains) == ((), frozenset(), True)
+    assert (A.handles, A.trains) == (frozenset(), True)
 
 
 def test_departures_of_a_recipe():
@@ -113,3 +113,21 @@ def test_frozen_stays_frozen():
     assert all(torch.equal(t, before[n]) for n, t in inner.state_dict().items())
     with pytest.raises(AttributeError):
         _ = nets.teacher.nothing
+
+
+@pytest.mark.parametrize(
+    ("interval", "inside", "outside"),
+    [
+        ("[0, 1]", (0, 0.5, 1), (-0.1, 1.1, float("nan"))),
+        ("(0, inf)", (1e-9, 1e9), (0, -1, float("inf"))),
+        ("[0, 1)", (0, 0.999), (1,)),
+        ("[1, inf)", (1, 7), (0,)),
+    ],
+)
+def test_hyper_parameters_lie_in_their_interval(interval, inside, outside):
+    for value in inside:
+        pm.require_in(interval, weight=value, other=None)
+    for value in outside:
+        with pytest.raises(pm.UsageError) as caught:
+            pm.require_in(interval, other=None, weight=value)
+        assert str(caught.value.message) == f"weight {value}: expected a number in {interval}"

@@ -40,6 +40,31 @@ def test_a_role_starts_from_the_same_weights_in_every_stage(lab):
     assert not toys.same(weights(one.encoder("wave")), weights(one.encoder("wave")))
 
 
+def test_an_encoder_starts_alike_whatever_stands_behind_it(lab):
+    """P6: the role is (modality, what it is fed); head and bottleneck draw their own."""
+    plain = bench(lab).classifier("wave")
+    narrow, alone = bench(lab).classifier("wave", bottleneck=5), bench(lab).encoder("wave")
+    assert toys.same(weights(narrow.encoder), weights(plain.encoder))
+    assert toys.same(weights(alone), weights(plain.encoder))
+    one = bench(lab)
+    assert one.features("wave") == plain.encoder.features
+    assert toys.same(weights(one.encoder("wave")), weights(alone))  # asking for the width drew nothing
+    assert not toys.same(weights(one.classifier("wave").encoder), weights(alone))  # a second one is another
+    assert toys.same(weights(bench(lab).classifier("wave").head), weights(plain.head))
+
+
+def test_what_fits_and_what_is_noted(lab):
+    one = bench(lab)
+    assert one.fits("wave", "echo")
+    assert not one.fits("wave", "near")
+    with pytest.raises(ContractError, match="'hidden'"):
+        one.fits("wave", "hidden")
+    one.note("a")
+    one.note("b")
+    one.note("a")
+    assert one.notes == ["a", "b"]
+
+
 def test_plugins_own_layers_start_alike(lab):
     @dataclass(frozen=True)
     class Own(toys.Plain):

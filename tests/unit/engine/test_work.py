@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -15,6 +16,13 @@ from pmbench.engine.work import Done, Place, Spec, Train, context_of, perform, r
 
 RECIPE = pm.Recipe(lr=1e-3, epochs=2, batch_size=40, select="last", schedule="constant")
 SPEC = Spec("planted", "shared-10", (("privileged_view", "mlp-16"), ("target_view", "mlp-16")), RECIPE, 0)
+
+
+@dataclass(frozen=True)
+class Noting(pm.Stream):
+    def build(self, bench):
+        bench.note("6 layers found")
+        return super().build(bench)
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +74,15 @@ def test_parents_come_from_the_store(tmp_path, data):
     parent, _ = train(teacher, place)
     key, _ = train(stage, place)
     assert Store(tmp_path).stage(key)["parents"] == [parent]
+
+
+def test_what_build_notes_comes_with_the_lineage(tmp_path, data):
+    place = Place(tmp_path, data)
+    noting = Noting("target_view")
+    key, _ = train(noting, place)
+    last, _ = train(pm.LateFusion((noting,)), place)
+    lineage = Store(tmp_path).stage(last)["lineage"]
+    assert {k: run["notes"] for k, run in lineage.items()} == {key: ["6 layers found"], last: []}
 
 
 def test_two_processes_give_what_one_gives(tmp_path, data):

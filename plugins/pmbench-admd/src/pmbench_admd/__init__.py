@@ -44,10 +44,7 @@ def admd(
     t, p = setting.only_target(), setting.only_privileged()
     if bottleneck < 1:
         raise pm.UsageError(f"bottleneck {bottleneck}: expected a width of 1 or more")
-    own = setting.backbones[p].accepts(setting.modalities[t])
-    deceived = Deceive(
-        NarrowStream(p, bottleneck), t, adversary, discriminator, "privileged" if own else "target"
-    )
+    deceived = Deceive(NarrowStream(p, bottleneck), t, adversary, discriminator)
     return Hallucination(deceived, pm.Stream(t) if stream == "two" else None)
 
 

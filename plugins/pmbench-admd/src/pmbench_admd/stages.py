@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pmbench as pm
 
@@ -22,19 +22,18 @@ class NarrowStream(pm.Stream):
     bottleneck: int | None = 128
 
     def build(self, bench: pm.Bench) -> pm.Nets:
-        features = bench.encoder(self.modality).features
-        return pm.Nets(
-            student=bench.classifier(self.modality, bottleneck=min(self.bottleneck or features, features))
-        )
+        features = bench.features(self.modality)
+        width = min(self.bottleneck or features, features)
+        return pm.Nets(student=bench.classifier(self.modality, bottleneck=width))
 
 
 @dataclass(frozen=True)
 class Deceive(pm.Stage):
     """h, looking at `target`, against a discriminator D that tells its bottleneck vectors from those of f_p.
 
-    h has f_p's architecture and starts from it. v_p = bottleneck(f_p(x_p)), f_p frozen; v_h =
-    bottleneck(h(x_t)); D has K + 1 classes, the last one "fake". In every batch first D minimises L_D, then h
-    minimises L_H:
+    h has f_p's architecture and starts from it (`pm.hallucination`). v_p = bottleneck(f_p(x_p)), f_p frozen;
+    v_h = bottleneck(h(x_t)); D has K + 1 classes, the last one "fake". In every batch first D minimises L_D,
+    then h minimises L_H:
 
         L_D = 1/2 [CE(D(v_p), y) + CE(D(sg v_h), fake)]        L_H = CE(D(v_h), y)
 
@@ -43,16 +42,13 @@ class Deceive(pm.Stage):
         L_D = 1/2 [mean (d(v_p) - 1)^2 + mean d(sg v_h)^2]     L_H = mean (d(v_h) - 1)^2
 
     Terms with y run over labelled samples, those with v_p over samples that have the privileged modality, the
-    others over all. The head of h is frozen: it stays f_p's. With `architecture` "target", for a target
-    modality that f_p's backbone cannot take, h is built like the target's network and only its head starts
-    from f_p.
+    others over all. The head of h is frozen: it stays f_p's.
     """
 
     privileged: pm.Stage
     target: str
     adversary: str = "classes"
     discriminator: str = "action"
-    architecture: str = "privileged"
     frames: int = 1
 
     handles = frozenset({"unlabelled", "unpaired"})
@@ -61,24 +57,14 @@ class Deceive(pm.Stage):
     def reads(self) -> tuple[str, ...]:
         return (self.target, *self.privileged.reads)
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        return ("h has the target's architecture",) if self.architecture == "target" else ()
-
     def build(self, bench: pm.Bench) -> pm.Nets:
         from .networks import Discriminator, Judged
 
         f_p = bench.frozen(self.privileged)
-        width = f_p.head.in_features
-        if self.architecture == "privileged":
-            h = bench.classifier(*self.privileged.reads, fed=self.target, bottleneck=width)
-            inherit(f_p.network, h)
-        else:
-            h = bench.classifier(self.target, bottleneck=width)
-            inherit(f_p.head, h.head)
+        h = pm.hallucination(bench, self.target, cast("pm.Classifier", f_p.network))
         h.head.requires_grad_(False)
         outputs = bench.num_classes + 1 if self.adversary == "classes" else 1
-        judge = Discriminator(width, outputs, self.frames, self.discriminator)
+        judge = Discriminator(h.head.in_features, outputs, self.frames, self.discriminator)
         return pm.Nets(student=Judged(h, judge), privileged=f_p)
 
     def groups(self, nets: pm.Nets) -> Mapping[str, pm.Group]:
@@ -136,24 +122,3 @@ class Hallucination(pm.Stage):
     def build(self, bench: pm.Bench) -> pm.Nets:
         h = pm.Frozen(bench.frozen(self.deceived).hallucination)
         return pm.Nets(student=h if self.stream is None else pm.Mean(bench.frozen(self.stream), h))
-
-
-def inherit(source: nn.Module, into: nn.Module) -> list[str]:
-    """Copies every layer of `source` that `into` has under that name with those shapes; gives their names.
-
-    A layer is a module with parameters or buffers of its own. It is copied whole or not at all.
-    """
-    layers, copied = dict(source.named_modules()), []
-    for name, layer in into.named_modules():
-        mine = _own_tensors(layer)
-        theirs = _own_tensors(layers[name]) if name in layers else {}
-        if mine and {k: v.shape for k, v in mine.items()} == {k: v.shape for k, v in theirs.items()}:
-            for key, tensor in mine.items():
-                tensor.detach().copy_(theirs[key].detach())
-            copied.append(name)
-    return copied
-
-
-def _own_tensors(layer: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers of `layer` itself, without those of the layers inside."""
-    return dict([*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)])

@@ -87,31 +87,21 @@ class Amid(pm.Stage):
     handles = frozenset({"unlabelled", "unpaired"})
 
     def __post_init__(self) -> None:
-        if not (self.tau > 0 and min(self.alpha1, self.alpha2, self.alpha3) >= 0):
-            raise pm.UsageError(
-                f"tau {self.tau}, alphas {self.alpha1}, {self.alpha2}, {self.alpha3}: "
-                "expected a temperature above 0 and no negative weight"
-            )
-        if not (0 <= self.beta <= 1 and 0 <= self.warmup <= 1 and self.warmup_epochs >= 0):
-            raise pm.UsageError(
-                f"beta {self.beta}, warmup {self.warmup}, warmup_epochs {self.warmup_epochs}: "
-                "expected the first two between 0 and 1, and no negative number of epochs"
-            )
-        if self.dim is not None and self.dim < 1:
-            raise pm.UsageError(f"dim {self.dim}: expected none or a width above 0")
+        pm.require_in("(0, inf)", tau=self.tau)
+        pm.require_in("[0, inf)", alpha1=self.alpha1, alpha2=self.alpha2, alpha3=self.alpha3)
+        pm.require_in("[0, 1]", beta=self.beta, warmup=self.warmup)
+        pm.require_in("[0, inf)", warmup_epochs=self.warmup_epochs)
+        pm.require_in("[1, inf)", dim=self.dim)
 
     @property
     def reads(self) -> tuple[str, ...]:
         return _reads(self.target, self.auxiliaries)
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        several = len(self.auxiliaries)
-        return (f"L_MIa is the mean over {several} privileged modalities",) if several > 1 else ()
-
     def build(self, bench: pm.Bench) -> pm.Nets:
         from .networks import Discriminators
 
+        if (several := len(self.auxiliaries)) > 1:
+            bench.note(f"L_MIa is the mean over {several} privileged modalities")
         student = _student(bench, self.target, self.dim)
         width = student.head.in_features
         networks: dict[str, nn.Module] = {"student": student}

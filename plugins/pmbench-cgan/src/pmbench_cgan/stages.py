@@ -55,21 +55,12 @@ class Generate(pm.Stage):
     handles = frozenset({"unlabelled", "unpaired"})
 
     def __post_init__(self) -> None:
-        if min(self.alpha, self.beta, self.gamma) < 0:
-            raise pm.UsageError(
-                f"alpha {self.alpha}, beta {self.beta}, gamma {self.gamma}: expected no negative weight"
-            )
-        if not 0 <= self.noise < 1:
-            raise pm.UsageError(f"noise {self.noise}: expected a rate of dropout, from 0 to below 1")
+        pm.require_in("[0, inf)", alpha=self.alpha, beta=self.beta, gamma=self.gamma)
+        pm.require_in("[0, 1)", noise=self.noise)
 
     @property
     def reads(self) -> tuple[str, ...]:
         return (self.target, *self.privileged.reads)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        several = len(self.privileged.reads)
-        return (f"features of a network that fuses {several} modalities",) if several > 1 else ()
 
     def has(self, term: str) -> bool:
         """Whether `variant` names this term."""
@@ -78,11 +69,11 @@ class Generate(pm.Stage):
     def build(self, bench: pm.Bench) -> pm.Nets:
         from .networks import Discriminator, Generator, Scored
 
+        if (several := len(self.privileged.reads)) > 1:
+            bench.note(f"features of a network that fuses {several} modalities")
         privileged = bench.frozen(self.privileged)
         width = privileged.head.in_features
-        # the encoder of the target's classifier, not one of its own: it starts where `target_only` starts
-        encoder = bench.classifier(self.target).encoder
-        generator = Generator(self.target, encoder, width, self.noise)
+        generator = Generator(self.target, bench.encoder(self.target), width, self.noise)
         student = Scored(generator, pm.Frozen(copy.deepcopy(privileged.head)))
         if not self.has("cgan"):
             return pm.Nets(student=student, privileged=privileged)

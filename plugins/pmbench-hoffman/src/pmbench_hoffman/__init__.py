@@ -57,7 +57,6 @@ def hoffman(
         temperature,
         student_temperature,
         train_privileged,
-        "privileged" if setting.backbones[p].accepts(setting.modalities[t]) else "target",
     )
 
 

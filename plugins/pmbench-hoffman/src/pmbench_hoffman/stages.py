@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import pmbench as pm
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
 
 LAMBDA = {"mean": 10.0, "sse": 0.01}
 """Weight of eq. 3 where none is given; that of the sum is from github.com/ncgarcia/modality-distillation."""
@@ -26,12 +23,7 @@ class Hallucinate(pm.Stage):
     eq7  (1-a) L_GD + a L_hall
 
     A is the last map (B, C, *grid) or the pooled vector (B, D), by `layer`. CE runs over labelled samples;
-    whatever looks at x_p over samples that have it. Every layer of h whose tensors all agree in shape with
-    those of the same layer of the trained f_p starts from them, the others (a first layer that sees another
-    number of channels) from their own draw.
-
-    With `architecture` "target", for a target modality that f_p's backbone cannot take, h is built like f_t
-    and, where the pooled widths differ, given a bottleneck of f_p's width.
+    whatever looks at x_p over samples that have it. h starts from the trained f_p (`pm.hallucination`).
     """
 
     target: pm.Stage
@@ -45,46 +37,25 @@ class Hallucinate(pm.Stage):
     temperature: float = 10.0
     student_temperature: float = 10.0
     train_privileged: bool = False
-    architecture: str = "privileged"
 
     handles = frozenset({"unlabelled", "unpaired"})
 
     def __post_init__(self) -> None:
-        if not (self.temperature > 0 and self.student_temperature > 0):
-            raise pm.UsageError(
-                f"temperatures {self.temperature} and {self.student_temperature}: expected numbers above 0"
-            )
-        if not (0 <= self.imitation <= 1 and 0 <= self.alpha <= 1 and self.weight >= 0):
-            raise pm.UsageError(
-                f"imitation {self.imitation}, alpha {self.alpha}, weight {self.weight}: "
-                "expected the first two between 0 and 1, and no negative weight"
-            )
+        pm.require_in("(0, inf)", temperature=self.temperature, student_temperature=self.student_temperature)
+        pm.require_in("[0, 1]", imitation=self.imitation, alpha=self.alpha)
+        pm.require_in("[0, inf)", weight=self.weight)
 
     @property
     def reads(self) -> tuple[str, ...]:
         return (*self.target.reads, *self.privileged.reads)
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        changed = {
-            "pooled vectors are compared in place of maps": self.layer == "pooled" and self.loss != "eq5",
-            "h has the target's architecture": self.architecture == "target",
-        }
-        return tuple(note for note, holds in changed.items() if holds)
-
     def build(self, bench: pm.Bench) -> pm.Nets:
+        if self.layer == "pooled" and self.loss != "eq5":
+            bench.note("pooled vectors are compared in place of maps")
         trained = cast("pm.Classifier", bench.trainable(self.privileged))
-        h = self._hallucination(bench, width=trained.head.in_features)
-        copy_agreeing_layers(trained, h)
+        h = pm.hallucination(bench, *self.target.reads, trained)
         f_p = trained if self.train_privileged else bench.frozen(self.privileged)
         return pm.Nets(target=bench.trainable(self.target), hallucination=h, privileged=f_p)
-
-    def _hallucination(self, bench: pm.Bench, width: int) -> pm.Classifier:
-        (t,), (p,) = self.target.reads, self.privileged.reads
-        if self.architecture == "privileged":
-            return bench.classifier(p, fed=t)
-        plain = bench.classifier(t)
-        return plain if plain.head.in_features == width else bench.classifier(t, bottleneck=width)
 
     def losses(self, nets: pm.Nets, batch: pm.Batch) -> pm.Terms:
         y = batch.labels
@@ -103,9 +74,9 @@ class Hallucinate(pm.Stage):
         share = {"eq3": 1.0, "eq5": 0.0, "eq7": self.alpha}[self.loss]
         if self.loss != "eq5":
             a_p, a_h = (o.maps[-1] if self.layer == "map" else o.pooled for o in (p, h))
-            terms["hallucination"] = (
-                share * self.weight * sigmoid_distance(a_p[paired], a_h[paired], self.reduction)
-            )
+            elements = max(a_h[paired].numel(), 1) if self.reduction == "mean" else 1
+            distance = pm.sigmoid_distance(a_p[paired], a_h[paired]) / elements
+            terms["hallucination"] = share * self.weight * distance
         if self.loss != "eq3":
             z_t, z_h = z_p[paired], h.logits[paired]
             soft = pm.soft_cross_entropy(z_t, z_h, self.temperature, self.student_temperature)
@@ -115,35 +86,3 @@ class Hallucinate(pm.Stage):
 
     def deliver(self, nets: pm.Nets) -> pm.Mean:
         return pm.Mean(nets.target, nets.hallucination)
-
-
-def sigmoid_distance(privileged: Tensor, hallucinated: Tensor, reduction: str) -> Tensor:
-    """|sigmoid(A_p) - sigmoid(A_h)|^2, eq. 3 of arXiv:1806.07110 without its weight; A_p is detached.
-
-    Both (B, *shape) -> scalar: the "mean" over all elements, in [0, 1], or their sum, "sse"; 0 for B = 0.
-    """
-    squared = (privileged.detach().sigmoid() - hallucinated.sigmoid()) ** 2
-    return squared.mean() if reduction == "mean" and len(squared) else squared.sum()
-
-
-def copy_agreeing_layers(source: pm.Classifier, into: pm.Classifier) -> list[str]:
-    """Copies every layer of `source` that `into` has too, with tensors of the same shapes; gives their names.
-
-    A layer is a module with parameters or buffers of its own. One of differing shape stays as it is in
-    `into`, whole: no bias without its weight.
-    """
-    layers = dict(source.named_modules())
-    copied = []
-    for name, layer in into.named_modules():
-        mine = _own_tensors(layer)
-        theirs = _own_tensors(layers[name]) if name in layers else {}
-        if mine and {k: v.shape for k, v in mine.items()} == {k: v.shape for k, v in theirs.items()}:
-            for key, tensor in mine.items():
-                tensor.detach().copy_(theirs[key].detach())
-            copied.append(name)
-    return copied
-
-
-def _own_tensors(layer: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers of `layer` itself, without those of the layers inside."""
-    return dict([*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)])

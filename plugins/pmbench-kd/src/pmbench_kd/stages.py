@@ -8,7 +8,7 @@ import pmbench as pm
 
 
 @dataclass(frozen=True)
-class Imitate(pm.Stage):
+class Imitate(pm.Distill):
     """Student on `target` that imitates the tempered teacher, itself at temperature 1 (arXiv:1511.03643).
 
     (1-l) CE(z_s, y) + l c CE(softmax(z_T/T), softmax(z_s)), with l = `imitation`, T = `temperature` and c =
@@ -16,27 +16,9 @@ class Imitate(pm.Stage):
     second over those that have every modality the teacher reads.
     """
 
-    teacher: pm.Stage
-    target: tuple[str, ...]
     temperature: float = 2.0
     imitation: float = 0.5
     scale: bool = False
-
-    handles = frozenset({"unlabelled", "unpaired"})
-
-    def __post_init__(self) -> None:
-        if not (self.temperature > 0 and 0 <= self.imitation <= 1):
-            raise pm.UsageError(
-                f"temperature {self.temperature} and imitation {self.imitation}: "
-                "expected a temperature above 0 and an imitation between 0 and 1"
-            )
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys((*self.target, *self.teacher.reads)))
-
-    def build(self, bench: pm.Bench) -> pm.Nets:
-        return pm.Nets(student=pm.untrained(bench, self.target), teacher=bench.frozen(self.teacher))
 
     def losses(self, nets: pm.Nets, batch: pm.Batch) -> pm.Terms:
         student, teacher = nets.student(batch).logits, nets.teacher(batch).logits

@@ -80,7 +80,6 @@ def mdms(
         imitation,
         temperature,
         student_temperature,
-        _architecture(setting),
     )
     return (
         hallucination
@@ -175,11 +174,6 @@ def _layer(setting: pm.Setting) -> str:
     a, b = setting.modalities[t], setting.modalities[p]
     maps = "maps" in setting.backbones[p].provides and setting.backbones[p].accepts(a)
     return "map" if maps and setting.aligned(t, p) and a.shape[1:] == b.shape[1:] else "pooled"
-
-
-def _architecture(setting: pm.Setting) -> str:
-    t, p = setting.only_target(), setting.only_privileged()
-    return "privileged" if setting.backbones[p].accepts(setting.modalities[t]) else "target"
 
 
 @pm.hookimpl

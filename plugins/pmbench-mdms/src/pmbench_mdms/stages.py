@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pmbench as pm
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
 LAMBDA = {"frame": 0.25, "sse": 0.01}
 """Weight of eq. 3: the authors' code has 0.01 for the sum over all; 0.25 is that at its 25 frames a batch."""
@@ -34,13 +34,10 @@ class MultiplyStreams(pm.Stage):
     def reads(self) -> tuple[str, ...]:
         return (*self.target.reads, *self.privileged.reads)
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        return off_note(self.connection)
-
     def build(self, bench: pm.Bench) -> pm.Nets:
         from .networks import Connected, spread_over_time
 
+        note_off(bench, self.connection)
         f_t, f_p = bench.trainable(self.target), bench.trainable(self.privileged)
         for stream, modality in zip((f_t, f_p), self.reads, strict=True):
             if bench.modality(modality).kind == "clip":
@@ -64,11 +61,7 @@ class HallucinateStream(pm.Stage):
     A is the last block's map, or the pooled vector, by `layer`. With `connection` "p2t" f_p is multiplied
     into h in training; what is delivered is h alone, its connections cut. With "t2p" the teacher is f_p as
     step 2 trained it, with f_t multiplied in, and h has no connections. With eq3 alone h keeps the head of
-    f_p.
-
-    Every layer of h that f_p has with equal shapes starts from it. With `architecture` "target", for a target
-    modality that f_p's backbone cannot take, h is built like f_t, with a bottleneck of f_p's width, and only
-    the head starts from f_p.
+    f_p. It starts from f_p (`pm.hallucination`).
     """
 
     multiplied: pm.Stage
@@ -82,56 +75,32 @@ class HallucinateStream(pm.Stage):
     imitation: float = 0.5
     temperature: float = 10.0
     student_temperature: float = 10.0
-    architecture: str = "privileged"
 
     handles = frozenset({"unlabelled"})
 
     def __post_init__(self) -> None:
-        if not (self.temperature > 0 and self.student_temperature > 0):
-            raise pm.UsageError(
-                f"temperatures {self.temperature} and {self.student_temperature}: expected numbers above 0"
-            )
-        if not (0 <= self.imitation <= 1 and 0 <= self.alpha <= 1 and self.weight >= 0):
-            raise pm.UsageError(
-                f"imitation {self.imitation}, alpha {self.alpha}, weight {self.weight}: "
-                "expected the first two between 0 and 1, and no negative weight"
-            )
+        pm.require_in("(0, inf)", temperature=self.temperature, student_temperature=self.student_temperature)
+        pm.require_in("[0, 1]", imitation=self.imitation, alpha=self.alpha)
+        pm.require_in("[0, inf)", weight=self.weight)
 
     @property
     def reads(self) -> tuple[str, ...]:
         return self.multiplied.reads
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        changed = {
-            "pooled vectors are compared in place of maps": self.layer == "pooled" and self.loss != "eq5",
-            "h has the target's architecture": self.architecture == "target",
-        }
-        return (*off_note(self.connection), *(note for note, holds in changed.items() if holds))
-
     def build(self, bench: pm.Bench) -> pm.Nets:
         from .networks import spread_over_time
 
+        note_off(bench, self.connection)
+        if self.layer == "pooled" and self.loss != "eq5":
+            bench.note("pooled vectors are compared in place of maps")
         f_t, f_p = bench.frozen(self.multiplied).networks
-        h = self._hallucination(bench, f_p.head.in_features)
-        if bench.modality(self.reads[0]).kind == "clip":
-            spread_over_time(h)
-        if self.architecture == "privileged":
-            inherit(f_p, h)
-        else:
-            inherit(f_p.head, h.head)
+        clip = bench.modality(self.reads[0]).kind == "clip"
+        h = pm.hallucination(bench, self.reads[0], f_p, *([spread_over_time] if clip else []))
         h.head.requires_grad_(self.loss != "eq3")
         frozen = {"privileged": pm.Frozen(f_p)}
         if self.connection == "t2p":
             frozen["target"] = pm.Frozen(f_t)
         return pm.Nets(student=h, **frozen)
-
-    def _hallucination(self, bench: pm.Bench, width: int) -> pm.Classifier:
-        t, p = self.reads
-        if self.architecture == "privileged":
-            return bench.classifier(p, fed=t)
-        plain = bench.classifier(t)
-        return plain if plain.head.in_features == width else bench.classifier(t, bottleneck=width)
 
     def losses(self, nets: pm.Nets, batch: pm.Batch) -> pm.Terms:
         h, p = self._imitated(nets, batch)
@@ -143,7 +112,8 @@ class HallucinateStream(pm.Stage):
             terms["soft"] = (1 - share) * self.imitation * soft
         if self.loss != "eq5":
             a_p, a_h = (o.maps[-1] if self.layer == "map" else o.pooled for o in (p, h))
-            terms["hallucination"] = share * self.weight * sigmoid_distance(a_p, a_h, self.reduction)
+            whole = pm.sigmoid_distance(a_p, a_h)
+            terms["hallucination"] = share * self.weight * whole / count(a_h, self.reduction)
         return terms
 
     def _imitated(self, nets: pm.Nets, batch: pm.Batch) -> tuple[pm.Output, pm.Output]:
@@ -173,10 +143,6 @@ class JoinStreams(pm.Stage):
     @property
     def reads(self) -> tuple[str, ...]:
         return self.multiplied.reads[:1]
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        return self.hallucination.notes
 
     def build(self, bench: pm.Bench) -> pm.Nets:
         from .networks import Connected
@@ -224,16 +190,11 @@ class NoisyStreams(pm.Stage):
     trains = False
 
     def __post_init__(self) -> None:
-        if self.variance is not None and self.variance < 0:
-            raise pm.UsageError(f"variance {self.variance}: expected none, 0 or more")
+        pm.require_in("[0, inf)", variance=self.variance)
 
     @property
     def reads(self) -> tuple[str, ...]:
         return self.multiplied.reads
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        return self.multiplied.notes
 
     def build(self, bench: pm.Bench) -> pm.Nets:
         from .networks import NoisyInput
@@ -243,39 +204,16 @@ class NoisyStreams(pm.Stage):
         return pm.Nets(student=NoisyInput(both, p, bench.modality(p).shape, self.variance))
 
 
-def off_note(connection: str) -> tuple[str, ...]:
-    """What to tell where the setting allows no connections."""
-    why = "streams are not connected: their maps are missing, not aligned or not of one shape"
-    return (why,) if connection == "off" else ()
+def note_off(bench: pm.Bench, connection: str) -> None:
+    """Tells where the setting allows no connections."""
+    if connection == "off":
+        bench.note("streams are not connected: their maps are missing, not aligned or not of one shape")
 
 
-def sigmoid_distance(privileged: Tensor, hallucinated: Tensor, reduction: str) -> Tensor:
-    """|sigmoid(A_p) - sigmoid(A_h)|^2, eq. 3 of arXiv:1806.07110 without its weight; A_p is detached.
+def count(activations: Tensor, reduction: str) -> int:
+    """What the sum over activations (B, *shape) is divided by: 1 for "sse", B F for "frame".
 
-    Both (B, *shape) -> scalar: their sum "sse", or that over B F "frame", with F frames in maps (B, C, F, h,
-    w) and F = 1 otherwise.
+    F is the number of frames of maps (B, C, F, h, w) and 1 for others.
     """
-    summed = ((privileged.detach().sigmoid() - hallucinated.sigmoid()) ** 2).sum()
-    frames = privileged.shape[2] if privileged.dim() == 5 else 1
-    return summed if reduction == "sse" else summed / max(len(privileged) * frames, 1)
-
-
-def inherit(source: nn.Module, into: nn.Module) -> list[str]:
-    """Copies every layer of `source` that `into` has under that name with those shapes; gives their names.
-
-    A layer is a module with parameters or buffers of its own. It is copied whole or not at all.
-    """
-    layers, copied = dict(source.named_modules()), []
-    for name, layer in into.named_modules():
-        mine = _own_tensors(layer)
-        theirs = _own_tensors(layers[name]) if name in layers else {}
-        if mine and {k: v.shape for k, v in mine.items()} == {k: v.shape for k, v in theirs.items()}:
-            for key, tensor in mine.items():
-                tensor.detach().copy_(theirs[key].detach())
-            copied.append(name)
-    return copied
-
-
-def _own_tensors(layer: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers of `layer` itself, without those of the layers inside."""
-    return dict([*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)])
+    frames = activations.shape[2] if activations.dim() == 5 else 1
+    return 1 if reduction == "sse" else max(len(activations) * frames, 1)

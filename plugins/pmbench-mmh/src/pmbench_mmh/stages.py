@@ -74,11 +74,8 @@ class RegionAware(Taught):
     axes: int = 2
 
     def __post_init__(self) -> None:
-        if not (self.alpha >= 0 and self.temperature > 0):
-            raise pm.UsageError(
-                f"alpha {self.alpha} and temperature {self.temperature}: "
-                "expected no negative alpha and a temperature above 0"
-            )
+        pm.require_in("[0, inf)", alpha=self.alpha)
+        pm.require_in("(0, inf)", temperature=self.temperature)
         if not self.scales or self.scales != tuple(s for s in SCALES if s in self.scales):
             raise pm.UsageError(f"scales {self.scales}: expected some of {SCALES}, each once, in this order")
 
@@ -87,18 +84,16 @@ class RegionAware(Taught):
         """N, the number of regions."""
         return sum((SIDE // s) ** self.axes for s in self.scales) if self.axes else 1
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        whole = (
-            "no maps to compare position by position: one region, so that RAD is plain distillation of logits"
-        )
-        return (whole,) if self.axes == 0 else ()
-
     def build(self, bench: pm.Bench) -> pm.Nets:
         from .networks import RegionWeights
 
         nets = super().build(bench)
-        if self.axes:
+        if not self.axes:
+            bench.note(
+                "no maps to compare position by position: one region, so that RAD is plain distillation of "
+                "logits"
+            )
+        else:
             student = cast("pm.Classifier", nets.student)
             shape = bench.modality(self.modality).shape[1:]
             _check_head(self.modality, student)
@@ -213,10 +208,9 @@ def relations(said: Sequence[pm.Output], student: pm.Output, form: str) -> Tenso
 
 def check_relations(beta: float, form: str) -> None:
     """Raises UsageError for a weight or a form that there is not."""
-    if not beta >= 0 or form not in FORMS:
-        raise pm.UsageError(
-            f"beta {beta} and form {form!r}: expected no negative beta and one of {', '.join(FORMS)}"
-        )
+    pm.require_in("[0, inf)", beta=beta)
+    if form not in FORMS:
+        raise pm.UsageError(f"form {form!r}: expected one of {', '.join(FORMS)}")
 
 
 def _check_head(modality: str, student: pm.Classifier) -> None:
