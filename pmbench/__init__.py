@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         trained_on,
         untrained,
     )
-    from .contracts.backbone import Backbone, backbone
+    from .contracts.backbone import Backbone, BackboneFamily, Pretrained, Weights, backbone
     from .contracts.batch import Batch
     from .contracts.dataset import Dataset, Protocol, Split
     from .contracts.hooks import hookimpl
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         Frozen,
         Fusion,
         Head,
+        Joint,
         MapInfo,
         Mean,
         Nets,
@@ -52,27 +53,27 @@ if TYPE_CHECKING:
     from .contracts.samples import Column, Download, Draw, Files, Part, Sampling, Where
     from .contracts.setting import Modality, Setting
     from .contracts.stage import Bench, Group, Stage, Step, Terms, require_in
-    from .errors import ContractError, DataError, PmbenchError, Unsupported, UsageError
+    from .errors import ContractError, DataError, PmbenchError, UnknownName, Unsupported, UsageError
     from .report.record import Record
 
 _HOMES = {
     "builtin.stages": (
         "Distill EarlyFusion JointLateFusion LateFusion PseudoLabel Stream hallucination trained_on untrained"
     ),
-    "contracts.backbone": "Backbone backbone",
+    "contracts.backbone": "Backbone BackboneFamily Pretrained Weights backbone",
     "contracts.batch": "Batch",
     "contracts.dataset": "Dataset Protocol Split",
     "contracts.hooks": "hookimpl",
     "contracts.losses": "cross_entropy kl_divergence mse sigmoid_distance soft_cross_entropy",
     "contracts.method": "Method method",
     "contracts.network": (
-        "Classifier Encoder Frozen Fusion Head MapInfo Mean Nets Output copy_agreeing_layers"
+        "Classifier Encoder Frozen Fusion Head Joint MapInfo Mean Nets Output copy_agreeing_layers"
     ),
     "contracts.recipe": "Recipe",
     "contracts.samples": "Column Download Draw Files Part Sampling Where",
     "contracts.setting": "Modality Setting",
     "contracts.stage": "Bench Group Stage Step Terms require_in",
-    "errors": "ContractError DataError PmbenchError Unsupported UsageError",
+    "errors": "ContractError DataError PmbenchError UnknownName Unsupported UsageError",
     "report.record": "Record",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}

@@ -119,7 +119,7 @@ def show_backbone(values: Values) -> None:
             ("size", values["size"]),
             (
                 "pretrained weights",
-                [f"{name} (SHA-256 {sha[:12]})" for name, sha in values["weights"].items()],
+                [f"{name}: {url}" for name, url in values["weights"].items()],
             ),
             ("from", _from(values)),
         ]

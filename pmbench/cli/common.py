@@ -34,6 +34,14 @@ BackboneOption = Annotated[
         help="Backbone for all modalities, or modality=NAME+modality=NAME.",
     ),
 ]
+WeightsOption = Annotated[
+    str,
+    typer.Option(
+        "--weights",
+        metavar="NAME|FILE|none",
+        help="Pretrained weights for all modalities whose backbone has them, or modality=NAME,modality=FILE.",
+    ),
+]
 SeedsOption = Annotated[
     int | None, typer.Option("--seeds", metavar="N", min=1, help="Seeds 0 to N-1 (3 by default).")
 ]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ..contracts.backbone import Backbone
+    from ..contracts.backbone import Backbone, BackboneFamily
     from ..contracts.dataset import Dataset, Protocol
     from ..contracts.method import Method
     from ..engine.plugins import Offer, Registry
@@ -73,7 +73,19 @@ def backbone_values(backbone: Backbone) -> Values:
         "kinds": sorted(backbone.kinds),
         "provides": sorted(backbone.provides, reverse=True),
         "size": backbone.size,
-        "weights": dict(backbone.weights),
+        "weights": dict(backbone.pretrained.urls) if backbone.pretrained else {},
+    }
+
+
+def family_values(family: BackboneFamily) -> Values:
+    """As `backbone_values`, without what only its members have."""
+    return {
+        "name": family.name,
+        "summary": family.summary,
+        "kinds": sorted(family.kinds),
+        "provides": sorted(family.provides, reverse=True),
+        "size": None,
+        "weights": {},
     }
 
 
@@ -110,11 +122,18 @@ def offers(registry: Registry, kind: str) -> Iterable[Offer]:
         yield from registry.offers[kind][name]
 
 
+def _families(registry: Registry, kind: str) -> Iterable[Offer]:
+    for name in sorted(registry.families) if kind == "backbone" else ():
+        yield from registry.families[name]
+
+
 def described(registry: Registry, kind: str) -> list[Values]:
     """Values of all offers of a kind. One that cannot be described is noted as broken and left out."""
     found = []
-    for offer in offers(registry, kind):
-        values = attempt(registry, offer, DESCRIBE[kind])
+    for offer in (*offers(registry, kind), *_families(registry, kind)):
+        values = attempt(
+            registry, offer, family_values if offer.name in registry.families else DESCRIBE[kind]
+        )
         if values is not None:
             found.append(
                 {**values, "distribution": offer.distribution, "version_of_distribution": offer.version}

@@ -58,7 +58,7 @@ def _cell(cell: Cell, wanted: Mapping[str, Node]) -> dict[str, Any]:
         "options": dict(cell.options),
         "dataset": cell.spec.dataset,
         "protocol": cell.spec.protocol,
-        "backbones": dict(cell.spec.backbones),
+        "backbones": {m: cell.context.backbones[m].label for m, _ in cell.spec.backbones},
         "seed": cell.spec.seed,
         "status": "skip" if cell.skip else "failed" if cell.failure else "run",
         "reason": cell.skip or cell.failure or None,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..engine.plan import Request
     from ..engine.plugins import Registry
 
-_FIELDS = ("methods", "datasets", "protocols", "backbones", "seeds", "set")
+_FIELDS = ("methods", "datasets", "protocols", "backbones", "seeds", "set", "weights")
 DEFAULT_DATASET = "hapt"
 
 
@@ -27,6 +27,7 @@ def request_of(
     seed: list[int],
     sets: list[str],
     matrix: Path | None,
+    weights: str,
 ) -> Request:
     """One request; options override what a matrix file says."""
     from ..engine.plan import Request
@@ -48,6 +49,7 @@ def request_of(
         names(backbone) or tuple(said.get("backbones", ())),
         seeds(chosen, []) if isinstance(chosen, int) else tuple(chosen) if chosen else seeds(count, seed),
         (*(f"{k}={v}" for k, v in said.get("set", {}).items()), *sets),
+        weights=weights or said.get("weights", ""),
     )
 
 
@@ -61,7 +63,9 @@ def _read(path: Path) -> dict[str, Any]:
     for name, value in said.items():
         if name not in _FIELDS:
             raise UnknownName(f"field of matrix {path}", name, _FIELDS)
-        if name not in ("seeds", "set") and not (
+        if name == "weights" and not isinstance(value, str):
+            raise UsageError(f"matrix {path}: weights is {value!r}; expected what --weights takes")
+        if name not in ("seeds", "set", "weights") and not (
             isinstance(value, list) and all(isinstance(v, str) for v in value)
         ):
             raise UsageError(f"matrix {path}: {name} is {value!r}; expected a list of names")

@@ -19,6 +19,7 @@ from .common import (
     SeedsOption,
     SetOption,
     StoreOption,
+    WeightsOption,
     cores,
     data_folder,
     print_json,
@@ -41,6 +42,7 @@ def plan(
     dataset: DatasetOption = [],  # noqa: B006
     protocol: ProtocolOption = [],  # noqa: B006
     backbone: BackboneOption = [],  # noqa: B006
+    weights: WeightsOption = "",
     seeds: SeedsOption = None,
     seed: SeedOption = [],  # noqa: B006
     matrix: MatrixOption = None,
@@ -58,7 +60,7 @@ def plan(
     from .matrix import request_of
 
     registry = load_plugins()
-    request = request_of(registry, method, dataset, protocol, backbone, seeds, seed, set_, matrix)
+    request = request_of(registry, method, dataset, protocol, backbone, seeds, seed, set_, matrix, weights)
     opened, root = Store(store_folder(store)), data_folder(data)
     _tell_of_preparing(request, registry, root)
     values = forecast(make_plan(request, registry, root, opened), opened, cores())

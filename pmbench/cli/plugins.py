@@ -56,6 +56,9 @@ def _loaded(registry: Registry) -> list[dict[str, Any]]:
         for name, offers in names.items():
             for offer in offers:
                 entry(offer.distribution, offer.version)[f"{kind}s"].append(name)
+    for offers in registry.families.values():
+        for offer in offers:
+            entry(offer.distribution, offer.version)["backbones"].append(offer.name)
     for values in found.values():
         for name, value in values.items():
             values[name] = sorted(value) if isinstance(value, list) else value

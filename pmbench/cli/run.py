@@ -23,6 +23,7 @@ from .common import (
     SeedsOption,
     SetOption,
     StoreOption,
+    WeightsOption,
     cores,
     data_folder,
     print_json,
@@ -39,6 +40,7 @@ def run(
     dataset: DatasetOption = [],  # noqa: B006
     protocol: ProtocolOption = [],  # noqa: B006
     backbone: BackboneOption = [],  # noqa: B006
+    weights: WeightsOption = "",
     seeds: SeedsOption = None,
     seed: SeedOption = [],  # noqa: B006
     matrix: MatrixOption = None,
@@ -82,7 +84,7 @@ def run(
     from .watch import watch
 
     registry = load_plugins()
-    request = request_of(registry, method, dataset, protocol, backbone, seeds, seed, set_, matrix)
+    request = request_of(registry, method, dataset, protocol, backbone, seeds, seed, set_, matrix, weights)
     device = _device(device)
     place = Place(store_folder(store), data_folder(data), device, devices, threads, data_workers)
     request = dataclasses.replace(request, references=references)

@@ -73,7 +73,7 @@ def _find(name: str, registry: Registry, store: Path, data: Path) -> list[Found]
     if name.endswith(".json") and Path(name).is_file():
         found.append(Found("record", partial(_record, Path(name)), show_record))
     for kind, lines in (("method", show_method), ("dataset", show_dataset), ("backbone", show_backbone)):
-        if name in registry.offers[kind]:
+        if registry.has(kind, name):
             found.append(Found(kind, partial(_offered, registry, kind, name, data), lines))
     if re.fullmatch(r"[0-9a-f]{4,64}", name):
         from ..engine.store import Store

@@ -10,9 +10,36 @@ from ..errors import ContractError
 from .setting import KINDS, Modality
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from .network import Encoder
 
 PROVIDES = ("pooled", "maps")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Pretrained weights: what they go by, and the SHA-256 of their tensors, which is part of every key."""
+
+    name: str
+    digest: str
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.digest[:12]}"
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """The pretrained weights that a backbone may start from.
+
+    `urls` maps their names to addresses. `convert` takes the tensors of such a file, by the names of the
+    library that made it, to those of the encoder for the modality it was trained on: heads are left out, what
+    it does not know is left as it is. Tensors of the encoder whose names contain `fresh` are in no file.
+    """
+
+    urls: Mapping[str, str]
+    convert: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
+    fresh: str = ""
 
 
 @dataclass(frozen=True)
@@ -21,8 +48,8 @@ class Backbone:
 
     `build(modality, size)` gives an Encoder whose stem takes the modality's channels. `tail(kind, size,
     start, channels)`, if offered, gives the encoder's blocks from `start` on for a map of `channels`
-    channels: fusion networks join maps there, at block `fuse_at`. `weights` maps the name of pretrained
-    weights to their SHA-256, which enters the key of every stage.
+    channels: fusion networks join maps there, at block `fuse_at`. `pretrained` says what it may start from,
+    `weights` what it does start from; without, from chance.
     """
 
     name: str
@@ -33,10 +60,35 @@ class Backbone:
     build: Callable[[Modality, int], Encoder] = field(repr=False)
     tail: Callable[[str, int, int, int], Encoder] | None = field(default=None, repr=False)
     fuse_at: int = 1
-    weights: Mapping[str, str] = field(default_factory=dict, hash=False)
+    pretrained: Pretrained | None = field(default=None, repr=False, hash=False)
+    weights: Weights | None = None
 
     def accepts(self, modality: Modality) -> bool:
         return modality.kind in self.kinds
+
+    @property
+    def label(self) -> str:
+        """Its name, with the weights it starts from, if any."""
+        return f"{self.name} ({self.weights})" if self.weights else self.name
+
+
+@dataclass(frozen=True)
+class BackboneFamily:
+    """Backbones without number, named `prefix` and what `make` takes: `timm/` and the name of a model.
+
+    `make(rest of the name)` gives the backbone, or raises UnknownName. `kinds` and `provides` are those that
+    its members may have.
+    """
+
+    prefix: str
+    kinds: frozenset[str]
+    provides: frozenset[str]
+    summary: str
+    make: Callable[[str], Backbone] = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        return f"{self.prefix}..."
 
 
 def backbone(
@@ -47,8 +99,12 @@ def backbone(
     sizes: Mapping[str, int],
     tail: Callable[[str, int, int, int], Encoder] | None = None,
     fuse_at: int = 1,
+    pretrained: Mapping[str, Pretrained] | None = None,
 ) -> Callable[[Callable[[Modality, int], Encoder]], tuple[Backbone, ...]]:
-    """Makes backbones of a function `(modality, size) -> Encoder`, one for each named size: `name-<size>`."""
+    """Makes backbones of a function `(modality, size) -> Encoder`, one for each named size: `name-<size>`.
+
+    The size "" is called `name` alone. `pretrained` says by size which weights there are.
+    """
     for what, given, known in (("kinds", kinds, KINDS), ("provides", provides, PROVIDES)):
         strange = set(given) - set(known)
         if strange:
@@ -60,7 +116,15 @@ def backbone(
         summary = (build.__doc__ or "").strip().partition("\n")[0]
         return tuple(
             Backbone(
-                f"{name}-{label}", frozenset(kinds), frozenset(provides), summary, size, build, tail, fuse_at
+                f"{name}-{label}" if label else name,
+                frozenset(kinds),
+                frozenset(provides),
+                summary,
+                size,
+                build,
+                tail,
+                fuse_at,
+                (pretrained or {}).get(label),
             )
             for label, size in sizes.items()
         )

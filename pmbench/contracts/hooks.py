@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
-    from .backbone import Backbone
+    from .backbone import Backbone, BackboneFamily
     from .dataset import Dataset
     from .method import Method
 
@@ -30,8 +30,8 @@ def pmbench_datasets() -> Iterable[Dataset]:
 
 
 @hookspec
-def pmbench_backbones() -> Iterable[Backbone]:
-    """Backbones that this distribution offers."""
+def pmbench_backbones() -> Iterable[Backbone | BackboneFamily]:
+    """Backbones, and families of them, that this distribution offers."""
     return ()
 
 

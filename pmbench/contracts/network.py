@@ -122,6 +122,23 @@ class Fusion(nn.Module):
         return Output(self.head(pooled), pooled, maps)
 
 
+class Joint(nn.Module):
+    """The stem of a tail: (B, k C, *grid), k maps joined, -> (B, C, *grid), linear at every position.
+
+    It starts as the mean of the k maps, so that pretrained blocks behind it meet what they know.
+    """
+
+    def __init__(self, joined: int, channels: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(joined, channels, bias=False)
+        count = joined // channels
+        with torch.no_grad():
+            self.linear.weight.copy_(torch.eye(channels).repeat(1, count) / count)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x.movedim(1, -1)).movedim(-1, 1)
+
+
 class Mean(nn.Module):
     """Several networks side by side: the mean of their logits, their pooled features joined."""
 

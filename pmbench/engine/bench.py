@@ -19,6 +19,7 @@ from ..contracts.stage import Stage
 from ..errors import ContractError, PluginError, PmbenchError
 from .draws import derive, torch_seeded
 from .identity import Context
+from .pretrained import Library, fill
 from .store import Store
 
 
@@ -144,7 +145,14 @@ class EngineBench:
                 f"a {takes.kind}"
             )
         check_backbone(backbone, takes)
-        return backbone.build(takes, backbone.size)
+        encoder = backbone.build(takes, backbone.size)
+        self._fill(encoder, backbone, takes.channels)
+        return encoder
+
+    def _fill(self, encoder: Encoder, backbone: Backbone, channels: int, start: int = 0) -> None:
+        if backbone.weights and self.store is not None:
+            tensors = Library(self.store.root / "pretrained").load(backbone.weights)
+            fill(encoder, tensors, backbone, channels, str(backbone.weights), start)
 
     def _tail(self, encoders: Mapping[str, Encoder]) -> Encoder | None:
         """The joint blocks, where all backbones are one and their maps at the joint have one grid."""
@@ -159,7 +167,10 @@ class EngineBench:
         if len(kinds) > 1 or len({shape[1:] for shape in shapes.values()}) > 1:
             return None
         channels = sum(shape[0] for shape in shapes.values())
-        return first.tail(kinds.pop(), first.size, first.fuse_at, channels)
+        tail = first.tail(kinds.pop(), first.size, first.fuse_at, channels)
+        if all(b.weights == first.weights for b in backbones):
+            self._fill(tail, first, channels, first.fuse_at)
+        return tail
 
 
 def delivered(

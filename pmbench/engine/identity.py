@@ -32,6 +32,7 @@ _ENGINE = (
     "pmbench.engine.batches",
     "pmbench.engine.draws",
     "pmbench.engine.frames",
+    "pmbench.engine.pretrained",
     "pmbench.engine.recipes",
     "pmbench.engine.steps",
     "pmbench.engine.trainer",
@@ -264,5 +265,5 @@ def backbone_identity(backbone: Backbone) -> dict[str, Any]:
         "name": backbone.name,
         "size": backbone.size,
         "code": code_digest(backbone.build.__module__),
-        "weights": dict(backbone.weights),
+        "weights": backbone.weights.digest if backbone.weights else None,
     }

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..contracts.backbone import Weights
 from ..contracts.dataset import Dataset, Protocol
 from ..contracts.method import Method, parse_value
 from ..contracts.recipe import Recipe
@@ -39,6 +40,7 @@ class Request:
     seeds: tuple[int, ...] = (0, 1, 2)
     sets: tuple[str, ...] = ()
     references: bool = True
+    weights: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,9 @@ class Cell:
     @property
     def path(self) -> Path:
         """Where the cell's record lies below the folder of records, without suffix."""
-        backbones = "+".join(dict.fromkeys(self.context.backbones[m].name for m in self.setting.all))
-        backbones = backbones.replace("/", "_")
+        backbones = "+".join(dict.fromkeys(self.context.backbones[m].label for m in self.setting.all))
+        for sign, plain in (("/", "_"), (" (", "-"), (" ", "-"), (")", "")):
+            backbones = backbones.replace(sign, plain)
         varied = f"-{digest(dict(self.options))[:8]}" if self.options else ""
         recipe = self.spec.recipe
         if recipe != self.context.dataset.recipe:
@@ -135,17 +138,17 @@ def make_plan(request: Request, registry: Registry, data: Path, store: Store) ->
     for name in request.datasets:
         dataset = registry.dataset(name)
         protocols = [dataset.protocol(p) for p in request.protocols or (dataset.default_protocol,)]
-        chosen = [_backbones(dataset, text, registry) for text in request.backbones or ("",)]
+        named = [_backbones(dataset, text, registry) for text in request.backbones or ("",)]
+        chosen = [(names, _weights(request.weights, dataset, names, registry, store)) for names in named]
         prepared = opened[name] = find_or_prepare(dataset, data)
         recipe = _with_sets(dataset.recipe, recipe_sets)
         for protocol in protocols:
-            for backbones in chosen:
+            for backbones, weights in chosen:
                 for seed in request.seeds:
                     for method in methods:
                         options = by_method.get(method.name, {})
-                        cells.append(
-                            _cell(method, options, prepared, protocol, backbones, recipe, seed, registry)
-                        )
+                        values = (prepared, protocol, backbones, weights, recipe, seed, registry)
+                        cells.append(_cell(method, options, *values))
     return Plan(cells, _graph(cells, store), opened)
 
 
@@ -235,18 +238,33 @@ def _backbones(dataset: Dataset, text: str, registry: Registry) -> dict[str, str
     return chosen | dict.fromkeys(fitting, text)
 
 
+def _weights(
+    text: str, dataset: Dataset, names: Mapping[str, str], registry: Registry, store: Store
+) -> dict[str, Weights]:
+    if text in ("", "none"):
+        return {}
+    from .pretrained import choose_weights
+
+    chosen = {m.name: registry.backbone(names[m.name]) for m in dataset.modalities}
+    return choose_weights(text, dataset, chosen, store)
+
+
 def _cell(
     method: Method,
     options: Mapping[str, Any],
     prepared: Prepared,
     protocol: Protocol,
     names: Mapping[str, str],
+    weights: Mapping[str, Weights],
     recipe: Recipe,
     seed: int,
     registry: Registry,
 ) -> Cell:
     dataset = prepared.dataset
-    backbones = {m.name: registry.backbone(names[m.name]) for m in dataset.modalities}
+    backbones = {
+        m.name: dataclasses.replace(registry.backbone(names[m.name]), weights=weights.get(m.name))
+        for m in dataset.modalities
+    }
     setting = Setting(
         protocol.target,
         protocol.privileged,
@@ -257,7 +275,8 @@ def _cell(
     )
     context = Context(dataset, protocol, prepared.fingerprint, backbones, recipe, seed)
     used = tuple(sorted((m, names[m]) for m in setting.all))
-    spec = Spec(dataset.name, protocol.name, used, recipe, seed)
+    loaded = tuple(sorted((m, w) for m, w in weights.items() if m in setting.all))
+    spec = Spec(dataset.name, protocol.name, used, recipe, seed, loaded)
     cell = Cell(method, dict(options), setting, context, spec)
     try:
         with only(f"the plan of {method.name!r}", [prepared.folder], []):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import pluggy
 
 from ..contracts import hooks
-from ..contracts.backbone import Backbone
+from ..contracts.backbone import Backbone, BackboneFamily
 from ..contracts.dataset import Dataset
 from ..contracts.method import Method
 from ..errors import PluginError, UnknownName
@@ -55,18 +55,21 @@ class Registry:
     manager: pluggy.PluginManager
     offers: dict[str, dict[str, list[Offer]]] = field(default_factory=lambda: {kind: {} for kind in _KINDS})
     broken: list[Broken] = field(default_factory=list)
+    families: dict[str, list[Offer]] = field(default_factory=dict)
+    _made: dict[str, list[Offer]] = field(default_factory=dict)
 
     def names(self, kind: str) -> list[str]:
         return sorted(self.offers[kind])
 
     def offer(self, kind: str, name: str) -> Offer:
         """The one offer of that name; raises UnknownName, or PluginError where two distributions offer it."""
-        found = self.offers[kind].get(name, [])
+        found = self.offers[kind].get(name, []) or self._of_family(kind, name)
         if not found:
             hint = f"`pmbench list {_SHOWN[kind].replace(' ', '')}s` shows all"
             if self.broken:
                 hint += f"; not loaded: {', '.join(b.distribution for b in self.broken)} (`pmbench plugins`)"
-            raise UnknownName(_SHOWN[kind], name, self.offers[kind], hint)
+            known = {*self.offers[kind], *(self.families if kind == "backbone" else ())}
+            raise UnknownName(_SHOWN[kind], name, known, hint)
         if len(found) > 1:
             owners = " and ".join(sorted({o.distribution for o in found})) or "one distribution twice"
             raise PluginError(
@@ -74,6 +77,20 @@ class Registry:
                 "uninstall one of them: a name has one owner",
             )
         return found[0]
+
+    def has(self, kind: str, name: str) -> bool:
+        """Whether something of that kind may go by that name: it is offered, or a family makes it."""
+        return name in self.offers[kind] or (kind == "backbone" and self._family(name) is not None)
+
+    def _family(self, name: str) -> list[Offer] | None:
+        return next((f for f in self.families.values() if name.startswith(f[0].value.prefix)), None)
+
+    def _of_family(self, kind: str, name: str) -> list[Offer]:
+        """The backbone that a family makes of that name, made once."""
+        family = self._family(name) if kind == "backbone" else None
+        if family is not None and name not in self._made:
+            self._made[name] = [replace(o, value=o.value.make(name[len(o.value.prefix) :])) for o in family]
+        return self._made.get(name, [])
 
     def method(self, name: str) -> Method:
         return self.offer("method", name).value
@@ -87,9 +104,8 @@ class Registry:
     @cached_property
     def distributions(self) -> dict[str, str]:
         """Distribution -> version of everything that offers something."""
-        found = {
-            o.distribution: o.version for kind in self.offers.values() for os in kind.values() for o in os
-        }
+        kinds = (*self.offers.values(), self.families)
+        found = {o.distribution: o.version for kind in kinds for os in kind.values() for o in os}
         return dict(sorted(found.items()))
 
     def note_broken(self, distribution: str, where: str, error: str) -> None:
@@ -102,7 +118,7 @@ class Registry:
         """(kind, name, distributions) of every name offered more than once."""
         return [
             (_SHOWN[kind], name, sorted({o.distribution for o in offers}))
-            for kind, names in self.offers.items()
+            for kind, names in (*self.offers.items(), ("backbone", self.families))
             for name, offers in sorted(names.items())
             if len(offers) > 1
         ]
@@ -147,7 +163,8 @@ def _take(
 ) -> None:
     taken = list(values)
     for value in taken:
-        if not isinstance(value, expected):
+        if not isinstance(value, expected) and not (kind == "backbone" and isinstance(value, BackboneFamily)):
             raise TypeError(f"offers {value!r} where a {expected.__name__} was expected")
     for value in taken:
-        registry.offers[kind].setdefault(value.name, []).append(Offer(kind, value, distribution, version))
+        place = registry.families if isinstance(value, BackboneFamily) else registry.offers[kind]
+        place.setdefault(value.name, []).append(Offer(kind, value, distribution, version))

@@ -98,7 +98,7 @@ def _asked(cell: Cell) -> RecordCell:
         dataset=dataset.name,
         dataset_version=dataset.version,
         protocol=cell.context.protocol.name,
-        backbones=dict(cell.spec.backbones),
+        backbones={m: cell.context.backbones[m].label for m, _ in cell.spec.backbones},
         seed=cell.context.seed,
         role=method.role,
         tests_on=method.tests_on,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+from ..contracts.backbone import Weights
 from ..contracts.recipe import Recipe
 from ..contracts.stage import Stage
 from .identity import Context
@@ -39,6 +40,7 @@ class Spec:
     backbones: tuple[tuple[str, str], ...]
     recipe: Recipe
     seed: int
+    weights: tuple[tuple[str, Weights], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,10 @@ def context_of(spec: Spec, data: Path) -> Context:
         prepared.dataset,
         prepared.dataset.protocol(spec.protocol),
         prepared.fingerprint,
-        {modality: registry().backbone(name) for modality, name in spec.backbones},
+        {
+            modality: replace(registry().backbone(name), weights=dict(spec.weights).get(modality))
+            for modality, name in spec.backbones
+        },
         spec.recipe,
         spec.seed,
     )

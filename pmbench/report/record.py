@@ -43,7 +43,8 @@ class _Model(BaseModel):
 
 
 class Cell(_Model):
-    """What was asked for. `options` are the ones that were set; `backbones` maps modality to backbone."""
+    """What was asked for. `options` are the ones that were set; `backbones` maps modality to
+    backbone, with the name and digest of the weights that it starts from, if any."""
 
     method: str
     options: dict[str, Option] = {}

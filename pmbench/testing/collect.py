@@ -61,7 +61,7 @@ def suites_for(name: str, *, dataset: str = "", data: Path | None = None) -> lis
     prepared data sets lie; embedded ones are prepared in a temporary folder where it is not given.
     """
     found = registry()
-    kinds = [kind for kind in _KINDS if name in found.offers[kind]]
+    kinds = [kind for kind in _KINDS if found.has(kind, name)]
     if not kinds:
         known = [n for kind in _KINDS for n in found.names(kind)]
         broken = ", ".join(f"{b.distribution} ({b.error})" for b in found.broken)

@@ -114,7 +114,7 @@ def test_backbones_of_the_modalities_it_reads_change_the_key(lab):
     assert key(other) != key(lab)
     assert key(other, toys.Plain("far")) == key(lab, toys.Plain("far"))
     mlp = toys.backbone("mlp-8")
-    pretrained = lab.but(backbones={"near": dataclasses.replace(mlp, weights={"big": "0" * 64})})
+    pretrained = lab.but(backbones={"near": dataclasses.replace(mlp, weights=pm.Weights("big", "0" * 64))})
     assert key(pretrained) != key(lab)
     assert backbone_identity(mlp)["size"] == 8
 
