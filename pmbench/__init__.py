@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         trained_on,
         untrained,
     )
-    from .contracts.backbone import Backbone, BackboneFamily, Pretrained, Weights, backbone
+    from .contracts.backbone import Backbone, BackboneFamily, Pretrained, Weights, backbone, renamed
     from .contracts.batch import Batch
     from .contracts.dataset import Dataset, Protocol, Split
     from .contracts.hooks import hookimpl
@@ -42,12 +42,12 @@ if TYPE_CHECKING:
         Frozen,
         Fusion,
         Head,
-        Joint,
         MapInfo,
         Mean,
         Nets,
         Output,
         copy_agreeing_layers,
+        tail_of,
     )
     from .contracts.recipe import Recipe
     from .contracts.samples import Column, Download, Draw, Files, Part, Sampling, Where
@@ -60,14 +60,14 @@ _HOMES = {
     "builtin.stages": (
         "Distill EarlyFusion JointLateFusion LateFusion PseudoLabel Stream hallucination trained_on untrained"
     ),
-    "contracts.backbone": "Backbone BackboneFamily Pretrained Weights backbone",
+    "contracts.backbone": "Backbone BackboneFamily Pretrained Weights backbone renamed",
     "contracts.batch": "Batch",
     "contracts.dataset": "Dataset Protocol Split",
     "contracts.hooks": "hookimpl",
     "contracts.losses": "cross_entropy kl_divergence mse sigmoid_distance soft_cross_entropy",
     "contracts.method": "Method method",
     "contracts.network": (
-        "Classifier Encoder Frozen Fusion Head Joint MapInfo Mean Nets Output copy_agreeing_layers"
+        "Classifier Encoder Frozen Fusion Head Joint MapInfo Mean Nets Output copy_agreeing_layers tail_of"
     ),
     "contracts.recipe": "Recipe",
     "contracts.samples": "Column Download Draw Files Part Sampling Where",

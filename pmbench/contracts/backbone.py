@@ -10,11 +10,13 @@ from ..errors import ContractError
 from .setting import KINDS, Modality
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from .network import Encoder
 
 PROVIDES = ("pooled", "maps")
+
+Converter = Callable[[Mapping[str, "Tensor"]], Mapping[str, "Tensor"]]
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,26 @@ class Pretrained:
     """
 
     urls: Mapping[str, str]
-    convert: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
+    convert: Converter
     fresh: str = ""
+
+
+def renamed(make: Callable[[], tuple[nn.Module, nn.Module]], heads: tuple[str, ...] = ()) -> Converter:
+    """`Pretrained.convert` for an encoder made of parts of a library's model.
+
+    `make` gives the library's model and an encoder that shares its tensors. What the encoder does not share
+    is left out, and what lies in a module of the file that is named in `heads`.
+    """
+
+    def convert(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        library, encoder = make()
+        ours = {id(tensor): name for name, tensor in encoder.state_dict(keep_vars=True).items()}
+        theirs = library.state_dict(keep_vars=True).items()
+        names = {name: ours.get(id(tensor), "") for name, tensor in theirs}
+        names |= {name: "" for name in tensors if name.startswith(tuple(f"{head}." for head in heads))}
+        return {new: tensor for name, tensor in tensors.items() if (new := names.get(name, name))}
+
+    return convert
 
 
 @dataclass(frozen=True)

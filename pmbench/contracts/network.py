@@ -139,6 +139,17 @@ class Joint(nn.Module):
         return self.linear(x.movedim(1, -1)).movedim(-1, 1)
 
 
+def tail_of(encoder: Encoder, start: int, joined: int) -> Encoder:
+    """The encoder's blocks from `start` on, behind a Joint for maps of `joined` channels."""
+    before = encoder.maps[start - 1]
+    maps = [
+        MapInfo(m.channels, tuple(a // b for a, b in zip(m.stride, before.stride, strict=True)))
+        for m in encoder.maps[start:]
+    ]
+    blocks = list(encoder.blocks[start:])
+    return Encoder(Joint(joined, before.channels), blocks, encoder.pool, maps, encoder.features)
+
+
 class Mean(nn.Module):
     """Several networks side by side: the mean of their logits, their pooled features joined."""
 

@@ -77,10 +77,18 @@ def check_chance_is_the_seed_alone(specimen: Specimen) -> None:
 
 
 def check_gradient_reaches_the_stem(specimen: Specimen) -> None:
-    """A gradient of the pooled features reaches the input and every parameter."""
+    """A gradient of the pooled features reaches the input and every parameter.
+
+    Parameters that start at zero, as the last scale of residual branches may, are moved away from it first:
+    what they let through from the second step on counts.
+    """
     encoder, x = specimen.build().train(), specimen.batch(4).requires_grad_(True)
-    pooled = encoder(x)[1]
     chance = torch.Generator().manual_seed(6)
+    with torch.no_grad():
+        for parameter in encoder.parameters():
+            if not parameter.any():
+                parameter.normal_(0, 0.1, generator=chance)
+    pooled = encoder(x)[1]
     (pooled * torch.randn(pooled.shape, generator=chance)).sum().backward()
     for name, tensor in [("the input", x), *encoder.named_parameters()]:
         if tensor.requires_grad and (tensor.grad is None or not tensor.grad.abs().sum() > 0):

@@ -7,6 +7,7 @@ from typing import Literal
 
 import pmbench as pm
 
+from .backbones import mdms_resnet50
 from .stages import LAMBDA, HallucinateStream, JoinStreams, MultiplyStreams, NoisyStreams, ReceivingStream
 
 PAPER = "Garcia, Morerio, Murino, ECCV 2018, arXiv:1806.07110"
@@ -22,11 +23,12 @@ Form = Literal["code", "paper"]
     paper=PAPER,
     networks=2,
     deviations=(
-        "connections behind every block, after its activation, into all of the next: no residual shortcuts",
+        "connections behind every block, after its activation, into all of the next: no residual shortcuts "
+        "(inside the stages, as in the paper, with mdms_resnet50)",
         "step 3 is tested with its connections cut: connected it would see the privileged modality at test",
         "L_hall is summed over a sample and averaged over the batch, times 0.25; the code sums, times 0.01",
         "both sides of the soft term at T = 10, as in the code; the paper softens the teacher alone",
-        "temporal convolutions, for clips, join in step 2; the paper has them from step 1",
+        "temporal convolutions, for clips, join in step 2; the paper has them from step 1, as mdms_resnet50",
     ),
     ablations={
         "table 2, row 10: step 3, no connections, eq. 3": {
@@ -179,3 +181,8 @@ def _layer(setting: pm.Setting) -> str:
 @pm.hookimpl
 def pmbench_methods() -> Iterable[pm.Method]:
     return (mdms, mdms_step3_connected, mdms_noisy)
+
+
+@pm.hookimpl
+def pmbench_backbones() -> Iterable[pm.Backbone]:
+    return mdms_resnet50

@@ -10,27 +10,20 @@ from torch import Tensor, nn
 
 import pmbench as pm
 
+from .resnet import ConnectedStage, TemporalConvolution
+
 Inputs = Mapping[str, Tensor]
 Stream = Any
 """A pm.Classifier, or a frozen one."""
 
 
-class TemporalConvolution(nn.Conv3d):
-    """(B, C, F, h, w) -> the same: 3 frames, one position, all channels; starts as the identity.
-
-    arXiv:1806.07110, section 3.2. The constant of the authors' code has another shape than its kernel; this
-    is the stated identity.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, channels, (3, 1, 1), padding=(1, 0, 0))
-        nn.init.dirac_(self.weight)
-        if self.bias is not None:
-            nn.init.zeros_(self.bias)
-
-
 def spread_over_time(classifier: Stream) -> Stream:
-    """The classifier of clips with a fresh temporal convolution behind every block, in place."""
+    """The classifier of clips with a fresh temporal convolution behind every block, in place.
+
+    One whose backbone has its own stays as it is.
+    """
+    if any(isinstance(module, TemporalConvolution) for module in classifier.encoder.modules()):
+        return classifier
     blocks = classifier.encoder.blocks
     for i, declared in enumerate(classifier.encoder.maps):
         blocks[i] = nn.Sequential(blocks[i], TemporalConvolution(declared.channels))
@@ -45,15 +38,20 @@ def inject(u: Tensor, m: Tensor, form: str) -> Tensor:
 def lockstep(source: Stream, into: Stream, batch: Inputs, form: str) -> tuple[pm.Output, pm.Output]:
     """Outputs of both classifiers, each block's activations of `source` multiplied into those of `into`.
 
-    Gradients flow into both. The maps are the blocks' own results, before what is multiplied in behind them.
+    Gradients flow into both. Stages of `mdms_resnet50` are connected inside, as the paper has it. Elsewhere
+    the maps are the blocks' own results, before what is multiplied in behind them.
     """
     m, u = source.encoder.stem(batch[source.fed]), into.encoder.stem(batch[into.fed])
     given, received = [], []
     for giving, receiving in zip(source.encoder.blocks, into.encoder.blocks, strict=True):
-        m, u = giving(m), receiving(u)
+        if isinstance(receiving, ConnectedStage):
+            gate = giving.first(m)
+            m, u = giving.rest(gate), receiving.rest(receiving.first(u), gate, form)
+        else:
+            m, u = giving(m), receiving(u)
         given.append(m)
         received.append(u)
-        u = inject(u, m, form)
+        u = u if isinstance(receiving, ConnectedStage) else inject(u, m, form)
     return _output(source, m, given), _output(into, u, received)
 
 
