@@ -8,7 +8,8 @@ import subprocess
 import sys
 from collections.abc import Mapping
 
-from ..contracts.dataset import Dataset, Part
+from ..contracts.dataset import Dataset
+from ..contracts.samples import Files, Part
 from ..errors import DataError
 
 
@@ -26,6 +27,7 @@ def first_digests(parts: Mapping[str, Part], count: int = 8) -> dict[tuple[str, 
         (name, modality): hashlib.sha256(array[:count].astype("<f4").tobytes()).hexdigest()[:16]
         for name, part in parts.items()
         for modality, array in part.arrays.items()
+        if not isinstance(array, Files)
     }
 
 
