@@ -1,0 +1,68 @@
+"""From the files of one sample to what is stored of it; colour is laid over depth by the skeleton."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pmbench as pm
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SIZE = (224, 224)
+STEPS = 64
+SKELETON = (2 * 25 * 3, STEPS)
+
+Item = tuple[Path, tuple[Path, ...]]
+"""What is to be read, and skeletons that say how it lies: its own first, then others of the same camera."""
+
+
+def colour(item: Item) -> Iterator[np.ndarray]:
+    path, joints = item
+    return pm.media.video_frames(path, SIZE, crop=aligned(joints).colour)
+
+
+def infrared(item: Item) -> Iterator[np.ndarray]:
+    path, joints = item
+    for frame in pm.media.video_frames(path, SIZE, crop=aligned(joints).depth):
+        yield frame[..., :1]
+
+
+def depth(item: Item) -> Iterator[np.ndarray]:
+    path, joints = item
+    return pm.media.depth_frames(path, SIZE, "MDepth-*.png", jet=True, crop=aligned(joints).depth)
+
+
+def rate(item: Item) -> float:
+    return pm.media.frame_rate(item[0])
+
+
+def aligned(paths: tuple[Path, ...]) -> pm.media.Alignment:
+    """How colour lies over depth, by the first skeleton that tells."""
+    reason = "no skeleton of its setup and camera is there"
+    for path in paths:
+        try:
+            return pm.media.alignment(pm.media.skeletons(path))
+        except pm.DataError as error:
+            reason = f"{path}: {error.message}"
+    raise pm.DataError(f"colour cannot be laid over depth: {reason}")
+
+
+def skeleton(path: Path) -> np.ndarray:
+    """(150, 64): x, y, z in metres of the 25 joints of two bodies over 64 moments evenly spread, seen from
+    where the first body's spine begins; 0 for a body that is not there.
+    """
+    import numpy as np
+
+    joints = pm.media.skeletons(path).positions  # (T, 2, 25, 3)
+    there = ~np.isnan(joints[:, 0, 0, 0])
+    if not there.any():
+        raise pm.DataError(f"{path} shows nobody")
+    joints = np.nan_to_num(joints - joints[there][0, 0, 0])
+    moments = np.linspace(0, len(joints) - 1, STEPS)
+    before = np.floor(moments).astype(int)
+    after, share = np.minimum(before + 1, len(joints) - 1), (moments - before)[:, None]
+    rows = joints.reshape(len(joints), -1)
+    return (rows[before] * (1 - share) + rows[after] * share).T.astype(np.float32)

@@ -1,0 +1,224 @@
+"""UCF101: video with optical flow privileged; UCF51, its classes with sound: video with audio privileged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pmbench as pm
+
+from .classes import CLASSES, SOUNDING
+from .lists import REST, SPLITS, Clip, clips, fold, numbered
+
+if TYPE_CHECKING:
+    import numpy as np
+
+VIDEOS, LISTS = "UCF-101", "ucfTrainTestlist"
+SECONDS = 10.0
+"""Longer sound is cut; two clips of three are shorter."""
+VALIDATION = ("g24", "g25")
+"""Groups that every split trains on."""
+
+SPLIT: Mapping[str, pm.Split] = {
+    f"split-{k}": pm.Split(
+        train="+".join([*(fold(other) for other in SPLITS if other != k), REST]),
+        test=fold(k),
+        validation_groups=VALIDATION,
+    )
+    for k in SPLITS
+}
+
+
+class Ucf(pm.Dataset):
+    """What both have in common: clips of 25 groups a class, three splits of whole groups.
+
+    `count` is the number of clips of `classes`; `stored` (H, W) the size of the stored frames.
+    """
+
+    splits: ClassVar = SPLIT
+    target = ("rgb",)
+    default_protocol = "split-1"
+    sampling = pm.Sampling(frames=16, test_clips=10)
+    count: ClassVar[int]
+    stored: ClassVar[tuple[int, int]]
+    licence = "clips from YouTube, for research; the data set states no licence; nothing is redistributed"
+    source = "https://www.crcv.ucf.edu/research/data-sets/ucf101/"
+    citation = (
+        "Soomro, Zamir, Shah: UCF101: A Dataset of 101 Human Actions Classes From Videos in The Wild, "
+        "CRCV-TR-12-01 (2012), arXiv:1212.0402"
+    )
+    access = (
+        "get UCF101.rar and UCF101TrainTestSplits-RecognitionTask.zip (not the one of the detection task) "
+        "into one folder"
+    )
+    downloads = (
+        pm.Download("https://www.crcv.ucf.edu/datasets/human-actions/ucf101/UCF101.rar", "UCF101.rar"),
+        pm.Download(
+            "https://www.crcv.ucf.edu/wp-content/uploads/2019/03/UCF101TrainTestSplits-RecognitionTask.zip",
+            "UCF101TrainTestSplits-RecognitionTask.zip",
+        ),
+    )
+    unpack = True
+
+    def privileged_files(self, paths: list[Path]) -> Mapping[str, pm.Files]:
+        raise NotImplementedError
+
+    def read(self, source: Path) -> Iterator[tuple[str, pm.Part]]:
+        """`source`: a folder with `UCF-101` and `ucfTrainTestlist`."""
+        import numpy as np
+
+        videos, lists = _folder(source, VIDEOS), _folder(source, LISTS)
+        kept = [clip for clip in listed(lists) if clip.action in self.classes]
+        if len(kept) != self.count:
+            raise pm.DataError(f"{lists}: {len(kept)} clips of {self.name!r}; expected {self.count}")
+        paths = found(videos, kept)
+        for part in (*map(fold, SPLITS), REST):
+            rows = [i for i, clip in enumerate(kept) if clip.part == part]
+            mine = [paths[i] for i in rows]
+            yield (
+                part,
+                pm.Part(
+                    [kept[i].name for i in rows],
+                    np.array([self.classes.index(kept[i].action) for i in rows], np.int64),
+                    {
+                        "rgb": pm.Files(mine, partial(frames, size=self.stored), rate),
+                        **self.privileged_files(mine),
+                    },
+                    [f"g{kept[i].group:02d}" for i in rows],
+                ),
+            )
+
+
+class Ucf101(Ucf):
+    """13,320 clips of 101 actions; optical flow from frame to frame is privileged."""
+
+    name = "ucf101"
+    summary = "101 actions in 13,320 clips: optical flow -> video"
+    classes = CLASSES
+    modalities = (
+        pm.Modality("rgb", "clip", (3, 16, 224, 224), "8 bit", grid="frame", flip="mirror"),
+        pm.Modality("flow", "clip", (2, 16, 224, 224), "20 px / 127.5", grid="frame", flip="negate"),
+    )
+    privileged = ("flow",)
+    stored = (240, 320)
+    count = 13_320
+    expected: ClassVar = {"fold-1": 3_783}
+    backbones: ClassVar = {"rgb": "i3d_r50", "flow": "i3d_r50"}
+    recipes: ClassVar = {
+        "mmh/ucf101": pm.Recipe(
+            optimizer="sgd",
+            lr=1e-3,
+            weight_decay=5e-4,
+            epochs=250,
+            batch_size=16,
+            schedule="step",
+            milestones=(0.4, 0.8),
+        )
+    }
+
+    def privileged_files(self, paths: list[Path]) -> Mapping[str, pm.Files]:
+        return {"flow": pm.Files(paths, partial(flow, size=self.stored), rate)}
+
+
+class Ucf51(Ucf):
+    """6,845 clips of the 51 actions of UCF101 that come with sound; the sound is privileged."""
+
+    name = "ucf51"
+    summary = "51 actions with sound in 6,845 clips: audio -> video"
+    classes = SOUNDING
+    modalities = (
+        pm.Modality("rgb", "clip", (3, 16, 112, 112), "8 bit", grid="frame", flip="mirror"),
+        pm.Modality("audio", "sequence", (64, 1001), "dB"),
+    )
+    privileged = ("audio",)
+    stored = (128, 171)
+    count = 6_845
+    expected: ClassVar = {"fold-1": 1_944}
+    metrics = ("accuracy", "mean_class_accuracy", "macro_f1", "r@1", "r@5")
+    backbones: ClassVar = {"rgb": "r2plus1d_18", "audio": "cnn1d-32"}
+    recipes: ClassVar = {
+        "amid/ucf51": pm.Recipe(
+            optimizer="sgd",
+            lr=1e-3,
+            weight_decay=5e-4,
+            epochs=300,
+            batch_size=16,
+            schedule="step",
+            milestones=(0.5, 0.75),
+        )
+    }
+
+    def privileged_files(self, paths: list[Path]) -> Mapping[str, pm.Files]:
+        return {"audio": pm.Files([path if _sounds(path) else None for path in paths], log_mel)}
+
+
+def listed(folder: Path) -> list[Clip]:
+    """All clips of the lists in `folder`."""
+
+    def lines(name: str) -> list[str]:
+        try:
+            return (folder / name).read_text(encoding="ascii").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise pm.DataError(
+                f"{folder / name} cannot be read: {error}",
+                "get UCF101TrainTestSplits-RecognitionTask.zip; the one of the detection task is another",
+            ) from error
+
+    return clips(
+        numbered(lines("classInd.txt")),
+        {k: lines(f"trainlist{k:02d}.txt") for k in SPLITS},
+        {k: lines(f"testlist{k:02d}.txt") for k in SPLITS},
+    )
+
+
+def found(videos: Path, wanted: Iterable[Clip]) -> list[Path]:
+    """Where the clips lie. Upper and lower case do not count: the folder HandstandPushups holds files that
+    say HandStandPushups, and some copies spell both alike.
+    """
+    here = {f"{path.parent.name}/{path.name}".lower(): path for path in videos.glob("*/*.avi")}
+    paths = {clip.file: here.get(clip.file.lower()) for clip in wanted}
+    missing = [file for file, path in paths.items() if path is None]
+    if missing:
+        raise pm.DataError(
+            f"{videos}: {len(missing)} of {len(paths)} clips are missing, for example {missing[0]}",
+            "the archive was not unpacked whole",
+        )
+    return [path for path in paths.values() if path is not None]
+
+
+def frames(path: Path, size: tuple[int, int]) -> Iterator[np.ndarray]:
+    return pm.media.video_frames(path, size)
+
+
+def rate(path: Path) -> float:
+    return pm.media.frame_rate(path)
+
+
+def flow(path: Path, size: tuple[int, int]) -> Iterator[np.ndarray]:
+    return pm.media.tvl1(pm.media.video_frames(path, size))
+
+
+def log_mel(path: Path) -> Any:
+    return pm.media.log_mel(pm.media.sound(path), seconds=SECONDS)
+
+
+def _sounds(path: Path) -> bool:
+    """Whether a clip has sound, or is so damaged that reading it will tell."""
+    try:
+        return pm.media.has_audio(path)
+    except pm.DataError:
+        return True
+
+
+def _folder(source: Path, name: str) -> Path:
+    for path in (source / name, source, *sorted(source.glob(f"*/{name}"))):
+        if path.name == name and path.is_dir():
+            return path
+    raise pm.DataError(f"{source} has no folder {name}", f"expected {VIDEOS} and {LISTS} in it")
+
+
+@pm.hookimpl
+def pmbench_datasets() -> Iterable[pm.Dataset]:
+    return (Ucf101(), Ucf51())
