@@ -203,6 +203,15 @@ def gradient_reach(stage: Stage, bench: Bench, of_batch: Batch) -> dict[str, Rea
     return found
 
 
+def exported(network: nn.Module, inputs: Mapping[str, Tensor]) -> torch.export.ExportedProgram:
+    """The network as a program for any number of samples; AssertionError unless it gives its logits."""
+    free = {m: {0: torch.export.Dim.DYNAMIC} for m in inputs}
+    program = torch.export.export(network.eval(), (dict(inputs),), dynamic_shapes=(free,))
+    twice = {m: torch.cat([x, x]) for m, x in inputs.items()}
+    torch.testing.assert_close(program.module()(twice).logits, network(twice).logits)
+    return program
+
+
 def numeric_gradient(function: Callable[[np.ndarray], float], x: np.ndarray, eps: float = 1e-6) -> np.ndarray:
     """Central differences of `function(x)` over every element of the float64 array x."""
     gradient = x * 0
