@@ -124,6 +124,9 @@ def prepare(
     skip_damaged: Annotated[
         bool, typer.Option("--skip-damaged", help="Train without files that cannot be read.")
     ] = False,
+    incomplete: Annotated[
+        bool, typer.Option("--incomplete", help="Take what is there; every record will say how much it is.")
+    ] = False,
 ) -> None:
     """Turn the official form of a data set into the ready-to-train one, and check it."""
     from ..engine import preparing as engine
@@ -161,6 +164,7 @@ def prepare(
                 workers=cores() if workers is None else workers,
                 codec="raw" if raw else "jpeg",
                 skip_damaged=skip_damaged,
+                incomplete=incomplete,
             )
     except PmbenchError:
         raise

@@ -87,7 +87,8 @@ class Dataset:
     """Base of all data sets. A subclass fills in the declarations and `read`; core writes, opens, seals and
     verifies.
 
-    `expected` maps part -> number of samples, or part -> (samples of class 0, of class 1, ...). A data set
+    `expected` maps part -> number of samples, or part -> (samples of class 0, of class 1, ...), where "a+b"
+    is two parts together. A data set
     whose official form comes with an installed package (`find_source`) is prepared on first use. `recipes`
     are named after what they come from; the first is used unless another is asked for. `sampling` is how
     clips are taken where a protocol does not say. `downloads` are the files of an open official download, and

@@ -31,6 +31,11 @@ class Prepared:
     folder: Path
     manifest: Mapping[str, Any]
 
+    @property
+    def lacks(self) -> list[str]:
+        """Where an incomplete source was taken, how much of it there is."""
+        return self.manifest.get("lacks", [])
+
     def count(self, part: str) -> int:
         """Samples of a part, or of several: "a+b"."""
         return sum(self.manifest["parts"][one]["count"] for one in part.split("+"))
@@ -236,14 +241,17 @@ def verify(dataset: Dataset, root: Path) -> list[dict[str, Any]]:
             {"part": part, "what": what, "expected": expected, "found": found, "ok": expected == found}
         )
 
-    for part in dataset.expected.keys() - prepared.manifest["parts"].keys():
-        row(part, "samples", dataset.expected[part], "missing")
-    for part, entry in prepared.manifest["parts"].items():
-        expected = dataset.expected.get(part)
-        if isinstance(expected, tuple):
-            row(part, "samples by class", list(expected), entry["classes"])
-        elif expected is not None:
-            row(part, "samples", expected, entry["count"])
+    parts = prepared.manifest["parts"]
+    for part, expected in dataset.expected.items():
+        found = [parts[one] for one in part.split("+") if one in parts]
+        if len(found) != len(part.split("+")):
+            row(part, "samples", expected, "missing")
+        elif isinstance(expected, tuple):
+            by_class = [sum(counts) for counts in zip(*(entry["classes"] for entry in found), strict=True)]
+            row(part, "samples by class", list(expected), by_class)
+        else:
+            row(part, "samples", expected, sum(entry["count"] for entry in found))
+    for part, entry in parts.items():
         for name, file in entry["files"].items():
             path = prepared.folder / file["file"]
             row(part, f"{name} SHA-256", file["sha256"], file_digest(path) if path.exists() else "missing")

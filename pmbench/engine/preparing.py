@@ -45,13 +45,15 @@ def prepare(
     workers: int = 0,
     codec: str = "jpeg",
     skip_damaged: bool = False,
+    incomplete: bool = False,
 ) -> Prepared:
     """Reads the official form at `source`, checks it, and writes the prepared form under `root`.
 
     Safe to call again and from several processes: what is whole stays, what is not is written anew. Files are
     read in `workers` processes (0: in this one); a preparation that was interrupted goes on where it was.
     Files that cannot be read are an error, or with `skip_damaged` leave their training samples without that
-    modality; a test sample without its target modality is always an error.
+    modality; a test sample without its target modality is always an error. `incomplete` takes a source with
+    fewer samples than there should be, and every record says so.
     """
     if not source.exists():
         raise DataError(
@@ -71,6 +73,7 @@ def prepare(
         try:
             tree = unpacked(source, partial / "source", report) if dataset.unpack else source
             parts = _read(dataset, tree)
+            lacks = check_counts(dataset, parts, incomplete)
             shards = {
                 (name, m.name): cut(partial / "shards", name, m, files, codec)
                 for name, part in parts.items()
@@ -88,7 +91,13 @@ def prepare(
             _test_has_target(dataset, written, parts)
             write_json(
                 ready / "manifest.json",
-                {"schema": SCHEMA, "dataset": dataset.name, "version": dataset.version, "parts": written},
+                {
+                    "schema": SCHEMA,
+                    "dataset": dataset.name,
+                    "version": dataset.version,
+                    "parts": written,
+                    "lacks": lacks,
+                },
             )
             publish(ready, folder)
             shutil.rmtree(partial, ignore_errors=True)
@@ -108,11 +117,6 @@ def _read(dataset: Dataset, tree: Path) -> dict[str, Part]:
             raise DataError(f"data set {dataset.name!r} gives part {name!r} twice")
         check_part(dataset, name, part)
         parts[name] = part
-    counts = {
-        name: np.bincount(part.labels[part.labels >= 0], minlength=len(dataset.classes)).tolist()
-        for name, part in parts.items()
-    }
-    check_counts(dataset, {n: {"classes": counts[n], "count": len(p.ids)} for n, p in parts.items()})
     return parts
 
 
@@ -221,18 +225,29 @@ def check_part(dataset: Dataset, name: str, part: Part) -> None:
             raise DataError(f"{where}, modality {modality.name!r}: sample {part.ids[bad]!r} is not finite")
 
 
-def check_counts(dataset: Dataset, parts: Mapping[str, Any]) -> None:
-    """Raises DataError where counts differ from what the data set's source states."""
+def check_counts(dataset: Dataset, parts: Mapping[str, Part], incomplete: bool = False) -> list[str]:
+    """Raises DataError where counts differ from what the data set's source states; where fewer are allowed,
+    says how many there are.
+    """
+    lacks = []
     for name, expected in dataset.expected.items():
-        if name not in parts:
-            raise DataError(f"data set {dataset.name!r} has no part {name!r}; its parts: {', '.join(parts)}")
-        found = parts[name]["classes"] if isinstance(expected, tuple) else parts[name]["count"]
-        wanted = list(expected) if isinstance(expected, tuple) else expected
-        if found != wanted:
+        if absent := [one for one in name.split("+") if one not in parts]:
+            raise DataError(
+                f"data set {dataset.name!r} has no part {absent[0]!r}; its parts: {', '.join(parts)}"
+            )
+        labels = np.concatenate([parts[one].labels for one in name.split("+")])
+        counted = np.bincount(labels[labels >= 0], minlength=len(dataset.classes)).tolist()
+        found, wanted = (counted, list(expected)) if isinstance(expected, tuple) else (len(labels), expected)
+        if found == wanted:
+            continue
+        if not incomplete or np.sum(found) > np.sum(wanted):
             raise DataError(
                 f"data set {dataset.name!r}, part {name!r}: found {found} samples, expected {wanted}",
-                "the source is incomplete or not the official one",
+                "the source is incomplete or not the official one; to work with what is there, give "
+                "--incomplete",
             )
+        lacks.append(f"part {name}: {np.sum(found)} samples of {np.sum(wanted)}")
+    return lacks
 
 
 def _write_part(

@@ -74,7 +74,11 @@ def finished_record(
         ),
         samples=Samples.of(labels, predicted),
         sealed=True,
-        deviations=[*cell.method.deviations, *notes],
+        deviations=[
+            *(f"incomplete data, {lack}" for lack in prepared.lacks),
+            *cell.method.deviations,
+            *notes,
+        ],
         provenance=provenance,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from typing import ClassVar
 
 import films
 import numpy as np
@@ -341,3 +342,22 @@ def test_one_file_a_sample(source, tmp_path):
 
     with pytest.raises(DataError, match="modality 'flow': 2 files for 3 samples"):
         prepare(Short(), source, tmp_path / "data")
+
+
+def test_an_incomplete_source_is_taken_when_asked_for(source, tmp_path):
+    class Counted(films.Films):
+        expected: ClassVar = {"a": 3, "b+c": 8}
+
+    with pytest.raises(DataError, match=r"part 'b\+c': found 6 samples, expected 8") as caught:
+        prepare(Counted(), source, tmp_path / "data")
+    assert "--incomplete" in caught.value.hint
+    prepared = prepare(Counted(), source, tmp_path / "data", incomplete=True)
+    assert prepared.lacks == ["part b+c: 6 samples of 8"]
+    wrong = [row for row in verify(Counted(), tmp_path / "data") if not row["ok"]]
+    assert [(row["part"], row["expected"], row["found"]) for row in wrong] == [("b+c", 8, 6)]
+
+    class Few(films.Films):
+        expected: ClassVar = {"a": 2}
+
+    with pytest.raises(DataError, match="found 3 samples, expected 2"):
+        prepare(Few(), source, tmp_path / "more", incomplete=True)
