@@ -53,7 +53,7 @@ def choose_weights(
         takers = [m for m, b in backbones.items() if b.pretrained and text in b.pretrained.urls]
         if not takers:
             known = {n for b in backbones.values() if b.pretrained for n in b.pretrained.urls}
-            names = " and ".join(dict.fromkeys(b.name for b in backbones.values()))
+            names = " or ".join(dict.fromkeys(b.name for b in backbones.values()))
             raise UnknownName(f"weights of {names}", text, known, _HINT)
         asked = dict.fromkeys(takers, text)
     return {
@@ -87,7 +87,7 @@ def _chosen(name: str, dataset: Dataset, modality: str, backbone: Backbone, stor
         weights, tensors = library.fetched(name, backbone, encoder)
     elif name.endswith(FILES):
         tensors = _named(_read(Path(name)), backbone, encoder)
-        weights = Weights(Path(name).name, tensors_digest(tensors))
+        weights = Weights(Path(name).stem, tensors_digest(tensors))
     else:
         raise UnknownName(f"weights of {backbone.name}", name, urls, _HINT)
     fill(encoder, tensors, backbone, takes.channels, weights.name)
@@ -170,7 +170,7 @@ def _download(name: str, backbone: Backbone, url: str, file: Path) -> None:
         with _impatient():
             download_url_to_file(url, str(file), found[1] if found else None, progress=sys.stderr.isatty())
     except (OSError, RuntimeError, ValueError) as error:
-        reason = str(getattr(error, "reason", error)) or type(error).__name__
+        reason = str(error).strip("<>") or type(error).__name__
         raise UsageError(
             f"weights {name!r} of backbone {backbone.name!r} cannot be fetched from {url}: {reason}",
             "--weights none starts from chance; or fetch that file where there is a network, and give it as "
@@ -268,7 +268,11 @@ def fill(
     }
     if any(problems.values()):
         told = "; ".join(f"{what}: {_some(names)}" for what, names in problems.items() if names)
-        raise UsageError(f"weights {source} do not fit backbone {backbone.name!r}; {told}", _HINT)
+        raise UsageError(
+            f"weights {source!r} do not fit backbone {backbone.name!r}; {told}",
+            "--weights MODALITY=FILE gives a file to one modality; its tensors go by the names of the "
+            "backbone's library or of the encoder",
+        )
     encoder.load_state_dict(fitted, strict=False)
 
 

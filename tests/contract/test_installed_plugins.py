@@ -4,9 +4,16 @@ import pytest
 
 from pmbench.testing.collect import registry, report, suite_of
 
+
+def marks(kind, name):
+    """Backbones of published size are slow; their narrow sisters, and their plugins' own tests, are not."""
+    published = kind == "backbone" and registry().offers[kind][name][0].value.pretrained
+    return [pytest.mark.slow] if published else []
+
+
 OFFERS = [(kind, name) for kind, names in registry().offers.items() for name in sorted(names)]
 CASES = [
-    pytest.param(suite, check, id=f"{kind}-{name}-{check.name}")
+    pytest.param(suite, check, id=f"{kind}-{name}-{check.name}", marks=marks(kind, name))
     for kind, name in OFFERS
     for suite in [suite_of(kind, name)]
     for check in suite.checks

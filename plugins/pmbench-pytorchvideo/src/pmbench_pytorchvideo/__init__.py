@@ -22,7 +22,8 @@ NETWORKS = {
     "x3d_l": (24, "X3D_L", "X3D of depth 5; weights are those for 16 frames of 312 pixels"),
 }
 """Width of the stem, file for Kinetics-400, and summary."""
-NARROW = 8
+NARROW = {name: {"w8": 8} for name in ("i3d_r50", "slow_r50", "r2plus1d_r50", "x3d_m")}
+"""Widths for tests and small data; X3D of depth 2.2 is one network under three names."""
 
 
 def _build(name: str, modality: pm.Modality, size: int) -> pm.Encoder:
@@ -45,7 +46,7 @@ def _shared(name: str) -> tuple[nn.Module, nn.Module]:
 
 
 def _backbones(name: str) -> tuple[pm.Backbone, ...]:
-    """At its own width, and at a narrow one for tests and small data: `<name>-w8`."""
+    """At its own width, and where there is one at a narrow width: `<name>-w8`."""
     width, file, summary = NETWORKS[name]
     kinetics = pm.Pretrained({"kinetics400": f"{ADDRESS}{file}.pyth"}, pm.renamed(partial(_shared, name)))
 
@@ -57,7 +58,7 @@ def _backbones(name: str) -> tuple[pm.Backbone, ...]:
         name,
         kinds=("clip",),
         provides=("pooled", "maps"),
-        sizes={"": width, f"w{NARROW}": NARROW},
+        sizes={"": width, **NARROW.get(name, {})},
         tail=partial(_tail, name),
         fuse_at=2,
         pretrained={"": kinetics},

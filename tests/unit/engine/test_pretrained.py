@@ -1,0 +1,365 @@
+"""Pretrained weights: fetched over loopback, read from files, checked, adapted, kept, part of every key."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import http.server
+import threading
+import time
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+import pmbench as pm
+from pmbench.engine.bench import EngineBench
+from pmbench.engine.identity import Context
+from pmbench.engine.pretrained import Library, choose_weights, fill, tensors_digest
+from pmbench.engine.store import Store
+from pmbench.engine.work import Spec
+from pmbench.errors import DataError, StoreError, UnknownName, UsageError
+
+
+class TwoBlocks(pm.Encoder):
+    def __init__(self, channels):
+        blocks = [nn.Conv1d(4, 4, 1), nn.Conv1d(4, 6, 1)]
+        maps = [pm.MapInfo(4, (1,)), pm.MapInfo(6, (1,))]
+        super().__init__(nn.Conv1d(channels, 4, 3, padding=1), blocks, Mean(), maps, 6)
+
+
+class Mean(nn.Module):
+    def forward(self, x):
+        return x.mean(2)
+
+
+def build(modality, size):
+    return TwoBlocks(modality.channels)
+
+
+def tail(kind, size, start, channels):
+    return pm.tail_of(TwoBlocks(3), start, channels)
+
+
+def convert(tensors):
+    """The library calls stem and blocks `features.0` to `features.2`, and has a head."""
+    places = {"features.0": "stem", "features.1": "blocks.0", "features.2": "blocks.1"}
+    named = {}
+    for name, tensor in tensors.items():
+        place, _, last = name.rpartition(".")
+        if place != "head":
+            named[f"{places.get(place, place)}.{last}"] = tensor
+    return named
+
+
+def of_library():
+    chance = torch.Generator().manual_seed(1)
+    shapes = {"features.0": (4, 3, 3), "features.1": (4, 4, 1), "features.2": (6, 4, 1), "head": (2, 6)}
+    found = {}
+    for name, shape in shapes.items():
+        found[f"{name}.weight"] = torch.randn(shape, generator=chance)
+        found[f"{name}.bias"] = torch.randn(shape[0], generator=chance)
+    return found
+
+
+def backbone(**urls):
+    kinds = frozenset({"sequence"})
+    made = pm.Backbone("net", kinds, frozenset({"pooled", "maps"}), "", 0, build, tail, 1)
+    return dataclasses.replace(made, pretrained=pm.Pretrained(urls, convert) if urls else None)
+
+
+class Signals(pm.Dataset):
+    """Declarations without data."""
+
+    name = "signals"
+    summary = "two sequences"
+    classes = ("a", "b")
+    modalities = (
+        pm.Modality("three", "sequence", (3, 8), "1", grid="t"),
+        pm.Modality("one", "sequence", (1, 8), "1", grid="t"),
+    )
+    target = ("three",)
+    privileged = ("one",)
+    splits: ClassVar = {"split": pm.Split("train", "test", "validation")}
+    default_protocol = "split"
+
+
+@pytest.fixture
+def served(tmp_path):
+    """A server on loopback of the folder `web`, and what it was asked for."""
+    folder, asked = tmp_path / "web", []
+    folder.mkdir()
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args):
+            super().__init__(*args, directory=str(folder))
+
+        def log_message(self, form, *args):
+            asked.append(self.path)
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield folder, f"http://127.0.0.1:{server.server_port}", asked
+    server.shutdown()
+    server.server_close()
+
+
+def choose(text, tmp_path, net, other=None):
+    store = Store(tmp_path / "store")
+    return choose_weights(text, Signals(), {"three": net, "one": other or net}, store)
+
+
+def kept(tmp_path, weights):
+    return load_file(tmp_path / "store" / "pretrained" / f"{weights.digest}.safetensors")
+
+
+def test_none_is_none(tmp_path):
+    for text in ("", "none", "three=none", "three=none,one=none"):
+        assert choose(text, tmp_path, backbone()) == {}
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_name_is_fetched_once_and_found_without_network_afterwards(tmp_path, served):
+    folder, address, asked = served
+    torch.save(of_library(), folder / "net.pth")
+    net = backbone(big=f"{address}/net.pth?download=1")
+    first = choose("big", tmp_path, net)
+    assert set(first) == {"three", "one"}
+    assert len(set(first.values())) == 1
+    assert first["three"].name == "big"
+    assert torch.equal(kept(tmp_path, first["three"])["blocks.1.bias"], of_library()["features.2.bias"])
+    assert asked == ["/net.pth?download=1"]
+    (folder / "net.pth").unlink()
+    assert choose("big", tmp_path, net) == first
+    assert len(asked) == 1
+    names = sorted(p.name for p in (tmp_path / "store" / "pretrained").iterdir())
+    assert names == sorted([f"{first['three'].digest}.safetensors", "names"])
+
+
+def test_only_backbones_that_offer_the_name_get_it(tmp_path, served):
+    folder, address, _ = served
+    torch.save(of_library(), folder / "net.pth")
+    found = choose("big", tmp_path, backbone(big=f"{address}/net.pth"), other=backbone())
+    assert set(found) == {"three"}
+    with pytest.raises(UnknownName, match="'bug'; did you mean 'big'"):
+        choose("bug", tmp_path, backbone(big=f"{address}/net.pth"))
+    with pytest.raises(UnknownName, match="'big'"):
+        choose("three=big,one=big", tmp_path, backbone(big=f"{address}/net.pth"), other=backbone())
+
+
+def test_the_digest_is_that_of_the_tensors_whatever_the_file(tmp_path, served):
+    folder, address, _ = served
+    torch.save({"epoch": 3, "state_dict": of_library()}, tmp_path / "a.pth")
+    save_file(of_library(), tmp_path / "b.safetensors")
+    save_file(convert(of_library()), tmp_path / "c=1.safetensors")
+    torch.save(of_library(), folder / "net.pth")
+    net = backbone(big=f"{address}/net.pth")
+    texts = (
+        str(tmp_path / "a.pth"),
+        f"three={tmp_path / 'b.safetensors'}",
+        str(tmp_path / "c=1.safetensors"),
+    )
+    digests = {choose(text, tmp_path, net)["three"].digest for text in (*texts, "big")}
+    assert digests == {tensors_digest(convert(of_library()))}
+    assert choose(texts[2], tmp_path, net)["three"].name == "c=1"
+    other = of_library() | {"features.0.bias": torch.zeros(4)}
+    save_file(other, tmp_path / "d.safetensors")
+    assert choose(str(tmp_path / "d.safetensors"), tmp_path, net)["three"].digest not in digests
+
+
+def test_a_file_each(tmp_path):
+    save_file(of_library(), tmp_path / "a.safetensors")
+    save_file(of_library() | {"features.1.bias": torch.ones(4)}, tmp_path / "b.safetensors")
+    net = backbone(big="http://127.0.0.1:9/never")
+    text = f"three={tmp_path / 'a.safetensors'},one={tmp_path / 'b.safetensors'}"
+    found = choose(text, tmp_path, net)
+    assert [found[m].name for m in ("three", "one")] == ["a", "b"]
+    assert found["three"].digest != found["one"].digest
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:9/net.pth", "http://nowhere.invalid/net.pth"])
+def test_out_of_reach_is_told_at_once(tmp_path, address):
+    started = time.monotonic()
+    with pytest.raises(UsageError) as caught:
+        choose("big", tmp_path, backbone(big=address))
+    assert time.monotonic() - started < 10
+    assert caught.value.exit_code == 2
+    for part in ("'big'", "'net'", address):
+        assert part in caught.value.message
+    assert "--weights none" in caught.value.hint
+    assert "--weights FILE" in caught.value.hint
+    assert list((tmp_path / "store" / "pretrained").iterdir()) == []
+
+
+def test_a_silent_server_does_not_hold_us(tmp_path, monkeypatch):
+    import socket
+
+    from pmbench.engine import pretrained
+
+    monkeypatch.setattr(pretrained, "TIMEOUT_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/net.pth"
+        with pytest.raises(UsageError, match="timed out"):
+            choose("big", tmp_path, backbone(big=url))
+    assert socket.getdefaulttimeout() is None
+
+
+def test_not_found_and_a_wrong_digest_in_the_name(tmp_path, served):
+    folder, address, _ = served
+    with pytest.raises(UsageError, match="Error 404"):
+        choose("big", tmp_path, backbone(big=f"{address}/net.pth"))
+    torch.save(of_library(), folder / "net-00000000.pth")
+    with pytest.raises(UsageError, match="00000000"):
+        choose("big", tmp_path, backbone(big=f"{address}/net-00000000.pth"))
+    right = hashlib.sha256((folder / "net-00000000.pth").read_bytes()).hexdigest()[:8]
+    (folder / "net-00000000.pth").rename(folder / f"net-{right}.pth")
+    assert choose("big", tmp_path, backbone(big=f"{address}/net-{right}.pth"))
+
+
+class Bomb:
+    def __reduce__(self):
+        return (Path.touch, (Path(BOMBED),))
+
+
+BOMBED = ""
+
+
+def test_no_pickle_runs(tmp_path):
+    global BOMBED
+    BOMBED = str(tmp_path / "bombed")
+    torch.save({"state_dict": of_library(), "more": Bomb()}, tmp_path / "a.pth")
+    with pytest.raises(DataError, match="cannot be read as tensors alone"):
+        choose(str(tmp_path / "a.pth"), tmp_path, backbone())
+    assert not Path(BOMBED).exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [(b"", "cannot be read"), (b"not weights at all", "cannot be read"), (None, "no such file")],
+)
+@pytest.mark.parametrize("name", ["a.pth", "a.safetensors"])
+def test_files_that_are_none(tmp_path, name, content, problem):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises((DataError, UsageError), match=problem):
+        choose(str(tmp_path / name), tmp_path, backbone())
+
+
+def test_what_does_not_fit_is_named(tmp_path):
+    wrong = convert(of_library())
+    del wrong["blocks.0.weight"]
+    wrong["blocks.7.weight"] = torch.zeros(1)
+    wrong["blocks.1.bias"] = torch.zeros(5)
+    save_file(wrong, tmp_path / "a.safetensors")
+    with pytest.raises(UsageError) as caught:
+        choose(str(tmp_path / "a.safetensors"), tmp_path, backbone())
+    for part in (
+        "missing layers: blocks.0.weight",
+        "unexpected layers: blocks.7.weight",
+        "other shapes: blocks.1.bias (file (5,), network (6,))",
+    ):
+        assert part in caught.value.message
+    assert not list((tmp_path / "store").glob("pretrained/*.safetensors"))
+
+
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_equal_channels_give_what_they_gave(channels):
+    tensors = convert(of_library())
+    reference, encoder = TwoBlocks(3), TwoBlocks(channels)
+    fill(reference, tensors, backbone(), 3, "here")
+    fill(encoder, tensors, backbone(), channels, "here")
+    x = torch.randn(2, 1, 8)
+    expected, found = reference(x.repeat(1, 3, 1))[1], encoder(x.repeat(1, channels, 1))[1]
+    torch.testing.assert_close(found, expected)
+    mean = sum(tensors["stem.weight"][:, i] for i in range(3)) / 3
+    for i in range(channels) if channels != 3 else ():
+        torch.testing.assert_close(encoder.stem.weight[:, i], mean * 3 / channels)
+
+
+def test_only_the_layer_that_takes_the_input_is_adapted():
+    tensors = convert(of_library()) | {"blocks.0.weight": torch.zeros(4, 2, 1)}
+    with pytest.raises(UsageError, match=r"blocks\.0\.weight"):
+        fill(TwoBlocks(3), tensors, backbone(), 3, "here")
+
+
+def test_what_is_declared_fresh_may_be_missing():
+    net = dataclasses.replace(backbone(), pretrained=pm.Pretrained({}, convert, fresh="blocks.1."))
+    tensors = {n: t for n, t in convert(of_library()).items() if not n.startswith("blocks.1.")}
+    encoder = TwoBlocks(3)
+    before = encoder.blocks[1].weight.clone()
+    fill(encoder, tensors, net, 3, "here")
+    assert torch.equal(encoder.blocks[1].weight, before)
+    assert torch.equal(encoder.blocks[0].weight, tensors["blocks.0.weight"])
+
+
+def bench_with(stage, weights, tmp_path):
+    nets = {m: dataclasses.replace(backbone(), weights=weights.get(m)) for m in ("three", "one")}
+    prints = {
+        part: dict.fromkeys(("three", "one", "labels", "index"), part) for part in ("train", "validation")
+    }
+    context = Context(Signals(), Signals().protocol("split"), prints, nets, pm.Recipe(), seed=0)
+    return EngineBench(stage, context, 0, Store(tmp_path / "store")), context
+
+
+def test_networks_start_from_them(tmp_path):
+    save_file(of_library(), tmp_path / "a.safetensors")
+    weights = choose(str(tmp_path / "a.safetensors"), tmp_path, backbone(big="http://127.0.0.1:9/"))
+    both = pm.EarlyFusion(("three", "one"))
+    bench, _ = bench_with(both, weights, tmp_path)
+    library = of_library()
+    assert torch.equal(bench.encoder("three").stem.weight, library["features.0.weight"])
+    mean = library["features.0.weight"].mean(1, keepdim=True) * 3
+    torch.testing.assert_close(bench.classifier("one").encoder.stem.weight, mean)
+    torch.testing.assert_close(bench.encoder("three", fed="one").stem.weight, mean)
+    fused = bench.fusion("three", "one")
+    assert torch.equal(fused.tail.blocks[0].weight, library["features.2.weight"])
+    assert torch.equal(fused.trunks["three"].blocks[0].weight, library["features.1.weight"])
+    halves = torch.eye(4).repeat(1, 2) / 2
+    assert torch.equal(fused.tail.stem.linear.weight, halves)
+    half = {"three": weights["three"]}
+    bench, _ = bench_with(both, half, tmp_path)
+    assert not torch.equal(bench.fusion("three", "one").tail.blocks[0].weight, library["features.2.weight"])
+    assert not torch.equal(bench.encoder("one").blocks[0].weight, library["features.1.weight"])
+
+
+def test_weights_are_part_of_the_keys_of_stages_that_read_the_modality(tmp_path):
+    a, b = pm.Weights("a", "a" * 64), pm.Weights("b", "b" * 64)
+    keys = [
+        bench_with(pm.Stream("three"), chosen, tmp_path)[1].key(pm.Stream("three"))
+        for chosen in (
+            {},
+            {"three": a},
+            {"three": b},
+            {"three": dataclasses.replace(a, name="other")},
+            {"one": a},
+        )
+    ]
+    assert keys[0] == keys[4]
+    assert keys[1] == keys[3]
+    assert len(set(keys)) == 3
+
+
+def test_damaged_weights_are_never_used(tmp_path):
+    library, weights = Library(tmp_path), pm.Weights("a", tensors_digest(of_library()))
+    library.keep(weights, of_library())
+    assert set(library.load(weights)) == set(of_library())
+    save_file(of_library() | {"head.bias": torch.zeros(2)}, library.path(weights.digest))
+    with pytest.raises(StoreError, match="another digest"):
+        library.load(weights)
+    assert not library.path(weights.digest).exists()
+    with pytest.raises(StoreError, match="cannot be used"):
+        library.load(weights)
+
+
+def test_a_spec_with_weights_can_be_hashed():
+    spec = Spec("d", "p", (("m", "net"),), pm.Recipe(), 0, (("m", pm.Weights("a", "0" * 64)),))
+    assert hash(spec) != hash(dataclasses.replace(spec, weights=()))
+
+
+def test_a_label_names_the_weights():
+    net = dataclasses.replace(backbone(), weights=pm.Weights("big", "0123456789abcdef"))
+    assert net.label == "net (big 0123456789ab)"
+    assert backbone().label == "net"
