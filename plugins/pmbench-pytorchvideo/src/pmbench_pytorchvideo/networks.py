@@ -5,12 +5,17 @@ Only the builders are imported: the library's transforms do not import with toda
 
 from __future__ import annotations
 
-from pytorchvideo.models.r2plus1d import create_r2plus1d
-from pytorchvideo.models.resnet import create_resnet
-from pytorchvideo.models.x3d import create_x3d
+import warnings
+
 from torch import Tensor, nn
 
 import pmbench as pm
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", FutureWarning)  # it uses torch.jit on import
+    from pytorchvideo.models.r2plus1d import create_r2plus1d
+    from pytorchvideo.models.resnet import create_resnet
+    from pytorchvideo.models.x3d import create_x3d
 
 X3D_DEPTH = {"x3d_xs": 2.2, "x3d_s": 2.2, "x3d_m": 2.2, "x3d_l": 5.0}
 I3D_KERNELS = (
