@@ -23,6 +23,7 @@ def pmbench_backbones() -> Iterable[pm.Backbone]:
 
 @pm.hookimpl
 def pmbench_datasets() -> Iterable[pm.Dataset]:
+    from .local import Local
     from .planted import Planted
 
-    return (Planted(),)
+    return (Planted(), Local())

@@ -118,6 +118,23 @@ class Dataset:
     unpack: ClassVar[bool] = False
     positive_class: ClassVar[int] = 1
 
+    # --- what a data set that is declared by its data writes ----------------------------------------------
+
+    declaration: ClassVar[Mapping[str, Any] | None] = None
+    """JSON that `declared` makes the data set of; kept in the prepared form."""
+
+    def named(self, name: str) -> Dataset:
+        """The data set that goes by `<own name>/<name>`; raises UnknownName where there are no such."""
+        raise UnknownName("data set", f"{self.name}/{name}", [self.name])
+
+    def at(self, source: Path) -> Dataset:
+        """As the official form at `source` declares it."""
+        return self
+
+    def declared(self, declaration: Mapping[str, Any]) -> Dataset:
+        """As a `declaration` says."""
+        return self
+
     # --- what a subclass writes -----------------------------------------------------------------------------
 
     def find_source(self) -> Path | None:

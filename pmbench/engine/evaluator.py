@@ -67,6 +67,7 @@ def evaluate(request: Request) -> dict[str, Any]:
 
     dataset = load_plugins(only=request.distribution, kinds=("dataset",)).dataset(request.dataset)
     prepared = open_prepared(dataset, Path(request.data))
+    dataset = prepared.dataset
     parts = [request.part] + ([request.gallery] if request.gallery else [])
     allowed = [path for part in parts for path in prepared.files(part, (*request.inputs, "index"))]
     program_file = Path(request.program)

@@ -94,7 +94,7 @@ class Cell:
         if recipe != self.context.dataset.recipe:
             varied += f"-r{digest(dataclasses.asdict(recipe))[:8]}"
         return (
-            Path(self.context.dataset.name)
+            Path(self.context.dataset.name.replace("/", "_"))
             / self.context.protocol.name
             / backbones
             / (f"{self.method.name}{varied}-s{self.context.seed}")
@@ -136,11 +136,11 @@ def make_plan(request: Request, registry: Registry, data: Path, store: Store) ->
     cells = []
     opened: dict[str, Prepared] = {}
     for name in request.datasets:
-        dataset = registry.dataset(name)
+        prepared = opened[name] = find_or_prepare(registry.dataset(name), data)
+        dataset = prepared.dataset
         protocols = [dataset.protocol(p) for p in request.protocols or (dataset.default_protocol,)]
         named = [_backbones(dataset, text, registry) for text in request.backbones or ("",)]
         chosen = [(names, _weights(request.weights, dataset, names, registry, store)) for names in named]
-        prepared = opened[name] = find_or_prepare(dataset, data)
         recipe = _with_sets(dataset.recipe, recipe_sets)
         for protocol in protocols:
             for backbones, weights in chosen:

@@ -86,7 +86,10 @@ class Registry:
         return next((f for f in self.families.values() if name.startswith(f[0].value.prefix)), None)
 
     def _of_family(self, kind: str, name: str) -> list[Offer]:
-        """The backbone that a family makes of that name, made once."""
+        """The backbone that a family makes of that name, made once; the data set that one names."""
+        if kind == "dataset" and "/" in name:
+            first, _, rest = name.partition("/")
+            return [replace(o, value=o.value.named(rest)) for o in self.offers[kind].get(first, [])]
         family = self._family(name) if kind == "backbone" else None
         if family is not None and name not in self._made:
             self._made[name] = [replace(o, value=o.value.make(name[len(o.value.prefix) :])) for o in family]

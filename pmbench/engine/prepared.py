@@ -166,7 +166,7 @@ def _digest_once(path: Path, size: int, modified: int) -> str:
 
 
 def data_folder(dataset: Dataset, root: Path) -> Path:
-    return root / f"{dataset.name}-v{dataset.version}"
+    return root / f"{dataset.name.replace('/', '-')}-v{dataset.version}"
 
 
 def open_prepared(dataset: Dataset, root: Path) -> Prepared:
@@ -190,6 +190,8 @@ def open_prepared(dataset: Dataset, root: Path) -> Prepared:
             f"{folder / 'manifest.json'} is not a manifest of data set {dataset.name!r}: {error}",
             f"delete {folder} and run `pmbench data prepare {dataset.name}` again",
         ) from error
+    if manifest.get("declared") is not None:
+        dataset = dataset.declared(manifest["declared"])
     prepared = Prepared(dataset, folder, manifest)
     _check_disjoint(prepared, indexes)
     return prepared

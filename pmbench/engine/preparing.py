@@ -72,6 +72,7 @@ def prepare(
                 return prepared
         try:
             tree = unpacked(source, partial / "source", report) if dataset.unpack else source
+            dataset = dataset.at(tree)
             parts = _read(dataset, tree)
             lacks = check_counts(dataset, parts, incomplete)
             shards = {
@@ -97,6 +98,7 @@ def prepare(
                     "version": dataset.version,
                     "parts": written,
                     "lacks": lacks,
+                    "declared": dataset.declaration,
                 },
             )
             publish(ready, folder)

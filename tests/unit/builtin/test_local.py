@@ -1,0 +1,146 @@
+"""A user's own folder: what the manifest and the files say, and what is wrong with them."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pytest
+
+import pmbench as pm
+from pmbench.builtin.local import Local
+from pmbench.engine.plugins import load_plugins
+from pmbench.engine.prepared import open_prepared
+from pmbench.engine.preparing import prepare
+from pmbench.errors import DataError, UnknownName, UsageError
+from pmbench.testing.media import write_image, write_video
+
+
+def manifest(folder, rows):
+    with (folder / "manifest.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Each kind of file there can be: video, folder of images, picture, sound, vector, sequence."""
+    source, chance, rows = tmp_path / "source", np.random.default_rng(0), []
+    for number in range(8):
+        where = source / str(number)
+        where.mkdir(parents=True)
+        frames = chance.integers(0, 255, (4, 64, 80, 3), dtype=np.uint8)
+        tone = np.sin(np.arange(44_100) * (0.02 + 0.01 * (number % 2))).astype(np.float32)
+        write_video(where / "video.avi", frames, sound=tone)
+        for n in (9, 10):
+            write_image(where / "ir" / f"f{n}.png", frames[n - 9])
+        write_image(where / "face.jpg", frames[0])
+        np.save(where / "imu.npy", chance.normal(0, 1, (3, 20)).astype(np.float32))
+        np.save(where / "state.npy", np.full(4, number, np.float32))
+        rows.append(
+            {
+                "id": f"s{number}",
+                "label": "10" if number % 2 else "9",
+                "split": "test" if number >= 6 else "train",
+                "group": f"p{number // 2}",
+                "video": f"{number}/video.avi",
+                "ir": f"{number}/ir",
+                "face": f"{number}/face.jpg",
+                "imu": f"{number}/imu.npy",
+                "state": "" if number == 2 else f"{number}/state.npy",
+            }
+        )
+    return manifest(source, rows)
+
+
+def test_kinds_are_told_from_files(folder, tmp_path):
+    named = load_plugins().dataset("local/kitchen")
+    prepared = prepare(named, folder, tmp_path / "data")
+    assert prepared.folder.name == "local-kitchen-v1"
+    dataset = prepared.dataset
+    assert (dataset.name, dataset.classes) == ("local/kitchen", ("9", "10"))
+    assert (dataset.target, dataset.privileged) == (("video",), ("ir", "face", "imu", "state"))
+    assert {m.name: (m.kind, m.shape) for m in dataset.modalities} == {
+        "video": ("clip", (3, 16, 112, 112)),
+        "ir": ("clip", (3, 16, 112, 112)),
+        "face": ("image", (3, 112, 112)),
+        "imu": ("sequence", (3, 20)),
+        "state": ("vector", (4,)),
+    }
+    again = open_prepared(load_plugins().dataset("local/kitchen"), tmp_path / "data")
+    assert again.dataset.modalities == dataset.modalities
+    assert again.index("train") == ([f"s{i}" for i in range(6)], ["p0", "p0", "p1", "p1", "p2", "p2"])
+    assert again.labels("test").tolist() == [0, 1]
+    for m in dataset.modalities:
+        column = again.column("train", m.name)
+        assert column.read(0).shape == m.shape
+        assert column.present is None if m.name != "state" else not column.present[2]
+    np.testing.assert_array_equal(again.column("train", "state").read(5), [5, 5, 5, 5])
+
+
+def test_a_sound_is_a_sequence(folder, tmp_path):
+    rows = list(csv.DictReader((folder / "manifest.csv").open()))
+    for row in rows:
+        for name in ("video", "ir", "face"):
+            del row[name]
+        wav = folder / row["id"] / "sound.wav"
+        wav.parent.mkdir()
+        import wave
+
+        with wave.open(str(wav), "wb") as out:
+            out.setnchannels(1)
+            out.setsampwidth(2)
+            out.setframerate(32_000)
+            out.writeframes((np.sin(np.arange(3200)) * 9999).astype("<i2").tobytes())
+        row["sound"] = f"{row['id']}/sound.wav"
+    prepared = prepare(Local().named("heard"), manifest(folder, rows), tmp_path / "data")
+    sound = prepared.dataset.modality("sound")
+    assert (sound.kind, sound.shape, sound.unit) == ("sequence", (64, 1001), "dB")
+    assert prepared.dataset.target == ("imu",)
+
+
+WRONG = {
+    "no manifest": (None, r"manifest\.csv cannot be read"),
+    "no split": ({"split": None}, "expected id, label, split"),
+    "one modality": (dict.fromkeys(("ir", "face", "imu", "state")), "at least two"),
+    "unknown split": ({"split": "dev"}, r"line 2: split 'dev'; expected train, validation, test"),
+    "no file": ({"video": "gone.avi"}, r"line 2: video 'gone\.avi' does not exist"),
+    "unknown kind": ({"video": "manifest.csv"}, "unknown kind of file"),
+    "no id": ({"id": ""}, "line 2: a sample needs an id"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_wrong_with_a_manifest_is_named(folder, tmp_path, case):
+    change, message = WRONG[case]
+    rows = list(csv.DictReader((folder / "manifest.csv").open()))
+    if change is None:
+        (folder / "manifest.csv").unlink()
+    else:
+        removed = [name for name, value in change.items() if value is None]
+        rows = [{k: v for k, v in row.items() if k not in removed} for row in rows]
+        rows[0] |= {name: value for name, value in change.items() if value is not None}
+        manifest(folder, rows)
+    with pytest.raises(DataError, match=message):
+        prepare(Local().named("kitchen"), folder, tmp_path / "data")
+
+
+def test_other_kinds_further_down_are_files_that_cannot_be_read(folder, tmp_path):
+    rows = list(csv.DictReader((folder / "manifest.csv").open()))
+    rows[3]["imu"] = rows[3]["state"]
+    rows[4]["state"] = rows[4]["face"]
+    manifest(folder, rows)
+    with pytest.raises(DataError, match="2 files of 'local/kitchen' cannot be read"):
+        prepare(Local().named("kitchen"), folder, tmp_path / "data")
+
+
+def test_a_name_is_needed(folder, tmp_path):
+    with pytest.raises(UsageError, match="needs a name") as caught:
+        prepare(Local(), folder, tmp_path / "data")
+    assert "pmbench data prepare local/<name>" in caught.value.hint
+    with pytest.raises(UnknownName, match="planted/kitchen"):
+        load_plugins().dataset("planted/kitchen")
+    with pytest.raises(pm.UsageError, match="'local/other' is not prepared"):
+        open_prepared(load_plugins().dataset("local/other"), tmp_path)
