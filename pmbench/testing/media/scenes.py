@@ -62,17 +62,17 @@ def painted(
 def clip(
     label: int, length: int, size: tuple[int, int], rng: np.random.Generator, scene: np.random.Generator
 ) -> np.ndarray:
-    """Frames (T, H, W, 3) uint8 of class `label`: its motion, among two that mean nothing, in noise.
+    """Frames (T, H, W, 3) uint8 of class `label`: its motion and shape, beside a small one that means nothing,
+    in noise.
 
-    `label` decides motion and shape (30 classes differ); `scene`, equal for the clips of a group, colours.
+    30 classes differ; `scene`, equal for the clips of a group, gives the colours.
     """
-    ground, colour, other = scene.uniform(60, 190, (3, 3))
+    ground, colour, other = np.array([[70.0], [200.0], [140.0]]) + scene.uniform(-20, 20, (3, 3))
     canvas = np.tile(ground.astype(np.float32), (length, *size, 1))
-    for _ in range(2):
-        painted(canvas, "square", *moving(str(rng.choice(MOTIONS)), length, rng), other)
-    shape = SHAPES[label // len(MOTIONS) % len(SHAPES)]
-    painted(canvas, shape, *moving(MOTIONS[label % len(MOTIONS)], length, rng), colour)
-    return noisy(canvas, 25, rng)
+    centre, radius, seen = moving(str(rng.choice(MOTIONS)), length, rng)
+    painted(canvas, "square", centre, 0.5 * radius, seen, other)
+    painted(canvas, SHAPES[label % len(SHAPES)], *moving(MOTIONS[label % len(MOTIONS)], length, rng), colour)
+    return noisy(canvas, 40, rng)
 
 
 def noisy(canvas: np.ndarray, noise: float, rng: np.random.Generator) -> np.ndarray:

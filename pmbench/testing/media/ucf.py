@@ -12,7 +12,7 @@ from .scenes import clip, tone
 
 SOUNDING = ("BabyCrawling", "BasketballDunk", "HandstandPushups", "PlayingCello")
 SILENT = ("Basketball", "JumpRope")
-MUTE: Mapping[str, int] = {"BasketballDunk": 15, "HandstandPushups": 22}
+MUTE: Mapping[str, int] = {"BasketballDunk": 15, "HandstandPushups": 16}
 
 
 def write_ucf(
@@ -20,7 +20,7 @@ def write_ucf(
     *,
     sounding: Sequence[str] = SOUNDING,
     silent: Sequence[str] = SILENT,
-    groups: Sequence[int] = (1, 2, 8, 9, 15, 16, 22, 23),
+    groups: Sequence[int] = (1, 2, 8, 9, 15, 16, 24, 25),
     clips: int = 2,
     frames: tuple[int, int] = (18, 30),
     size: tuple[int, int] = (60, 80),
