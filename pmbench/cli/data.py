@@ -53,6 +53,14 @@ def state_of(dataset: Dataset, root: Path) -> State:
     return State("yes", prepared.folder, {name: part["count"] for name, part in parts.items()}, size)
 
 
+def _prepared_by_name(dataset: Dataset, root: Path) -> list[Dataset]:
+    if not dataset.takes_names:
+        return []
+    before, behind = f"{dataset.name}-", f"-v{dataset.version}"
+    folders = sorted(path.name for path in root.glob(f"{before}*{behind}"))
+    return [dataset.named(name.removeprefix(before).removesuffix(behind)) for name in folders]
+
+
 @group.command("list")
 def list_(data: DataOption = None, json_: JsonOption = False) -> None:
     """Data sets, and whether they are prepared."""
@@ -63,9 +71,14 @@ def list_(data: DataOption = None, json_: JsonOption = False) -> None:
     registry, root = load_plugins(kinds=("dataset",)), data_folder(data)
     states: list[tuple[Any, State]] = []
     for offer in offers(registry, "dataset"):
-        state = attempt(registry, offer, lambda dataset: state_of(dataset, root))
-        if state is not None:
-            states.append((offer.value, state))
+        for dataset in (offer.value, *_prepared_by_name(offer.value, root)):
+
+            def look(_: Any, dataset: Dataset = dataset) -> State:
+                return state_of(dataset, root)
+
+            state = attempt(registry, offer, look)
+            if state is not None:
+                states.append((dataset, state))
     if json_:
         print_json(
             [

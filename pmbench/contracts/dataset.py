@@ -123,6 +123,11 @@ class Dataset:
     declaration: ClassVar[Mapping[str, Any] | None] = None
     """JSON that `declared` makes the data set of; kept in the prepared form."""
 
+    @property
+    def takes_names(self) -> bool:
+        """Whether there are data sets `<own name>/<name>`."""
+        return type(self).named is not Dataset.named
+
     def named(self, name: str) -> Dataset:
         """The data set that goes by `<own name>/<name>`; raises UnknownName where there are no such."""
         raise UnknownName("data set", f"{self.name}/{name}", [self.name])
@@ -254,5 +259,6 @@ class Dataset:
     def how_to_get(self) -> str:
         """Where the official form comes from, and what to type then."""
         how = self.access or f"get it from {self.source}"
-        fetched = f", or `pmbench data prepare {self.name} --download`" if self.downloads else ""
-        return f"{how}; then `pmbench data prepare {self.name} --source PATH`{fetched}"
+        name = f"{self.name}/<name>" if self.takes_names and "/" not in self.name else self.name
+        fetched = f", or `pmbench data prepare {name} --download`" if self.downloads else ""
+        return f"{how}; then `pmbench data prepare {name} --source PATH`{fetched}"

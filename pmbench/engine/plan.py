@@ -278,6 +278,9 @@ def _cell(
     loaded = tuple(sorted((m, w) for m, w in weights.items() if m in setting.all))
     spec = Spec(dataset.name, protocol.name, used, recipe, seed, loaded)
     cell = Cell(method, dict(options), setting, context, spec)
+    for modality in cell.inputs:
+        if lacking := prepared.missing(protocol.split.test, modality):
+            return dataclasses.replace(cell, skip=f"{lacking} test samples lack {modality!r}")
     try:
         with only(f"the plan of {method.name!r}", [prepared.folder], []):
             stage = method.last_stage(setting, **options)

@@ -31,6 +31,10 @@ class Prepared:
     folder: Path
     manifest: Mapping[str, Any]
 
+    def missing(self, part: str, modality: str) -> int:
+        """Samples of a part that lack a modality."""
+        return sum(self._entry(one, modality).get("missing", 0) for one in part.split("+"))
+
     @property
     def lacks(self) -> list[str]:
         """Where an incomplete source was taken, how much of it there is."""
@@ -94,8 +98,9 @@ class Prepared:
 
             return FramesColumn.open(path, modality, sampling)
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-        missing = self._entry(part, modality.name).get("missing", 0)
-        present = ~np.isnan(array.reshape(len(array), -1)[:, 0]) if missing else None
+        present = None
+        if self.missing(part, modality.name):
+            present = ~np.isnan(array.reshape(len(array), -1)[:, 0])
         return Column(len(array), array, present)
 
     def _entry(self, part: str, name: str) -> dict[str, Any]:

@@ -67,6 +67,8 @@ def check_declarations_are_complete(sample: Sample) -> None:
     for what in ("summary", "licence", "source", "citation"):
         if not str(getattr(d, what, "")).strip():
             raise Failed(f"`{what}` is empty")
+    if not d.modalities and d.takes_names:
+        raise Skipped("its classes and modalities are declared by its data")
     if len(set(d.classes)) != len(d.classes) or len(d.classes) < 2:
         raise Failed(f"classes {d.classes}: expected at least two, each once")
     names = [m.name for m in d.modalities]
