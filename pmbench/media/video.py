@@ -22,7 +22,7 @@ Box = tuple[float, float, float, float]
 WHOLE_IMAGE: Box = (0.0, 0.0, 1.0, 1.0)
 
 COMPLETE = 0.9
-"""A video with fewer frames than this share of what its header reports is cut short.
+"""A video with fewer frames than this share of what its header reports, less one, is cut short.
 
 Old MPEG-4 files report a frame more or less than they hold, and a damaged frame is left out: both are fine.
 """
@@ -44,7 +44,7 @@ def video_frames(path: str | PathLike[str], size: Size, *, crop: Box = WHOLE_IMA
             count += 1
         if count == 0:
             raise DataError(f"{path}: no frame can be decoded")
-        if count < COMPLETE * stream.frames:
+        if count + 1 < COMPLETE * stream.frames:
             raise DataError(
                 f"{path} is cut short: {count} of {stream.frames} frames can be decoded", "get it again"
             )

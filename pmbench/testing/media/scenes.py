@@ -62,8 +62,8 @@ def painted(
 def clip(
     label: int, length: int, size: tuple[int, int], rng: np.random.Generator, scene: np.random.Generator
 ) -> np.ndarray:
-    """Frames (T, H, W, 3) uint8 of class `label`: its motion and shape, beside a small one that means nothing,
-    in noise.
+    """Frames (T, H, W, 3) uint8 of class `label`: its motion and shape, beside a small one that means
+    nothing, in noise.
 
     30 classes differ; `scene`, equal for the clips of a group, gives the colours.
     """
