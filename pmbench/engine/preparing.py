@@ -271,7 +271,7 @@ def _write_part(
         else:
             rows = [np.load(shard.path, allow_pickle=False) for shard in shards[name, m]]
             whole = np.concatenate(rows) if rows else np.zeros((0, *modality.shape), np.float32)
-            missing[m] = int(np.isnan(whole.reshape(len(whole), -1)[:, 0]).sum())
+            missing[m] = int(np.isnan(whole).any(tuple(range(1, whole.ndim))).sum())
             np.save(folder / f"{m}.npy", whole, allow_pickle=False)
     np.save(folder / "labels.npy", part.labels.astype(np.int64), allow_pickle=False)
     groups = None if part.groups is None else [str(g) for g in part.groups]
