@@ -30,7 +30,7 @@ NO_GAIN = {
     "rad": FUSED,
     "pseudo_label": FUSED.replace("it gains", "the gain doubles but stays within chance"),
     "gen_distill": "half its loss are the labels that the floor has, too: +1.2 points, p = 0.0505",
-    "amid": "pairs of two classes tell little: half of a batch is positive",
+    "amid": "not settled; with weights of 0, with nce or with a finished teacher it gains nothing either",
     "hoffman": "h alone gains 1.2 points, but f_t, trained on with the same 200 labels, loses 1.7",
     "mdms": "h alone gains 1.3 points, but f_t, trained jointly with f_p, leans on it and loses 3.4",
     "admd": "the game matches distributions, not pairs: h alone is right on no more than the floor",
