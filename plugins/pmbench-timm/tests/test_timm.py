@@ -67,9 +67,7 @@ def test_clips_are_seen_frame_by_frame(model):
     backbone = backbone_of(model)
     frames = backbone.build(image(side=32), 0).eval()
     video = backbone.build(clip(), 0).eval()
-    renamed = {n.replace("network.", ""): n for n in video.state_dict()}
-    renamed = {n.replace("pool.0.", "pool."): new for n, new in renamed.items()}
-    video.load_state_dict({renamed[n]: t for n, t in frames.state_dict().items()})
+    video.load_state_dict(frames.state_dict())
     x = torch.randn(2, 3, 4, 32, 32)
     with torch.no_grad():
         maps, pooled = video(x)
@@ -105,11 +103,12 @@ def test_weights_with_a_head_fit_clips_of_other_channels_too():
     tensors = backbone.pretrained.convert(library.state_dict())
     assert not any(name.startswith("fc") for name in tensors)
     fill(backbone.build(image(), 0), tensors, backbone, 3, "here")
-    encoder = backbone.build(image(2), 0)
-    fill(encoder, tensors, backbone, 2, "here")
     mean = next(t for t in library.state_dict().values() if t.dim() == 4).mean(1, keepdim=True)
-    first = next(iter(encoder.state_dict().values()))
-    torch.testing.assert_close(first, (mean * 3 / 2).expand_as(first))
+    for modality in (image(2), clip(2)):
+        encoder = backbone.build(modality, 0)
+        fill(encoder, tensors, backbone, 2, "here")
+        first = next(iter(encoder.state_dict().values()))
+        torch.testing.assert_close(first, (mean * 3 / 2).expand_as(first))
 
 
 def test_weights_go_by_tag():

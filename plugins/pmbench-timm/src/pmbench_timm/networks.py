@@ -13,23 +13,28 @@ STAGES = 4
 
 
 class Framewise(nn.Module):
-    """An image network on every frame: (B, C, T, H, W) -> (B, C', T, h, w), or (B, D, T) behind pooling."""
+    """An image network: (B, C, H, W) -> (B, C', h, w), or every frame of (B, C, T, H, W) -> (B, C', T, h, w).
+
+    Images and clips have one set of names, so that weights fit both.
+    """
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, x: Tensor) -> Tensor:
-        frames = x.shape[2]
+        if x.dim() == 4:
+            return self.network(x)
         folded = self.network(x.movedim(2, 1).flatten(0, 1))  # (B*T, ...)
-        return folded.unflatten(0, (-1, frames)).movedim(1, 2)
+        return folded.unflatten(0, (-1, x.shape[2])).movedim(1, 2)
 
 
-class TimeMean(nn.Module):
-    """(B, D, T) -> (B, D)."""
+class FramewisePool(Framewise):
+    """(B, C, h, w) -> (B, D); the mean over frames of (B, C, T, h, w) -> (B, D, T)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.mean(2)
+        pooled = super().forward(x)
+        return pooled.mean(2) if x.dim() == 5 else pooled
 
 
 class TimmEncoder(pm.Encoder):
@@ -40,18 +45,15 @@ class TimmEncoder(pm.Encoder):
     """
 
     def __init__(self, model: nn.Module, modality: pm.Modality, chained: bool) -> None:
-        clip = modality.kind == "clip"
-        if chained:
-            stem, blocks, pool, maps = chain(model)
-        else:
-            stem, blocks, pool, maps = nn.Identity(), [model], nn.Identity(), []
-        if clip:
-            stem = Framewise(stem) if chained else stem
-            blocks = [Framewise(block) for block in blocks]
-            pool = nn.Sequential(Framewise(pool) if chained else pool, TimeMean())
-            maps = [pm.MapInfo(m.channels, (1, *m.stride)) for m in maps]
-        width = getattr(model, "head_hidden_size", None) or model.num_features
-        super().__init__(stem, blocks, pool, maps, width)
+        stem, blocks, pool, maps = chain(model) if chained else (nn.Identity(), [], model, [])
+        time = (1,) if modality.kind == "clip" else ()
+        super().__init__(
+            Framewise(stem),
+            [Framewise(block) for block in blocks],
+            FramewisePool(pool),
+            [pm.MapInfo(m.channels, (*time, *m.stride)) for m in maps],
+            getattr(model, "head_hidden_size", None) or model.num_features,
+        )
 
 
 def chain(model: nn.Module) -> tuple[nn.Module, list[nn.Module], nn.Module, list[pm.MapInfo]]:
