@@ -62,8 +62,13 @@ def run(
         int, typer.Option(metavar="N", min=1, help="Threads of one stage; results depend on it.")
     ] = 1,
     data_workers: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Processes that read data which does not fit in memory.")
-    ] = 0,
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Threads that read ahead what does not fit in memory. [0, or up to 8 on a GPU]",
+        ),
+    ] = None,
     store: StoreOption = None,
     data: DataOption = None,
     out: OutOption = DEFAULT_OUT,
@@ -86,6 +91,8 @@ def run(
     registry = load_plugins()
     request = request_of(registry, method, dataset, protocol, backbone, seeds, seed, set_, matrix, weights)
     device = _device(device)
+    if data_workers is None:
+        data_workers = min(8, cores() // devices) if device.startswith("cuda") else 0
     place = Place(store_folder(store), data_folder(data), device, devices, threads, data_workers)
     request = dataclasses.replace(request, references=references)
     plan = make_plan(request, registry, place.data, Store(place.store))
