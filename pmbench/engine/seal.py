@@ -25,7 +25,6 @@ from .store import Store
 from .trainer import standards_of
 from .view import Standard
 
-
 LARGE = 100_000
 """Numbers of a sample beyond which a program is checked on three samples, not seven."""
 
