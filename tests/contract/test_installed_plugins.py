@@ -7,8 +7,10 @@ from pmbench.testing.collect import registry, report, suite_of
 
 def marks(kind, name):
     """Backbones of published size are slow; their narrow sisters, and their plugins' own tests, are not."""
-    published = kind == "backbone" and registry().offers[kind][name][0].value.pretrained
-    return [pytest.mark.slow] if published else []
+    if kind != "backbone":
+        return []
+    known = registry().offers[kind]
+    return [pytest.mark.slow] if known[name][0].value.pretrained or f"{name}-w8" in known else []
 
 
 OFFERS = [(kind, name) for kind, names in registry().offers.items() for name in sorted(names)]
