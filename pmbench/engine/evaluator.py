@@ -53,6 +53,7 @@ def main() -> None:
 
 def evaluate(request: Request) -> dict[str, Any]:
     """Writes `out` (Parquet: id, logits[, features]) and returns what was measured on the way."""
+    import numpy as np
     import torch
     from torch.export.passes import move_to_device_pass
     from torch.utils.flop_counter import FlopCounterMode
@@ -78,10 +79,12 @@ def evaluate(request: Request) -> dict[str, Any]:
             program = move_to_device_pass(program, request.device)
         module = program.module()
         out = Path(request.out)
-        digest = _predict(module, prepared, request, request.part, out, request.features)
+        everyone = np.arange(prepared.count(request.part))
+        digest = _predict(module, prepared, request, request.part, everyone, out, request.features)
         if request.gallery:
             gallery = out.with_name(out.stem + ".gallery.parquet")
-            _predict(module, prepared, request, request.gallery, gallery, True)
+            complete = prepared.complete(request.gallery, request.inputs)
+            _predict(module, prepared, request, request.gallery, complete, gallery, True)
         protocol = dataset.protocol(request.protocol)
         shapes = [protocol.seen(dataset.modality(m)).shape for m in request.inputs]
         one = [torch.zeros(1, *shape, device=request.device) for shape in shapes]
@@ -104,7 +107,10 @@ def evaluate(request: Request) -> dict[str, Any]:
     }
 
 
-def _predict(module: Any, prepared: Any, request: Request, part: str, out: Path, features: bool) -> str:
+def _predict(
+    module: Any, prepared: Any, request: Request, part: str, rows: Any, out: Path, features: bool
+) -> str:
+    """Writes what the program says of the samples `rows` (n,) of a part; gives the digest of the file."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -113,9 +119,9 @@ def _predict(module: Any, prepared: Any, request: Request, part: str, out: Path,
     from .identity import file_digest
 
     ids, _ = prepared.index(part)
-    found = list(_outputs(module, prepared, request, part))
+    found = list(_outputs(module, prepared, request, part, rows))
     table: dict[str, Any] = {
-        "id": pa.array(ids),
+        "id": pa.array([ids[row] for row in rows]),
         "logits": _lists(pa, np.concatenate([logits for logits, _ in found])),
     }
     if features:
@@ -124,7 +130,7 @@ def _predict(module: Any, prepared: Any, request: Request, part: str, out: Path,
     return file_digest(out)
 
 
-def _outputs(module: Any, prepared: Any, request: Request, part: str) -> Iterator[tuple[Any, Any]]:
+def _outputs(module: Any, prepared: Any, request: Request, part: str, rows: Any) -> Iterator[tuple[Any, Any]]:
     """Logits (n, K) and pooled features (n, D) of each batch of samples. Where the protocol takes several
     clips of a sample, the logarithm of their mean probabilities, and their mean features.
     """
@@ -138,15 +144,15 @@ def _outputs(module: Any, prepared: Any, request: Request, part: str) -> Iterato
     protocol = prepared.dataset.protocol(request.protocol)
     columns = {m: prepared.column(part, m, protocol) for m in request.inputs}
     for name, column in columns.items():
-        if column.present is not None and not column.present.all():
-            missing = int((~column.present).sum())
+        if column.present is not None and not column.present[rows].all():
+            missing = int((~column.present[rows]).sum())
             raise DataError(f"{missing} samples of part {part!r} lack {name!r}, on which they are tested")
     moments = protocol.sampling.moments() if protocol.sampling else [0.5]
     largest = max(4 * int(np.prod(column.shape)) for column in columns.values())
-    chosen = list(evaluation_batches(prepared.count(part), largest))
+    chosen = [rows[batch] for batch in evaluation_batches(len(rows), largest)]
     wanted = (
-        (rows, {name: [Where(moment)] * len(rows) for name in columns})
-        for rows in chosen
+        (batch, {name: [Where(moment)] * len(batch) for name in columns})
+        for batch in chosen
         for moment in moments
     )
     clips: list[tuple[Any, Any]] = []

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,6 +88,14 @@ class Prepared:
         protocol = protocol or self.dataset.protocol(self.dataset.default_protocol)
         modality = protocol.seen(self.dataset.modality(name))
         return joined([self._column(one, modality, protocol.sampling) for one in part.split("+")])
+
+    def complete(self, part: str, names: Sequence[str]) -> np.ndarray:
+        """Which samples of a part have all of these modalities: their numbers."""
+        import numpy as np
+
+        masks = [self.column(part, name).present for name in names]
+        whole = np.ones(self.count(part), bool)
+        return np.flatnonzero(np.logical_and.reduce([whole, *(m for m in masks if m is not None)]))
 
     def _column(self, part: str, modality: Modality, sampling: Sampling | None) -> Column:
         import numpy as np

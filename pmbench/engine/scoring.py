@@ -41,11 +41,12 @@ def score_cell(cell: Cell, prepared: Prepared, path: Path) -> tuple[dict[str, fl
     columns = read_predictions(path, ids)
     extra: dict[str, Any] = {}
     if needs_features(cell):
-        gallery_ids, _ = prepared.index(split.train)
+        complete, (all_ids, _) = prepared.complete(split.train, cell.inputs), prepared.index(split.train)
+        gallery_ids = [all_ids[row] for row in complete]
         gallery = read_predictions(path.with_name(path.stem + ".gallery.parquet"), gallery_ids)
         extra = {
             "features": columns["features"],
-            "gallery": (gallery["features"], prepared.labels(split.train)),
+            "gallery": (gallery["features"], prepared.labels(split.train)[complete]),
         }
     metrics = score(
         cell.context.protocol.metrics,

@@ -32,7 +32,12 @@ class Ntu(pm.Dataset):
     privileged = ("depth",)
     default_protocol = "cross-subject"
     sampling = pm.Sampling(frames=5, even=True)
-    backbones: ClassVar = {"rgb": "resnet50", "depth": "resnet50", "ir": "resnet50", "skeleton": "cnn1d-32"}
+    backbones: ClassVar = {
+        "rgb": "mdms_resnet50",
+        "depth": "mdms_resnet50",
+        "ir": "mdms_resnet50",
+        "skeleton": "cnn1d-32",
+    }
     actions: ClassVar[int]
     parts_of: ClassVar[Callable[[Iterable[Sample]], dict[str, list[Sample]]]]
     licence = "signed agreement, academic research only; nothing is redistributed"

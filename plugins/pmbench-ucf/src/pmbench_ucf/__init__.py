@@ -134,7 +134,7 @@ class Ucf51(Ucf):
     stored = (128, 171)
     expected: ClassVar = {"fold-1": 1_944, EVERYTHING: 6_845}
     metrics = ("accuracy", "mean_class_accuracy", "macro_f1", "r@1", "r@5")
-    backbones: ClassVar = {"rgb": "r2plus1d_18", "audio": "cnn1d-32"}
+    backbones: ClassVar = {"rgb": "r2plus1d_18", "audio": "cnn14_1d"}
     recipes: ClassVar = {
         "amid/ucf51": pm.Recipe(
             optimizer="sgd",
