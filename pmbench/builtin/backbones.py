@@ -1,4 +1,4 @@
-"""Small backbones that train in seconds on a CPU: `cnn1d`, `cnn2d`, `mlp`, each at several widths."""
+"""Small backbones that train in seconds on a CPU: `cnn1d`, `cnn2d`, `cnn3d`, `mlp`, at several widths."""
 
 from __future__ import annotations
 
@@ -38,6 +38,16 @@ def cnn2d(modality: pm.Modality, size: int) -> CNN:
     return CNN(modality.kind, modality.channels, size)
 
 
+@pm.backbone("cnn3d", kinds=("clip",), provides=("pooled", "maps"), sizes=WIDTHS, tail=_cnn_tail, fuse_at=1)
+def cnn3d(modality: pm.Modality, size: int) -> CNN:
+    """Three blocks (3x3x3 convolution, batch norm, ReLU, max pool by 2 in space) of w, 2w, 4w channels, mean
+    over time and grid
+    """
+    from .networks import CNN
+
+    return CNN(modality.kind, modality.channels, size)
+
+
 @pm.backbone("mlp", kinds=("vector", "sequence", "image"), provides=("pooled",), sizes=WIDTHS | {"0": 0})
 def mlp(modality: pm.Modality, size: int) -> Perceptron:
     """Two layers of w units with ReLU on the flattened input; mlp-0 has none, so that the head alone is
@@ -48,4 +58,4 @@ def mlp(modality: pm.Modality, size: int) -> Perceptron:
     return Perceptron(modality.shape, size)
 
 
-BACKBONES = (*cnn1d, *cnn2d, *mlp)
+BACKBONES = (*cnn1d, *cnn2d, *cnn3d, *mlp)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import pmbench as pm
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 VIDEOS, LISTS = "UCF-101", "ucfTrainTestlist"
-SECONDS = 10.0
-"""Longer sound is cut; two clips of three are shorter."""
 VALIDATION = ("g24", "g25")
 """Groups that every split trains on."""
 
@@ -131,6 +129,7 @@ class Ucf51(Ucf):
         pm.Modality("audio", "sequence", (64, 1001), "dB"),
     )
     privileged = ("audio",)
+    seconds: ClassVar = 10.0  # of sound: longer one is cut, shorter one filled up with silence
     stored = (128, 171)
     expected: ClassVar = {"fold-1": 1_944, EVERYTHING: 6_845}
     metrics = ("accuracy", "mean_class_accuracy", "macro_f1", "r@1", "r@5")
@@ -148,7 +147,11 @@ class Ucf51(Ucf):
     }
 
     def privileged_files(self, paths: list[Path]) -> Mapping[str, pm.Files]:
-        return {"audio": pm.Files([path if _sounds(path) else None for path in paths], log_mel)}
+        return {
+            "audio": pm.Files(
+                [path if _sounds(path) else None for path in paths], partial(log_mel, seconds=self.seconds)
+            )
+        }
 
 
 def listed(folder: Path) -> list[Clip]:
@@ -197,8 +200,8 @@ def flow(path: Path, size: tuple[int, int]) -> Iterator[np.ndarray]:
     return pm.media.tvl1(pm.media.video_frames(path, size))
 
 
-def log_mel(path: Path) -> Any:
-    return pm.media.log_mel(pm.media.sound(path), seconds=SECONDS)
+def log_mel(path: Path, seconds: float) -> np.ndarray:
+    return pm.media.log_mel(pm.media.sound(path), seconds=seconds)
 
 
 def _sounds(path: Path) -> bool:
