@@ -35,13 +35,14 @@ if TYPE_CHECKING:
         sigmoid_distance,
         soft_cross_entropy,
     )
-    from .contracts.method import Method, method
+    from .contracts.method import Ablation, Method, method
     from .contracts.network import (
         Classifier,
         Encoder,
         Frozen,
         Fusion,
         Head,
+        Joint,
         MapInfo,
         Mean,
         Nets,
@@ -65,7 +66,7 @@ _HOMES = {
     "contracts.dataset": "Dataset Protocol Split",
     "contracts.hooks": "hookimpl",
     "contracts.losses": "cross_entropy kl_divergence mse sigmoid_distance soft_cross_entropy",
-    "contracts.method": "Method method",
+    "contracts.method": "Ablation Method method",
     "contracts.network": (
         "Classifier Encoder Frozen Fusion Head Joint MapInfo Mean Nets Output copy_agreeing_layers tail_of"
     ),

@@ -34,6 +34,14 @@ def show_method(values: Values) -> None:
         heading("Options, to be changed with --set name=value")
         options = values["options"].items()
         table(("option", "type", "default"), [(n, o["type"], _default(o["default"])) for n, o in options])
+    if values["small"]:
+        heading("Values for small data, taken with --values small")
+        table(("option", "value"), [(n, _default(v)) for n, v in values["small"].items()])
+    if values["ablations"]:
+        heading("Ablations, run with --ablate")
+        rows = values["ablations"].items()
+        sets = [(row, " ".join(f"{n}={_default(v)}" for n, v in a["options"].items())) for row, a in rows]
+        table(("row", "options"), sets)
 
 
 def _default(value: Any) -> str:

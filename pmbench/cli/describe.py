@@ -33,6 +33,14 @@ def method_values(method: Method) -> Values:
             for name, o in method.options().items()
         },
         "deviations": list(method.deviations),
+        "ablations": {
+            row: {
+                "options": {n: _plain(v) for n, v in ablation.options.items()},
+                "printed": list(ablation.printed),
+            }
+            for row, ablation in method.ablations.items()
+        },
+        "small": {name: _plain(value) for name, value in method.small.items()},
         "exceptions": dict(method.exceptions),
         "about": _rest(inspect.getdoc(method.plan)),
     }

@@ -15,6 +15,8 @@ from .stage import Stage
 
 Role = Literal["method", "floor", "ceiling", "control", "reference"]
 TestsOn = Literal["target", "privileged", "all"]
+VALUE_SETS = ("paper", "small")
+"""Hyper-parameters as the paper has them, or as chosen for small data."""
 ROLES: tuple[Role, ...] = typing.get_args(Role)
 TESTS_ON: tuple[TestsOn, ...] = typing.get_args(TestsOn)
 
@@ -29,14 +31,27 @@ class Option:
 
 
 @dataclass(frozen=True)
+class Ablation:
+    """A row of a paper's ablation tables: the method with some options changed.
+
+    `printed` is where `pmbench/report/published.csv` has the paper's number for it: (paper, table, variant),
+    empty for a row that is ours.
+    """
+
+    options: Mapping[str, Any] = field(hash=False)
+    printed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Method:
     """A named way to learn with privileged modalities.
 
     `tests_on` is what the delivered network is given at test: "target" for every real method; "privileged"
     and "all" mark reference rows. `networks` counts the networks that run at test: a method with two is
     compared with `target_ensemble` too. `exceptions` maps the name of a contract check that cannot hold for
-    this method to the reason. `deviations` lists where it departs from its paper. `ablations` maps the rows
-    of the paper's ablation tables to options.
+    this method to the reason. `deviations` lists where it departs from its paper. `ablations` are the rows of
+    the paper's ablation tables, by name. `small` holds the options that differ in the values for small data,
+    chosen on validation data; empty where no search found better ones than the paper's.
     """
 
     name: str
@@ -48,7 +63,12 @@ class Method:
     networks: int = 1
     deviations: tuple[str, ...] = ()
     exceptions: Mapping[str, str] = field(default_factory=dict, hash=False)
-    ablations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
+    ablations: Mapping[str, Ablation] = field(default_factory=dict, hash=False)
+    small: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def values(self, value_set: str) -> Mapping[str, Any]:
+        """Options of the set "paper", which are none, or "small"."""
+        return self.small if value_set == "small" else {}
 
     def options(self) -> dict[str, Option]:
         """Keyword parameters of the plan function, each with its default."""
@@ -91,7 +111,8 @@ def method(
     networks: int = 1,
     deviations: tuple[str, ...] = (),
     exceptions: Mapping[str, str] | None = None,
-    ablations: Mapping[str, Mapping[str, Any]] | None = None,
+    ablations: Mapping[str, Ablation] | None = None,
+    small: Mapping[str, Any] | None = None,
 ) -> Callable[[Callable[..., Stage]], Method]:
     """Makes a method of a function `(setting, *, option=default, ...) -> Stage`.
 
@@ -120,11 +141,20 @@ def method(
             tuple(deviations),
             dict(exceptions or {}),
             dict(ablations or {}),
+            dict(small or {}),
         )
-        for row, options in made.ablations.items():
+        sets = {f"ablation {row!r}": ablation.options for row, ablation in made.ablations.items()}
+        for what, options in {**sets, "the set `small`": made.small}.items():
             if strange := set(options) - set(made.options()):
                 raise ContractError(
-                    f"ablation {row!r} of method {name!r} sets {sorted(strange)}, which are no options"
+                    f"{what} of method {name!r} sets {sorted(strange)}, which are no options; "
+                    f"its options: {', '.join(made.options())}"
+                )
+        for row, ablation in made.ablations.items():
+            if len(ablation.printed) not in (0, 3):
+                raise ContractError(
+                    f"ablation {row!r} of method {name!r} is printed in {ablation.printed!r}; "
+                    "expected (paper, table, variant), or nothing"
                 )
         return made
 

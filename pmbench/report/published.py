@@ -8,7 +8,7 @@ of the MMH paper is standard or `acer_mmh` cannot be told from the paper.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
@@ -79,6 +79,13 @@ def load() -> tuple[Published, ...]:
     """The numbers that come with pmbench."""
     text = resources.files(__package__).joinpath("published.csv").read_text(encoding="utf-8")
     return parse(text.splitlines())
+
+
+def printed_at(place: Sequence[str], rows: Iterable[Published] | None = None) -> tuple[Published, ...]:
+    """What is printed at (paper, table, variant), in the order of the file; nothing for an empty place."""
+    return tuple(
+        row for row in (load() if rows is None else rows) if [row.paper, row.table, row.variant] == [*place]
+    )
 
 
 def published_for(

@@ -2,6 +2,7 @@
 
 import pytest
 
+from pmbench.report.published import printed_at
 from pmbench.testing.collect import registry, report, suite_of
 
 
@@ -30,6 +31,13 @@ def test_nothing_installed_is_broken():
 
 def test_the_builtin_offers_are_among_them():
     assert {("method", "target_only"), ("dataset", "planted"), ("backbone", "mlp-64")} <= set(OFFERS)
+
+
+def test_the_paper_has_a_number_for_every_ablation_that_says_so():
+    for name in registry().names("method"):
+        for row, ablation in registry().method(name).ablations.items():
+            if ablation.printed:
+                assert printed_at(ablation.printed), f"{name}, {row}: not in published.csv"
 
 
 @pytest.mark.parametrize(("suite", "check"), CASES)

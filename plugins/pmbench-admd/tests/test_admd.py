@@ -264,7 +264,7 @@ def test_streams_share_the_game(setting):
 
 @pytest.mark.parametrize("row", admd.ablations, ids=str)
 def test_every_ablation_takes_a_finite_step(setting, row):
-    last, bench = admd.last_stage(setting, **admd.ablations[row]), lab.Bench(setting)
+    last, bench = admd.last_stage(setting, **admd.ablations[row].options), lab.Bench(setting)
     nets = last.deceived.build(bench).train()
     last.deceived.update(nets, lab.batch(last.deceived.reads), lab.Steps(last.deceived, nets))
     assert all(p.isfinite().all() for p in nets.parameters())

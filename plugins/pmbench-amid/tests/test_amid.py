@@ -290,7 +290,7 @@ def test_privileged_extractors_keep_every_bit(setting):
 
 @pytest.mark.parametrize("row", amid.ablations)
 def test_every_ablation_takes_a_finite_step(setting, row):
-    stage = amid.last_stage(setting, **amid.ablations[row])
+    stage = amid.last_stage(setting, **amid.ablations[row].options)
     nets = stage.build(lab.Bench(setting)).train()
     steps = lab.Steps(stage, nets)
     for batch in (lab.batch(stage.reads, LABELS), late(stage)):

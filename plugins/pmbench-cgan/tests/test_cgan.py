@@ -81,7 +81,9 @@ def test_hook_offers_cgan_with_every_row_of_the_table():
     assert list(pmbench_cgan.pmbench_methods()) == [cgan]
     assert (cgan.networks, cgan.tests_on) == (1, "target")
     assert set(VARIANTS) == set(TERMS)
-    assert [tuple(o.values()) for o in cgan.ablations.values()] == [(v, c) for v in VARIANTS for c in "AB"]
+    assert [tuple(a.options.values()) for a in cgan.ablations.values()] == [
+        (v, c) for v in VARIANTS for c in "AB"
+    ]
     assert Generate.handles == {"unlabelled", "unpaired"}
 
 
@@ -307,7 +309,7 @@ def test_any_pair_goes(target, privileged):
 
 @pytest.mark.parametrize("row", cgan.ablations)
 def test_every_ablation_takes_a_finite_step(setting, row):
-    last, bench = cgan.last_stage(setting, **cgan.ablations[row]), lab.Bench(setting)
+    last, bench = cgan.last_stage(setting, **cgan.ablations[row].options), lab.Bench(setting)
     for stage in (s for s in last.walk() if s != M):
         nets = stage.build(bench).train()
         steps = lab.Steps(stage, nets)

@@ -321,7 +321,7 @@ def test_negative_variance_is_refused(setting):
 )
 def test_every_ablation_takes_a_finite_step(setting, method, row):
     bench = lab.Bench(setting)
-    last = method.last_stage(setting, **method.ablations[row])
+    last = method.last_stage(setting, **method.ablations[row].options)
     for stage in last.walk():
         nets = stage.build(bench)
         if stage.trains:

@@ -127,6 +127,21 @@ def test_what_a_method_may_not_be():
         pm.method("m", paper="p")(lambda setting: "stage").last_stage(setting())
 
 
+def test_ablations_and_small_values_are_options():
+    def made(**declared):
+        return pm.method("m", paper="p", **declared)(lambda setting, *, weight=1.0: None)
+
+    found = made(ablations={"light": pm.Ablation({"weight": 0.0}, ("P", "T", "v"))}, small={"weight": 0.5})
+    assert found.ablations["light"].options == {"weight": 0.0}
+    assert (found.values("small"), found.values("paper"), made().values("small")) == ({"weight": 0.5}, {}, {})
+    with pytest.raises(ContractError, match=r"ablation 'x' of method 'm' sets \['wait'\].*: weight"):
+        made(ablations={"x": pm.Ablation({"wait": 1})})
+    with pytest.raises(ContractError, match=r"the set `small` of method 'm' sets \['wait'\]"):
+        made(small={"wait": 1})
+    with pytest.raises(ContractError, match=r"'x' of method 'm' is printed in \('P',\); expected"):
+        made(ablations={"x": pm.Ablation({}, ("P",))})
+
+
 def test_settings():
     given = setting(("rgb",), ("depth", "ir"))
     assert given.all == ("rgb", "depth", "ir")

@@ -9,6 +9,8 @@ import pmbench as pm
 
 from .stages import Deceive, Hallucination, NarrowStream
 
+TABLE = ("Garcia et al., TPAMI 2019 (ADMD, slides)", "slide Table 4 (ADMD)")
+
 
 @pm.method(
     "admd",
@@ -20,11 +22,11 @@ from .stages import Deceive, Hallucination, NarrowStream
         "a bottleneck no wider than the pooled features",
     ),
     ablations={
-        "hallucination stream alone": {"stream": "hall"},
-        "two streams": {"stream": "two"},
-        "without classes (standard adversarial game)": {"adversary": "lsgan"},
-        "without classes, hallucination stream alone": {"adversary": "lsgan", "stream": "hall"},
-        "discriminator of the object experiments": {"discriminator": "objects"},
+        "hallucination stream alone": pm.Ablation({"stream": "hall"}, (*TABLE, "row24:hall_stream_alone")),
+        "two streams": pm.Ablation({"stream": "two"}, (*TABLE, "row25:two_stream_rgb+hall")),
+        "without classes (standard adversarial game)": pm.Ablation({"adversary": "lsgan"}),
+        "without classes, hallucination stream alone": pm.Ablation({"adversary": "lsgan", "stream": "hall"}),
+        "discriminator of the object experiments": pm.Ablation({"discriminator": "objects"}),
     },
 )
 def admd(

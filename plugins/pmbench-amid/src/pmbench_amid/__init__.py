@@ -20,14 +20,16 @@ from .stages import Amid, Compose
         "L_MI is divided by the batch size once more where a class has over 2 samples in a batch",
     ),
     ablations={
-        "L_MIs": {"alpha2": 0.0, "alpha3": 0.0},
-        "L_MIs + L_MIa": {"alpha3": 0.0},
-        "full": {},
-        "full with L_nce": {"mi": "nce"},
-        "fixed teacher": {"teacher": "fixed"},
-        "no warm-up": {"warmup": 0.0},
-        "no D2": {"second_discriminator": False},
-        "no dynamic weight": {"dynamic_weights": False},
+        "L_MIs": pm.Ablation({"alpha2": 0.0, "alpha3": 0.0}, ("AMID", "Table 4", "L_MIs/student")),
+        "L_MIs + L_MIa": pm.Ablation({"alpha3": 0.0}, ("AMID", "Table 4", "L_MIs+L_MIa/student")),
+        "full": pm.Ablation({}, ("AMID", "Table 4", "full/student")),
+        "full with L_nce": pm.Ablation({"mi": "nce"}, ("AMID", "Table 4", "full_with_L_nce/student")),
+        "fixed teacher": pm.Ablation({"teacher": "fixed"}, ("AMID", "Table 5", "fixed_teacher")),
+        "no warm-up": pm.Ablation({"warmup": 0.0}, ("AMID", "Table 5", "no_warmup")),
+        "no D2": pm.Ablation({"second_discriminator": False}, ("AMID", "Table 5", "no_D2")),
+        "no dynamic weight": pm.Ablation(
+            {"dynamic_weights": False}, ("AMID", "Table 5", "no_dynamic_weight")
+        ),
     },
 )
 def amid(

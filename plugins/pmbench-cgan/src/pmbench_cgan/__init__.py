@@ -20,7 +20,10 @@ from .stages import VARIANTS, Generate, Rescore
         "the paper names no optimiser: Adam at 2e-4 for the discriminator, the standard recipe for the rest",
     ),
     ablations={
-        f"{variant}, C_{classifier}": {"variant": variant, "classifier": classifier}
+        f"{variant}, C_{classifier}": pm.Ablation(
+            {"variant": variant, "classifier": classifier},
+            ("Roheda et al., ICASSP 2018 (CGAN)", "Table 1", f"{variant}/C_{classifier}"),
+        )
         for variant in VARIANTS
         for classifier in ("A", "B")
     },

@@ -11,8 +11,9 @@ from .backbones import mdms_resnet50
 from .stages import LAMBDA, HallucinateStream, JoinStreams, MultiplyStreams, NoisyStreams, ReceivingStream
 
 PAPER = "Garcia, Morerio, Murino, ECCV 2018, arXiv:1806.07110"
-LEVELS = (0.0, 0.001, 0.01, 0.1, 1.0, 10.0)
-"""Variances of the noise in the paper's table 3."""
+PRINTED = "Garcia et al., ECCV 2018 (MDMS)"
+LEVELS = {0.0: "none", 0.001: "1e-3", 0.01: "1e-2", 0.1: "1e-1", 1.0: "1e0", 10.0: "1e1", None: "void"}
+"""Variances of the noise in the paper's table 3, and what it calls them."""
 
 Direction = Literal["p2t", "t2p", "none"]
 Form = Literal["code", "paper"]
@@ -31,18 +32,29 @@ Form = Literal["code", "paper"]
         "temporal convolutions, for clips, join in step 2; the paper has them from step 1, as mdms_resnet50",
     ),
     ablations={
-        "table 2, row 10: step 3, no connections, eq. 3": {
-            "step": "step3",
-            "connection": "none",
-            "loss": "eq3",
-        },
-        "table 2, row 11: step 3, eq. 3": {"step": "step3", "loss": "eq3"},
-        "table 2, row 12: step 3, eq. 5": {"step": "step3", "loss": "eq5"},
-        "table 2, row 13: step 3, eq. 7": {"step": "step3", "loss": "eq7"},
-        "table 2, row 14: step 3, no connections, eq. 7": {"step": "step3", "connection": "none"},
-        "table 2, row 15: step 4": {"step": "step4"},
-        "supplement, 13a: step 3, inverted": {"step": "step3", "connection": "t2p"},
-        "supplement, 15a: step 4, inverted": {"step": "step4", "connection": "t2p"},
+        "table 2, row 10: step 3, no connections, eq. 3": pm.Ablation(
+            {"step": "step3", "connection": "none", "loss": "eq3"},
+            (PRINTED, "Table 2", "row10:step3_no_conn;eq3"),
+        ),
+        "table 2, row 11: step 3, eq. 3": pm.Ablation(
+            {"step": "step3", "loss": "eq3"}, (PRINTED, "Table 2", "row11:step3_conn;eq3")
+        ),
+        "table 2, row 12: step 3, eq. 5": pm.Ablation(
+            {"step": "step3", "loss": "eq5"}, (PRINTED, "Table 2", "row12:step3_conn;eq4")
+        ),
+        "table 2, row 13: step 3, eq. 7": pm.Ablation(
+            {"step": "step3", "loss": "eq7"}, (PRINTED, "Table 2", "row13:step3_conn;eq7")
+        ),
+        "table 2, row 14: step 3, no connections, eq. 7": pm.Ablation(
+            {"step": "step3", "connection": "none"}, (PRINTED, "Table 2", "row14:step3_no_conn;eq7")
+        ),
+        "table 2, row 15: step 4": pm.Ablation({"step": "step4"}, (PRINTED, "Table 2", "row15:step4;xent")),
+        "supplement, 13a: step 3, inverted": pm.Ablation(
+            {"step": "step3", "connection": "t2p"}, (PRINTED, "Supp. Table 1", "row13a:inverted_step3;eq7")
+        ),
+        "supplement, 15a: step 4, inverted": pm.Ablation(
+            {"step": "step4", "connection": "t2p"}, (PRINTED, "Supp. Table 1", "row15a:inverted_step4")
+        ),
     },
 )
 def mdms(
@@ -119,8 +131,12 @@ def mdms_step3_connected(
         "noise multiplies the standardised input, without clamping; 'void' is the training mean",
         "one draw of noise for all samples of a seed",
     ),
-    ablations={f"table 3, variance {v:g}": {"variance": v} for v in LEVELS}
-    | {"table 3, void": {"variance": None}},
+    ablations={
+        "table 3, void" if level is None else f"table 3, variance {level:g}": pm.Ablation(
+            {"variance": level}, (PRINTED, "Table 3", f"step2_noisy_depth:sigma2={sigma}")
+        )
+        for level, sigma in LEVELS.items()
+    },
 )
 def mdms_noisy(
     setting: pm.Setting,

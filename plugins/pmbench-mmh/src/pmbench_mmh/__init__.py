@@ -40,8 +40,10 @@ RELATIONS = (
     paper=PAPER,
     deviations=(RECIPE, REGIONS, WEIGHTS),
     ablations={
-        "-IW": {"weighting": "uniform"},
-        "-IW-MKTP": {"weighting": "uniform", "scales": (4,)},
+        "-IW": pm.Ablation({"weighting": "uniform"}, ("MMH", "Table VI", "no_IW")),
+        "-IW-MKTP": pm.Ablation(
+            {"weighting": "uniform", "scales": (4,)}, ("MMH", "Table VI", "no_IW_no_MKTP")
+        ),
     },
 )
 def rad(
@@ -67,7 +69,7 @@ def rad(
     "dad",
     paper=PAPER,
     deviations=(RECIPE, RELATIONS),
-    ablations={"L_CE": {"beta": 0.0}},
+    ablations={"L_CE": pm.Ablation({"beta": 0.0}, ("MMH", "Table VII", "L_CE"))},
 )
 def dad(
     setting: pm.Setting,
