@@ -59,6 +59,16 @@ SetOption = Annotated[
         help="name=value of a method's option, or recipe.name=value; repeat for several.",
     ),
 ]
+AblateOption = Annotated[
+    bool,
+    typer.Option("--ablate", help="Add the rows of the papers' ablation tables, of methods that have some."),
+]
+ValuesOption = Annotated[
+    str,
+    typer.Option(
+        "--values", metavar="SET", help="Hyper-parameters: paper, or small for those chosen for small data."
+    ),
+]
 StoreOption = Annotated[
     Path | None,
     typer.Option("--store", metavar="DIR", envvar="PMBENCH_STORE", help="Where finished stages lie."),

@@ -56,6 +56,9 @@ def _cell(cell: Cell, wanted: Mapping[str, Node]) -> dict[str, Any]:
         "method": cell.method.name,
         "role": cell.method.role,
         "options": dict(cell.options),
+        "ablation": cell.variant.ablation or None,
+        "value_set": cell.variant.value_set,
+        "values": cell.variant.values,
         "dataset": cell.spec.dataset,
         "protocol": cell.spec.protocol,
         "backbones": {m: cell.context.backbones[m].label for m, _ in cell.spec.backbones},
@@ -119,7 +122,10 @@ def _show_cells(cells: Sequence[Mapping[str, Any]]) -> None:
         options = ", ".join(f"{name}={value}" for name, value in cell["options"].items())
         backbones = ", ".join(f"{m}: {b}" for m, b in cell["backbones"].items())
         note = f"{cell['status']}: {cell['reason']}" if cell["reason"] else ""
-        label = cell["method"] + (f" ({options})" if options else "")
+        name = cell["method"] + (f" [{cell['ablation']}]" if cell["ablation"] else "")
+        label = name + (f" ({options})" if options else "")
+        if cell["value_set"] != cell["values"] and cell["role"] == "method":
+            note = "; ".join(filter(None, [note, f"{cell['values']} values, it has no others"]))
         rows[label, cell["role"], cell["dataset"], cell["protocol"], backbones, note].append(cell)
     table(
         ("method", "role", "data set", "protocol", "backbones", "seeds", "stages", "to train", "note"),

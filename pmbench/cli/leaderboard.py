@@ -12,7 +12,7 @@ from .common import DEFAULT_OUT, JsonOption, print_json
 
 if TYPE_CHECKING:
     from ..errors import RecordError
-    from ..report.board import Board, Row
+    from ..report.board import Ablation, AblationRow, Absent, Board, Row
     from ..report.record import Record
 
 RECORDS, BOARD = DEFAULT_OUT / "records", DEFAULT_OUT / "LEADERBOARD.md"
@@ -115,17 +115,59 @@ def _board(board: Board) -> dict[str, Any]:
         "protocol": cell.protocol,
         "backbones": cell.backbones,
         "recipe": cell.recipe_set,
+        "values": cell.value_set,
         "metric": board.metric.name if board.metric else None,
         "floor": board.floor.label if board.floor else None,
         "ceiling": board.ceiling.label if board.ceiling else None,
         "seeds": list(board.seeds),
         "remarks": list(board.remarks),
         "rows": [_row(row) for row in board.rows],
-        "absent": [
-            {"method": a.label, "status": a.status, "reason": a.reason, "seeds": list(a.seeds)}
-            for a in board.absent
+        "absent": [_absent(a) for a in board.absent],
+        "ablations": [_ablation(ablation) for ablation in board.ablations],
+    }
+
+
+def ablation_values(records: list[Record]) -> list[dict[str, Any]]:
+    """The ablations among records, each with data set, protocol and set of values, as `run --json` prints
+    them.
+    """
+    if not any(r.cell.ablation for r in records):
+        return []
+    from ..report.assembly import boards
+
+    return [
+        {"dataset": b.cell.dataset, "protocol": b.cell.protocol, "values": b.cell.value_set, **_ablation(a)}
+        for b in boards(records)
+        for a in b.ablations
+    ]
+
+
+def _ablation(ablation: Ablation) -> dict[str, Any]:
+    return {"method": ablation.label, "rows": [_ablation_row(row) for row in ablation.rows]}
+
+
+def _ablation_row(row: AblationRow) -> dict[str, Any]:
+    found = None if row.row is None else _row(row.row)
+    against = row.comparison
+    return {
+        "row": row.name or None,
+        "options": dict(row.options),
+        "mean": found and found["mean"],
+        "interval": found and found["interval"],
+        "seeds": found["seeds"] if found else [],
+        "difference": against and {"value": against.difference, "low": against.low, "high": against.high},
+        "p": row.p,
+        "absent": [_absent(a) for a in row.absent],
+        "published": [
+            {"dataset": p.dataset, "protocol": p.protocol, "metric": p.metric, "value": p.value}
+            for p in row.printed
         ],
     }
+
+
+def _absent(absent: Absent) -> dict[str, Any]:
+    reason, seeds = absent.reason, list(absent.seeds)
+    return {"method": absent.label, "status": absent.status, "reason": reason, "seeds": seeds}
 
 
 def _row(row: Row) -> dict[str, Any]:
@@ -134,6 +176,7 @@ def _row(row: Row) -> dict[str, Any]:
     return {
         "method": row.label,
         "role": row.cell.role,
+        "values": row.cell.values,
         "tests_on": row.cell.tests_on,
         "rank": row.rank,
         "mean": row.interval.mean,

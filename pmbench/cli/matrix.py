@@ -10,8 +10,8 @@ from ..errors import UnknownName, UsageError
 from .common import names, seeds
 
 if TYPE_CHECKING:
-    from ..engine.plan import Request
     from ..engine.plugins import Registry
+    from ..engine.request import Request
 
 _FIELDS = ("methods", "datasets", "protocols", "backbones", "seeds", "set", "weights")
 DEFAULT_DATASET = "hapt"
@@ -30,7 +30,7 @@ def request_of(
     weights: str,
 ) -> Request:
     """One request; options override what a matrix file says."""
-    from ..engine.plan import Request
+    from ..engine.request import Request
 
     said = _read(matrix) if matrix else {}
     methods = names(method) or tuple(said.get("methods", ()))

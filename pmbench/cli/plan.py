@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from .common import (
+    AblateOption,
     BackboneOption,
     DataOption,
     DatasetOption,
@@ -19,6 +21,7 @@ from .common import (
     SeedsOption,
     SetOption,
     StoreOption,
+    ValuesOption,
     WeightsOption,
     cores,
     data_folder,
@@ -29,8 +32,8 @@ from .common import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ..engine.plan import Request
     from ..engine.plugins import Registry
+    from ..engine.request import Request
 
 
 def register(app: typer.Typer) -> None:
@@ -47,6 +50,8 @@ def plan(
     seed: SeedOption = [],  # noqa: B006
     matrix: MatrixOption = None,
     set_: SetOption = [],  # noqa: B006
+    values: ValuesOption = "paper",
+    ablate: AblateOption = False,
     store: StoreOption = None,
     data: DataOption = None,
     json_: JsonOption = False,
@@ -61,15 +66,16 @@ def plan(
 
     registry = load_plugins()
     request = request_of(registry, method, dataset, protocol, backbone, seeds, seed, set_, matrix, weights)
+    request = dataclasses.replace(request, ablate=ablate, value_set=values)
     opened, root = Store(store_folder(store)), data_folder(data)
     _tell_of_preparing(request, registry, root)
-    values = forecast(make_plan(request, registry, root, opened), opened, cores())
+    found = forecast(make_plan(request, registry, root, opened), opened, cores())
     if json_:
-        print_json(values)
+        print_json(found)
     else:
-        show_forecast(values)
-    if values["cells"] and not any(cell["status"] == "run" for cell in values["cells"]):
-        raise NothingToRun("no cell can be run: " + "; ".join(sorted(_reasons(values))))
+        show_forecast(found)
+    if found["cells"] and not any(cell["status"] == "run" for cell in found["cells"]):
+        raise NothingToRun("no cell can be run: " + "; ".join(sorted(_reasons(found))))
 
 
 def _tell_of_preparing(request: Request, registry: Registry, root: Path) -> None:

@@ -11,6 +11,7 @@ import typer
 
 from .common import (
     DEFAULT_OUT,
+    AblateOption,
     BackboneOption,
     DataOption,
     DatasetOption,
@@ -23,6 +24,7 @@ from .common import (
     SeedsOption,
     SetOption,
     StoreOption,
+    ValuesOption,
     WeightsOption,
     cores,
     data_folder,
@@ -45,6 +47,8 @@ def run(
     seed: SeedOption = [],  # noqa: B006
     matrix: MatrixOption = None,
     set_: SetOption = [],  # noqa: B006
+    values: ValuesOption = "paper",
+    ablate: AblateOption = False,
     references: Annotated[bool, typer.Option(help="Add floor, ceiling and control.")] = True,
     device: Annotated[
         str, typer.Option(metavar="NAME", help="cpu, cuda, cuda:N; auto takes a GPU where there is one.")
@@ -94,7 +98,7 @@ def run(
     if data_workers is None:
         data_workers = min(8, cores() // devices) if device.startswith("cuda") else 0
     place = Place(store_folder(store), data_folder(data), device, devices, threads, data_workers)
-    request = dataclasses.replace(request, references=references)
+    request = dataclasses.replace(request, references=references, ablate=ablate, value_set=values)
     plan = make_plan(request, registry, place.data, Store(place.store))
     workers = (
         workers if workers is not None else (1 if device.startswith("cuda") else max(1, cores() // threads))
@@ -137,6 +141,7 @@ def _device(name: str) -> str:
 
 def _show(outcome: object, board: Path, out: Path, as_json: bool) -> None:
     from ..engine.runner import Outcome
+    from .leaderboard import ablation_values
 
     assert isinstance(outcome, Outcome)
     if as_json:
@@ -145,21 +150,25 @@ def _show(outcome: object, board: Path, out: Path, as_json: bool) -> None:
                 "trained": outcome.trained,
                 "reused": outcome.reused,
                 "leaderboard": str(board),
+                "ablations": ablation_values(outcome.records),
                 "records": [r.model_dump(mode="json", exclude={"samples"}) for r in outcome.records],
             }
         )
         return
     from rich.console import Console
 
-    from ..report.leaderboard import terminal_table
+    from ..report.board import label_of
+    from ..report.terminal import ablation_tables, terminal_table
 
     console = Console()
     if not console.is_terminal:
         console = Console(width=160)
     console.print(terminal_table(outcome.records))
+    if any(r.cell.ablation for r in outcome.records):
+        console.print(*ablation_tables(outcome.records), sep="\n")
     for record in outcome.records:
         if record.status != "done":
-            typer.echo(f"{record.status}: {record.cell.method} (seed {record.cell.seed}): {record.reason}")
+            typer.echo(f"{record.status}: {label_of(record.cell)} (seed {record.cell.seed}): {record.reason}")
     typer.echo(
         f"{outcome.trained} stages trained, {outcome.reused} of {len(outcome.records)} cells were there "
         "already."

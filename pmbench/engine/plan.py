@@ -3,56 +3,37 @@
 from __future__ import annotations
 
 import dataclasses
-import typing
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..contracts.backbone import Weights
 from ..contracts.dataset import Dataset, Protocol
-from ..contracts.method import Method, parse_value
+from ..contracts.method import Method
 from ..contracts.recipe import Recipe
 from ..contracts.setting import Setting
 from ..contracts.stage import Stage
-from ..errors import PluginError, PmbenchError, UnknownName, Unsupported, UsageError
+from ..errors import PluginError, PmbenchError, Unsupported, UsageError
 from .guard import only
 from .identity import Context, digest, digests_of
 from .plugins import Registry
 from .prepared import Prepared
 from .preparing import find_or_prepare
+from .request import Request, Variant, variants_of
 from .store import Store
 from .work import Spec
-
-REFERENCES = ("target_only", "early_fusion", "self_distill")
-"""Floor, ceiling and control that every run adds."""
-TWO_NETWORK_REFERENCE = "target_ensemble"
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to run, by name. Empty `protocols` and `backbones` mean each data set's default."""
-
-    methods: tuple[str, ...]
-    datasets: tuple[str, ...]
-    protocols: tuple[str, ...] = ()
-    backbones: tuple[str, ...] = ()
-    seeds: tuple[int, ...] = (0, 1, 2)
-    sets: tuple[str, ...] = ()
-    references: bool = True
-    weights: str = ""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One (method, data set, protocol, backbones, seed).
+    """One (method with its options, data set, protocol, backbones, seed).
 
     `stage` is the last one, `key` its key; where the setting does not allow the method `skip` says why, where
     its plan failed `failure` does.
     """
 
-    method: Method
-    options: Mapping[str, Any] = field(hash=False)
+    variant: Variant
     setting: Setting
     context: Context
     spec: Spec
@@ -60,6 +41,14 @@ class Cell:
     key: str = ""
     skip: str = ""
     failure: str = ""
+
+    @property
+    def method(self) -> Method:
+        return self.variant.method
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        return self.variant.options
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -80,6 +69,7 @@ class Cell:
                 "inputs": list(self.inputs),
                 "test": digests_of(self.context.fingerprint, split.test, (*self.inputs, "labels", "index")),
                 "metrics": list(protocol.metrics),
+                **self.variant.identity,
             }
         )
 
@@ -89,7 +79,10 @@ class Cell:
         backbones = "+".join(dict.fromkeys(self.context.backbones[m].label for m in self.setting.all))
         for sign, plain in (("/", "_"), (" (", "-"), (" ", "-"), (")", "")):
             backbones = backbones.replace(sign, plain)
-        varied = f"-{digest(dict(self.options))[:8]}" if self.options else ""
+        row = self.variant
+        told = [row.ablation, dict(row.of), dict(row.options)] if row.ablation else dict(row.options)
+        varied = f"-{digest(told)[:8]}" if told else ""
+        varied += f"-{row.value_set}" if row.value_set != "paper" else ""
         recipe = self.spec.recipe
         if recipe != self.context.dataset.recipe:
             varied += f"-r{digest(dataclasses.asdict(recipe))[:8]}"
@@ -129,10 +122,9 @@ class Plan:
 
 def make_plan(request: Request, registry: Registry, data: Path, store: Store) -> Plan:
     """Expands names to cells and stages. Raises UnknownName, UsageError, DataNotPrepared; skips are cells."""
-    methods = _methods(request, registry)
     if not request.seeds:
         raise UsageError("no seed to run", "give --seeds N or --seed S")
-    by_method, recipe_sets = parse_sets(request.sets, [registry.method(n) for n in request.methods])
+    variants, recipe_sets = variants_of(request, registry)
     cells = []
     opened: dict[str, Prepared] = {}
     for name in request.datasets:
@@ -145,59 +137,9 @@ def make_plan(request: Request, registry: Registry, data: Path, store: Store) ->
         for protocol in protocols:
             for backbones, weights in chosen:
                 for seed in request.seeds:
-                    for method in methods:
-                        options = by_method.get(method.name, {})
-                        values = (prepared, protocol, backbones, weights, recipe, seed, registry)
-                        cells.append(_cell(method, options, *values))
+                    values = (prepared, protocol, backbones, weights, recipe, seed, registry)
+                    cells += [_cell(variant, *values) for variant in variants]
     return Plan(cells, _graph(cells, store), opened)
-
-
-def _methods(request: Request, registry: Registry) -> list[Method]:
-    names = list(request.methods)
-    chosen = [registry.method(name) for name in names]
-    if request.references:
-        extra = list(REFERENCES)
-        if any(m.networks > 1 and m.tests_on == "target" for m in chosen):
-            extra.append(TWO_NETWORK_REFERENCE)
-        known = registry.offers["method"]
-        chosen += [registry.method(name) for name in extra if name in known and name not in names]
-    return list({method.name: method for method in chosen}.values())
-
-
-def parse_sets(
-    sets: Sequence[str], methods: Sequence[Method]
-) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
-    """`--set` values: (options by method, fields of the recipe).
-
-    `name=value` goes to every chosen method with that option, `method.name=value` to one, `recipe.name=value`
-    to the standard recipe. Raises UnknownName for a field that nobody has.
-    """
-    by_method: dict[str, dict[str, Any]] = {}
-    recipe: dict[str, Any] = {}
-    types = typing.get_type_hints(Recipe)
-    for text in sets:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise UsageError(f"--set {text}: expected name=value")
-        owner, _, field_name = name.rpartition(".")
-        if owner == "recipe":
-            if field_name not in types:
-                raise UnknownName("field of the recipe", field_name, types)
-            recipe[field_name] = parse_value(value, types[field_name], name)
-            continue
-        owners = [m for m in methods if not owner or m.name == owner]
-        if not owners:
-            raise UnknownName("method in --set", owner, [*(m.name for m in methods), "recipe"])
-        takers = [m for m in owners if field_name in m.options()]
-        if not takers:
-            known = {o for m in owners for o in m.options()}
-            who = " or ".join(m.name for m in owners)
-            raise UnknownName(f"option of {who}", field_name, [*known, *(f"recipe.{f}" for f in types)])
-        for m in takers:
-            by_method.setdefault(m.name, {})[field_name] = parse_value(
-                value, m.options()[field_name].type, name
-            )
-    return by_method, recipe
 
 
 def _with_sets(recipe: Recipe, sets: Mapping[str, Any]) -> Recipe:
@@ -250,8 +192,7 @@ def _weights(
 
 
 def _cell(
-    method: Method,
-    options: Mapping[str, Any],
+    variant: Variant,
     prepared: Prepared,
     protocol: Protocol,
     names: Mapping[str, str],
@@ -260,7 +201,7 @@ def _cell(
     seed: int,
     registry: Registry,
 ) -> Cell:
-    dataset = prepared.dataset
+    dataset, method = prepared.dataset, variant.method
     backbones = {
         m.name: dataclasses.replace(registry.backbone(names[m.name]), weights=weights.get(m.name))
         for m in dataset.modalities
@@ -277,13 +218,13 @@ def _cell(
     used = tuple(sorted((m, names[m]) for m in setting.all))
     loaded = tuple(sorted((m, w) for m, w in weights.items() if m in setting.all))
     spec = Spec(dataset.name, protocol.name, used, recipe, seed, loaded)
-    cell = Cell(method, dict(options), setting, context, spec)
+    cell = Cell(variant, setting, context, spec)
     for modality in cell.inputs:
         if lacking := prepared.missing(protocol.split.test, modality):
             return dataclasses.replace(cell, skip=f"{lacking} test samples lack {modality!r}")
     try:
         with only(f"the plan of {method.name!r}", [prepared.folder], []):
-            stage = method.last_stage(setting, **options)
+            stage = method.last_stage(setting, **variant.options)
             for part in stage.walk():
                 unknown = set(part.reads) - set(setting.all)
                 if unknown:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ..contracts.stage import Stage
+from ..report.record import Ablation, Cost, Digests, Provenance, Record, Samples, StageRun, Validation
 from ..report.record import Cell as RecordCell
-from ..report.record import Cost, Digests, Provenance, Record, Samples, StageRun, Validation
 from .identity import digest
-from .plan import Cell
+from .plan import Cell, Variant
 from .prepared import Prepared
 from .scoring import score_cell
 
@@ -112,7 +112,17 @@ def _asked(cell: Cell) -> RecordCell:
         num_classes=len(dataset.classes),
         positive_class=dataset.positive_class,
         recipe_set=_recipe_set(cell),
+        value_set=cell.variant.value_set,
+        values=cell.variant.values,
+        ablation=_ablation(cell.variant),
     )
+
+
+def _ablation(variant: Variant) -> Ablation | None:
+    if not variant.ablation:
+        return None
+    printed = variant.method.ablations[variant.ablation].printed
+    return Ablation(row=variant.ablation, of=dict(variant.of), printed=list(printed))
 
 
 def _recipe_set(cell: Cell) -> str:

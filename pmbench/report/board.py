@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -67,6 +68,8 @@ class Row:
         if cell.tests_on != "target":
             given = [m for m in cell.test_modalities if m in cell.privileged]
             found.append(f"given {', '.join(given)} at test")
+        if cell.value_set != cell.values and cell.role == "method":
+            found.append(f"{cell.values} values, it has no {cell.value_set} ones")
         return found if self.sealed else [*found, "not sealed"]
 
     @property
@@ -96,8 +99,36 @@ class Contrast:
 
 
 @dataclass(frozen=True)
+class AblationRow:
+    """One row of a method's ablation; `name` is empty for the method itself. `absent` where it has no result.
+
+    `comparison` is with the method itself, None where the row is just that; `p` is Holm-corrected over the
+    rows of the method.
+    """
+
+    name: str
+    options: Mapping[str, Any]
+    row: Row | None = None
+    absent: tuple[Absent, ...] = ()
+    comparison: Comparison | None = None
+    p: float | None = None
+    printed: tuple[Published, ...] = ()
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """A method, and what becomes of it when options change as in its paper's ablation tables."""
+
+    label: str
+    rows: tuple[AblationRow, ...]
+
+
+@dataclass(frozen=True)
 class Board:
-    """`rows`: ranked ones by rank, then the others; `remarks`: what hampers the comparison."""
+    """`rows`: ranked ones by rank, then the others; `remarks`: what hampers the comparison.
+
+    Rows of ablations are apart: no rank, p or mean of the others depends on them.
+    """
 
     cell: Cell
     metric: Metric | None
@@ -108,16 +139,24 @@ class Board:
     seeds: tuple[int, ...]
     contrasts: tuple[Contrast, ...] = ()
     remarks: tuple[str, ...] = ()
+    ablations: tuple[Ablation, ...] = ()
 
     @property
     def title(self) -> str:
-        return f"{self.cell.dataset}, {self.cell.protocol}"
+        values = f", {self.cell.value_set} values" if self.cell.value_set != "paper" else ""
+        return f"{self.cell.dataset}, {self.cell.protocol}{values}"
 
 
 def label_of(cell: Cell) -> str:
-    """A method's name, with the options that were set: `kd (temperature=2.0)`."""
-    options = ", ".join(f"{name}={cell.options[name]}" for name in sorted(cell.options))
-    return f"{cell.method} ({options})" if options else cell.method
+    """A method's name with the options that were set, `kd (temperature=2.0)`, and the ablation that it is."""
+    name = f"{cell.method} [{cell.ablation.row}]" if cell.ablation else cell.method
+    options = options_text(cell.options)
+    return f"{name} ({options})" if options else name
+
+
+def options_text(options: Mapping[str, Any]) -> str:
+    """`alpha=0.5, temperature=2.0`."""
+    return ", ".join(f"{name}={options[name]}" for name in sorted(options))
 
 
 def seeds_text(seeds: Sequence[int]) -> str:

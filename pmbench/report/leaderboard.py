@@ -8,13 +8,14 @@ from pathlib import Path
 
 from ..errors import StoreError
 from .assembly import boards
-from .board import Absent, Board, Row, seeds_text
+from .board import Ablation, Absent, Board, Row, options_text, seeds_text
 from .comparison import ENSEMBLE
 from .published import Published
 from .record import Record
 from .statistics import LEVEL, mean_over_datasets
 from .terminal import terminal_table
 from .text import (
+    absent_text,
     code,
     difference,
     duration,
@@ -24,6 +25,8 @@ from .text import (
     p_equals,
     p_text,
     percent,
+    points,
+    printed_text,
     published_text,
     quantity,
     table,
@@ -39,6 +42,11 @@ what runs at test; training is the time of the whole plan, as if nothing were re
 the papers' own, from their code, backbones and budgets."""
 
 
+ABLATIONS = """\
+Rows of the paper's ablation tables. Difference: points better than the method itself, paired, with its 95 %
+interval; p is Holm-corrected over the rows. The paper's numbers are from its own data, named beside them."""
+
+
 def render(records: Iterable[Record], published: Sequence[Published] | None = None) -> str:
     """The whole leaderboard. `published` defaults to the numbers that come with pmbench."""
     all_boards = boards(records, published)
@@ -47,6 +55,7 @@ def render(records: Iterable[Record], published: Sequence[Published] | None = No
     parts = ["# Leaderboard", HOW_TO_READ, *_summary(all_boards)]
     for board in all_boards:
         parts += [f"## {escape(board.title)}", _head(board), _table(board), *_notes(board)]
+        parts += [part for ablation in board.ablations for part in _ablation(ablation, board)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -81,7 +90,7 @@ def _head(board: Board) -> str:
         items.append(f"metric: {board.metric.title}{unit}, {better} is better")
     items += [
         f"checkpoint: {'; '.join(rules) or 'no rule recorded'}",
-        f"backbones: {backbones}; recipe set: {cell.recipe_set}",
+        f"backbones: {backbones}; recipe set: {cell.recipe_set}; hyper-parameters: {cell.value_set} values",
         f"{len(board.seeds)} seed{'s' if len(board.seeds) > 1 else ''}: {', '.join(map(str, board.seeds))}",
     ]
     return "\n".join(f"- {escape(item)}" for item in items)
@@ -119,8 +128,7 @@ def _cells(row: Row, board: Board) -> list[str]:
 
 
 def _absent(absent: Absent) -> list[str]:
-    what = f"{absent.status} ({seeds_text(absent.seeds)}): {absent.reason}"
-    return ["-", code(absent.label), escape(what), *["-"] * 8]
+    return ["-", code(absent.label), escape(absent_text(absent)), *["-"] * 8]
 
 
 def _notes(board: Board) -> list[str]:
@@ -219,13 +227,29 @@ def _sources(board: Board) -> list[str]:
     return lines
 
 
+def _ablation(ablation: Ablation, board: Board) -> list[str]:
+    name = escape(ablation.label)
+    head = ["row", "options", board.metric.title if board.metric else "result", "difference", "p", "seeds"]
+    rows = [[*head, "the paper's own number"]]
+    for row in ablation.rows:
+        first = [escape(row.name) or "the method itself", code(options_text(row.options) or "-")]
+        for absent in row.absent:
+            rows.append([*first, escape(absent_text(absent)), *["-"] * 4])
+        if row.row is not None:
+            result = [interval(row.row), points(row.comparison), "-" if row.p is None else p_text(row.p)]
+            rows.append([*first, *result, str(len(row.row.seeds)), escape(printed_text(row.printed))])
+    return [f"### Ablations of {name}", ABLATIONS, table(rows, left=(0, 1, 6))]
+
+
 # --- all boards ---------------------------------------------------------------------------------------------
 
 
 def _summary(all_boards: Sequence[Board]) -> list[str]:
-    """Mean rank and mean gap recovered over data sets, if there are several boards."""
+    """Mean rank and mean gap recovered over data sets, if there are several boards; sets of values apart."""
     if len(all_boards) < 2:
         return []
+    if len(sets := sorted({board.cell.value_set for board in all_boards})) > 1:
+        return [p for s in sets for p in _summary([b for b in all_boards if b.cell.value_set == s])]
     ranks: dict[str, list[tuple[str, float]]] = {}
     gaps: dict[str, list[tuple[str, float]]] = {}
     for board in all_boards:
@@ -243,4 +267,6 @@ def _summary(all_boards: Sequence[Board]) -> list[str]:
     rows = [["method", "mean rank", "mean gap recovered (data sets)", "data sets", "tables"]]
     rows += [[code(m), f"{rank:.1f}", gap, str(n), str(k)] for rank, m, gap, n, k in sorted(entries)]
     text = "Means over data sets of the means over their tables. A rank depends on who else is in a table."
-    return ["## Across data sets", text, table(rows, left=(0,))]
+    values = all_boards[0].cell.value_set
+    title = "## Across data sets" + (f", {values} values" if values != "paper" else "")
+    return [title, text, table(rows, left=(0,))]

@@ -42,9 +42,24 @@ class _Model(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
 
+class Ablation(_Model):
+    """The row of its paper's ablation tables that a cell is; `of`: options of the method it differs from.
+
+    `printed`: (paper, table, variant) of the paper's own numbers for the row, or nothing.
+    """
+
+    row: str
+    of: dict[str, Option] = {}
+    printed: Names = []
+
+
 class Cell(_Model):
-    """What was asked for. `options` are the ones that were set; `backbones` maps modality to
-    backbone, with the name and digest of the weights that it starts from, if any."""
+    """What was asked for. `options` are the ones that were set; `backbones` maps modality to backbone, with
+    the name and digest of the weights that it starts from, if any.
+
+    `value_set` is the set of hyper-parameters that the run asked of all methods, `values` the one that this
+    method has: "paper" where it declares no other.
+    """
 
     method: str
     options: dict[str, Option] = {}
@@ -61,6 +76,9 @@ class Cell(_Model):
     num_classes: Annotated[int, Field(ge=1)]
     positive_class: NonNegativeInt = 1
     recipe_set: str = "standard"
+    value_set: str = "paper"
+    values: str = "paper"
+    ablation: Ablation | None = None
 
 
 class StageRun(_Model):

@@ -6,9 +6,19 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from .assembly import boards
-from .board import Board, Row, seeds_text
+from .board import Board, Row, options_text
 from .record import Record
-from .text import duration, gap_text, number, quantity
+from .text import (
+    absent_text,
+    duration,
+    gap_text,
+    interval,
+    number,
+    p_text,
+    points,
+    printed_text,
+    quantity,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -37,13 +47,38 @@ def terminal_table(records: Iterable[Record]) -> Table:
     for board in all_boards:
         lines = [_line(row, board if len(metrics) > 1 else None) for row in board.rows]
         for absent in board.absent:
-            reason = " ".join(absent.reason.split())
-            what = f"{absent.status} ({seeds_text(absent.seeds)}): {reason}"
-            lines.append([f"{absent.label}: {what}", *[""] * len(titles)])
+            lines.append([f"{absent.label}: {absent_text(absent)}", *[""] * len(titles)])
         for i, line in enumerate(lines):
             first = [board.title if i == 0 else ""] if several else []
             result.add_row(*map(Text, first + line), end_section=i == len(lines) - 1)
     return result
+
+
+def ablation_tables(records: Iterable[Record]) -> list[Table]:
+    """A table for every method whose ablations are among the records."""
+    from rich.table import Table
+    from rich.text import Text
+
+    found = []
+    for board in boards(records):
+        for ablation in board.ablations:
+            title = f"Ablations of {ablation.label} on {board.title}"
+            drawn = Table(title=title, title_justify="left")
+            for column in ("row", "options"):
+                drawn.add_column(column, overflow="fold")
+            for column in (board.metric.title if board.metric else "result", "difference", "p"):
+                drawn.add_column(column, justify="right")
+            drawn.add_column("the paper's own number", overflow="fold")
+            for row in ablation.rows:
+                first = [row.name or "the method itself", options_text(row.options)]
+                for absent in row.absent:
+                    drawn.add_row(*map(Text, [f"{first[0]}: {absent_text(absent)}", first[1]]))
+                if row.row is not None:
+                    p = "-" if row.p is None else p_text(row.p)
+                    line = [*first, interval(row.row), points(row.comparison), p, printed_text(row.printed)]
+                    drawn.add_row(*map(Text, line))
+            found.append(drawn)
+    return found
 
 
 def _line(row: Row, board: Board | None) -> list[str]:

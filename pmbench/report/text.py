@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from .board import Row
+from .board import Absent, Row, seeds_text
 from .published import Published
 from .statistics import Comparison, Gap
 
@@ -18,6 +18,11 @@ def escape(text: str) -> str:
     for special, plain in (("|", "\\|"), ("`", "'"), ("](", "]\\("), ("**", "\\*\\*")):
         text = text.replace(special, plain)
     return text
+
+
+def natural(text: str) -> list[tuple[int, str]]:
+    """Order in which `few-5` comes before `few-10`."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", text)]
 
 
 def code(text: str) -> str:
@@ -64,10 +69,23 @@ def p_equals(p: float) -> str:
 
 def difference(comparison: Comparison, p: float | None) -> str:
     """`+1.2 points [0.3, 2.0], p = 0.012`; positive is better, whatever the metric."""
-    points = f"{number(comparison.difference, 2, sign=True)} points"
-    if comparison.low is not None and comparison.high is not None:
-        points += f" [{number(comparison.low, 2)}, {number(comparison.high, 2)}]"
-    return points if p is None else f"{points}, {p_equals(p)}"
+    text = points(comparison, " points")
+    return text if p is None else f"{text}, {p_equals(p)}"
+
+
+def points(comparison: Comparison | None, unit: str = "") -> str:
+    """`+1.2 [0.3, 2.0]`."""
+    if comparison is None:
+        return "-"
+    text = f"{number(comparison.difference, 2, sign=True)}{unit}"
+    if comparison.low is None or comparison.high is None:
+        return text
+    return f"{text} [{number(comparison.low, 2)}, {number(comparison.high, 2)}]"
+
+
+def absent_text(absent: Absent) -> str:
+    """`skipped (seeds 0, 1): the reason`, on one line."""
+    return f"{absent.status} ({seeds_text(absent.seeds)}): {' '.join(absent.reason.split())}"
 
 
 def quantity(count: int | None) -> str:
@@ -85,6 +103,14 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def printed_text(printed: Sequence[Published]) -> str:
+    """`accuracy 67.1, f1 59 on arl, patch-64x64`, for every data set and protocol."""
+    places: dict[str, list[str]] = {}
+    for p in printed:
+        places.setdefault(f"{p.dataset}, {p.protocol}", []).append(f"{p.metric} {p.value:g}")
+    return "; ".join(f"{', '.join(values)} on {place}" for place, values in places.items()) or "-"
 
 
 def published_text(printed: Sequence[Published]) -> str:

@@ -123,6 +123,18 @@ def finished(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, st
     return bench
 
 
+@pytest.fixture(scope="session")
+def ablated(
+    tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]
+) -> tuple[Bench, Result, tuple[str, ...]]:
+    """A bench, a run of `--ablate` in it that has ended, and its arguments. Only to be looked at."""
+    bench = Bench(tmp_path_factory.mktemp("ablated"), environment)
+    args = ("run", *ABLATED_RUN, "--ablate", "--workers", "0", "--device", "cpu")
+    done = bench.run_cli(*args)
+    assert done.code == 0, done.stderr
+    return bench, done, args
+
+
 @pytest.fixture
 def copied(bench: Bench, finished: Bench) -> Bench:
     """A copy of `finished` that a test may change."""
@@ -131,6 +143,7 @@ def copied(bench: Bench, finished: Bench) -> Bench:
     return bench
 
 
+ABLATED_RUN = ("-m", "rad,dad", "-d", "planted", "--seeds", "2", "--set", "recipe.epochs=1")
 SMALL_RUN = ("--method", "target_only", "--dataset", "planted", "--seeds", "1", "--set", "recipe.epochs=1")
 
 

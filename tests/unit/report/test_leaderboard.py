@@ -171,7 +171,8 @@ def test_the_head_says_how_it_was_measured(every_kind: list[Record]) -> None:
         "- protocol: split-1, on version 1 of the data; tested on gyro (400 samples); privileged: accel",
         "- metric: accuracy, in percent, higher is better",
         "- checkpoint: best epoch by accuracy on validation data",
-        "- backbones: accel: cnn1d-small, gyro: cnn1d-small; recipe set: standard",
+        "- backbones: accel: cnn1d-small, gyro: cnn1d-small; recipe set: standard; "
+        "hyper-parameters: paper values",
         "- 3 seeds: 0, 1, 2",
     ):
         assert said in text.splitlines()

@@ -1,0 +1,139 @@
+"""What to run, by name, and which methods with which options that means."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..contracts.method import VALUE_SETS, Method, parse_value
+from ..contracts.recipe import Recipe
+from ..errors import UnknownName, UsageError
+from .plugins import Registry
+
+REFERENCES = ("target_only", "early_fusion", "self_distill")
+"""Floor, ceiling and control that every run adds."""
+TWO_NETWORK_REFERENCE = "target_ensemble"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to run, by name. Empty `protocols` and `backbones` mean each data set's default."""
+
+    methods: tuple[str, ...]
+    datasets: tuple[str, ...]
+    protocols: tuple[str, ...] = ()
+    backbones: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = (0, 1, 2)
+    sets: tuple[str, ...] = ()
+    references: bool = True
+    weights: str = ""
+    ablate: bool = False
+    value_set: str = "paper"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A method with some options set. `ablation` names the row of its ablations that it is, or is empty.
+
+    `of` are the options of the method that such a row differs from; `value_set` is the set of values that was
+    asked for.
+    """
+
+    method: Method
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    value_set: str = "paper"
+    ablation: str = ""
+    of: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def values(self) -> str:
+        """The set of values that it has: the paper's where its method declares no other."""
+        return self.value_set if self.method.values(self.value_set) else "paper"
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What tells it from the other variants of its method, besides its options."""
+        named = {"ablation": self.ablation, "of": dict(self.of)} if self.ablation else {}
+        return named | ({"value_set": self.value_set} if self.value_set != "paper" else {})
+
+
+def variants_of(request: Request, registry: Registry) -> tuple[list[Variant], dict[str, Any]]:
+    """(every method of the request, with `ablate` followed by its ablations; fields of the recipe).
+
+    Values of the set asked for come first, those of `--set` over them, those of an ablation over both.
+    """
+    if request.value_set not in VALUE_SETS:
+        raise UsageError(f"--values {request.value_set}: expected {' or '.join(VALUE_SETS)}")
+    chosen = [registry.method(name) for name in request.methods]
+    if request.ablate and not any(m.ablations for m in chosen):
+        have = sorted(name for name in registry.names("method") if _ablations(registry, name))
+        raise UsageError(
+            f"--ablate: {', '.join(request.methods)} declare{'s' if len(chosen) == 1 else ''} no ablations",
+            f"methods that do: {', '.join(have)}",
+        )
+    by_method, recipe = parse_sets(request.sets, chosen)
+    variants = []
+    for method in _methods(request, registry):
+        options = {**method.values(request.value_set), **by_method.get(method.name, {})}
+        variants.append(Variant(method, options, request.value_set))
+        if request.ablate and method.name in request.methods:
+            variants += [
+                Variant(method, {**options, **ablation.options}, request.value_set, row, options)
+                for row, ablation in method.ablations.items()
+            ]
+    return variants, recipe
+
+
+def _ablations(registry: Registry, name: str) -> bool:
+    offers = registry.offers["method"][name]
+    return len(offers) == 1 and bool(offers[0].value.ablations)
+
+
+def _methods(request: Request, registry: Registry) -> list[Method]:
+    names = list(request.methods)
+    chosen = [registry.method(name) for name in names]
+    if request.references:
+        extra = list(REFERENCES)
+        if any(m.networks > 1 and m.tests_on == "target" for m in chosen):
+            extra.append(TWO_NETWORK_REFERENCE)
+        known = registry.offers["method"]
+        chosen += [registry.method(name) for name in extra if name in known and name not in names]
+    return list({method.name: method for method in chosen}.values())
+
+
+def parse_sets(
+    sets: Sequence[str], methods: Sequence[Method]
+) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """`--set` values: (options by method, fields of the recipe).
+
+    `name=value` goes to every chosen method with that option, `method.name=value` to one, `recipe.name=value`
+    to the standard recipe. Raises UnknownName for a field that nobody has.
+    """
+    by_method: dict[str, dict[str, Any]] = {}
+    recipe: dict[str, Any] = {}
+    types = typing.get_type_hints(Recipe)
+    for text in sets:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--set {text}: expected name=value")
+        owner, _, field_name = name.rpartition(".")
+        if owner == "recipe":
+            if field_name not in types:
+                raise UnknownName("field of the recipe", field_name, types)
+            recipe[field_name] = parse_value(value, types[field_name], name)
+            continue
+        owners = [m for m in methods if not owner or m.name == owner]
+        if not owners:
+            raise UnknownName("method in --set", owner, [*(m.name for m in methods), "recipe"])
+        takers = [m for m in owners if field_name in m.options()]
+        if not takers:
+            known = {o for m in owners for o in m.options()}
+            who = " or ".join(m.name for m in owners)
+            raise UnknownName(f"option of {who}", field_name, [*known, *(f"recipe.{f}" for f in types)])
+        for m in takers:
+            by_method.setdefault(m.name, {})[field_name] = parse_value(
+                value, m.options()[field_name].type, name
+            )
+    return by_method, recipe

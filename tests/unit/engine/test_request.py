@@ -1,0 +1,83 @@
+"""From names to methods with options: ablations, sets of values, and what tells their cells apart."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from pmbench.engine.plan import make_plan
+from pmbench.engine.plugins import Registry, load_plugins
+from pmbench.engine.request import Request, variants_of
+from pmbench.engine.store import Store
+from pmbench.errors import UsageError
+
+
+@pytest.fixture
+def registry() -> Registry:
+    """The installed plugins; `kd` has values for small data, `rad` has none."""
+    found = load_plugins()
+    for name, small in {"kd": {"temperature": 1.0}, "rad": {}}.items():
+        (offer,) = found.offers["method"][name]
+        method = dataclasses.replace(offer.value, small=small)
+        found.offers["method"][name] = [dataclasses.replace(offer, value=method)]
+    return found
+
+
+def told(request: Request, registry: Registry) -> list[tuple[str, str, dict[str, object]]]:
+    return [(v.method.name, v.ablation, dict(v.options)) for v in variants_of(request, registry)[0]]
+
+
+def test_only_chosen_methods_are_ablated_and_the_row_wins_over_set(registry: Registry) -> None:
+    sets = ("rad.weighting=detached_G", "rad.alpha=0.5")
+    found = told(Request(("rad", "kd"), ("planted",), sets=sets, ablate=True), registry)
+    base = {"weighting": "detached_G", "alpha": 0.5}
+    assert found[:4] == [
+        ("rad", "", base),
+        ("rad", "-IW", base | {"weighting": "uniform"}),
+        ("rad", "-IW-MKTP", base | {"weighting": "uniform", "scales": (4,)}),
+        ("kd", "", {}),
+    ]
+    assert [(name, row) for name, row, _ in found[4:]] == [
+        (name, "") for name in ("target_only", "early_fusion", "self_distill")
+    ]
+    rows = variants_of(Request(("rad",), ("planted",), sets=sets, ablate=True), registry)[0]
+    assert [dict(v.of) for v in rows[:3]] == [{}, base, base]
+
+
+def test_methods_without_ablations_name_those_with_some(registry: Registry) -> None:
+    with pytest.raises(UsageError, match="--ablate: kd declares no ablations") as caught:
+        variants_of(Request(("kd",), ("planted",), ablate=True), registry)
+    assert "admd, amid, cgan, dad, mdms" in str(caught.value.hint)
+    with pytest.raises(UsageError, match="kd, gen_distill declare no ablations"):
+        variants_of(Request(("kd", "gen_distill"), ("planted",), ablate=True), registry)
+
+
+def test_small_values_where_there_are_some_and_set_over_them(registry: Registry) -> None:
+    request = Request(("kd", "rad"), ("planted",), value_set="small")
+    kd, rad, *_ = variants_of(request, registry)[0]
+    assert (dict(kd.options), kd.values) == ({"temperature": 1.0}, "small")
+    assert (dict(rad.options), rad.values) == ({}, "paper")
+    over = dataclasses.replace(request, sets=("temperature=3",))
+    assert told(over, registry)[0] == ("kd", "", {"temperature": 3.0})
+    with pytest.raises(UsageError, match="--values tiny: expected paper or small"):
+        variants_of(dataclasses.replace(request, value_set="tiny"), registry)
+
+
+def test_cells_of_one_method_lie_apart_and_share_stages(registry: Registry, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+
+    def cells(**changes: object):
+        request = Request(("rad", "kd"), ("planted",), seeds=(0,), **changes)  # type: ignore[arg-type]
+        return make_plan(request, registry, tmp_path / "data", store).cells
+
+    paper, small = cells(ablate=True), cells(ablate=True, value_set="small")
+    set_ = cells(sets=("weighting=uniform",))
+    places = [c.path for c in (*paper, *small, *set_[:1])]
+    identities = [c.identity for c in (*paper, *small, *set_[:1])]
+    assert len(set(places)) == len(places)
+    assert len(set(identities)) == len(identities)
+    assert paper[0].path.name == "rad-s0"
+    assert paper[1].key == set_[0].key == small[1].key  # the same training, asked for in three ways
+    assert small[0].path.name == "rad-small-s0"

@@ -1,0 +1,124 @@
+"""Rows of ablations: apart from the board, against the method itself. Sets of values: a board each."""
+
+from __future__ import annotations
+
+from io import StringIO
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from pmbench.report.assembly import boards
+from pmbench.report.leaderboard import render
+from pmbench.report.published import Published
+from pmbench.report.record import Ablation, Record
+from pmbench.report.terminal import ablation_tables
+
+PRINTED = ("A paper", "Table 5", "no_D2")
+PUBLISHED = (
+    Published(*PRINTED[:2], "amid", "no_D2", ("a", "b"), ("a",), "far", "split-1", "accuracy", 72.8, True),
+    Published(*PRINTED[:2], "amid", "no_D2", ("a", "b"), ("a",), "far", "split-1", "f1", 60.0, True),
+    Published(*PRINTED[:2], "amid", "no_D3", ("a", "b"), ("a",), "far", "split-1", "f1", 50.0, True),
+)
+
+
+def changed(record: Record, **changes: Any) -> Record:
+    return record.model_copy(update={"cell": record.cell.model_copy(update=changes)})
+
+
+@pytest.fixture
+def rows(make_record: Any) -> list[Record]:
+    """Three rows of an ablation of `amid`: one far worse, one that is the method itself, one skipped."""
+    found = []
+    for seed in (0, 1, 2):
+        whole = make_record("amid", seed, 0.65)
+        no_d2 = make_record("amid", seed, 0.40, options={"d2": False})
+        reason = "needs maps | of gyro"
+        wide = make_record("amid", seed, options={"wide": True}, status="skipped", reason=reason)
+        found += [
+            changed(no_d2, ablation=Ablation(row="no D2", printed=list(PRINTED))).model_copy(
+                update={"stages": [whole.stages[0].model_copy(update={"key": f"other {seed}"})]}
+            ),
+            changed(whole, options={"d2": True}, ablation=Ablation(row="full")),
+            changed(wide, ablation=Ablation(row="10 wide")),
+        ]
+    return found
+
+
+@pytest.fixture
+def whole(every_kind: list[Record], make_record: Any) -> list[Record]:
+    amid = [make_record("amid", seed, 0.65) for seed in (0, 1, 2)]
+    return [r for r in every_kind if r.cell.method != "amid"] + amid
+
+
+def test_the_board_does_not_change_for_its_ablations(whole: list[Record], rows: list[Record]) -> None:
+    without, having = boards(whole, PUBLISHED), boards(rows + whole, PUBLISHED)
+    assert [b.ablations for b in without] == [(), ()]
+    for a, b in zip(without, having, strict=True):
+        assert (a.rows, a.absent, a.contrasts, a.remarks) == (b.rows, b.absent, b.contrasts, b.remarks)
+    before, after = render(whole, PUBLISHED), render(rows + whole, PUBLISHED)
+    assert before.strip().split("\n\n") == [p for p in after.strip().split("\n\n") if not added(p)]
+
+
+def added(part: str) -> bool:
+    return part.startswith(("### Ablations", "Rows of the paper", "| row |"))
+
+
+def test_rows_are_compared_with_the_method_itself(whole: list[Record], rows: list[Record]) -> None:
+    (board,) = [b for b in boards(rows + whole, PUBLISHED) if b.cell.dataset == "toy"]
+    (ablation,) = board.ablations
+    assert ablation.label == "amid"
+    itself, wide, full, no_d2 = ablation.rows
+    assert [r.name for r in ablation.rows] == ["", "10 wide", "full", "no D2"]
+    assert itself.row in board.rows
+    assert (wide.row, wide.absent[0].status, wide.absent[0].seeds) == (None, "skipped", (0, 1, 2))
+    assert full.row is not None
+    assert (full.comparison, full.p) == (None, None)
+    assert no_d2.row is not None
+    assert no_d2.comparison is not None
+    assert itself.row is not None
+    lost = no_d2.row.interval.mean - itself.row.interval.mean
+    assert no_d2.comparison.difference == pytest.approx(lost)
+    assert lost < -10
+    assert no_d2.p == no_d2.comparison.p  # the only row compared: nothing to correct for
+    assert [p.value for p in no_d2.printed] == [72.8, 60.0]
+    assert all(r.row is None or r.row.rank is None for r in ablation.rows[1:])
+
+
+def test_what_a_reader_sees(whole: list[Record], rows: list[Record]) -> None:
+    markdown = render(rows + whole, PUBLISHED)
+    (line,) = [x for x in markdown.splitlines() if x.startswith("| no D2 | `d2=False` |")]
+    assert "accuracy 72.8, f1 60 on far, split-1" in line
+    assert "| 10 wide | `wide=True` | skipped (seeds 0, 1, 2): needs maps \\| of gyro |" in markdown
+    console = Console(file=StringIO(), width=200)
+    console.print(*ablation_tables(rows + whole))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "Ablations of amid on toy, split-1" in shown
+    assert "10 wide: skipped (seeds 0, 1, 2): needs maps | of gyro" in " ".join(shown.split())
+
+
+def test_rows_without_their_method(rows: list[Record]) -> None:
+    (board,) = boards(rows, PUBLISHED)
+    assert board.rows == ()
+    itself, *others = board.ablations[0].rows
+    assert (itself.row, itself.absent) == (None, ())
+    assert [r.comparison for r in others] == [None, None, None]
+    assert others[-1].row is not None
+    assert "Ablations of amid" in render(rows, PUBLISHED)
+
+
+def test_another_set_of_values_is_another_board(every_kind: list[Record]) -> None:
+    own = {"kd": "small"}
+    small = [changed(r, value_set="small", values=own.get(r.cell.method, "paper")) for r in every_kind]
+    paper, tuned = render(every_kind, ()), render(small, ())
+    both = render(every_kind + small, ())
+    assert len(boards(every_kind + small)) == 2 * len(boards(every_kind))
+    assert "hyper-parameters: small values" in tuned
+    assert "## toy, split-1, small values" in tuned
+    assert "| `hoffman` (paper values, it has no small ones) |" in tuned
+    assert "| `target_only` (floor) |" in tuned
+    assert "| `kd` |" in tuned
+    assert "it has no small ones" not in paper
+    for part in (paper.strip() + "\n\n" + tuned.strip()).split("\n\n"):
+        assert part in both
+    assert "## Across data sets, small values" in both
