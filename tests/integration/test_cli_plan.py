@@ -25,6 +25,39 @@ def test_json_of_a_fresh_store(run_cli: Any) -> None:
         seen.add(key)
 
 
+def test_how_much_all_methods_share(run_cli: Any) -> None:
+    args = ("plan", "--method", "all", "--dataset", "hapt", "--seeds", "1", "--json")
+    summary = run_cli(*args).json()["summary"]
+    assert (summary["stages_total"], summary["stages_unique"]) == (59, 29), (
+        "stages of all methods on hapt, in all and different ones. A new method, or another plan of one, "
+        "changes both on purpose: see in `pmbench plan --method all` that no stage is there twice, then "
+        "write the new numbers here. More different stages without a new method mean that two plans no "
+        "longer share a stage: a field, a default or the code of one differs"
+    )
+
+
+def test_ablations(run_cli: Any) -> None:
+    args = ("plan", "-m", "rad,kd", "-d", "planted", "--seeds", "1", "--ablate")
+    found = run_cli(*args, "--json").json()
+    rows = {c["ablation"]: c for c in found["cells"] if c["method"] == "rad"}
+    assert rows.keys() == {None, "-IW", "-IW-MKTP"}
+    assert rows["-IW"]["options"] == {"weighting": "uniform"}
+    assert all(c["ablation"] is None for c in found["cells"] if c["method"] != "rad")
+    teachers = [row["stages"][0] for row in rows.values()]
+    assert len(set(teachers)) == 1, "one teacher for all rows"
+    assert "rad [-IW] (weighting=uniform)" in run_cli(*args).stdout
+
+
+def test_small_values(run_cli: Any) -> None:
+    args = ("plan", "-m", "missing_fill,self_train", "-d", "planted", "--seeds", "1", "--values", "small")
+    cells = {c["method"]: c for c in run_cli(*args, "--json").json()["cells"]}
+    assert {c["value_set"] for c in cells.values()} == {"small"}
+    assert cells["target_only"]["values"] == "paper"
+    refused = run_cli("plan", "-m", "kd", "-d", "planted", "--values", "tiny")
+    assert refused.code == 2
+    assert "expected paper or small" in refused.error
+
+
 def test_text(run_cli: Any) -> None:
     done = run_cli("plan", "-m", "hoffman", "-d", "planted", "--seeds", "2")
     assert done.code == 0
@@ -87,6 +120,7 @@ def test_a_skip_has_its_reason_and_the_others_go_on(run_cli: Any) -> None:
         (("-m", "kd", "-d", "planted", "--set", "temperature=warm"), "expected a number"),
         (("-m", "kd", "-d", "planted", "--seeds", "2", "--seed", "1"), "--seeds and --seed"),
         (("-m", "kd", "--matrix", "none.toml"), "none.toml cannot be read"),
+        (("-m", "kd", "-d", "planted", "--ablate"), "kd declares no ablations"),
     ],
 )
 def test_bad_input(run_cli: Any, args: tuple[str, ...], expected: str) -> None:
