@@ -192,7 +192,7 @@ def test_colour_lies_over_depth(source):
     """The hand is where it is in the other image: bright infrared and near depth agree with the skeleton."""
     joints = source / "nturgb+d_skeletons" / "S002C001P001R001A001.skeleton"
     item = (source / "nturgb+d_depth_masked" / joints.stem, (joints,))
-    shown = np.stack(list(depth(item)))
+    shown = np.stack(list(depth(item, (224, 224))))
     assert shown.shape[1:] == (224, 224, 3)
     box = pm.media.alignment(pm.media.skeletons(joints)).depth
     hand = pm.media.skeletons(joints).depth[:, 0, 11] / (512, 424)  # (T, 2): x and y as shares
@@ -200,7 +200,7 @@ def test_colour_lies_over_depth(source):
     x = ((hand[:, 0] - box[1]) / (box[3] - box[1]) * 224).astype(int)
     body, wall = shown[np.arange(len(shown)), y, x].astype(int), (180, 255)
     assert all(not wall[0] < pixel[0] < wall[1] or pixel[2] for pixel in body)  # not the wall's dark red
-    rgb = np.stack(list(colour((source / "nturgb+d_rgb" / f"{joints.stem}_rgb.avi", (joints,)))))
+    rgb = np.stack(list(colour((source / "nturgb+d_rgb" / f"{joints.stem}_rgb.avi", (joints,)), (224, 224))))
     assert rgb.shape[1:] == (224, 224, 3)
     assert len(rgb) >= len(shown)
 
@@ -222,9 +222,9 @@ def test_a_skeleton_of_nobody_is_damaged(tmp_path):
     with pytest.raises(pm.DataError, match="shows nobody"):
         skeleton(tmp_path / "x.skeleton")
     with pytest.raises(pm.DataError, match=r"colour cannot be laid over depth: .*no two tracked joints"):
-        list(colour((tmp_path / "x.avi", (tmp_path / "x.skeleton",))))
+        list(colour((tmp_path / "x.avi", (tmp_path / "x.skeleton",)), (8, 8)))
     with pytest.raises(pm.DataError, match="no skeleton of its setup and camera"):
-        list(colour((tmp_path / "x.avi", ())))
+        list(colour((tmp_path / "x.avi", ()), (8, 8)))
 
 
 def test_modalities_that_are_not_there_are_missing(source, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -20,7 +21,7 @@ NEIGHBOURS = 3
 
 
 class Ntu(pm.Dataset):
-    """What both have in common. `parts_of` sorts samples into parts."""
+    """What both have in common. `parts_of` sorts samples into parts; `stored` (H, W) is the size of frames."""
 
     modalities = (
         pm.Modality("rgb", "clip", (3, 5, 224, 224), "8 bit", grid="frame", flip="mirror"),
@@ -28,6 +29,7 @@ class Ntu(pm.Dataset):
         pm.Modality("ir", "clip", (1, 5, 224, 224), "8 bit", grid="frame", flip="mirror"),
         pm.Modality("skeleton", "sequence", SKELETON, "m"),
     )
+    stored: ClassVar[tuple[int, int]] = (224, 224)
     target = ("rgb",)
     privileged = ("depth",)
     default_protocol = "cross-subject"
@@ -85,9 +87,9 @@ class Ntu(pm.Dataset):
                     [s.name for s in members],
                     np.array([s.action - 1 for s in members], np.int64),
                     {
-                        "rgb": pm.Files(items(colours), colour, rate),
-                        "depth": pm.Files(items(folders["depth"]), depth),
-                        "ir": pm.Files(items(folders["ir"]), infrared, rate),
+                        "rgb": pm.Files(items(colours), partial(colour, size=self.stored), rate),
+                        "depth": pm.Files(items(folders["depth"]), partial(depth, size=self.stored)),
+                        "ir": pm.Files(items(folders["ir"]), partial(infrared, size=self.stored), rate),
                         "skeleton": pm.Files(bones, skeleton),
                     },
                     [s.group for s in members],

@@ -11,7 +11,6 @@ import pmbench as pm
 if TYPE_CHECKING:
     import numpy as np
 
-SIZE = (224, 224)
 STEPS = 64
 SKELETON = (2 * 25 * 3, STEPS)
 
@@ -19,20 +18,20 @@ Item = tuple[Path, tuple[Path, ...]]
 """What is to be read, and skeletons that say how it lies: its own first, then others of the same camera."""
 
 
-def colour(item: Item) -> Iterator[np.ndarray]:
+def colour(item: Item, size: tuple[int, int]) -> Iterator[np.ndarray]:
     path, joints = item
-    return pm.media.video_frames(path, SIZE, crop=aligned(joints).colour)
+    return pm.media.video_frames(path, size, crop=aligned(joints).colour)
 
 
-def infrared(item: Item) -> Iterator[np.ndarray]:
+def infrared(item: Item, size: tuple[int, int]) -> Iterator[np.ndarray]:
     path, joints = item
-    for frame in pm.media.video_frames(path, SIZE, crop=aligned(joints).depth):
+    for frame in pm.media.video_frames(path, size, crop=aligned(joints).depth):
         yield frame[..., :1]
 
 
-def depth(item: Item) -> Iterator[np.ndarray]:
+def depth(item: Item, size: tuple[int, int]) -> Iterator[np.ndarray]:
     path, joints = item
-    return pm.media.depth_frames(path, SIZE, "MDepth-*.png", jet=True, crop=aligned(joints).depth)
+    return pm.media.depth_frames(path, size, "MDepth-*.png", jet=True, crop=aligned(joints).depth)
 
 
 def rate(item: Item) -> float:
