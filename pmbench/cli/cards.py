@@ -69,7 +69,7 @@ def show_dataset(values: Values) -> None:
             ("metrics", ", ".join(values["metrics"])),
             ("default protocol", values["default_protocol"]),
             ("protocols", ", ".join(values["protocols"])),
-            ("recipe", ", ".join(f"{name} {value}" for name, value in _recipe(values["recipe"]).items())),
+            *((f"recipe {name}", recipe_text(recipe)) for name, recipe in values["recipes"].items()),
             ("samples", ", ".join(f"{part} {n}" for part, n in expected.items())),
             ("licence", values["licence"]),
             ("source", values["source"]),
@@ -106,15 +106,15 @@ def _carved(split: Values) -> str:
     return f"from train: groups {groups}" if groups else "from train, by a fixed hash"
 
 
-def _recipe(recipe: Values) -> Values:
+def recipe_text(recipe: Values) -> str:
     """The fields that say something: those of other optimisers and schedules do not."""
-    silent = {"clip": 0.0, "warmup": 0.0, "milestones": ()}
+    silent: Values = {"clip": 0.0, "warmup": 0.0, "milestones": ()}
     if recipe["schedule"] != "step":
         silent["gamma"] = recipe["gamma"]
     silent["beta1" if recipe["optimizer"] == "sgd" else "momentum"] = recipe[
         "beta1" if recipe["optimizer"] == "sgd" else "momentum"
     ]
-    return {name: value for name, value in recipe.items() if silent.get(name, ...) != value}
+    return ", ".join(f"{n} {value}" for n, value in recipe.items() if silent.get(n, ...) != value)
 
 
 def show_backbone(values: Values) -> None:

@@ -42,6 +42,14 @@ WeightsOption = Annotated[
         help="Pretrained weights for all modalities whose backbone has them, or modality=NAME,modality=FILE.",
     ),
 ]
+RecipeOption = Annotated[
+    str,
+    typer.Option(
+        "--recipe",
+        metavar="NAME",
+        help="A named recipe of the data set (`pmbench show DATASET`); its default.",
+    ),
+]
 SeedsOption = Annotated[
     int | None, typer.Option("--seeds", metavar="N", min=1, help="Seeds 0 to N-1 (3 by default).")
 ]

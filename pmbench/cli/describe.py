@@ -63,7 +63,7 @@ def dataset_values(dataset: Dataset) -> Values:
         "protocols": dataset.protocol_names(),
         "metrics": list(dataset.metrics),
         "backbones": dict(dataset.backbones),
-        "recipe": dataclasses.asdict(dataset.recipe),
+        "recipes": {name: dataclasses.asdict(recipe) for name, recipe in dataset.recipes.items()},
         "expected": {part: list(n) if isinstance(n, tuple) else n for part, n in dataset.expected.items()},
         "licence": dataset.licence,
         "source": dataset.source,

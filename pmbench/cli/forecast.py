@@ -51,6 +51,8 @@ def forecast(plan: Plan, store: Store, workers: int) -> dict[str, Any]:
 
 
 def _cell(cell: Cell, wanted: Mapping[str, Node]) -> dict[str, Any]:
+    from ..engine.plan import recipe_name
+
     keys = [cell.context.key(stage) for stage in cell.stage.walk()] if cell.stage else []
     return {
         "method": cell.method.name,
@@ -62,6 +64,7 @@ def _cell(cell: Cell, wanted: Mapping[str, Node]) -> dict[str, Any]:
         "dataset": cell.spec.dataset,
         "protocol": cell.spec.protocol,
         "backbones": {m: cell.context.backbones[m].label for m, _ in cell.spec.backbones},
+        "recipe": recipe_name(cell.context.dataset, cell.spec.recipe),
         "seed": cell.spec.seed,
         "status": "skip" if cell.skip else "failed" if cell.failure else "run",
         "reason": cell.skip or cell.failure or None,
@@ -126,16 +129,28 @@ def _show_cells(cells: Sequence[Mapping[str, Any]]) -> None:
         label = name + (f" ({options})" if options else "")
         if cell["value_set"] != cell["values"] and cell["role"] == "method":
             note = "; ".join(filter(None, [note, f"{cell['values']} values, it has no others"]))
-        rows[label, cell["role"], cell["dataset"], cell["protocol"], backbones, note].append(cell)
+        place = cell["dataset"], cell["protocol"], backbones, cell["recipe"]
+        rows[(label, cell["role"], *place, note)].append(cell)
     table(
-        ("method", "role", "data set", "protocol", "backbones", "seeds", "stages", "to train", "note"),
+        (
+            "method",
+            "role",
+            "data set",
+            "protocol",
+            "backbones",
+            "recipe",
+            "seeds",
+            "stages",
+            "to train",
+            "note",
+        ),
         [
             (
-                *key[:5],
+                *key[:6],
                 ", ".join(str(c["seed"]) for c in same),
                 sum(len(c["stages"]) for c in same),
                 sum(c["to_train"] for c in same),
-                key[5],
+                key[6],
             )
             for key, same in rows.items()
         ],

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..engine.plugins import Registry
     from ..engine.request import Request
 
-_FIELDS = ("methods", "datasets", "protocols", "backbones", "seeds", "set", "weights")
+_FIELDS = ("methods", "datasets", "protocols", "backbones", "seeds", "set", "weights", "recipe")
 DEFAULT_DATASET = "hapt"
 
 
@@ -28,6 +28,7 @@ def request_of(
     sets: list[str],
     matrix: Path | None,
     weights: str,
+    recipe: str,
 ) -> Request:
     """One request; options override what a matrix file says."""
     from ..engine.request import Request
@@ -49,6 +50,7 @@ def request_of(
         names(backbone) or tuple(said.get("backbones", ())),
         seeds(chosen, []) if isinstance(chosen, int) else tuple(chosen) if chosen else seeds(count, seed),
         (*(f"{k}={v}" for k, v in said.get("set", {}).items()), *sets),
+        recipe=recipe or said.get("recipe", ""),
         weights=weights or said.get("weights", ""),
     )
 
@@ -63,9 +65,9 @@ def _read(path: Path) -> dict[str, Any]:
     for name, value in said.items():
         if name not in _FIELDS:
             raise UnknownName(f"field of matrix {path}", name, _FIELDS)
-        if name == "weights" and not isinstance(value, str):
-            raise UsageError(f"matrix {path}: weights is {value!r}; expected what --weights takes")
-        if name not in ("seeds", "set", "weights") and not (
+        if name in ("weights", "recipe") and not isinstance(value, str):
+            raise UsageError(f"matrix {path}: {name} is {value!r}; expected what --{name} takes")
+        if name not in ("seeds", "set", "weights", "recipe") and not (
             isinstance(value, list) and all(isinstance(v, str) for v in value)
         ):
             raise UsageError(f"matrix {path}: {name} is {value!r}; expected a list of names")

@@ -17,6 +17,7 @@ from .common import (
     MatrixOption,
     MethodOption,
     ProtocolOption,
+    RecipeOption,
     SeedOption,
     SeedsOption,
     SetOption,
@@ -45,6 +46,7 @@ def plan(
     dataset: DatasetOption = [],  # noqa: B006
     protocol: ProtocolOption = [],  # noqa: B006
     backbone: BackboneOption = [],  # noqa: B006
+    recipe: RecipeOption = "",
     weights: WeightsOption = "",
     seeds: SeedsOption = None,
     seed: SeedOption = [],  # noqa: B006
@@ -65,7 +67,9 @@ def plan(
     from .matrix import request_of
 
     registry = load_plugins()
-    request = request_of(registry, method, dataset, protocol, backbone, seeds, seed, set_, matrix, weights)
+    request = request_of(
+        registry, method, dataset, protocol, backbone, seeds, seed, set_, matrix, weights, recipe
+    )
     request = dataclasses.replace(request, ablate=ablate, value_set=values)
     opened, root = Store(store_folder(store)), data_folder(data)
     _tell_of_preparing(request, registry, root)

@@ -20,6 +20,7 @@ from .common import (
     MethodOption,
     OutOption,
     ProtocolOption,
+    RecipeOption,
     SeedOption,
     SeedsOption,
     SetOption,
@@ -42,6 +43,7 @@ def run(
     dataset: DatasetOption = [],  # noqa: B006
     protocol: ProtocolOption = [],  # noqa: B006
     backbone: BackboneOption = [],  # noqa: B006
+    recipe: RecipeOption = "",
     weights: WeightsOption = "",
     seeds: SeedsOption = None,
     seed: SeedOption = [],  # noqa: B006
@@ -93,7 +95,9 @@ def run(
     from .watch import watch
 
     registry = load_plugins()
-    request = request_of(registry, method, dataset, protocol, backbone, seeds, seed, set_, matrix, weights)
+    request = request_of(
+        registry, method, dataset, protocol, backbone, seeds, seed, set_, matrix, weights, recipe
+    )
     device = _device(device)
     if data_workers is None:
         data_workers = min(8, cores() // devices) if device.startswith("cuda") else 0

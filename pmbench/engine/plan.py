@@ -14,7 +14,7 @@ from ..contracts.method import Method
 from ..contracts.recipe import Recipe
 from ..contracts.setting import Setting
 from ..contracts.stage import Stage
-from ..errors import PluginError, PmbenchError, Unsupported, UsageError
+from ..errors import PluginError, PmbenchError, UnknownName, Unsupported, UsageError
 from .guard import only
 from .identity import Context, digest, digests_of
 from .plugins import Registry
@@ -133,13 +133,26 @@ def make_plan(request: Request, registry: Registry, data: Path, store: Store) ->
         protocols = [dataset.protocol(p) for p in request.protocols or (dataset.default_protocol,)]
         named = [_backbones(dataset, text, registry) for text in request.backbones or ("",)]
         chosen = [(names, _weights(request.weights, dataset, names, registry, store)) for names in named]
-        recipe = _with_sets(dataset.recipe, recipe_sets)
+        recipe = _with_sets(named_recipe(dataset, request.recipe), recipe_sets)
         for protocol in protocols:
             for backbones, weights in chosen:
                 for seed in request.seeds:
                     values = (prepared, protocol, backbones, weights, recipe, seed, registry)
                     cells += [_cell(variant, *values) for variant in variants]
     return Plan(cells, _graph(cells, store), opened)
+
+
+def named_recipe(dataset: Dataset, name: str) -> Recipe:
+    if name and name not in dataset.recipes:
+        raise UnknownName(f"recipe of data set {dataset.name!r}", name, dataset.recipes)
+    return dataset.recipes[name] if name else dataset.recipe
+
+
+def recipe_name(dataset: Dataset, recipe: Recipe) -> str:
+    """The named recipe that it is nearest to, and where it departs from that."""
+    departures = {name: recipe.departures(named) for name, named in dataset.recipes.items()}
+    name = min(departures, key=lambda n: len(departures[n]))
+    return ", ".join([name, *(f"{field}={own}" for field, (_, own) in departures[name].items())])
 
 
 def _with_sets(recipe: Recipe, sets: Mapping[str, Any]) -> Recipe:

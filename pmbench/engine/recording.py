@@ -12,7 +12,7 @@ from ..contracts.stage import Stage
 from ..report.record import Ablation, Cost, Digests, Provenance, Record, Samples, StageRun, Validation
 from ..report.record import Cell as RecordCell
 from .identity import digest
-from .plan import Cell, Variant
+from .plan import Cell, Variant, recipe_name
 from .prepared import Prepared
 from .scoring import score_cell
 
@@ -111,7 +111,7 @@ def _asked(cell: Cell) -> RecordCell:
         privileged=list(cell.setting.privileged),
         num_classes=len(dataset.classes),
         positive_class=dataset.positive_class,
-        recipe_set=_recipe_set(cell),
+        recipe_set=recipe_name(dataset, cell.spec.recipe),
         value_set=cell.variant.value_set,
         values=cell.variant.values,
         ablation=_ablation(cell.variant),
@@ -123,11 +123,6 @@ def _ablation(variant: Variant) -> Ablation | None:
         return None
     printed = variant.method.ablations[variant.ablation].printed
     return Ablation(row=variant.ablation, of=dict(variant.of), printed=list(printed))
-
-
-def _recipe_set(cell: Cell) -> str:
-    changed = cell.spec.recipe.departures(cell.context.dataset.recipe)
-    return "standard" if not changed else ", ".join(f"{n}={v[1]}" for n, v in changed.items())
 
 
 def is_flat(curve: list[float]) -> bool | None:

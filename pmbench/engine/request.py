@@ -19,7 +19,7 @@ TWO_NETWORK_REFERENCE = "target_ensemble"
 
 @dataclass(frozen=True)
 class Request:
-    """What to run, by name. Empty `protocols` and `backbones` mean each data set's default."""
+    """What to run, by name. Empty `protocols`, `backbones` and `recipe` mean each data set's default."""
 
     methods: tuple[str, ...]
     datasets: tuple[str, ...]
@@ -28,6 +28,7 @@ class Request:
     seeds: tuple[int, ...] = (0, 1, 2)
     sets: tuple[str, ...] = ()
     references: bool = True
+    recipe: str = ""
     weights: str = ""
     ablate: bool = False
     value_set: str = "paper"

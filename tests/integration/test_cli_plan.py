@@ -134,3 +134,14 @@ def test_matrix_file(bench: Any) -> None:
     (bench.root / "m.toml").write_text('methods = ["kd"]\ndatasets = ["planted"]\nseeds = [4]\n')
     found = bench.run_cli("plan", "--matrix", "m.toml", "--json").json()
     assert {c["seed"] for c in found["cells"]} == {4}
+
+
+def test_recipes_by_name(run_cli: Any) -> None:
+    args = ("plan", "-m", "kd", "-d", "planted", "--seeds", "1")
+    told = {c["recipe"] for c in run_cli(*args, "--recipe", "standard", "--json").json()["cells"]}
+    assert told == {"standard"}
+    changed = run_cli(*args, "--set", "recipe.epochs=3")
+    assert "standard, epochs=3" in changed.stdout
+    refused = run_cli(*args, "--recipe", "amid/ucf51")
+    assert refused.code == 2
+    assert "unknown recipe of data set 'planted' 'amid/ucf51'; known: standard" in refused.error
