@@ -98,14 +98,14 @@ def _grid(official: tuple[int, int], scale: float) -> tuple[np.ndarray, np.ndarr
 
 
 def _colour(joints: np.ndarray, scale: float, rng: np.random.Generator) -> np.ndarray:
-    """(T, H, W, 3) uint8: the scene in random colours among two shapes that mean nothing, in noise."""
+    """(T, H, W, 3) uint8: the scene beside a shape that means nothing, in noise."""
     x, y = _grid(COLOUR, scale)
-    wall, body, hand, other = rng.uniform(60, 190, (4, 3))
+    wall, body, hand, other = np.array([[70.0], [120.0], [210.0], [160.0]]) + rng.uniform(-20, 20, (4, 3))
     shown = _seen(joints, SCALE * x + OFFSET[0], SCALE * y + OFFSET[1])
     canvas = np.array([wall, body, hand], np.float32)[shown]
-    for _ in range(2):
-        painted(canvas, "disc", *moving(str(rng.choice(MOTIONS)), len(joints), rng), other)
-    return noisy(canvas, 25, rng)
+    centre, radius, seen = moving(str(rng.choice(MOTIONS)), len(joints), rng)
+    painted(canvas, "disc", centre, 0.5 * radius, seen, other)
+    return noisy(canvas, 40, rng)
 
 
 def _depth(joints: np.ndarray, scale: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

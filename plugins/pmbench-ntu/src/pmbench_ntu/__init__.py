@@ -21,7 +21,7 @@ NEIGHBOURS = 3
 
 
 class Ntu(pm.Dataset):
-    """What both have in common. `parts_of` sorts samples into parts; `stored` (H, W) is a frame's size."""
+    """What both have in common. `parts_of` sorts samples into parts; `stored` (H, W) is the frames' size."""
 
     modalities = (
         pm.Modality("rgb", "clip", (3, 5, 224, 224), "8 bit", grid="frame", flip="mirror"),
