@@ -39,7 +39,8 @@ class Local(pm.Dataset):
     splits: ClassVar = {"official": pm.Split("train", "test")}
     default_protocol = "official"
     backbones: ClassVar[Mapping[str, str]] = {}
-    licence = source = citation = "your own"
+    licence = citation = "your own"
+    source = "your own folder"
     access = f"write a {MANIFEST} with columns {', '.join(COLUMNS)} and one of paths for each modality"
 
     def named(self, name: str) -> Local:

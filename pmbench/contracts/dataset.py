@@ -253,12 +253,14 @@ class Dataset:
             )
         return DataNotPrepared(
             f"data set {self.name!r} is not prepared under {root}",
-            f"{self.how_to_get()}. Works right now: `pmbench run --method hoffman --dataset planted`",
+            self.how_to_get(),
         )
 
     def how_to_get(self) -> str:
         """Where the official form comes from, and what to type then."""
-        how = self.access or f"get it from {self.source}"
+        how = (
+            f"{self.access or 'get it'} from {self.source}" if self.source not in self.access else self.access
+        )
         name = f"{self.name}/<name>" if self.takes_names and "/" not in self.name else self.name
         fetched = f", or `pmbench data prepare {name} --download`" if self.downloads else ""
         return f"{how}; then `pmbench data prepare {name} --source PATH`{fetched}"

@@ -14,7 +14,7 @@ from ..contracts.method import Method
 from ..contracts.recipe import Recipe
 from ..contracts.setting import Setting
 from ..contracts.stage import Stage
-from ..errors import PluginError, PmbenchError, UnknownName, Unsupported, UsageError
+from ..errors import DataNotPrepared, PluginError, PmbenchError, UnknownName, Unsupported, UsageError
 from .guard import only
 from .identity import Context, digest, digests_of
 from .plugins import Registry
@@ -23,6 +23,9 @@ from .preparing import find_or_prepare
 from .request import Request, Variant, variants_of
 from .store import Store
 from .work import Spec
+
+AT_HAND = ("hapt", "planted")
+"""Data sets that come with a package, the first of which is named where another is missing."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,7 @@ def make_plan(request: Request, registry: Registry, data: Path, store: Store) ->
     cells = []
     opened: dict[str, Prepared] = {}
     for name in request.datasets:
-        prepared = opened[name] = find_or_prepare(registry.dataset(name), data)
+        prepared = opened[name] = _prepared(request, registry, name, data)
         dataset = prepared.dataset
         protocols = [dataset.protocol(p) for p in request.protocols or (dataset.default_protocol,)]
         named = [_backbones(dataset, text, registry) for text in request.backbones or ("",)]
@@ -140,6 +143,16 @@ def make_plan(request: Request, registry: Registry, data: Path, store: Store) ->
                     values = (prepared, protocol, backbones, weights, recipe, seed, registry)
                     cells += [_cell(variant, *values) for variant in variants]
     return Plan(cells, _graph(cells, store), opened)
+
+
+def _prepared(request: Request, registry: Registry, name: str, data: Path) -> Prepared:
+    """Where the data is not there, the error also says what can be run at once."""
+    try:
+        return find_or_prepare(registry.dataset(name), data)
+    except DataNotPrepared as error:
+        ready = next((n for n in AT_HAND if n in registry.offers["dataset"]), name)
+        command = f"`pmbench run --method {','.join(request.methods)} --dataset {ready}`"
+        raise DataNotPrepared(error.message, f"{error.hint}. Works right now: {command}") from error
 
 
 def named_recipe(dataset: Dataset, name: str) -> Recipe:

@@ -45,8 +45,8 @@ class Ntu(pm.Dataset):
     licence = "signed agreement, academic research only; nothing is redistributed"
     source = "https://rose1.ntu.edu.sg/dataset/actionRecognition/"
     access = (
-        "ask for access there, get the archives of RGB, masked depth and skeletons (infrared if wanted), and "
-        "put them or what they hold into one folder"
+        "ask for access and get the archives of RGB (136 GB for 60 actions, 124 GB more for 120), masked "
+        "depth (83 GB, 64 GB more) and skeletons, of infrared if wanted, into one folder"
     )
     unpack = True
     recipes: ClassVar = {

@@ -49,8 +49,8 @@ class Ucf(pm.Dataset):
         "CRCV-TR-12-01 (2012), arXiv:1212.0402"
     )
     access = (
-        "get UCF101.rar and UCF101TrainTestSplits-RecognitionTask.zip (not the one of the detection task) "
-        "into one folder"
+        "get UCF101.rar (about 6.5 GB) and UCF101TrainTestSplits-RecognitionTask.zip (not the one of the "
+        "detection task) into one folder"
     )
     downloads = (
         pm.Download("https://www.crcv.ucf.edu/datasets/human-actions/ucf101/UCF101.rar", "UCF101.rar"),
