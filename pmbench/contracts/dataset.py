@@ -258,9 +258,7 @@ class Dataset:
 
     def how_to_get(self) -> str:
         """Where the official form comes from, and what to type then."""
-        how = (
-            f"{self.access or 'get it'} from {self.source}" if self.source not in self.access else self.access
-        )
+        how = f"{self.access} ({self.source})" if self.access else f"get it from {self.source}"
         name = f"{self.name}/<name>" if self.takes_names and "/" not in self.name else self.name
         fetched = f", or `pmbench data prepare {name} --download`" if self.downloads else ""
         return f"{how}; then `pmbench data prepare {name} --source PATH`{fetched}"
