@@ -1,0 +1,54 @@
+"""`pmbench run --values small`: a set of its own on the record, and a leaderboard of its own."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+SOURCE = '''
+import pmbench as pm
+
+
+@pm.method("tuned", paper="made up", small={"imitation": 0.25})
+def tuned(setting: pm.Setting, *, imitation: float = 0.75) -> pm.Stage:
+    """Distillation with values for small data"""
+    return pm.Distill(pm.Stream(setting.only_privileged()), setting.target, 2.0, imitation)
+
+
+@pm.hookimpl
+def pmbench_methods():
+    return [tuned]
+'''
+RUN = ("run", "-m", "tuned,self_train", "-d", "planted", "--seed", "0", "--set", "recipe.epochs=1",
+       "--workers", "0", "--device", "cpu")  # fmt: skip
+
+
+def test_sets_of_values_are_kept_apart(bench: Any) -> None:
+    bench.install("pmbench-tuned", SOURCE)
+    paper = bench.run_cli(*RUN, "--json").json()
+    small = bench.run_cli(*RUN, "--values", "small", "--json").json()
+    assert small["trained"] == 1, "only the last stage of `tuned` differs"
+    told = {r["cell"]["method"]: r["cell"] for r in small["records"]}
+    assert {(c["value_set"]) for c in told.values()} == {"small"}
+    assert (told["tuned"]["values"], told["tuned"]["options"]) == ("small", {"imitation": 0.25})
+    assert (told["self_train"]["values"], told["self_train"]["options"]) == ("paper", {})
+    assert {r["cell"]["value_set"] for r in paper["records"]} == {"paper"}
+    board = (bench.out / "LEADERBOARD.md").read_text(encoding="utf-8")
+    first, second = board.split("## planted, shared-10")[1:]
+    assert "hyper-parameters: paper values" in first
+    assert "`tuned`" in first
+    assert "imitation" not in first
+    assert second.startswith(", small values")
+    assert "`tuned (imitation=0.25)`" in second
+    assert len(list((bench.out / "records").rglob("*.json"))) == len(paper["records"]) + len(small["records"])
+
+
+def test_boards_as_json_say_which_set(bench: Any) -> None:
+    bench.install("pmbench-tuned", SOURCE)
+    bench.run_cli(*RUN, "--values", "small", "--no-references")
+    (board,) = json.loads(bench.run_cli("leaderboard", "--json").stdout)
+    assert board["values"] == "small"
+    assert {r["method"]: r["values"] for r in board["rows"]} == {
+        "tuned (imitation=0.25)": "small",
+        "self_train": "paper",
+    }
