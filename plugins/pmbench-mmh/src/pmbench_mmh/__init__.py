@@ -92,6 +92,7 @@ def dad(
     paper=PAPER,
     networks=2,
     deviations=(RECIPE, REGIONS, WEIGHTS, RELATIONS),
+    small={"alpha": 0.8, "temperature": 4.0, "beta": 1.0},
 )
 def rad_dad(
     setting: pm.Setting,
