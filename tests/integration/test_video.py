@@ -1,0 +1,90 @@
+"""Video from the command line: real files in official layouts, decoded, trained on, tested, ranked.
+
+The miniatures of `mini.py` are the data sets themselves at a size that trains in seconds: their own readers,
+smaller frames, a network of 18 thousand parameters.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pmbench.testing.media import write_ntu, write_ucf
+
+MINI = (Path(__file__).parent / "mini.py").read_text(encoding="utf-8")
+CHANCE = 25.0
+NTU: dict[str, Any] = {
+    "subjects": (1, 2, 4, 5, 3, 6),
+    "replications": (1, 2),
+    "frames": (14, 18),
+    "scale": 0.12,
+}
+FOLDS = (1, 2, 8, 15, 22, 24, 25)
+
+
+@pytest.fixture
+def prepared(bench: Any, tmp_path: Path) -> Any:
+    """A bench with the miniatures installed; `prepare(name, write)` writes and prepares one of them."""
+    bench.install("pmbench-mini", MINI)
+
+    def prepare(name: str, write: Any) -> Any:
+        done = bench.run_cli("data", "prepare", name, "--source", write(tmp_path / "source"))
+        assert done.code == 0, done.stderr
+        return bench
+
+    return prepare
+
+
+def accuracies(bench: Any, *args: str) -> dict[str, float]:
+    """`pmbench run` with one seed: method -> accuracy, in percent; fails where a cell has none."""
+    done = bench.run_cli("run", *args, "--seeds", "1", "--workers", "0", "--device", "cpu", "--json")
+    records = done.json()["records"]
+    assert {r["status"] for r in records} == {"done"}, [r["reason"] for r in records]
+    return {r["cell"]["method"]: r["metrics"]["accuracy"] for r in records}
+
+
+def test_ucf51_by_its_own_name(bench: Any, tmp_path: Path) -> None:
+    missing = bench.run_cli("run", "--method", "amid", "--dataset", "ucf51")
+    assert missing.code == 2
+    for told in ("UCF101.rar", "6.5 GB", "data prepare ucf51 --source", "run --method amid --dataset hapt"):
+        assert told in missing.stderr
+    source = write_ucf(tmp_path / "source", silent=(), groups=FOLDS, clips=1, frames=(6, 9))
+    refused = bench.run_cli("data", "prepare", "ucf51", "--source", source)
+    assert refused.code == 1
+    assert "expected 1944" in refused.error
+    assert bench.run_cli("data", "prepare", "ucf51", "--source", source, "--incomplete").code == 0
+    args = ("-p", "clip-4", "-b", "rgb=cnn3d-8+audio=cnn1d-8", "--set", "recipe.epochs=1", "--workers", "0")
+    done = bench.run_cli(
+        "run", "-m", "amid", "-d", "ucf51", "--seed", "0", *args, "--no-references", "--json"
+    )
+    (record,) = done.json()["records"]
+    assert (record["status"], record["sealed"]) == ("done", True)
+    assert record["metrics"].keys() >= {"accuracy", "r@1", "r@5"}
+    assert record["cell"]["recipe_set"] == "amid/ucf51, epochs=1"
+    assert record["cell"]["test_modalities"] == ["rgb"]
+    assert any(d.startswith("incomplete data, part fold-1: ") for d in record["deviations"])
+    assert "ucf51" in (bench.out / "LEADERBOARD.md").read_text(encoding="utf-8")
+
+
+def test_sound_teaches_video(prepared: Any) -> None:
+    bench = prepared("ucf51-mini", lambda root: write_ucf(root, clips=4))
+    found = accuracies(bench, "--method", "amid,kd,privileged_only", "--dataset", "ucf51-mini")
+    assert found["privileged_only"] > found["target_only"] > 2 * CHANCE
+    assert found["kd"] > 2 * CHANCE
+    assert found["amid"] > CHANCE
+
+
+def test_depth_teaches_video(prepared: Any) -> None:
+    bench = prepared("ntu60-mini", lambda root: write_ntu(root, **NTU))
+    found = accuracies(bench, "--method", "mdms,privileged_only", "--dataset", "ntu60-mini")
+    assert found["privileged_only"] > found["target_only"] > 2 * CHANCE
+    assert found["mdms"] > CHANCE
+
+
+def test_flow_teaches_video(prepared: Any) -> None:
+    bench = prepared("ucf101-mini", lambda root: write_ucf(root, groups=FOLDS, frames=(8, 12)))
+    found = accuracies(bench, "--method", "rad,privileged_only", "--dataset", "ucf101-mini")
+    assert found.keys() >= {"rad", "privileged_only", "target_only", "early_fusion"}
+    assert found["rad"] > 100 / 6
