@@ -128,7 +128,9 @@ def _show_cells(cells: Sequence[Mapping[str, Any]]) -> None:
         name = cell["method"] + (f" [{cell['ablation']}]" if cell["ablation"] else "")
         label = name + (f" ({options})" if options else "")
         if cell["value_set"] != cell["values"] and cell["role"] == "method":
-            note = "; ".join(filter(None, [note, f"{cell['values']} values, it has no others"]))
+            note = "; ".join(
+                filter(None, [note, f"{cell['values']} values, it has no {cell['value_set']} ones"])
+            )
         place = cell["dataset"], cell["protocol"], backbones, cell["recipe"]
         rows[(label, cell["role"], *place, note)].append(cell)
     table(

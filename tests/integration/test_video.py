@@ -76,6 +76,7 @@ def test_sound_teaches_video(prepared: Any) -> None:
     assert found["amid"] > CHANCE
 
 
+@pytest.mark.slow
 def test_depth_teaches_video(prepared: Any) -> None:
     bench = prepared("ntu60-mini", lambda root: write_ntu(root, **NTU))
     found = accuracies(bench, "--method", "mdms,privileged_only", "--dataset", "ntu60-mini")
@@ -83,6 +84,7 @@ def test_depth_teaches_video(prepared: Any) -> None:
     assert found["mdms"] > CHANCE
 
 
+@pytest.mark.slow
 def test_flow_teaches_video(prepared: Any) -> None:
     bench = prepared("ucf101-mini", lambda root: write_ucf(root, groups=FOLDS, frames=(8, 12)))
     found = accuracies(bench, "--method", "rad,privileged_only", "--dataset", "ucf101-mini")
