@@ -258,7 +258,8 @@ class Dataset:
 
     def how_to_get(self) -> str:
         """Where the official form comes from, and what to type then."""
-        how = f"{self.access} ({self.source})" if self.access else f"get it from {self.source}"
+        how = self.access or f"get it from {self.source}"
+        how += "" if self.source in how else f" ({self.source})"
         name = f"{self.name}/<name>" if self.takes_names and "/" not in self.name else self.name
         fetched = f", or `pmbench data prepare {name} --download`" if self.downloads else ""
         return f"{how}; then `pmbench data prepare {name} --source PATH`{fetched}"
