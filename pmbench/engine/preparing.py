@@ -83,6 +83,7 @@ def prepare(
             }
             problems = _decode(shards, workers, report)
             _refuse(dataset, parts, problems, partial / "problems.csv", skip_damaged)
+            lacks += [f"{len(problems)} files that cannot be read"] if problems else []
             ready = partial / "ready"
             shutil.rmtree(ready, ignore_errors=True)
             written = {}

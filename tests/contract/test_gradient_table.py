@@ -48,7 +48,7 @@ def variants(method):
         for value in (False, True) if option.type is bool else choices:
             if value != option.default:
                 yield {name: value}
-    yield from (dict(options) for options in method.ablations.values())
+    yield from (dict(ablation.options) for ablation in method.ablations.values())
     yield from BESIDES.get(method.name, ())
 
 

@@ -311,6 +311,7 @@ def test_files_that_cannot_be_read_are_listed(source, tmp_path):
     shutil.copy(source / "b" / "g0-1.npz", source / "b" / "g0-0.npz")
     prepared = prepare(films.Films(), source, root, skip_damaged=True)
     assert prepared.column("b+c", "rgb").present.tolist() == [True] * 4 + [False, True]
+    assert prepared.lacks == ["4 files that cannot be read"]
     assert not (root / ".films-v1.partial").exists()
 
 
