@@ -70,9 +70,9 @@ def test_ucf51_by_its_own_name(bench: Any, tmp_path: Path) -> None:
 
 def test_sound_teaches_video(prepared: Any) -> None:
     bench = prepared("ucf51-mini", lambda root: write_ucf(root, clips=4))
-    found = accuracies(bench, "--method", "amid,kd,privileged_only", "--dataset", "ucf51-mini")
+    methods = "amid,target_only,privileged_only"
+    found = accuracies(bench, "--method", methods, "--dataset", "ucf51-mini", "--no-references")
     assert found["privileged_only"] > found["target_only"] > 2 * CHANCE
-    assert found["kd"] > 2 * CHANCE
     assert found["amid"] > CHANCE
 
 
