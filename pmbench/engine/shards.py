@@ -130,7 +130,7 @@ def read(shard: Shard) -> None:
 
     try:
         write = _frames if shard.modality.kind in STORED_AS_FRAMES else _rows
-        write_atomic(shard.path, lambda path: write(shard, path, noted), durable=False)
+        write_atomic(shard.path, lambda path: write(shard, path, noted))
         write_json(shard.report, [vars(problem) for problem in problems])
     except OSError as error:
         raise explain(error, shard.path) from error
