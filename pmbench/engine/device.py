@@ -36,17 +36,25 @@ class Accelerator:
             return contextlib.nullcontext()
         return self.fabric.autocast() if on else torch.autocast(self.device.type, enabled=False)
 
-    def backward(self, loss: Tensor) -> None:
-        self.fabric.backward(loss)
+    def backward(self, loss: Tensor, parameters: Sequence[nn.Parameter]) -> None:
+        """Adds the gradients of `loss` to those of `parameters`, to no others.
+
+        They lie in memory as the parameters do, which fused optimisers take for granted; what
+        `torch.autograd.grad` returns need not.
+        """
+        self.fabric.backward(loss, inputs=parameters)
 
     def average_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Replaces gradients by their mean over all processes; a missing one counts as zero."""
+        """Replaces gradients by their mean over all processes; a missing one counts as zero.
+
+        They lie in memory as the parameters do, like those of `backward`.
+        """
         if self.shard[1] == 1:
             return
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
         flat = self.fabric.all_reduce(torch.cat([g.reshape(-1) for g in gradients]), reduce_op="mean")
-        for p, g, mean in zip(parameters, gradients, flat.split([g.numel() for g in gradients]), strict=True):
-            p.grad = mean.reshape(g.shape)
+        for p, mean in zip(parameters, flat.split([g.numel() for g in gradients]), strict=True):
+            p.grad = torch.empty_like(p).copy_(mean.view(p.shape))
 
     def average_buffers(self, nets: nn.Module) -> None:
         """Gives all processes the buffers (batch-norm statistics) of the first."""

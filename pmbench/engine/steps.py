@@ -112,13 +112,8 @@ class Step:
                 f"stage {self._stage}: the terms {', '.join(terms)} do not depend on any trainable parameter"
             )
         with self._accelerator.autocast(on=False):
-            if len(self._optimizers) > 1:
-                gradients = torch.autograd.grad(loss, o.parameters, allow_unused=True)
-                for p, g in zip(o.parameters, gradients, strict=True):
-                    p.grad = g
-            else:
-                o.optimizer.zero_grad(set_to_none=True)
-                self._accelerator.backward(loss)
+            o.optimizer.zero_grad(set_to_none=True)
+            self._accelerator.backward(loss, o.parameters)
             self._accelerator.average_gradients(o.parameters)
             if o.recipe.clip:
                 torch.nn.utils.clip_grad_norm_(o.parameters, o.recipe.clip)

@@ -156,9 +156,8 @@ class Steps:
     def __call__(self, terms: Terms, group: str = "main") -> None:
         self.taken.append((group, dict(terms)))
         mine = self.parameters[group]
-        gradients = torch.autograd.grad(torch.stack(list(terms.values())).sum(), mine, allow_unused=True)
-        for p, g in zip(mine, gradients, strict=True):
-            p.grad = g
+        self.optimizers[group].zero_grad()
+        torch.stack(list(terms.values())).sum().backward(inputs=mine)
         self.optimizers[group].step()
 
 

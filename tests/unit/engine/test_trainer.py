@@ -13,8 +13,10 @@ import torch
 from torch import nn
 
 import pmbench as pm
+from pmbench.engine.device import accelerator, make_fabric
 from pmbench.engine.guard import only
 from pmbench.engine.recipes import checked_recipe, rate_factor
+from pmbench.engine.steps import Step, optimizers_of
 from pmbench.errors import ContractError, PluginError, TrainingError, UsageError
 
 
@@ -150,6 +152,37 @@ def test_gradients_of_one_group_do_not_reach_another(lab):
     twin._epoch(0)
     assert toys.same(training.nets.critic.state_dict(), twin.nets.critic.state_dict())
     assert not toys.same(training.nets.student.state_dict(), twin.nets.student.state_dict())
+
+
+def test_several_optimisers_step_as_a_single_one(lab):
+    """Where a gradient comes in another memory layout than its weight, as of a convolution over channels-last
+    input, a fused optimiser would move the wrong elements.
+    """
+    seen = torch.randn(4, 3, 6, 8, 8).to(memory_format=torch.channels_last_3d)
+    start = nn.Conv3d(3, 5, 3)
+    ends = []
+    for others in (0, 1):
+        conv = copy.deepcopy(start)
+        nets = pm.Nets(student=conv, **({"other": nn.Linear(2, 1)} if others else {}))
+        optimizers = optimizers_of(_ByModule(tuple(dict(nets.named_children()))), nets, lab.recipe)
+        step = Step("_ByModule", optimizers, accelerator(make_fabric("cpu", 1, "32"), mixed=False))
+        for _ in range(3):
+            step({"sum": conv(seen).square().mean()}, "student")
+        ends.append(conv.weight.detach())
+        assert conv.weight.grad.stride() == conv.weight.stride()
+    assert torch.equal(*ends)
+    assert not torch.equal(ends[0], start.weight)
+
+
+@dataclass(frozen=True)
+class _ByModule(pm.Stage):
+    """One optimiser a network."""
+
+    names: tuple[str, ...]
+    reads = ()
+
+    def groups(self, nets):
+        return {name: pm.Group((getattr(nets, name),)) for name in self.names}
 
 
 @pytest.mark.parametrize(
