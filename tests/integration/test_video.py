@@ -73,7 +73,7 @@ def test_sound_teaches_video(prepared: Any) -> None:
     methods = "amid,target_only,privileged_only"
     found = accuracies(bench, "--method", methods, "--dataset", "ucf51-mini", "--no-references")
     assert found["privileged_only"] > found["target_only"] > 2 * CHANCE
-    assert found["amid"] > CHANCE
+    assert found["amid"] > 2 * CHANCE
 
 
 @pytest.mark.slow
