@@ -182,11 +182,18 @@ class Dataset:
         return {part for names in named for name in names for part in name.split("+") if part}
 
     @property
+    def _others(self) -> list[str]:
+        """The modalities that can be privileged."""
+        return [m.name for m in self.modalities if m.name not in self.target]
+
+    @property
     def default_split(self) -> str:
         return next(iter(self.splits))
 
     def protocol_names(self) -> list[str]:
-        """The protocols worth listing; any few-K, privileged-P and direction can be asked for besides."""
+        """The protocols worth listing; any few-K, privileged-P, with-M and direction can be asked for
+        besides.
+        """
         names = [self.default_protocol]
         for direction in ("", *(f"@{m}" for m in self.privileged)):
             for split in self.splits:
@@ -198,12 +205,14 @@ class Dataset:
         """The protocol called `name`: `<part>[+<part>...][@<target modality>]`.
 
         A part is an official split, `few-K` (K labelled training samples of each class), `privileged-P` (P %
-        of the training samples have the privileged modalities), and where there are clips `clip-F` (F
-        consecutive frames) or `even-F` (F frames spread over the recording). Without a split the first one is
-        meant. `@m` tests on modality m and makes the data set's usual target modalities privileged.
+        of the training samples have the privileged modalities), `with-m` (modality m is privileged in place
+        of the usual ones; several make several), and where there are clips `clip-F` (F consecutive frames) or
+        `even-F` (F frames spread over the recording). Without a split the first one is meant. `@m` tests on
+        modality m and makes the data set's usual target modalities privileged.
         """
         body, _, direction = name.partition("@")
         split, few, paired = None, None, 100
+        chosen: set[str] = set()
         usual = self.sampling if any(m.kind == "clip" for m in self.modalities) else None
         sampling = usual
         for part in body.split("+"):
@@ -219,12 +228,24 @@ class Dataset:
                 paired = int(match[1])
             elif (match := re.fullmatch(r"(clip|even)-([1-9]\d*)", part)) and usual and sampling is usual:
                 sampling = dataclasses.replace(usual, frames=int(match[2]), even=match[1] == "even")
+            elif part.startswith("with-") and (extra := part.removeprefix("with-")) not in chosen:
+                self.modality(extra)
+                if extra in self.target:
+                    raise UsageError(
+                        f"protocol {name!r}: {extra!r} is the target modality; drop {part!r}, or turn the "
+                        "direction round with '@<modality>'"
+                    )
+                chosen.add(extra)
             else:
-                more = ["privileged-50", *(["clip-16", "even-5"] if usual else [])]
+                more = ["privileged-50", *(f"with-{m}" for m in self._others)]
+                more += ["clip-16", "even-5"] if usual else []
                 raise UnknownName(
                     f"protocol of data set {self.name!r}", name, [*self.protocol_names(), *more]
                 )
         target, privileged = self.target, self.privileged
+        if chosen and chosen != set(privileged):
+            privileged = tuple(m for m in self._others if m in chosen)
+        told = [f"with-{m}" for m in privileged] if privileged != self.privileged else []
         if direction:
             self.modality(direction)
             if direction in target:
@@ -236,6 +257,7 @@ class Dataset:
         split = split or self.default_split
         parts = [f"few-{few}"] if few is not None else []
         parts += [f"privileged-{paired}"] if paired < 100 else []
+        parts += told
         if sampling and sampling != usual:
             parts += [f"{'even' if sampling.even else 'clip'}-{sampling.frames}"]
         parts = [*([split] if split != self.default_split or not parts else []), *parts]

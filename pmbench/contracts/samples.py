@@ -18,13 +18,15 @@ class Files:
 
     `load(item)` reads one sample in a process of its own, so it is a function of a module, or a
     `functools.partial` of one. For clips and images it gives frames, uint8 (H, W, C), in order and at the
-    size they are to be stored at; for other kinds one array of the modality's shape. It raises DataError
-    where the file cannot be read. `rate(item)`, frames per second, is kept beside the frames.
+    size they are to be stored at; for other kinds, and for pictures that no camera took (`rows`: a
+    spectrogram), one array of the modality's shape, kept in float32. It raises DataError where the file
+    cannot be read. `rate(item)`, frames per second, is kept beside the frames.
     """
 
     items: Sequence[Any]
     load: Callable[[Any], Any]
     rate: Callable[[Any], float] | None = None
+    rows: bool = False
 
 
 @dataclass(frozen=True)

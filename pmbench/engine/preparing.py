@@ -18,7 +18,7 @@ from ..files import explain, publish, write_json, write_text
 from .frames import Frames, Writer
 from .identity import file_digest
 from .prepared import SCHEMA, Prepared, damaged, data_folder, open_prepared
-from .shards import STORED_AS_FRAMES, Problem, Shard, cut, read_all
+from .shards import Problem, Shard, cut, read_all, stored_as_frames
 from .unpacking import unpacked
 
 Report = Callable[[str, int, int], None]
@@ -267,7 +267,7 @@ def _write_part(
         m, array = modality.name, part.arrays[modality.name]
         if not isinstance(array, Files):
             np.save(folder / f"{m}.npy", np.ascontiguousarray(array), allow_pickle=False)
-        elif modality.kind in STORED_AS_FRAMES:
+        elif stored_as_frames(modality, array):
             missing[m] = _join_frames(folder / f"{m}.frames", shards[name, m])
         else:
             rows = [np.load(shard.path, allow_pickle=False) for shard in shards[name, m]]

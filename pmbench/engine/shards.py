@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import multiprocessing
@@ -23,7 +24,6 @@ from .identity import code_digest, digest
 
 SAMPLES = 32
 """Samples of one shard: what an interrupted preparation may lose, for each process."""
-STORED_AS_FRAMES = ("clip", "image")
 _T = TypeVar("_T")
 
 
@@ -60,9 +60,13 @@ class Shard:
         return self.path.exists() and self.report.exists() and not self.problems()
 
 
+def stored_as_frames(modality: Modality, files: Files) -> bool:
+    return modality.kind in ("clip", "image") and not files.rows
+
+
 def cut(folder: Path, part: str, modality: Modality, files: Files, codec: str) -> list[Shard]:
     """One modality of one part as shards. Their names are digests of what goes in."""
-    frames = modality.kind in STORED_AS_FRAMES
+    frames = stored_as_frames(modality, files)
     found = []
     for first in range(0, len(files.items), SAMPLES):
         items = files.items[first : first + SAMPLES]
@@ -71,7 +75,9 @@ def cut(folder: Path, part: str, modality: Modality, files: Files, codec: str) -
             [_told(item) for item in items],
         ]  # fmt: skip
         name = f"{part}-{modality.name}-{first:06d}-{digest(told)[:16]}{'.frames' if frames else '.npy'}"
-        found.append(Shard(folder / name, part, modality, first, Files(items, files.load, files.rate), codec))
+        found.append(
+            Shard(folder / name, part, modality, first, dataclasses.replace(files, items=items), codec)
+        )
     return found
 
 
@@ -129,7 +135,7 @@ def read(shard: Shard) -> None:
         problems.append(Problem(shard.part, shard.modality.name, shard.first + sample, reason))
 
     try:
-        write = _frames if shard.modality.kind in STORED_AS_FRAMES else _rows
+        write = _frames if stored_as_frames(shard.modality, shard.files) else _rows
         write_atomic(shard.path, lambda path: write(shard, path, noted))
         write_json(shard.report, [vars(problem) for problem in problems])
     except OSError as error:

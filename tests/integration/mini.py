@@ -17,12 +17,16 @@ def clip(name: str, channels: int, flip: str = "mirror") -> pm.Modality:
 class MiniUcf51(pmbench_ucf.Ucf51):
     name = "ucf51-mini"
     classes = ("BabyCrawling", "BasketballDunk", "HandstandPushups", "PlayingCello")
-    modalities = (clip("rgb", 3), pm.Modality("audio", "sequence", (64, 101), "dB"))
+    modalities = (
+        clip("rgb", 3),
+        pm.Modality("audio", "image", (1, 64, 101), "dB"),
+        *pmbench_ucf.Ucf51.modalities[2:],
+    )
     stored, seconds = (36, 48), 1.0
     expected: ClassVar = {}
     sampling = pm.Sampling(frames=8, stride=2, test_clips=2)
     metrics = ("accuracy", "r@1")
-    backbones: ClassVar = {"rgb": "cnn3d-8", "audio": "cnn1d-8"}
+    backbones: ClassVar = {"rgb": "cnn3d-8", "audio": "cnn2d-8", "cnn14": "mlp-32"}
     recipes = RECIPES
 
 

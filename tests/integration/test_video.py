@@ -55,7 +55,7 @@ def test_ucf51_by_its_own_name(bench: Any, tmp_path: Path) -> None:
     assert refused.code == 1
     assert "expected 1944" in refused.error
     assert bench.run_cli("data", "prepare", "ucf51", "--source", source, "--incomplete").code == 0
-    args = ("-p", "clip-4", "-b", "rgb=cnn3d-8+audio=cnn1d-8", "--set", "recipe.epochs=1", "--workers", "0")
+    args = ("-p", "clip-4", "-b", "rgb=cnn3d-8+audio=cnn2d-8", "--set", "recipe.epochs=1", "--workers", "0")
     done = bench.run_cli(
         "run", "-m", "amid", "-d", "ucf51", "--seed", "0", *args, "--no-references", "--json"
     )

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import io
 import pickle
+import re
+import tarfile
 from itertools import product
 from pathlib import Path
 from typing import ClassVar
@@ -138,7 +141,8 @@ class Small51(Ucf51):
     classes = NAMES
     modalities = (
         pm.Modality("rgb", "clip", (3, 4, 16, 16), "8 bit", grid="frame", flip="mirror"),
-        pm.Modality("audio", "sequence", (64, 51), "dB"),
+        pm.Modality("audio", "image", (1, 64, 51), "dB"),
+        Ucf51.modalities[2],
     )
     stored = (18, 24)
     seconds = 0.5
@@ -148,7 +152,7 @@ class Small51(Ucf51):
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory) -> Path:
-    return write_ucf(tmp_path_factory.mktemp("ucf"), clips=1, frames=(8, 10), size=(24, 32))
+    return write_ucf(tmp_path_factory.mktemp("ucf"), clips=1, frames=(8, 10), size=(24, 32), features=True)
 
 
 @pytest.fixture(scope="module")
@@ -195,8 +199,34 @@ def test_frames_and_sound_are_those_of_the_files(prepared, source):
     assert np.abs(clip - expected).mean() < 12  # JPEG of noise
     mel = prepared.column(train, "audio", protocol).read(row)
     np.testing.assert_array_equal(mel, log_mel(path, 0.5))
-    assert mel.shape == (64, 51)
+    assert mel.shape == (1, 64, 51)
     assert log_mel(path, Ucf51.seconds).shape == Ucf51().modality("audio").shape
+
+
+def test_published_vectors_are_found_by_the_names_of_the_clips(prepared, source):
+    train = SPLIT["split-1"].train
+    column = prepared.column(train, "cnn14", Small51().protocol("split-1+with-cnn14"))
+    ids, _ = prepared.index(train)
+    lacking = {i for i, there in zip(ids, column.present, strict=True) if not there}
+    assert lacking == {"v_BasketballDunk_g15_c01", "v_HandStandPushups_g16_c01"}
+    name = "v_HandStandPushups_g24_c01"
+    with tarfile.open(source / "audiocnn14embed512_features.tar.gz") as archive:
+        stored = archive.extractfile(f"audiocnn14embed512_features/HandstandPushups/{name}.npy")
+        np.testing.assert_array_equal(column.read(ids.index(name)), np.load(io.BytesIO(stored.read())))
+
+
+def test_vectors_that_are_none_are_told(source, tmp_path):
+    import shutil
+
+    shutil.copytree(source, tmp_path / "copy", ignore=shutil.ignore_patterns("*.tar.gz"))
+    folder = tmp_path / "copy" / "audiocnn14embed512_features" / "PlayingCello"
+    folder.mkdir(parents=True)
+    np.save(folder / "v_PlayingCello_g09_c01.npy", np.zeros(511, np.float32))
+    (folder / "v_PlayingCello_g08_c01.npy").write_bytes(b"none")
+    with pytest.raises(pm.DataError, match="2 files of 'small51' cannot be read") as raised:
+        prepare(Small51(), tmp_path / "copy", tmp_path / "data")
+    assert re.search(r"g09_c01\.npy: shape \(511,\); expected \(512,\)", raised.value.message)
+    assert re.search(r"g08_c01\.npy is not an array as numpy writes it", raised.value.message)
 
 
 def test_flow_has_a_frame_for_every_frame_and_knows_its_direction(tmp_path):

@@ -14,7 +14,7 @@ from pmbench.errors import UnknownName, UsageError
 
 class Scenes(pm.Dataset):
     name = "scenes"
-    modalities = tuple(pm.Modality(m, "vector", (3,), "1") for m in ("rgb", "depth", "ir"))
+    modalities = tuple(pm.Modality(m, "vector", (3,), "1") for m in ("rgb", "depth", "ir", "bones"))
     target = ("rgb",)
     privileged = ("depth", "ir")
     splits: ClassVar = {
@@ -59,13 +59,18 @@ def test_round_trip(split, few, paired, direction, chance):
         ("privileged-50+few-5", "few-5+privileged-50"),
         ("few-5@ir", "few-5@ir"),
         ("fold-2@depth", "fold-2@depth"),
+        ("with-ir", "with-ir"),
+        ("cross-subject+with-bones+few-5", "few-5+with-bones"),
+        ("with-bones+with-depth", "with-depth+with-bones"),
+        ("with-ir+with-depth", "cross-subject"),
+        ("fold-2+with-ir@depth", "fold-2+with-ir@depth"),
     ],
 )
 def test_canonical_names(name, canonical):
     assert DATASET.protocol(name).name == canonical
 
 
-@given(st.text(st.sampled_from("few-10+privlgdcosub@rhi "), max_size=20))
+@given(st.text(st.sampled_from("few-10+privlgdcosubt@rhi "), max_size=20))
 def test_anything_else_is_an_error_of_ours(name):
     try:
         found = DATASET.protocol(name)
@@ -90,11 +95,34 @@ def test_anything_else_is_an_error_of_ours(name):
         "fold-9",
         "few-5 ",
         "few--5",
+        "with-ir+with-ir",
     ],
 )
 def test_refused(name):
     with pytest.raises(UnknownName, match="protocol of data set 'scenes'"):
         DATASET.protocol(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "privileged"),
+    [
+        ("with-bones", ("rgb",), ("bones",)),
+        ("with-bones+with-depth", ("rgb",), ("depth", "bones")),
+        ("with-bones@depth", ("depth",), ("rgb", "bones")),
+        ("with-depth@depth", ("depth",), ("rgb",)),
+    ],
+)
+def test_other_privileged_modalities(name, target, privileged):
+    found = DATASET.protocol(name)
+    assert (found.target, found.privileged) == (target, privileged)
+    assert found.identity() == DATASET.protocol("cross-subject").identity()
+
+
+def test_a_target_modality_is_not_privileged_besides():
+    with pytest.raises(UsageError, match="'rgb' is the target modality; drop 'with-rgb'"):
+        DATASET.protocol("with-rgb")
+    with pytest.raises(UnknownName, match="unknown modality of data set 'scenes' 'bone'; did you mean"):
+        DATASET.protocol("with-bone")
 
 
 def test_near_matches():

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 VIDEOS, LISTS = "UCF-101", "ucfTrainTestlist"
+FEATURES = "audiocnn14embed512_features"
+"""Published with arXiv:2104.10955, github.com/yanbeic/CCL: vectors of CNN14, one a clip with sound."""
 VALIDATION = ("g24", "g25")
 """Groups that every split trains on."""
 
@@ -61,8 +63,9 @@ class Ucf(pm.Dataset):
     )
     unpack = True
 
-    def privileged_files(self, paths: list[Path]) -> Mapping[str, pm.Files]:
-        raise NotImplementedError
+    def privileged_files(self, source: Path, paths: list[Path]) -> Mapping[str, pm.Files]:
+        """The privileged modalities of the videos at `paths`, one item each."""
+        raise NotImplementedError(f"{type(self).__name__} does not say where its privileged modalities are")
 
     def read(self, source: Path) -> Iterator[tuple[str, pm.Part]]:
         """`source`: a folder with `UCF-101` and `ucfTrainTestlist`."""
@@ -81,7 +84,7 @@ class Ucf(pm.Dataset):
                     np.array([self.classes.index(kept[i].action) for i in rows], np.int64),
                     {
                         "rgb": pm.Files(mine, partial(frames, size=self.stored), rate),
-                        **self.privileged_files(mine),
+                        **self.privileged_files(source, mine),
                     },
                     [f"g{kept[i].group:02d}" for i in rows],
                 ),
@@ -114,7 +117,7 @@ class Ucf101(Ucf):
         )
     }
 
-    def privileged_files(self, paths: list[Path]) -> Mapping[str, pm.Files]:
+    def privileged_files(self, source: Path, paths: list[Path]) -> Mapping[str, pm.Files]:
         return {"flow": pm.Files(paths, partial(flow, size=self.stored), rate)}
 
 
@@ -126,14 +129,15 @@ class Ucf51(Ucf):
     classes = SOUNDING
     modalities = (
         pm.Modality("rgb", "clip", (3, 16, 112, 112), "8 bit", grid="frame", flip="mirror"),
-        pm.Modality("audio", "sequence", (64, 1001), "dB"),
+        pm.Modality("audio", "image", (1, 64, 1001), "dB"),
+        pm.Modality("cnn14", "vector", (512,), "1"),
     )
     privileged = ("audio",)
     seconds: ClassVar = 10.0  # of sound: longer one is cut, shorter one filled up with silence
     stored = (128, 171)
     expected: ClassVar = {"fold-1": 1_944, EVERYTHING: 6_845}
     metrics = ("accuracy", "mean_class_accuracy", "macro_f1", "r@1", "r@5")
-    backbones: ClassVar = {"rgb": "r2plus1d_18", "audio": "cnn14_1d"}
+    backbones: ClassVar = {"rgb": "r2plus1d_18", "audio": "cnn14_emb512", "cnn14": "mlp-64"}
     recipes: ClassVar = {
         "amid/ucf51": pm.Recipe(
             optimizer="sgd",
@@ -146,11 +150,12 @@ class Ucf51(Ucf):
         )
     }
 
-    def privileged_files(self, paths: list[Path]) -> Mapping[str, pm.Files]:
+    def privileged_files(self, source: Path, paths: list[Path]) -> Mapping[str, pm.Files]:
+        sounding = [path if _sounds(path) else None for path in paths]
+        vectors = _features(source)
         return {
-            "audio": pm.Files(
-                [path if _sounds(path) else None for path in paths], partial(log_mel, seconds=self.seconds)
-            )
+            "audio": pm.Files(sounding, partial(log_mel, seconds=self.seconds), rows=True),
+            "cnn14": pm.Files([vectors.get(_key(path)) for path in paths], embedding),
         }
 
 
@@ -177,8 +182,8 @@ def found(videos: Path, wanted: Iterable[Clip]) -> list[Path]:
     """Where the clips lie. Upper and lower case do not count: the folder HandstandPushups holds files that
     say HandStandPushups, and some copies spell both alike.
     """
-    here = {f"{path.parent.name}/{path.name}".lower(): path for path in videos.glob("*/*.avi")}
-    paths = {clip.file: here.get(clip.file.lower()) for clip in wanted}
+    here = {_key(path): path for path in videos.glob("*/*.avi")}
+    paths = {clip.file: here.get(_key(Path(clip.file))) for clip in wanted}
     missing = [file for file, path in paths.items() if path is None]
     if missing:
         raise pm.DataError(
@@ -201,7 +206,18 @@ def flow(path: Path, size: tuple[int, int]) -> Iterator[np.ndarray]:
 
 
 def log_mel(path: Path, seconds: float) -> np.ndarray:
-    return pm.media.log_mel(pm.media.sound(path), seconds=seconds)
+    """(1, mel, time) in decibels."""
+    return pm.media.log_mel(pm.media.sound(path), seconds=seconds)[None]
+
+
+def embedding(path: Path) -> np.ndarray:
+    """(512,) as published."""
+    import numpy as np
+
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise pm.DataError(f"{path} is not an array as numpy writes it: {error}") from error
 
 
 def _sounds(path: Path) -> bool:
@@ -210,6 +226,18 @@ def _sounds(path: Path) -> bool:
         return pm.media.has_audio(path)
     except pm.DataError:
         return True
+
+
+def _key(path: Path) -> str:
+    """A clip by its class and name, as files of all kinds and spellings have it."""
+    return f"{path.parent.name}/{path.stem}".lower()
+
+
+def _features(source: Path) -> dict[str, Path]:
+    """Published vectors by clip; none where they are not there."""
+    folders = [source, *sorted(path for path in source.iterdir() if path.is_dir())]
+    files = [path for folder in folders for path in sorted((folder / FEATURES).glob("*/v_*.npy"))]
+    return {_key(path): path for path in files}
 
 
 def _folder(source: Path, name: str) -> Path:
