@@ -169,7 +169,7 @@ def prepare(
             if download:
                 source = fetch(dataset.downloads, root / "downloads" / name, say)
             assert source is not None
-            engine.prepare(
+            prepared = engine.prepare(
                 dataset,
                 source,
                 root,
@@ -190,6 +190,9 @@ def prepare(
     done = state_of(dataset, root)
     samples = sum((done.samples or {}).values())
     typer.echo(f"{done.folder} ({plural(samples, 'sample')}, {size_text(done.size or 0)})")
+    for modality in prepared.dataset.modalities:
+        if lacking := sum(prepared.missing(part, modality.name) for part in done.samples or ()):
+            typer.echo(f"without {modality.name}: {lacking} of {plural(samples, 'sample')}")
 
 
 @contextmanager

@@ -29,9 +29,10 @@ def prepared(bench: Any, tmp_path: Path) -> Any:
     """A bench with the miniatures installed; `prepare(name, write)` writes and prepares one of them."""
     bench.install("pmbench-mini", MINI)
 
-    def prepare(name: str, write: Any) -> Any:
+    def prepare(name: str, write: Any, told: str = "") -> Any:
         done = bench.run_cli("data", "prepare", name, "--source", write(tmp_path / "source"))
         assert done.code == 0, done.stderr
+        assert told in done.stdout
         return bench
 
     return prepare
@@ -69,11 +70,17 @@ def test_ucf51_by_its_own_name(bench: Any, tmp_path: Path) -> None:
 
 
 def test_sound_teaches_video(prepared: Any) -> None:
-    bench = prepared("ucf51-mini", lambda root: write_ucf(root, clips=4))
+    bench = prepared(
+        "ucf51-mini",
+        lambda root: write_ucf(root, clips=4, features=True),
+        "without audio: 8 of 128 samples\nwithout cnn14: 8 of 128 samples\n",
+    )
     methods = "amid,target_only,privileged_only"
     found = accuracies(bench, "--method", methods, "--dataset", "ucf51-mini", "--no-references")
     assert found["privileged_only"] > found["target_only"] > 2 * CHANCE
     assert found["amid"] > 2 * CHANCE
+    args = ("--dataset", "ucf51-mini", "--protocol", "with-cnn14", "--no-references")
+    assert accuracies(bench, "--method", "privileged_only", *args)["privileged_only"] > 3 * CHANCE
 
 
 @pytest.mark.slow
