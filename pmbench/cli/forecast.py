@@ -199,7 +199,10 @@ def _show_summary(s: Mapping[str, Any]) -> None:
         return
     blind = s["stages_without_estimate"]
     if s["seconds"] is None:
-        typer.echo("Time: unknown, no stage like these is stored yet")
+        typer.echo(
+            "Time: unknown until a stage like these is stored; `pmbench run` of the same with "
+            "`--seeds 1 --set recipe.epochs=1` stores some"
+        )
     else:
         text = f"Time: about {duration_text(s['seconds'])} with {plural(s['workers'], 'stage')} side by side"
         text += f" ({duration_text(s['seconds_of_work'])} of work)"
