@@ -74,26 +74,16 @@ def dataset_values(dataset: Dataset) -> Values:
     }
 
 
-def backbone_values(backbone: Backbone) -> Values:
+def backbone_values(backbone: Backbone | BackboneFamily) -> Values:
+    """Of a family, without what only its members have."""
+    pretrained = getattr(backbone, "pretrained", None)
     return {
         "name": backbone.name,
         "summary": backbone.summary,
         "kinds": sorted(backbone.kinds),
         "provides": sorted(backbone.provides, reverse=True),
-        "size": backbone.size,
-        "weights": dict(backbone.pretrained.urls) if backbone.pretrained else {},
-    }
-
-
-def family_values(family: BackboneFamily) -> Values:
-    """As `backbone_values`, without what only its members have."""
-    return {
-        "name": family.name,
-        "summary": family.summary,
-        "kinds": sorted(family.kinds),
-        "provides": sorted(family.provides, reverse=True),
-        "size": None,
-        "weights": {},
+        "size": getattr(backbone, "size", None),
+        "weights": dict(pretrained.urls) if pretrained else {},
     }
 
 
@@ -139,9 +129,7 @@ def described(registry: Registry, kind: str) -> list[Values]:
     """Values of all offers of a kind. One that cannot be described is noted as broken and left out."""
     found = []
     for offer in (*offers(registry, kind), *_families(registry, kind)):
-        values = attempt(
-            registry, offer, family_values if offer.name in registry.families else DESCRIBE[kind]
-        )
+        values = attempt(registry, offer, DESCRIBE[kind])
         if values is not None:
             found.append(
                 {**values, "distribution": offer.distribution, "version_of_distribution": offer.version}
