@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import lzma
+import os
 import shutil
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from ..errors import DataError, UsageError
-from ..files import write_atomic
+from ..files import write_atomic, write_json
 from ..media.extras import extra
 
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".rar")
@@ -24,19 +27,16 @@ def unpacked(
 ) -> Path:
     """The tree that `source` holds: a folder as it is, archives, or a folder of them, unpacked to `scratch`.
 
-    What was unpacked before stays. Raises DataError where an archive is damaged, or has a member that would
-    leave its folder or is a link.
+    What was unpacked before stays, unless one of its archives is another one now. Raises DataError where an
+    archive is damaged, or has a member that would leave its folder or is a link.
     """
+    links: list[Path] = []
     if source.is_dir():
         entries = sorted(source.iterdir())
         archives = [path for path in entries if _is_archive(path)]
         if not archives:
             return source
-        scratch.mkdir(parents=True, exist_ok=True)
-        for path in entries:
-            link = scratch / path.name
-            if path not in archives and not link.is_symlink() and not link.exists():
-                link.symlink_to(path.resolve())
+        links = [path for path in entries if path not in archives]
     elif _is_archive(source):
         archives = [source]
     else:
@@ -44,9 +44,27 @@ def unpacked(
             f"{source} is neither a folder nor an archive ({', '.join(ENDINGS)})",
             "give the official download, or the folder it was unpacked to",
         )
+    _begin(archives, scratch)
+    for path in links:
+        link = scratch / path.name
+        if not link.exists():
+            link.symlink_to(path.resolve())
     for archive in archives:
         _unpack(archive, scratch, report)
     return scratch
+
+
+def _begin(archives: Sequence[Path], scratch: Path) -> None:
+    """Leaves nothing in `scratch` of archives that have changed, nor of what lay beside them another time."""
+    note = scratch / ".archives.json"
+    now = {path.name: [path.stat().st_size, path.stat().st_mtime_ns] for path in archives}
+    before = json.loads(note.read_text(encoding="utf-8")) if note.exists() else None
+    if before is None or any(now.get(name) != state for name, state in before.items()):
+        shutil.rmtree(scratch, ignore_errors=True)
+    write_json(note, now)
+    for path in scratch.iterdir():
+        if path.is_symlink():
+            path.unlink()
 
 
 def _is_archive(path: Path) -> bool:
@@ -54,8 +72,7 @@ def _is_archive(path: Path) -> bool:
 
 
 def _unpack(archive: Path, folder: Path, report: Callable[[str, int, int], None]) -> None:
-    stat = archive.stat()
-    stamp = folder / f".{archive.name}.{stat.st_size}.{stat.st_mtime_ns}.unpacked"
+    stamp = folder / f".{archive.name}.unpacked"
     if stamp.exists():
         return
     try:
@@ -68,9 +85,22 @@ def _unpack(archive: Path, folder: Path, report: Callable[[str, int, int], None]
                 path = folder / PurePosixPath(name.replace("\\", "/"))
                 if path.is_file() and path.stat().st_size == size:
                     continue
+                beside = folder / path.relative_to(folder).parts[0]
+                if beside.is_symlink() and beside != path:
+                    raise DataError(
+                        f"{archive} holds {name}, which is not, or not whole, in the folder {beside.name} "
+                        "that lies beside it",
+                        "unpack all of the archive there, or move one of the two away",
+                    )
                 with open_member(name) as content:
                     write_atomic(path, partial(_copy, content), durable=False)
+    except RuntimeError as error:  # zipfile's word for another compression, and for a password
+        raise UsageError(
+            f"{archive} cannot be unpacked here: {error}", "unpack it yourself and give the folder"
+        ) from error
     except _damage() as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         if type(error).__name__ == "RarCannotExec":
             raise UsageError(
                 f"{archive} is compressed, and no program that reads .rar is on this machine",
@@ -79,13 +109,23 @@ def _unpack(archive: Path, folder: Path, report: Callable[[str, int, int], None]
         raise DataError(
             f"{archive} is not a whole archive: {error}", "download it again, then run the same command"
         ) from error
-    folder.mkdir(parents=True, exist_ok=True)
+    os.sync()  # all of its files at once, before they count as unpacked
     stamp.touch()
 
 
 def _copy(content: IO[bytes], path: Path) -> None:
     with path.open("wb") as file:
-        shutil.copyfileobj(content, file, 1 << 20)
+        while piece := _read(content):
+            file.write(piece)
+
+
+def _read(content: Any) -> bytes:
+    try:
+        return content.read(1 << 20)
+    except OSError as error:
+        if error.errno is None:  # damage, in the words of gzip and bz2
+            raise EOFError(str(error)) from error
+        raise
 
 
 def _check(archive: Path, name: str, link: bool) -> None:
@@ -116,11 +156,13 @@ def _opened(archive: Path) -> Iterator[tuple[Members, Callable[[str], Any]]]:
     else:
         with tarfile.open(archive) as t:
             inside = [m for m in t.getmembers() if not m.isdir()]
+            while t.fileobj and _read(t.fileobj):  # to the end, where a compressed one has its checksum
+                pass
             yield [(m.name, m.size, not m.isfile()) for m in inside], t.extractfile
 
 
 def _damage() -> tuple[type[Exception], ...]:
-    known = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error)
+    known = (OSError, zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError)
     try:
         import rarfile
     except ImportError:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import random
 import tarfile
 import zipfile
 
@@ -10,7 +12,7 @@ import pytest
 import stored_rar
 
 from pmbench.engine.unpacking import unpacked
-from pmbench.errors import DataError
+from pmbench.errors import DataError, UsageError
 
 FILES = {"UCF-101/Run/v_1.avi": b"one" * 1000, "UCF-101/Jump/v_2.avi": b"two", "empty.txt": b""}
 
@@ -35,7 +37,7 @@ def content(folder):
     return {
         p.relative_to(folder).as_posix(): p.read_bytes()
         for p in folder.rglob("*")
-        if p.is_file() and not p.name.endswith(".unpacked")
+        if p.is_file() and not p.name.startswith(".")
     }
 
 
@@ -73,6 +75,70 @@ def test_archives_and_folders_side_by_side_become_one_tree(tmp_path):
     tree = unpacked(source, tmp_path / "out")
     assert (tree / "lists" / "a.txt").read_text() == "a"
     assert {p.name for p in (tree / "videos").iterdir()} == {"1.avi", "2.avi"}
+
+
+def test_of_a_changed_archive_nothing_old_stays(tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    archive = write(source / "x.zip", {"labels.csv": b"a,1", "gone.csv": b""})
+    unpacked(source, tmp_path / "out")
+    write(source / "y.zip", {"more.csv": b"1"})  # one more: the first stays
+    stamp = (tmp_path / "out" / "labels.csv").stat().st_mtime_ns
+    assert content(unpacked(source, tmp_path / "out")).keys() == {"labels.csv", "gone.csv", "more.csv"}
+    assert (tmp_path / "out" / "labels.csv").stat().st_mtime_ns == stamp
+    write(archive, {"labels.csv": b"a,2"})  # as long as it was
+    os.utime(archive, ns=(0, 0))
+    assert content(unpacked(source, tmp_path / "out")) == {"labels.csv": b"a,2", "more.csv": b"1"}
+
+
+def test_what_lies_beside_is_that_of_the_source_given_now(tmp_path):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "labels.csv").write_text(name)
+        write(tmp_path / name / "x.zip", {"v": b""})
+        os.utime(tmp_path / name / "x.zip", ns=(0, 0))
+    for name in "ab":
+        assert (unpacked(tmp_path / name, tmp_path / "out") / "labels.csv").read_text() == name
+
+
+def test_nothing_is_written_into_the_source(tmp_path):
+    source = tmp_path / "source"
+    (source / "UCF-101").mkdir(parents=True)
+    (source / "UCF-101" / "1.avi").write_bytes(b"mine")
+    archive = write(source / "x.zip", {"UCF-101/1.avi": b"4 by", "UCF-101/2.avi": b"2"})
+    with pytest.raises(DataError, match=r"holds UCF-101/2\.avi, which is not, or not whole, in the folder"):
+        unpacked(source, tmp_path / "out")
+    assert content(source / "UCF-101") == {"1.avi": b"mine"}
+    write(archive, {"UCF-101/1.avi": b"4 by"})  # unpacked there already, as its size says
+    assert (unpacked(source, tmp_path / "out") / "UCF-101" / "1.avi").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("kind", ["gz", "bz2", "xz"])
+def test_damage_that_only_a_checksum_tells(tmp_path, kind):
+    chance = random.Random(0)
+    archive = tmp_path / f"x.tar.{kind}"
+    with tarfile.open(archive, f"w:{kind}") as t:
+        for name in "abc":
+            entry = tarfile.TarInfo(name)
+            entry.size = 300_000
+            t.addfile(entry, io.BytesIO(chance.randbytes(entry.size)))
+    whole = archive.read_bytes()
+    for place in (len(whole) // 2, len(whole) - 6):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1
+        archive.write_bytes(damaged)
+        with pytest.raises(DataError, match="is not a whole archive"):
+            unpacked(archive, tmp_path / "out")
+    archive.write_bytes(whole)
+    assert content(unpacked(archive, tmp_path / "out")).keys() == {"a", "b", "c"}
+
+
+def test_a_compression_that_is_not_known_here(tmp_path):
+    archive = write(tmp_path / "x.zip", FILES)
+    archive.write_bytes(archive.read_bytes().replace(b"\x08\x00", b"\x09\x00"))  # as Windows has it
+    with pytest.raises(UsageError, match="cannot be unpacked here") as caught:
+        unpacked(archive, tmp_path / "out")
+    assert "unpack it yourself" in caught.value.hint
 
 
 @pytest.mark.parametrize("ending", ["zip", "tar"])
