@@ -17,8 +17,9 @@ DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Server(BaseHTTPRequestHandler):
-    """Serves CONTENT, with ranges where `resumes`, and drops the first `drops` connections half way."""
+    """Serves `content`, with ranges where `resumes`, and drops the first `drops` connections half way."""
 
+    content, tag = CONTENT, None
     resumes, drops, asked = True, 0, None
 
     def do_GET(self):
@@ -28,14 +29,23 @@ class Server(BaseHTTPRequestHandler):
             self.send_error(404)
             return
         start = int(self.headers["Range"][6:-1]) if "Range" in self.headers and kind.resumes else 0
+        if self.headers.get("If-Range", kind.tag) != kind.tag:
+            start = 0
+        if start >= len(kind.content):
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{len(kind.content)}")
+            self.end_headers()
+            return
         self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(CONTENT) - start))
+        self.send_header("Content-Length", str(len(kind.content) - start))
+        if kind.tag:
+            self.send_header("ETag", kind.tag)
         self.end_headers()
         if kind.drops:
             kind.drops -= 1
-            self.wfile.write(CONTENT[start : start + 400_000])
+            self.wfile.write(kind.content[start : start + 400_000])
             return
-        self.wfile.write(CONTENT[start:])
+        self.wfile.write(kind.content[start:])
 
     def log_message(self, *_):
         pass
@@ -77,6 +87,48 @@ def test_a_lost_connection_is_resumed(server, tmp_path, resumes):
     fetch(wanted, tmp_path, silent)
     assert (tmp_path / "x.rar").read_bytes() == CONTENT
     assert server.asked[1] == ("/file", "bytes=400000-")
+
+
+@pytest.mark.parametrize("tag", ['"1"', None])
+def test_a_file_that_changed_between_is_not_mixed(server, tmp_path, tag):
+    """Without a digest its version tells, and where the server has none, all of it is fetched again."""
+    server.drops, server.tag = 1, tag
+    with pytest.raises(DataError, match="could not be fetched"):
+        fetch([Download(server.url, "x.rar")], tmp_path, silent)
+    server.content, server.tag = bytes(reversed(CONTENT)), tag and '"2"'
+    fetch([Download(server.url, "x.rar")], tmp_path, silent)
+    assert (tmp_path / "x.rar").read_bytes() == server.content
+    assert [p.name for p in tmp_path.iterdir()] == ["x.rar"]
+
+
+def test_without_a_digest_it_is_resumed_where_the_server_tells_versions(server, tmp_path):
+    server.drops, server.tag = 1, '"1"'
+    with pytest.raises(DataError):
+        fetch([Download(server.url, "x.rar")], tmp_path, silent)
+    fetch([Download(server.url, "x.rar")], tmp_path, silent)
+    assert (tmp_path / "x.rar").read_bytes() == CONTENT
+    assert [wanted for _, wanted in server.asked] == [None, "bytes=400000-"]
+
+
+@pytest.mark.parametrize("more", [b"", b"not of it"])
+def test_a_part_that_was_whole_already(server, tmp_path, more):
+    (tmp_path / "x.rar.part").write_bytes(CONTENT + more)
+    if more:
+        with pytest.raises(DataError, match="could not be fetched"):
+            fetch([Download(server.url, "x.rar", 0, DIGEST)], tmp_path, silent)
+    fetch([Download(server.url, "x.rar", 0, DIGEST)], tmp_path, silent)
+    assert (tmp_path / "x.rar").read_bytes() == CONTENT
+
+
+def test_two_at_once(server, tmp_path):
+    wanted = [Download(server.url, "x.rar")]
+    calls = [threading.Thread(target=fetch, args=(wanted, tmp_path / "d", silent)) for _ in range(3)]
+    for call in calls:
+        call.start()
+    for call in calls:
+        call.join()
+    assert (tmp_path / "d" / "x.rar").read_bytes() == CONTENT
+    assert len(server.asked) == 1
 
 
 @pytest.mark.parametrize("wrong", [{"sha256": "0" * 64}, {"size": 7}])
