@@ -15,10 +15,9 @@ from ..contracts.dataset import Dataset
 from ..contracts.samples import Files, Part
 from ..errors import DataError, DataNotPrepared
 from ..files import explain, publish, write_json, write_text
-from .frames import Frames, Writer
 from .identity import file_digest
 from .prepared import SCHEMA, Prepared, damaged, data_folder, open_prepared
-from .shards import Problem, Shard, cut, read_all, stored_as_frames
+from .shards import Problem, Shard, cut, join_frames, join_rows, read_all, stored_as_frames
 from .unpacking import unpacked
 
 Report = Callable[[str, int, int], None]
@@ -268,12 +267,9 @@ def _write_part(
         if not isinstance(array, Files):
             np.save(folder / f"{m}.npy", np.ascontiguousarray(array), allow_pickle=False)
         elif stored_as_frames(modality, array):
-            missing[m] = _join_frames(folder / f"{m}.frames", shards[name, m])
+            missing[m] = join_frames(folder / f"{m}.frames", shards[name, m])
         else:
-            rows = [np.load(shard.path, allow_pickle=False) for shard in shards[name, m]]
-            whole = np.concatenate(rows) if rows else np.zeros((0, *modality.shape), np.float32)
-            missing[m] = int(np.isnan(whole).any(tuple(range(1, whole.ndim))).sum())
-            np.save(folder / f"{m}.npy", whole, allow_pickle=False)
+            missing[m] = join_rows(folder / f"{m}.npy", (len(array.items), *modality.shape), shards[name, m])
     np.save(folder / "labels.npy", part.labels.astype(np.int64), allow_pickle=False)
     groups = None if part.groups is None else [str(g) for g in part.groups]
     write_json(folder / "index.json", {"ids": list(part.ids), "groups": groups})
@@ -286,19 +282,6 @@ def _write_part(
             for path in sorted(folder.iterdir())
         },
     }
-
-
-def _join_frames(path: Path, shards: Sequence[Shard]) -> int:
-    """Writes one file of what the shards hold; gives the number of samples without a frame."""
-    missing = 0
-    with path.open("wb") as file:
-        writer = Writer(file, shards[0].codec if shards else "jpeg")
-        for shard in shards:
-            frames = Frames(shard.path)
-            missing += int((frames.counts == 0).sum())
-            writer.extend(frames)
-        writer.close()
-    return missing
 
 
 def _described(path: Path, file: str, missing: int) -> dict[str, Any]:

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import json
 import multiprocessing
+import os
+import pkgutil
 import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
+from .. import media
 from ..contracts.samples import Files
 from ..contracts.setting import Modality
-from ..errors import DataError, PluginError, PmbenchError
+from ..errors import DataError, PluginError, PmbenchError, StoreError
 from ..files import explain, write_atomic, write_json
-from .frames import Writer
+from .frames import Frames, Writer
 from .identity import code_digest, digest
 
 SAMPLES = 32
@@ -72,7 +77,7 @@ def cut(folder: Path, part: str, modality: Modality, files: Files, codec: str) -
         items = files.items[first : first + SAMPLES]
         told = [
             part, modality.name, modality.kind, modality.shape, codec, _told(files.load), _told(files.rate),
-            [_told(item) for item in items],
+            [_told(item) for item in items], _own_code(),
         ]  # fmt: skip
         name = f"{part}-{modality.name}-{first:06d}-{digest(told)[:16]}{'.frames' if frames else '.npy'}"
         found.append(
@@ -81,8 +86,17 @@ def cut(folder: Path, part: str, modality: Modality, files: Files, codec: str) -
     return found
 
 
+@functools.cache
+def _own_code() -> list[str]:
+    """Digests of what every shard comes through, and of the readers that `load` functions call."""
+    readers = [module.name for module in pkgutil.iter_modules(media.__path__, f"{media.__name__}.")]
+    return [code_digest(name) for name in (__name__, Writer.__module__, *readers)]
+
+
 def _told(value: Any) -> Any:
-    """A value in words that are the same in every process; functions with the digest of their code."""
+    """A value in words that are the same in every process; functions with the digest of their code, files
+    with size and time, folders with those of the files in them.
+    """
     if isinstance(value, functools.partial):
         return [_told(value.func), [_told(v) for v in value.args], _told(dict(value.keywords))]
     if callable(value):
@@ -90,14 +104,24 @@ def _told(value: Any) -> Any:
     if isinstance(value, Path):
         try:
             stat = value.stat()
+            inside = sorted(_entries(value)) if value.is_dir() else []
         except OSError:
             return str(value)
-        return [str(value), stat.st_size, stat.st_mtime_ns]
+        return [str(value), stat.st_size, stat.st_mtime_ns, inside]
+    if isinstance(value, np.ndarray):
+        return [str(value.dtype), value.shape, hashlib.sha256(value.tobytes()).hexdigest()]
+    if is_dataclass(value):
+        return [type(value).__qualname__, *(_told(getattr(value, field.name)) for field in fields(value))]
     if isinstance(value, list | tuple):
         return [_told(v) for v in value]
     if isinstance(value, dict):
         return {str(k): _told(v) for k, v in sorted(value.items())}
     return value if value is None or isinstance(value, bool | int | float | str) else repr(value)
+
+
+def _entries(folder: Path) -> list[list[Any]]:
+    with os.scandir(folder) as entries:
+        return [[e.name, e.stat().st_size, e.stat().st_mtime_ns] for e in entries]
 
 
 def read_all(shards: Sequence[Shard], workers: int, report: Callable[[Shard], None]) -> list[Problem]:
@@ -117,6 +141,11 @@ def read_all(shards: Sequence[Shard], workers: int, report: Callable[[Shard], No
             for future in as_completed(futures):
                 future.result()
                 report(futures[future])
+        except BrokenProcessPool as error:
+            raise StoreError(
+                f"one of the {min(workers, len(waiting))} processes that read files was killed",
+                "was there too little memory? The same command goes on from there, with a smaller --workers",
+            ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
     return [problem for shard in shards for problem in shard.problems()]
@@ -154,8 +183,22 @@ def _frames(shard: Shard, path: Path, noted: Callable[[int, str], None]) -> None
     with path.open("wb") as file:
         writer = Writer(file, shard.codec)
         for sample in range(len(files.items)):
-            writer.add(*(_taken(shard, sample, take, noted) or ([], 0.0)))
+            frames, rate = _taken(shard, sample, take, noted) or ([], 0.0)
+            try:
+                _fit(frames, shard.modality)
+                writer.add(frames, rate)
+            except DataError as error:
+                where = f"{shard.modality.name!r} of {files.items[sample]}"
+                raise _mistake(files, f"gave frames that cannot be stored at {where}: {error}") from error
         writer.close()
+
+
+def _fit(frames: Sequence[np.ndarray], modality: Modality) -> None:
+    """Raises DataError where the first of these frames is not one, or smaller than what is shown of it."""
+    least = (*modality.shape[-2:], modality.channels)
+    for found in (frame.shape for frame in frames[:1]):
+        if len(found) != 3 or found[0] < least[0] or found[1] < least[1] or found[2] != least[2]:
+            raise DataError(f"frames of shape {found}; expected (H, W, C) of at least {least}")
 
 
 def _rows(shard: Shard, path: Path, noted: Callable[[int, str], None]) -> None:
@@ -193,9 +236,48 @@ def _taken(
     except PmbenchError:
         raise
     except Exception as error:
-        load = getattr(shard.files.load, "func", shard.files.load)
-        raise PluginError(
-            f"{load.__module__}.{load.__qualname__} raised {type(error).__name__} at "
-            f"{shard.modality.name!r} of {item}: {error}",
-            "this is a defect of the data set plugin: a file that cannot be read is a DataError",
-        ) from error
+        where = f"{shard.modality.name!r} of {item}"
+        raise _mistake(shard.files, f"raised {type(error).__name__} at {where}: {error}") from error
+
+
+def _mistake(files: Files, did: str) -> PluginError:
+    load = getattr(files.load, "func", files.load)
+    return PluginError(
+        f"{load.__module__}.{load.__qualname__} {did}",
+        "this is a defect of the data set plugin: a file that cannot be read is a DataError",
+    )
+
+
+def join_rows(path: Path, shape: tuple[int, ...], shards: Sequence[Shard]) -> int:
+    """Writes one array of what the shards hold, one after the other; gives the number of rows without
+    numbers.
+    """
+    missing = 0
+    with path.open("wb") as file:
+        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for shard in shards:
+            rows = np.load(shard.path, allow_pickle=False)
+            missing += int(np.isnan(rows.reshape(len(rows), -1)[:, 0]).sum())
+            rows.tofile(file)
+    return missing
+
+
+def join_frames(path: Path, shards: Sequence[Shard]) -> int:
+    """Writes one file of what the shards hold; gives the number of samples without a frame."""
+    missing = 0
+    with path.open("wb") as file:
+        writer = Writer(file, shards[0].codec if shards else "jpeg")
+        for shard in shards:
+            frames = Frames(shard.path)
+            missing += int((frames.counts == 0).sum())
+            try:
+                writer.extend(frames)
+            except DataError as error:
+                raise PluginError(
+                    f"{shard.modality.name!r} of part {shard.part!r}, from sample {shard.first} on: "
+                    f"{error.message}",
+                    "this is a defect of the data set plugin: all frames of a modality have one size",
+                ) from error
+        writer.close()
+    return missing

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
+import signal
+from functools import partial
+from pathlib import Path
 from typing import ClassVar
 
 import films
@@ -18,7 +22,7 @@ from pmbench.engine.frames import Frames, FramesColumn, Writer
 from pmbench.engine.prepared import open_prepared, verify
 from pmbench.engine.preparing import prepare
 from pmbench.engine.view import training_view
-from pmbench.errors import DataError, DataNotPrepared, PluginError
+from pmbench.errors import DataError, DataNotPrepared, PluginError, StoreError
 
 
 @pytest.fixture
@@ -292,6 +296,93 @@ def test_an_interrupted_preparation_goes_on(source, tmp_path, monkeypatch):
     monkeypatch.setattr(shards, "read", lambda shard: (read.append(shard.path.name), original(shard)))
     prepare(films.Films(), source, root)
     assert len(read) == len(set(read)) == 12
+
+
+@dataclasses.dataclass(frozen=True)
+class Recording:
+    folder: Path
+    offsets: np.ndarray
+
+
+def test_what_a_shard_is_called_covers_all_that_goes_in(tmp_path, monkeypatch):
+    rgb, folder = films.Films().modality("rgb"), tmp_path / "frames"
+    folder.mkdir()
+    (folder / "1.png").write_bytes(b"1")
+    zeros, ones = np.zeros(2000), np.zeros(2000)
+    ones[1000] = 1
+
+    def called(item, load=films.load_frames):
+        return shards.cut(tmp_path, "a", rgb, pm.Files([item], load), "raw")[0].path.name
+
+    before = called(folder)
+    assert called(folder) == before
+    stat = folder.stat()
+    (folder / "1.png").write_bytes(b"two")  # its folder keeps its time
+    assert folder.stat().st_mtime_ns == stat.st_mtime_ns
+    assert called(folder) != before
+    assert called(Recording(folder, zeros)) == called(Recording(folder, zeros.copy()))
+    assert called(Recording(folder, zeros)) != called(Recording(folder, ones))
+    before = called(Recording(folder, zeros))
+    (folder / "1.png").write_bytes(b"three")
+    assert called(Recording(folder, zeros)) != before
+
+    def changed(module):
+        return "other" if module == "pmbench.media.video" else original(module)
+
+    before, original = called(folder), shards.code_digest
+    shards._own_code.cache_clear()
+    monkeypatch.setattr(shards, "code_digest", changed)  # the reader that `load` calls is another one now
+    assert called(folder) != before
+    shards._own_code.cache_clear()
+
+
+def test_rows_of_shards_are_stored_as_numpy_stores_one_array(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(shards, "SAMPLES", 2)
+    prepared = prepare(films.Films(), source, tmp_path / "data")
+    rows = np.array([np.full(5, np.nan), np.arange(5) + 21, np.arange(5) + 22], np.float32)
+    np.save(tmp_path / "whole.npy", rows)
+    assert prepared.path("c", "sound").read_bytes() == (tmp_path / "whole.npy").read_bytes()
+
+
+@pytest.mark.parametrize("film", [np.zeros((2, 12, 16, 2)), np.zeros((2, 8, 9, 3)), np.zeros((2, 12, 16))])
+def test_frames_that_cannot_be_stored_are_named(source, tmp_path, film):
+    class Odd(films.Films):
+        def read(self, source):
+            for name, part in super().read(source):
+                files = part.arrays["rgb"].items
+                load = partial(load_odd, odd=files[1], frames=film.astype(np.uint8))
+                yield name, dataclasses.replace(part, arrays={**part.arrays, "rgb": pm.Files(files, load)})
+
+    with pytest.raises(PluginError, match=r"load_odd gave frames that cannot be stored at 'rgb' of .*g0-1"):
+        prepare(Odd(), source, tmp_path / "data")
+
+
+def load_odd(path, odd, frames):
+    return frames if path == odd else list(np.load(path)["frames"])
+
+
+def test_frames_of_two_sizes_are_a_mistake_of_the_plugin(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(shards, "SAMPLES", 1)
+
+    class Odd(films.Films):
+        def read(self, source):
+            for name, part in super().read(source):
+                files = part.arrays["rgb"].items
+                load = partial(load_odd, odd=files[1], frames=np.zeros((2, 20, 20, 3), np.uint8))
+                yield name, dataclasses.replace(part, arrays={**part.arrays, "rgb": pm.Files(files, load)})
+
+    with pytest.raises(PluginError, match=r"'rgb' of part 'a', from sample 1 on: .*\(20, 20, 3\)"):
+        prepare(Odd(), source, tmp_path / "data")
+
+
+def killed(shard):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_process_that_is_killed(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(shards, "read", killed)
+    with pytest.raises(StoreError, match="one of the 2 processes that read files was killed"):
+        prepare(films.Films(), source, tmp_path / "data", workers=2)
 
 
 def test_files_that_cannot_be_read_are_listed(source, tmp_path):
