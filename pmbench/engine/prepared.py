@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ..contracts.dataset import Dataset, Protocol
 from ..contracts.samples import Column, Sampling, Where
@@ -71,6 +71,11 @@ class Prepared:
             content = json.loads(self._checked(one, "index").read_text(encoding="utf-8"))
             ids += content["ids"]
             groups += content["groups"] or []
+        if len(groups) not in (0, len(ids)):
+            raise DataError(
+                f"data set {self.dataset.name!r}: of {part!r}, some parts have groups and others none",
+                "this is a defect of the data set plugin; parts that are joined all have them, or none",
+            )
         return ids, groups or None
 
     def labels(self, part: str) -> np.ndarray:
@@ -106,6 +111,11 @@ class Prepared:
 
             return FramesColumn.open(path, modality, sampling)
         array = np.load(path, mmap_mode="r", allow_pickle=False)
+        if array.shape[1:] != modality.shape:
+            raise DataError(
+                f"{path} holds samples of shape {array.shape[1:]}, {modality.name!r} is of {modality.shape}",
+                "arrays are not sampled: a data set whose clips a protocol samples gives files",
+            )
         present = None
         if self.missing(part, modality.name):
             present = ~np.isnan(array.reshape(len(array), -1)[:, 0])
@@ -151,8 +161,32 @@ def joined(columns: list[Column]) -> Column:
             [np.ones(c.length, bool) if c.present is None else c.present for c in columns]
         )
     arrays = [c.array for c in columns if c.array is not None]
-    whole = np.concatenate(arrays) if len(arrays) == len(columns) else None
+    whole = cast("np.ndarray", Stacked(arrays)) if len(arrays) == len(columns) else None
     return Joined(sum(c.length for c in columns), whole, present, tuple(columns))
+
+
+class Stacked:
+    """Arrays one after the other as one array, of which rows are read where they lie: they may be mapped
+    files of gigabytes.
+    """
+
+    def __init__(self, arrays: Sequence[np.ndarray]) -> None:
+        import numpy as np
+
+        self._arrays = arrays
+        self._ends = np.cumsum([len(array) for array in arrays])
+        self.shape = (int(self._ends[-1]), *arrays[0].shape[1:])
+        self.dtype = np.result_type(*arrays)
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        import numpy as np
+
+        which = np.searchsorted(self._ends, rows, side="right")  # array of each row; raises behind the last
+        found = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        for number in np.unique(which):
+            mine, array = which == number, self._arrays[number]
+            found[mine] = array[rows[mine] - (self._ends[number] - len(array))]
+        return found
 
 
 @dataclass(frozen=True)

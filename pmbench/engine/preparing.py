@@ -114,10 +114,17 @@ def prepare(
 
 def _read(dataset: Dataset, tree: Path) -> dict[str, Part]:
     parts: dict[str, Part] = {}
+    whose: dict[str, str] = {}
     for name, part in dataset.read(tree):
         if name in parts:
             raise DataError(f"data set {dataset.name!r} gives part {name!r} twice")
         check_part(dataset, name, part)
+        for one in part.ids:
+            if (other := whose.setdefault(one, name)) != name:
+                raise DataError(
+                    f"data set {dataset.name!r}: id {one!r} is in both {other!r} and {name!r}",
+                    "a sample belongs to one part, and ids are unique over all of them",
+                )
         parts[name] = part
     return parts
 

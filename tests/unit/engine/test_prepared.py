@@ -57,6 +57,10 @@ FAULTS = {
         spoiled("test", ids=[*TOY.ids[:1], *(f"t{i}" for i in range(29))]),
         ["'train'", "'test'", "'train-000'"],
     ),
+    "twice in what no split holds apart": (
+        spoiled("loose", ids=[*TOY.ids[:1], *toys.toy_parts()["loose"].ids[1:]]),
+        ["'train-000'", "'train'", "'loose'"],
+    ),
     "missing modality": (spoiled(arrays={"near": None}), ["'train'", "'near'", "nothing"]),
     "missing part": (
         toys.Given({n: p for n, p in toys.toy_parts().items() if n != "test"}, expected={"test": 30}),
@@ -237,3 +241,33 @@ def test_two_processes_preparing_at_once(tmp_path):
     assert all(other == first for other in others)  # the very same files: written once
     assert all(row["ok"] for row in verify(toys.Toy(), tmp_path))
     assert not list(tmp_path.glob(".*.tmp"))
+
+
+def test_parts_that_are_joined_are_read_where_they_lie(tmp_path):
+    prepared = prepare(toys.Toy(), SOURCE, tmp_path)
+    parts = [np.load(prepared.path(part, "wave")) for part in ("train", "test", "validation")]
+    column = prepared.column("train+test+validation", "wave")
+    rows = np.array([113, 0, 59, 60, 89, 90, 60])
+    np.testing.assert_array_equal(column.array[rows], np.concatenate(parts)[rows])
+    assert column.array.shape == (114, *column.shape)
+    assert column.array[rows[:0]].shape == (0, *column.shape)
+    with pytest.raises(IndexError):
+        column.array[np.array([114])]
+    np.testing.assert_array_equal(column.read(89), parts[1][29])
+
+
+def test_parts_with_and_without_groups_are_not_joined(tmp_path):
+    prepared = prepare(toys.Toy(), SOURCE, tmp_path)
+    with pytest.raises(DataError, match="some parts have groups and others none"):
+        prepared.index("loose+train")
+
+
+def test_arrays_of_another_shape_than_is_seen_now(tmp_path):
+    prepared = prepare(toys.Toy(), SOURCE, tmp_path)
+    wave = dataclasses.replace(prepared.dataset.modality("wave"), shape=(2, 8))
+
+    class Shorter(toys.Toy):
+        modalities = tuple(wave if m.name == "wave" else m for m in toys.Toy.modalities)
+
+    with pytest.raises(DataError, match=r"samples of shape \(2, 16\), 'wave' is of \(2, 8\)"):
+        open_prepared(Shorter(), tmp_path).column("train", "wave")
