@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -113,12 +114,14 @@ def check_ids_are_unique_and_disjoint(sample: Sample) -> None:
             (split.validation, split.test),
             (split.train, split.validation),
         ):
-            if a and b and (shared := set(ids[a]) & set(ids[b])):
+            if a and b and (shared := {*sample.prepared.index(a)[0]} & {*sample.prepared.index(b)[0]}):
                 raise Failed(f"split {name!r}: {min(shared)!r} is in both {a!r} and {b!r}")
 
 
 def check_arrays_are_as_declared(sample: Sample) -> None:
-    """Every modality of every part is there in its declared shape, as finite numbers, one entry a sample."""
+    """Every modality of every part is there in its declared shape, one entry a sample, as finite numbers but
+    for the samples that lack it.
+    """
     for part in sample.parts:
         count = len(sample.prepared.index(part)[0])
         for m in sample.dataset.modalities:
@@ -135,9 +138,9 @@ def check_arrays_are_as_declared(sample: Sample) -> None:
             if column.array.shape[1:] != m.shape or column.array.dtype.kind not in "fiu":
                 seen = f"{column.array.shape[1:]} of {column.array.dtype}"
                 raise Failed(f"part {part!r}, {m.name!r}: {seen}, declared are numbers of shape {m.shape}")
-            if not all(
-                np.isfinite(chunk).all() for chunk in np.array_split(column.array, max(1, count // 1024))
-            ):
+            there = np.arange(count) if column.present is None else np.flatnonzero(column.present)
+            chunks = np.array_split(there, max(1, count // 1024))
+            if not all(np.isfinite(column.array[chunk]).all() for chunk in chunks):
                 raise Failed(f"part {part!r}, {m.name!r}: not all numbers are finite")
 
 
@@ -161,15 +164,20 @@ def check_labels_are_in_range(sample: Sample) -> None:
 
 
 def check_expected_counts_are_declared(sample: Sample) -> None:
-    """Every part has an expected count, and has that many samples."""
+    """Every part has an expected count, alone or with others, and has that many samples."""
     expected = sample.dataset.expected
-    if missing := [part for part in sample.parts if part not in expected]:
+    told = {part for names in expected for part in names.split("+")}
+    if missing := [part for part in sample.parts if part not in told]:
         raise Failed(f"`expected` says nothing of part {missing[0]!r}")
-    for part, count in expected.items():
-        entry = sample.prepared.manifest["parts"].get(part)
-        found = None if entry is None else entry["classes"] if isinstance(count, tuple) else entry["count"]
+    parts = sample.prepared.manifest["parts"]
+    for names, count in expected.items():
+        entries = [parts.get(part) for part in names.split("+")]
+        found: Any = None
+        if None not in entries:
+            by_class = [sum(counts) for counts in zip(*(e["classes"] for e in entries), strict=True)]
+            found = by_class if isinstance(count, tuple) else sum(e["count"] for e in entries)
         if found != (list(count) if isinstance(count, tuple) else count):
-            raise Failed(f"part {part!r}: {found} samples, expected {count}")
+            raise Failed(f"part {names!r}: {found} samples, expected {count}")
 
 
 def check_preparing_again_changes_nothing(sample: Sample) -> None:

@@ -19,10 +19,13 @@ import pmbench as pm
 from pmbench.engine import shards
 from pmbench.engine.batches import Order, TrainingBatches
 from pmbench.engine.frames import Frames, FramesColumn, Writer
+from pmbench.engine.plugins import load_plugins
 from pmbench.engine.prepared import open_prepared, verify
 from pmbench.engine.preparing import prepare
 from pmbench.engine.view import training_view
 from pmbench.errors import DataError, DataNotPrepared, PluginError, StoreError
+from pmbench.testing import dataset_checks
+from pmbench.testing.outcome import Failed
 
 
 @pytest.fixture
@@ -453,3 +456,20 @@ def test_an_incomplete_source_is_taken_when_asked_for(source, tmp_path):
 
     with pytest.raises(DataError, match="found 3 samples, expected 2"):
         prepare(Few(), source, tmp_path / "more", incomplete=True)
+
+
+@pytest.mark.parametrize("number", [6, 7])
+def test_the_contract_checks_know_joined_parts_and_missing_modalities(source, tmp_path, number):
+    class Checked(films.Films):
+        expected: ClassVar = {"a": (2, 1), "b+c": number}
+
+    prepare(films.Films(), source, tmp_path / "data")
+    sample = dataset_checks.Sample(Checked(), load_plugins(), tmp_path, tmp_path / "data")
+    names = ("ids_are_unique_and_disjoint", "arrays_are_as_declared", "validation_data_is_apart")
+    for name in names:
+        getattr(dataset_checks, f"check_{name}")(sample)
+    if number == 6:
+        dataset_checks.check_expected_counts_are_declared(sample)
+    else:
+        with pytest.raises(Failed, match=r"'b\+c': 6 samples, expected 7"):
+            dataset_checks.check_expected_counts_are_declared(sample)
