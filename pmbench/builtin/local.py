@@ -109,12 +109,15 @@ def read_manifest(source: Path) -> tuple[list[dict[str, str]], list[str]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
-            rows = [{name: (value or "").strip() for name, value in row.items() if name} for row in reader]
             columns = [name.strip() for name in reader.fieldnames or ()]
+            reader.fieldnames = columns
+            rows = [{name: (value or "").strip() for name, value in row.items() if name} for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise pm.DataError(f"{path} cannot be read: {error}", Local.access) from error
     lacking = [name for name in COLUMNS[:3] if name not in columns]
-    modalities = [name for name in columns if name not in COLUMNS]
+    modalities = [name for name in columns if name and name not in COLUMNS]
+    if twice := [name for name in columns if name and columns.count(name) > 1]:
+        raise pm.DataError(f"{path} has more than one column {twice[0]!r}", Local.access)
     if lacking or len(modalities) < 2 or not rows:
         raise pm.DataError(
             f"{path} has {len(rows)} rows with columns {', '.join(columns) or 'none'}; expected id, label, "
@@ -176,10 +179,14 @@ def load(path: Path, kind: str) -> Any:
 
 def _numbered(folder: Path) -> Any:
     """Images of one folder, whose names differ in their last number."""
-    names = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in IMAGES)
+    shown = [p.name for p in folder.iterdir() if not p.name.startswith(".")]
+    names = sorted(name for name in shown if name.lower().endswith(IMAGES))
     if not names:
         raise pm.DataError(f"{folder} holds no image")
-    return pm.media.image_frames(folder, STORED, re.sub(r"\d+(?=\D*$)", "*", names[0], count=1))
+    pattern = re.sub(r"\d+(?=\D*$)", "*", names[0], count=1)
+    if strange := [name for name in names if re.sub(r"\d+(?=\D*$)", "*", name, count=1) != pattern]:
+        raise pm.DataError(f"{folder}: {strange[0]} is not named like {pattern}, as {names[0]} is")
+    return pm.media.image_frames(folder, STORED, pattern)
 
 
 def _array(path: Path) -> Any:
@@ -194,5 +201,5 @@ def _array(path: Path) -> Any:
     return array
 
 
-def _in_order(label: str) -> tuple[int, int | str]:
-    return (0, int(label)) if label.isdecimal() else (1, label)
+def _in_order(label: str) -> tuple[bool, int, str]:
+    return (True, 0, label) if not label.isdecimal() else (False, int(label), label)

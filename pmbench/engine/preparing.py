@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -213,6 +214,11 @@ def check_part(dataset: Dataset, name: str, part: Part) -> None:
             f"expected -1 or 0 to {len(dataset.classes) - 1}"
         )
     for modality in dataset.modalities:
+        if modality.name in ("labels", "index") or not re.fullmatch(r"[\w-]+", modality.name):
+            raise DataError(
+                f"data set {dataset.name!r}: no modality can be called {modality.name!r}",
+                "a name has letters, digits, '-' and '_'; labels and index are other files of a part",
+            )
         array = part.arrays.get(modality.name)
         if isinstance(array, Files):
             if len(array.items) != count:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import pmbench as pm
-from pmbench.builtin.local import Local
+from pmbench.builtin.local import Local, _in_order
 from pmbench.engine.plugins import load_plugins
 from pmbench.engine.prepared import open_prepared
 from pmbench.engine.preparing import prepare
@@ -125,6 +125,39 @@ def test_what_is_wrong_with_a_manifest_is_named(folder, tmp_path, case):
         manifest(folder, rows)
     with pytest.raises(DataError, match=message):
         prepare(Local().named("kitchen"), folder, tmp_path / "data")
+
+
+def test_a_manifest_as_a_spreadsheet_writes_it(folder, tmp_path):
+    """Blanks behind commas, a column without a name, a byte order mark."""
+    lines = (folder / "manifest.csv").read_text().splitlines()
+    (folder / "manifest.csv").write_text("\ufeff" + "\n".join(", ".join(f"{x},".split(",")) for x in lines))
+    prepared = prepare(Local().named("kitchen"), folder, tmp_path / "data")
+    assert [m.name for m in prepared.dataset.modalities] == ["video", "ir", "face", "imu", "state"]
+    assert prepared.labels("test").tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("name", ["labels", "index", "imu/left", "imu.left", "imu left"])
+def test_columns_that_cannot_be_modalities(folder, tmp_path, name):
+    """Core's own files lie beside those of the modalities: a column `labels` would be them."""
+    path = folder / "manifest.csv"
+    path.write_text(path.read_text().replace(",state", f",{name}", 1))
+    with pytest.raises(DataError, match=f"no modality can be called '{name}'"):
+        prepare(Local().named("kitchen"), folder, tmp_path / "data")
+    path.write_text(path.read_text().replace(f",{name}", ",imu", 1))
+    with pytest.raises(DataError, match="more than one column 'imu'"):
+        prepare(Local().named("kitchen"), folder, tmp_path / "data")
+
+
+def test_frames_in_two_kinds_of_files_are_not_half_a_clip(folder, tmp_path):
+    (folder / "3" / "ir" / "f11.jpg").write_bytes((folder / "3" / "face.jpg").read_bytes())
+    (folder / "4" / "ir" / "._f9.png").write_bytes(b"what macOS leaves on other disks")
+    with pytest.raises(DataError, match=r"1 files .* cannot be read: .*f11\.jpg is not named like f\*\.png"):
+        prepare(Local().named("kitchen"), folder, tmp_path / "data")
+
+
+def test_classes_are_in_one_order_in_every_process():
+    for labels in (["07", "7", "b", "a", "10"], ["a", "7", "10", "b", "07"]):
+        assert sorted(labels, key=_in_order) == ["07", "7", "10", "a", "b"]
 
 
 def test_other_kinds_further_down_are_files_that_cannot_be_read(folder, tmp_path):
