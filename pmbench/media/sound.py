@@ -46,8 +46,7 @@ def log_mel(samples: np.ndarray, rate: int = 32_000, *, seconds: float | None = 
     if seconds is not None:
         length = round(seconds * rate)
         samples = np.pad(samples[:length], (0, max(0, length - len(samples))))
-    power = librosa.feature.melspectrogram(
-        y=samples, sr=rate, n_fft=WINDOW, hop_length=HOP, n_mels=MELS, fmin=LOWEST, fmax=HIGHEST,
-        pad_mode="reflect",
-    )  # fmt: skip
+    spectrum = np.abs(librosa.stft(samples, n_fft=WINDOW, hop_length=HOP, pad_mode="reflect")) ** 2  # (F, T)
+    bands = librosa.filters.mel(sr=rate, n_fft=WINDOW, n_mels=MELS, fmin=LOWEST, fmax=HIGHEST)  # (64, F)
+    power = np.einsum("mf,ft->mt", bands, spectrum)  # not `@`, whose bits change with the number of cores
     return librosa.power_to_db(power, ref=1.0, amin=1e-10, top_db=None).astype(np.float32)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -182,6 +184,23 @@ def test_log_mel_cuts_and_fills_up_with_silence():
     np.testing.assert_array_equal(long[:, :90], media.log_mel(samples)[:, :90])
     with pytest.raises(UsageError, match="28000 hertz"):
         media.log_mel(samples, 16_000)
+
+
+def test_log_mel_does_not_depend_on_the_number_of_threads():
+    """Prepared sound has a digest, which is part of keys: machines with other cores must give the same."""
+    code = (
+        "import hashlib, numpy as np; from pmbench import media; "
+        "x = np.random.default_rng(0).normal(size=64_000).astype(np.float32); "
+        "print(hashlib.sha256(media.log_mel(x).tobytes()).hexdigest())"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, check=True,
+            env={**os.environ, "OPENBLAS_NUM_THREADS": threads, "OMP_NUM_THREADS": threads},
+        ).stdout
+        for threads in "12"
+    }  # fmt: skip
+    assert len(found) == 1
 
 
 # --- flow ------------------------------------------------------------------------------------------------
