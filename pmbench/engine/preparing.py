@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -71,9 +72,15 @@ def prepare(
             if not damaged(prepared):
                 return prepared
         try:
-            tree = unpacked(source, partial / "source", report) if dataset.unpack else source
-            dataset = dataset.at(tree)
-            parts = _read(dataset, tree)
+            try:
+                tree = unpacked(source, partial / "source", report) if dataset.unpack else source
+                dataset = dataset.at(tree)
+                parts = _read(dataset, tree)
+            except OSError as error:
+                if error.errno == errno.ENOSPC:  # while unpacking
+                    raise
+                what = f"{error.filename or source} cannot be read: {error.strerror or error}"
+                raise DataError(f"data set {dataset.name!r}: {what}") from error
             lacks = check_counts(dataset, parts, incomplete)
             shards = {
                 (name, m.name): cut(partial / "shards", name, m, files, codec)

@@ -110,6 +110,18 @@ def test_a_source_that_fails_half_way_leaves_nothing(tmp_path):
         prepare(Cut(), tmp_path / "nowhere", tmp_path)
 
 
+def test_a_file_that_the_source_lacks_is_not_one_that_cannot_be_written(tmp_path):
+    class Labelled(toys.Toy):
+        def read(self, source):
+            yield (tmp_path / "labels.csv").read_text()
+
+    with pytest.raises(
+        DataError, match=r"data set 'toy': .*labels\.csv cannot be read: No such file"
+    ) as caught:
+        prepare(Labelled(), SOURCE, tmp_path / "data")
+    assert isinstance(caught.value.__cause__, FileNotFoundError)
+
+
 def test_what_was_prepared_comes_back(tmp_path):
     prepared = prepare(toys.Toy(), SOURCE, tmp_path)
     for name, part in toys.toy_parts().items():
