@@ -12,6 +12,7 @@ import numpy as np
 from ..contracts.dataset import Dataset
 from ..contracts.samples import Draw
 from ..contracts.setting import KINDS
+from ..engine.frames import FramesColumn
 from ..engine.guard import only
 from ..engine.plugins import Registry
 from ..engine.prepared import Prepared, open_prepared
@@ -144,6 +145,26 @@ def check_arrays_are_as_declared(sample: Sample) -> None:
                 raise Failed(f"part {part!r}, {m.name!r}: not all numbers are finite")
 
 
+def check_aligned_modalities_stay_aligned(sample: Sample) -> None:
+    """What is on one grid is cut out and mirrored alike in training: all of it is flipped or nothing, and it
+    is stored with the same margins around what is shown. Arrays are neither cut nor flipped.
+    """
+    d = sample.dataset
+    grids: dict[str, tuple[str, tuple[bool, float, float]]] = {}
+    for m in d.modalities:
+        column = sample.prepared.column(sample.parts[0], m.name)
+        stored = column.frames.shape if isinstance(column, FramesColumn) else None
+        done = (
+            (bool(m.flip), stored[0] / m.shape[-2], stored[1] / m.shape[-1]) if stored else (False, 1.0, 1.0)
+        )
+        name, other = grids.setdefault(m.grid or m.name, (m.name, done))
+        if done != other:
+            raise Failed(
+                f"{name!r} and {m.name!r} are on one grid, but whether they are flipped, and the ratios of "
+                f"stored to shown size, are {other} and {done}"
+            )
+
+
 def check_labels_are_in_range(sample: Sample) -> None:
     """Labels are -1 or a class; training and test parts hold every class, test parts no unlabelled sample."""
     classes = len(sample.dataset.classes)
@@ -254,6 +275,7 @@ CHECKS = (
     check_protocols_resolve,
     check_ids_are_unique_and_disjoint,
     check_arrays_are_as_declared,
+    check_aligned_modalities_stay_aligned,
     check_labels_are_in_range,
     check_expected_counts_are_declared,
     check_preparing_again_changes_nothing,

@@ -473,3 +473,21 @@ def test_the_contract_checks_know_joined_parts_and_missing_modalities(source, tm
     else:
         with pytest.raises(Failed, match=r"'b\+c': 6 samples, expected 7"):
             dataset_checks.check_expected_counts_are_declared(sample)
+
+
+def test_the_contract_checks_see_what_would_be_cut_out_elsewhere(source, tmp_path):
+    prepare(films.Films(), source, tmp_path / "data")
+    rgb, flow, *others = films.Films.modalities
+    check = dataset_checks.check_aligned_modalities_stay_aligned
+    odd = (dataclasses.replace(flow, flip=""), dataclasses.replace(flow, shape=(2, 4, 12, 16)))
+    for declared, aligned in ((flow, True), *((one, False) for one in odd)):
+
+        class Declared(films.Films):
+            modalities = (rgb, declared, *others)
+
+        sample = dataset_checks.Sample(Declared(), load_plugins(), tmp_path, tmp_path / "data")
+        if aligned:
+            check(sample)
+        else:
+            with pytest.raises(Failed, match="'rgb' and 'flow' are on one grid"):
+                check(sample)
