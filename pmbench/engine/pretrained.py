@@ -243,8 +243,9 @@ def fill(
     """Puts pretrained tensors into an encoder, or into a tail that starts at block `start`.
 
     A layer that takes `channels` input channels, where the weights were made for others, gets their mean over
-    input channels, times the ratio of the numbers: equal channels give what they gave. Raises UsageError that
-    names the layers that do not fit.
+    input channels, times the ratio of the numbers: equal channels give what they gave. In a tail, where these
+    channels are maps joined, it gets the weights for each map, divided by their number: equal maps give what
+    one gave. Raises UsageError that names the layers that do not fit.
     """
     own = encoder.state_dict()
     if start:
@@ -257,7 +258,8 @@ def fill(
         given, wanted = tensors[name], own[name]
         if given.shape != wanted.shape and given.dim() > 2 and wanted.shape[1:2] == (channels,):
             ratio = given.shape[1] / channels
-            given = given.mean(1, keepdim=True).mul(ratio).repeat_interleave(channels, 1)
+            mean = given if start else given.mean(1, keepdim=True)
+            given = mean.repeat(1, channels // mean.shape[1], *[1] * (given.dim() - 2)) * ratio
         if given.shape != wanted.shape:
             misshapen.append(f"{name} (file {tuple(given.shape)}, network {tuple(wanted.shape)})")
         fitted[name] = given

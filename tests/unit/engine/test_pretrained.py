@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import pmbench as pm
+from pmbench.builtin.backbones import BACKBONES
 from pmbench.engine.bench import EngineBench
 from pmbench.engine.identity import Context
 from pmbench.engine.pretrained import Library, choose_weights, fill, tensors_digest
@@ -277,6 +278,20 @@ def test_equal_channels_give_what_they_gave(channels):
     mean = sum(tensors["stem.weight"][:, i] for i in range(3)) / 3
     for i in range(channels) if channels != 3 else ():
         torch.testing.assert_close(encoder.stem.weight[:, i], mean * 3 / channels)
+
+
+@pytest.mark.parametrize("name", ["cnn1d-8", "cnn2d-8", "cnn3d-8"])
+def test_in_a_tail_equal_maps_give_what_one_gave(name):
+    """The first block of these tails takes the joined maps itself; each has its channels' own weights."""
+    net = next(b for b in BACKBONES if b.name == name)
+    kind = next(iter(net.kinds))
+    shape = {"sequence": (3, 32), "image": (3, 16, 16), "clip": (3, 2, 16, 16)}[kind]
+    encoder = net.build(pm.Modality("seen", kind, shape, "1"), net.size).eval()
+    tail = net.tail(kind, net.size, 1, 3 * 8).eval()
+    fill(tail, encoder.state_dict(), net, 3 * 8, "here", 1)
+    with torch.no_grad():
+        maps, pooled = encoder(torch.randn(2, *shape))
+        torch.testing.assert_close(tail(torch.cat([maps[0]] * 3, 1))[1], pooled)
 
 
 def test_only_the_layer_that_takes_the_input_is_adapted():
