@@ -69,7 +69,8 @@ class Backbone:
     `build(modality, size)` gives an Encoder whose stem takes the modality's channels. `tail(kind, size,
     start, channels)`, if offered, gives the encoder's blocks from `start` on for a map of `channels`
     channels: fusion networks join maps there, at block `fuse_at`. `pretrained` says what it may start from,
-    `weights` what it does start from; without, from chance.
+    `weights` what it does start from; without, from chance. `libraries` names the distributions, besides
+    torch, whose code it is made of: their versions are part of every key.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Backbone:
     fuse_at: int = 1
     pretrained: Pretrained | None = field(default=None, repr=False, hash=False)
     weights: Weights | None = None
+    libraries: tuple[str, ...] = ()
 
     def accepts(self, modality: Modality) -> bool:
         return modality.kind in self.kinds
@@ -120,6 +122,7 @@ def backbone(
     tail: Callable[[str, int, int, int], Encoder] | None = None,
     fuse_at: int = 1,
     pretrained: Mapping[str, Pretrained] | None = None,
+    libraries: tuple[str, ...] = (),
 ) -> Callable[[Callable[[Modality, int], Encoder]], tuple[Backbone, ...]]:
     """Makes backbones of a function `(modality, size) -> Encoder`, one for each named size: `name-<size>`.
 
@@ -145,6 +148,7 @@ def backbone(
                 tail,
                 fuse_at,
                 (pretrained or {}).get(label),
+                libraries=libraries,
             )
             for label, size in sizes.items()
         )

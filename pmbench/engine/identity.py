@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import functools
 import hashlib
+import importlib.metadata
 import importlib.util
 import json
 import sys
@@ -260,10 +261,30 @@ class Context:
 
 
 def backbone_identity(backbone: Backbone) -> dict[str, Any]:
-    """Name, size, code and pretrained weights of a backbone, as they enter keys."""
+    """Name, size, code, pretrained weights and libraries of a backbone, as they enter keys."""
+    versions = {name: _version(name, backbone) for name in backbone.libraries}
     return {
         "name": backbone.name,
         "size": backbone.size,
-        "code": code_digest(backbone.build.__module__),
+        "code": code_digest(home(backbone.build)),
         "weights": backbone.weights.digest if backbone.weights else None,
+        **({"libraries": versions} if versions else {}),
     }
+
+
+def home(function: Any) -> str:
+    """The module that a function was written in, and not that of `functools.partial`."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function.__module__
+
+
+def _version(library: str, backbone: Backbone) -> str:
+    """Without its local part: `+cpu` and `+cu130` are one version of the code."""
+    try:
+        return importlib.metadata.version(library).partition("+")[0]
+    except importlib.metadata.PackageNotFoundError as error:
+        raise ContractError(
+            f"backbone {backbone.name!r} is made of {library!r}, and no such distribution is installed",
+            "`libraries` takes names as pip has them",
+        ) from error

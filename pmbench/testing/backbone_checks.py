@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import packages_distributions
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from ..contracts.network import Encoder
 from ..contracts.setting import KINDS, Modality
 from ..engine.bench import check_backbone
 from ..engine.draws import torch_seeded
+from ..engine.identity import home
 from .outcome import Failed, Skipped
 
 SHAPES = {
@@ -124,8 +126,26 @@ def check_tail_takes_joined_maps(specimen: Specimen) -> None:
         )
 
 
+def check_libraries_are_declared(specimen: Specimen) -> None:
+    """Every module inside it is torch's, pmbench's, its own package's, or of one of its `libraries`."""
+    declared, owners = {*specimen.backbone.libraries}, packages_distributions()
+    known = {"torch", "pmbench", _package(home(specimen.backbone.build))}
+    for module in specimen.build().modules():
+        package = _package(type(module).__module__)
+        if package not in known and not declared & {*owners.get(package, [package])}:
+            raise Failed(
+                f"it is made of {package}.{type(module).__name__}, whose version is in no key; "
+                f"declare libraries=({owners.get(package, [package])[0]!r},)"
+            )
+
+
+def _package(module: str) -> str:
+    return module.partition(".")[0]
+
+
 CHECKS = (
     check_features_are_as_declared,
+    check_libraries_are_declared,
     check_samples_are_independent,
     check_chance_is_the_seed_alone,
     check_gradient_reaches_the_stem,

@@ -1,13 +1,14 @@
 """Every check fails for a method that breaks what it checks, and exceptions are strict."""
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
 from torch import nn
 
 import pmbench as pm
+from pmbench.testing.backbone_checks import check_libraries_are_declared, specimens
 from pmbench.testing.collect import method_suite
 from pmbench.testing.outcome import Check, Failed, Skipped, Suite
 
@@ -222,3 +223,17 @@ def test_exceptions_are_strict(exceptions, word):
 def test_a_suite_that_skips_everything_fails():
     suite = Suite("method", "any", [Check("a", _raises(Skipped("no"))), Check("b", _raises(Skipped("no")))])
     assert [r.outcome for r in suite.results()] == ["skipped", "skipped", "failed"]
+
+
+def test_a_backbone_of_a_library_that_it_does_not_declare_is_caught():
+    """The class says that it is of numpy; what counts is the package it was defined in."""
+    foreign = type("Foreign", (nn.Linear,), {"__module__": "numpy.networks"})
+
+    def build(modality, size):
+        return pm.Encoder(foreign(modality.channels, 4), [nn.Tanh()], nn.Identity(), (), 4)
+
+    made = pm.Backbone("net", frozenset({"vector"}), frozenset({"pooled"}), "", 0, build)
+    with pytest.raises(Failed, match=r"numpy\.Foreign, .* declare libraries=\('numpy',\)"):
+        check_libraries_are_declared(next(specimens(made))[1])
+    declared = replace(made, libraries=("numpy",))
+    check_libraries_are_declared(next(specimens(declared))[1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,6 +118,31 @@ def test_backbones_of_the_modalities_it_reads_change_the_key(lab):
     pretrained = lab.but(backbones={"near": dataclasses.replace(mlp, weights=pm.Weights("big", "0" * 64))})
     assert key(pretrained) != key(lab)
     assert backbone_identity(mlp)["size"] == 8
+
+
+def test_the_version_of_a_library_changes_the_keys_of_backbones_made_of_it(lab, monkeypatch):
+    mlp = toys.backbone("mlp-8")
+    made = lab.but(backbones={"near": dataclasses.replace(mlp, libraries=("numpy",))})
+    versions = {"now": np.__version__, "later": "99.0", "elsewhere": "99.0+cpu"}
+    keys = {}
+    for when, version in versions.items():
+        monkeypatch.setattr("importlib.metadata.version", lambda name, found=version: found)
+        keys[when] = key(made.but()), key(lab.but()), key(made.but(), toys.Plain("far"))
+    assert keys["now"][0] != keys["later"][0] == keys["elsewhere"][0]
+    assert keys["now"][1:] == keys["later"][1:]
+    assert set(backbone_identity(mlp)) == {"name", "size", "code", "weights"}
+
+
+def test_a_library_that_is_not_installed_is_told():
+    mlp = dataclasses.replace(toys.backbone("mlp-8"), libraries=("nowhere-at-all",))
+    with pytest.raises(ContractError, match="'mlp-8' is made of 'nowhere-at-all'"):
+        backbone_identity(mlp)
+
+
+def test_code_of_a_backbone_built_by_a_partial_is_that_of_its_function():
+    mlp = toys.backbone("mlp-8")
+    partly = dataclasses.replace(mlp, build=functools.partial(functools.partial(mlp.build)))
+    assert backbone_identity(partly) == backbone_identity(mlp)
 
 
 def test_data_that_it_reads_changes_the_key_and_other_data_does_not(lab, tmp_path):

@@ -62,6 +62,7 @@ def _backbones(name: str) -> tuple[pm.Backbone, ...]:
         tail=partial(_tail, name),
         fuse_at=2,
         pretrained={"": kinetics},
+        libraries=("fvcore", "pytorchvideo"),
     )
     return made(build)
 

@@ -50,6 +50,7 @@ def _kinetics(name: str) -> dict[str, pm.Pretrained]:
     tail=partial(_tail, "r2plus1d_18"),
     fuse_at=2,
     pretrained=_kinetics("r2plus1d_18"),
+    libraries=("torchvision",),
 )
 def r2plus1d_18(modality: pm.Modality, size: int) -> VideoEncoder:
     """R(2+1)D of 18 layers: every 3-D convolution in space, then in time"""
@@ -63,6 +64,7 @@ def r2plus1d_18(modality: pm.Modality, size: int) -> VideoEncoder:
     sizes={"": 64},
     tail=partial(_tail, "r2plus1d_10"),
     fuse_at=2,
+    libraries=("torchvision",),
 )
 def r2plus1d_10(modality: pm.Modality, size: int) -> VideoEncoder:
     """R(2+1)D with one residual block a layer, as compositional contrastive learning has it"""
@@ -77,6 +79,7 @@ def r2plus1d_10(modality: pm.Modality, size: int) -> VideoEncoder:
     tail=partial(_tail, "r3d_18"),
     fuse_at=2,
     pretrained=_kinetics("r3d_18"),
+    libraries=("torchvision",),
 )
 def r3d_18(modality: pm.Modality, size: int) -> VideoEncoder:
     """ResNet-18 with 3-D convolutions"""
@@ -91,6 +94,7 @@ def r3d_18(modality: pm.Modality, size: int) -> VideoEncoder:
     tail=partial(_tail, "mc3_18"),
     fuse_at=2,
     pretrained=_kinetics("mc3_18"),
+    libraries=("torchvision",),
 )
 def mc3_18(modality: pm.Modality, size: int) -> VideoEncoder:
     """ResNet-18 with 3-D convolutions in its first layer and 2-D ones behind"""
