@@ -1,7 +1,9 @@
 """timm's models as backbones: the same numbers as the library, images and clips, names, weights."""
 
+import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import timm
@@ -11,7 +13,8 @@ from pmbench_timm.models import backbone_of
 import pmbench as pm
 from pmbench.engine.bench import check_backbone
 from pmbench.engine.plugins import load_plugins
-from pmbench.engine.pretrained import fill
+from pmbench.engine.pretrained import Library, choose_weights, fill
+from pmbench.engine.store import Store
 from pmbench.errors import UnknownName
 from pmbench.testing import contract_tests
 
@@ -86,6 +89,15 @@ def test_models_that_are_no_chain_give_pooled_features_alone():
     assert backbone.build(clip(1), 0).maps == ()
 
 
+def test_a_model_that_drops_out_between_its_parts_is_no_chain():
+    """Equal in evaluation, but not in training."""
+    assert backbone_of("ghostnet_050").provides == {"pooled"}
+
+
+def test_a_model_that_cannot_look_at_small_pictures_is_no_chain():
+    assert backbone_of("halonet_h1").provides == {"pooled"}
+
+
 def test_a_model_of_fixed_size_takes_that_of_the_modality():
     encoder = backbone_of("vit_tiny_patch16_224").build(image(1, 32), 0).eval()
     assert encoder(torch.zeros(2, 1, 32, 32))[1].shape == (2, 192)
@@ -109,6 +121,62 @@ def test_weights_with_a_head_fit_clips_of_other_channels_too():
         fill(encoder, tensors, backbone, 2, "here")
         first = next(iter(encoder.state_dict().values()))
         torch.testing.assert_close(first, (mean * 3 / 2).expand_as(first))
+
+
+def as_released_by_the_authors_of_convnext(tensors):
+    """The names that timm's own function takes to its own."""
+    found = {}
+    for name, tensor in tensors.items():
+        for ours, theirs in (
+            (r"^stem\.", "downsample_layers.0."),
+            (r"^stages\.(\d+)\.downsample\.", r"downsample_layers.\1."),
+            (r"^stages\.(\d+)\.blocks\.", r"stages.\1."),
+            ("conv_dw", "dwconv"),
+            (r"mlp\.fc", "pwconv"),
+            (r"^head\.norm", "norm"),
+            (r"^head\.fc", "head"),
+        ):
+            name = re.sub(ours, theirs, name)
+        found[name] = tensor
+    return found
+
+
+def as_released_with_dinov2(tensors):
+    return {**tensors, "mask_token": torch.zeros(1, 1)}
+
+
+@pytest.mark.parametrize(
+    ("model", "release", "side"),
+    [
+        ("test_convnext", as_released_by_the_authors_of_convnext, 64),
+        ("test_vit", as_released_with_dinov2, 160),
+    ],
+)
+def test_a_file_that_timm_has_a_function_for_gives_the_models_features(model, release, side, tmp_path):
+    net, library = backbone_of(model), timm.create_model(model).eval()
+    assert set(release(library.state_dict())) != set(library.state_dict())
+    torch.save({"model": release(library.state_dict())}, tmp_path / "mine.pth")
+    data = SimpleNamespace(modality=lambda name: image(side=side))
+    weights = choose_weights(str(tmp_path / "mine.pth"), data, {"rgb": net}, Store(tmp_path))["rgb"]
+    encoder = net.build(image(side=side), 0).eval()
+    fill(encoder, Library(tmp_path / "pretrained").load(weights), net, 3, "here")
+    library.reset_classifier(0)
+    x = torch.randn(2, 3, side, side)
+    with torch.no_grad():
+        torch.testing.assert_close(encoder(x)[1], library(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("change", ["missing", "foreign", "more"])
+def test_a_file_that_no_function_makes_fit_is_refused(change):
+    backbone = backbone_of("test_convnext")
+    tensors = as_released_by_the_authors_of_convnext(timm.create_model("test_convnext").state_dict())
+    if change == "missing":
+        del tensors["stages.2.0.dwconv.weight"]
+    tensors = {"foreign": {"a.weight": torch.zeros(2, 2)}, "more": {**tensors, "b.bias": torch.zeros(2)}}.get(
+        change, tensors
+    )
+    with pytest.raises(pm.UsageError, match=r"missing layers|unexpected layers: b\.bias"):
+        fill(backbone.build(image(), 0), backbone.pretrained.convert(tensors), backbone, 3, "here")
 
 
 def test_weights_go_by_tag():

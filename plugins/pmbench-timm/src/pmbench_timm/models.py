@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import timm
 import torch
 from huggingface_hub import hf_hub_url
 from timm.models import get_arch_pretrained_cfgs
-from torch import nn
+from torch import Tensor, nn
 
 import pmbench as pm
 
@@ -42,6 +45,15 @@ def backbone_of(model: str) -> pm.Backbone:
         library = _model(model, 3)
         return library, TimmEncoder(library, _seen("image"), chained)
 
+    heads = _classifier(whole)
+    rename = pm.renamed(shared, heads)
+
+    def convert(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        known = {name for name in tensors if name.startswith(tuple(f"{head}." for head in heads))}
+        if tensors.keys() <= whole.state_dict().keys() | known:
+            return rename(tensors)
+        return rename(as_timm_reads(model, tensors))
+
     provides = {"pooled", "maps"} if chained else {"pooled"}
     return pm.Backbone(
         f"timm/{model}",
@@ -52,7 +64,8 @@ def backbone_of(model: str) -> pm.Backbone:
         build,
         tail if chained else None,
         fuse_at=2,
-        pretrained=pm.Pretrained(_urls(model), pm.renamed(shared, heads=_classifier(whole))),
+        pretrained=pm.Pretrained(_urls(model), convert),
+        libraries=("timm",),
     )
 
 
@@ -60,22 +73,51 @@ def _model(model: str, channels: int, **more: Any) -> nn.Module:
     return timm.create_model(model, in_chans=channels, num_classes=0, **more)
 
 
+def as_timm_reads(model: str, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Tensors by the names of another library, as timm's own function for this model renames and reshapes
+    them; unchanged where it has none, or that cannot make anything of them.
+
+    The function is known to the model's maker alone. So timm loads the tensors, and what it hands to torch is
+    taken down in place of being loaded: without the strictness that it loses where it drops the classifier.
+    """
+    found: dict[str, Tensor] = {}
+
+    def taken_down(network: nn.Module, state: Mapping[str, Tensor], **how: Any) -> Any:
+        found.update(state)
+        return SimpleNamespace(missing_keys=[], unexpected_keys=[])
+
+    with mock.patch.object(nn.Module, "load_state_dict", taken_down):
+        try:
+            timm.create_model(
+                model, pretrained=True, num_classes=0, pretrained_cfg_overlay={"state_dict": dict(tensors)}
+            )
+        except Exception:  # whatever a foreign file makes it raise: its layers are named as not fitting
+            return tensors
+    return found
+
+
 def _seen(kind: str) -> pm.Modality:
     return pm.Modality("seen", kind, (3, *((1,) if kind == "clip" else ()), *PROBE[2:]), "1")
 
 
 def _is_chain(model: nn.Module) -> bool:
-    """Whether stem, stages and pooling one after the other compute what the model computes."""
-    model = model.eval()
+    """Whether stem, stages and pooling one after the other compute what the model computes, in training
+    too.
+    """
     if model.pretrained_cfg.get("fixed_input_size"):
         return False
     try:
-        encoder = TimmEncoder(model, _seen("image"), True).eval()
-        x = torch.randn(PROBE)
-        with torch.no_grad():
-            maps, pooled = encoder(x)
-            same = torch.allclose(pooled, model(x), rtol=1e-4, atol=1e-5)
-    except (TypeError, ValueError, RuntimeError, AttributeError):
+        encoder = TimmEncoder(model, _seen("image"), True)
+        x, same = torch.randn(PROBE), True
+        for training in (True, False):  # some drop out between their stages
+            outputs = []
+            for network in (model, encoder):
+                torch.manual_seed(0)
+                with torch.no_grad():
+                    outputs.append(network.train(training)(x))
+            whole, (maps, pooled) = outputs
+            same &= torch.allclose(pooled, whole, rtol=1e-4, atol=1e-5)
+    except (TypeError, ValueError, RuntimeError, AttributeError, AssertionError):
         return False
     declared = [
         (m.channels, *(-(-n // s) for n, s in zip(PROBE[2:], m.stride, strict=True))) for m in encoder.maps
