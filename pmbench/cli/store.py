@@ -57,13 +57,23 @@ def list_(store: StoreOption = None, json_: JsonOption = False) -> None:
         typer.echo(
             f"\n{plural(len(values), 'stage')}, {size_text(sum(v['size'] for v in values))} in {opened.root}"
         )
+    weights = list(opened.pretrained.glob("*.safetensors"))
+    if weights and not json_:
+        typer.echo(
+            f"{plural(len(weights), 'file')} of pretrained weights, {size_text(sum(map(_size, weights)))} in "
+            f"{opened.pretrained}: may be removed, and is fetched or read again where it is needed"
+        )
     for key in damaged(opened, entries):
         print(
             f"Warning: stage {key[:SHOWN]} is damaged; `pmbench store prune {key[:SHOWN]}` removes it",
             file=sys.stderr,
         )
     if old := opened.leftovers(DAY):
-        what = plural(len(old), "unfinished stage or temporary file", "unfinished stages or temporary files")
+        what = plural(
+            len(old),
+            "unfinished stage, download or temporary file",
+            "unfinished stages, downloads or temporary files",
+        )
         print(
             f"Note: {what} older than a day ({size_text(sum(map(_size, old)))}); "
             "`pmbench store prune --unfinished` removes them",
@@ -100,7 +110,7 @@ def prune(
     ] = None,
     unfinished: Annotated[
         bool,
-        typer.Option("--unfinished", help="Checkpoints and temporary files untouched for a day or more."),
+        typer.Option("--unfinished", help="Checkpoints, downloads and temporary files, a day old or more."),
     ] = False,
     all_: Annotated[bool, typer.Option("--all", help="All finished stages.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
@@ -160,7 +170,7 @@ def _announce(sizes: dict[str, int], entries: dict[str, Entry], old: list[Path])
             text = f"{v['stage']}({', '.join(v['reads'])}) {v['dataset']} seed {v['seed']}"
         typer.echo(f"{key[:SHOWN]}  {size_text(size):>9}  {text}")
     for path in old:
-        kind = "unfinished stage" if path.suffix == ".checkpoint" else "temporary file"
+        kind = "unfinished stage" if path.suffix == ".checkpoint" else "download or temporary file"
         typer.echo(f"{path.name.lstrip('.')[:SHOWN]}  {size_text(_size(path)):>9}  {kind}")
     resting = [
         e for e in entries.values() if e.key not in sizes and sizes.keys() & set(e.stage.get("parents", []))

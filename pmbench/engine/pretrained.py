@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import socket
 import sys
@@ -13,13 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..contracts.backbone import Backbone, Weights
+from ..contracts.backbone import Backbone, Pretrained, Weights
 from ..contracts.dataset import Dataset
 from ..errors import DataError, StoreError, UnknownName, UsageError
 from ..files import write_atomic, write_json
 from .draws import torch_seeded
-from .identity import canonical
-from .store import Store
+from .identity import backbone_identity, canonical, code_digest
+from .identity import digest as value_digest
+from .store import DOWNLOAD, Store
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -78,7 +80,7 @@ def _pair(part: str, dataset: Dataset) -> tuple[str, str]:
 
 
 def _chosen(name: str, dataset: Dataset, modality: str, backbone: Backbone, store: Store) -> Weights:
-    library = Library(store.root / "pretrained")
+    library = Library(store.pretrained)
     takes = dataset.modality(modality)
     with torch_seeded(0, "check"):
         encoder = backbone.build(takes, backbone.size)
@@ -132,14 +134,19 @@ class Library:
         )
 
     def fetched(self, name: str, backbone: Backbone, encoder: nn.Module) -> tuple[Weights, Tensors]:
-        """The weights that a backbone offers under that name: from this folder, else from their address."""
+        """The weights that a backbone offers under that name: from this folder, else from their address.
+
+        What code or library has changed since may name tensors otherwise: then they are fetched anew.
+        """
         assert backbone.pretrained is not None
         url = backbone.pretrained.urls[name]
-        known = self.root / "names" / f"{hashlib.sha256(f'{backbone.name} {url}'.encode()).hexdigest()}.json"
+        made_by = [backbone_identity(backbone), code_digest(Pretrained.__module__), url]
+        known = self.root / "names" / f"{value_digest(made_by)}.json"
         if (digest := _read_digest(known)) and self.path(digest).is_file():
             weights = Weights(name, digest)
             return weights, self.load(weights)
-        file = self.root / f"download-{known.stem}{Path(urllib.parse.urlsplit(url).path).suffix}"
+        suffix = Path(urllib.parse.urlsplit(url).path).suffix
+        file = self.root / f"{DOWNLOAD}{known.stem[:12]}-{os.getpid()}{suffix}"  # others may fetch it too
         try:
             _download(name, backbone, url, file)
             tensors = _named(_read(file), backbone, encoder)

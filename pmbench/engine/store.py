@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 Tensors = Mapping[str, "Tensor"]
 
+DOWNLOAD = "download-"
+"""How the names of files begin that are being fetched."""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -38,6 +41,11 @@ class Store:
     """A folder of finished stages. Safe for several processes and machines that share it."""
 
     root: Path
+
+    @property
+    def pretrained(self) -> Path:
+        """Where pretrained weights lie; whatever is gone from there is fetched again where it is needed."""
+        return self.root / "pretrained"
 
     def folder(self, key: str) -> Path:
         return self.root / key[:2] / key
@@ -166,10 +174,13 @@ class Store:
         return sorted(p.parent.name for p in self.root.glob(f"{prefix[:2]}*/{prefix}*/stage.json"))
 
     def leftovers(self, older_than_s: float = 0.0) -> list[Path]:
-        """Checkpoints of unfinished stages and temporary files, last touched longer ago than that."""
+        """Checkpoints of unfinished stages, half downloads and temporary files, last touched longer ago than
+        that.
+        """
         limit = time.time() - older_than_s
         found = []
-        for path in (*self.root.glob("??/*.checkpoint"), *self.root.glob("??/.*.tmp")):
+        names = ("??/*.checkpoint", "??/.*.tmp", f"pretrained/{DOWNLOAD}*", "pretrained/**/.*.tmp")
+        for path in (path for name in names for path in self.root.glob(name)):
             with suppress(FileNotFoundError):  # another process just finished with it
                 if path.stat().st_mtime <= limit:
                     found.append(path)

@@ -129,6 +129,24 @@ def test_prune_unfinished_takes_what_is_older_than_a_day(copied: Any) -> None:
     assert keys(copied) == before
 
 
+def test_pretrained_weights_are_told_of_and_their_half_downloads_removed(bench: Any) -> None:
+    folder = bench.store / "pretrained"
+    (folder / "names").mkdir(parents=True)
+    names = ("download-0a-7.pth.d4.partial", "download-0a-7.pth", ".ab.safetensors.7.tmp", "names/.ab.7.tmp")
+    for name in (*names, "download-0b-8.pth", "ab.safetensors", "names/ab.json"):
+        (folder / name).write_bytes(b"x" * 1000)
+    for name in names:
+        then = time.time() - 3 * DAY
+        os.utime(folder / name, (then, then))
+    listed = bench.run_cli("store", "list")
+    assert "1 file of pretrained weights, 1.0 kB" in listed.stdout
+    assert "4 unfinished stages, downloads or temporary files" in listed.stderr
+    assert "freed 4.0 kB" in bench.run_cli("store", "prune", "--unfinished", "--yes").stdout
+    left = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert left == {"download-0b-8.pth", "ab.safetensors", "names/ab.json"}
+    assert bench.run_cli("store", "list", "--json").json() == []
+
+
 def test_a_damaged_stage_is_named_and_can_be_removed(copied: Any) -> None:
     first, *others = keys(copied)
     (copied.store / first[:2] / first / "stage.json").write_text("{")

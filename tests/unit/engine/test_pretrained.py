@@ -17,6 +17,7 @@ from torch import nn
 
 import pmbench as pm
 from pmbench.builtin.backbones import BACKBONES
+from pmbench.engine import pretrained
 from pmbench.engine.bench import EngineBench
 from pmbench.engine.identity import Context
 from pmbench.engine.pretrained import Library, choose_weights, fill, tensors_digest
@@ -140,6 +141,35 @@ def test_a_name_is_fetched_once_and_found_without_network_afterwards(tmp_path, s
     assert names == sorted([f"{first['three'].digest}.safetensors", "names"])
 
 
+def test_a_name_is_fetched_anew_when_a_library_has_another_version(tmp_path, served, monkeypatch):
+    """It may name tensors otherwise: what the older one made of the file is not for it."""
+    folder, address, asked = served
+    torch.save(of_library(), folder / "net.pth")
+    net = dataclasses.replace(backbone(big=f"{address}/net.pth"), libraries=("numpy",))
+    for version, times in (("1", 1), ("1", 1), ("2", 2), ("1", 2)):
+        monkeypatch.setattr("importlib.metadata.version", lambda name, found=version: found)
+        choose("big", tmp_path, net)
+        assert len(asked) == times
+
+
+def test_two_processes_may_fetch_one_file(tmp_path, served, monkeypatch):
+    """The second fetches, reads and removes its own while the first has fetched, and not yet read."""
+    folder, address, asked = served
+    torch.save(of_library(), folder / "net.pth")
+    net, read, first = backbone(big=f"{address}/net.pth"), pretrained._read, []
+
+    def other_first(path):
+        if not first:
+            first.append(path)
+            monkeypatch.setattr("os.getpid", lambda: 2)
+            choose("three=big", tmp_path, net)
+        return read(path)
+
+    monkeypatch.setattr(pretrained, "_read", other_first)
+    assert set(choose("three=big", tmp_path, net)) == {"three"}
+    assert len(asked) == 2
+
+
 def test_only_backbones_that_offer_the_name_get_it(tmp_path, served):
     folder, address, _ = served
     torch.save(of_library(), folder / "net.pth")
@@ -197,8 +227,6 @@ def test_out_of_reach_is_told_at_once(tmp_path, address):
 
 def test_a_silent_server_does_not_hold_us(tmp_path, monkeypatch):
     import socket
-
-    from pmbench.engine import pretrained
 
     monkeypatch.setattr(pretrained, "TIMEOUT_S", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
