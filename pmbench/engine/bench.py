@@ -266,7 +266,9 @@ def _check_encoder(name: str, build: object, size: int, maps_promised: bool, mod
     for number, (found, declared) in enumerate(zip(maps, encoder.maps, strict=True)):
         grid = tuple(-(-n // s) for n, s in zip(modality.shape[1:], declared.stride, strict=True))
         floor = tuple(n // s for n, s in zip(modality.shape[1:], declared.stride, strict=True))
-        if found.shape[1] != declared.channels or tuple(found.shape[2:]) not in (grid, floor):
+        axes = zip(found.shape[2:], zip(grid, floor, strict=True), strict=False)
+        fits = found.dim() == 2 + len(grid) and all(n in either for n, either in axes)
+        if found.shape[1] != declared.channels or not fits:
             raise ContractError(
                 f"backbone {name!r} declares map {number} of {modality.name!r} as {declared.channels} "
                 "channels with "

@@ -87,6 +87,7 @@ def test_stem_and_stages_compute_what_the_library_computes(name):
 def test_maps_are_as_declared(name, time):
     backbone = BY_NAME[f"{name}-w8"]
     check_backbone(backbone, clip(1, 8, 48))
+    check_backbone(backbone, clip(1, 5, 48))  # a pool may round 5 frames down where convolutions round 48 up
     maps = backbone.build(clip(), 8).maps
     assert [m.stride[0] for m in maps] == time
     assert [m.stride[1:] for m in maps] == [(4, 4), (8, 8), (16, 16), (32, 32)]
