@@ -134,9 +134,8 @@ class Library:
         )
 
     def fetched(self, name: str, backbone: Backbone, encoder: nn.Module) -> tuple[Weights, Tensors]:
-        """The weights that a backbone offers under that name: from this folder, else from their address.
-
-        What code or library has changed since may name tensors otherwise: then they are fetched anew.
+        """The weights that a backbone offers under that name: from this folder, unless its code or a library
+        has changed since and may name tensors otherwise; else from their address.
         """
         assert backbone.pretrained is not None
         url = backbone.pretrained.urls[name]
