@@ -15,6 +15,8 @@ from ..contracts.setting import KINDS, Modality
 from ..engine.bench import check_backbone
 from ..engine.draws import torch_seeded
 from ..engine.identity import home
+from ..engine.pretrained import fill
+from ..errors import UsageError
 from .outcome import Failed, Skipped
 
 SHAPES = {
@@ -111,7 +113,9 @@ def check_it_exports(specimen: Specimen) -> None:
 
 
 def check_tail_takes_joined_maps(specimen: Specimen) -> None:
-    """Where it offers a tail, that takes the maps at `fuse_at` of two encoders, joined along channels."""
+    """Where it offers a tail, that takes the maps at `fuse_at` of two encoders, joined along channels, and
+    the tensors of an encoder's blocks from there on.
+    """
     backbone, encoder = specimen.backbone, specimen.build().eval()
     if backbone.tail is None:
         raise Skipped("it offers no tail, so that fusion joins pooled features")
@@ -124,6 +128,10 @@ def check_tail_takes_joined_maps(specimen: Specimen) -> None:
             f"the tail declares {tail.features} features and {len(tail.maps)} maps, "
             f"but gives {tuple(pooled.shape)} and {len(maps)}"
         )
+    try:
+        fill(tail, encoder.state_dict(), backbone, joint.shape[1], backbone.name, backbone.fuse_at)
+    except UsageError as error:
+        raise Failed(f"the tail is not made of the encoder's blocks: {error.message}") from error
 
 
 def check_libraries_are_declared(specimen: Specimen) -> None:

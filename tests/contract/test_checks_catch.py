@@ -8,7 +8,11 @@ import torch
 from torch import nn
 
 import pmbench as pm
-from pmbench.testing.backbone_checks import check_libraries_are_declared, specimens
+from pmbench.testing.backbone_checks import (
+    check_libraries_are_declared,
+    check_tail_takes_joined_maps,
+    specimens,
+)
 from pmbench.testing.collect import method_suite
 from pmbench.testing.outcome import Check, Failed, Skipped, Suite
 
@@ -237,3 +241,29 @@ def test_a_backbone_of_a_library_that_it_does_not_declare_is_caught():
         check_libraries_are_declared(next(specimens(made))[1])
     declared = replace(made, libraries=("numpy",))
     check_libraries_are_declared(next(specimens(declared))[1])
+
+
+def test_a_tail_of_other_blocks_than_the_encoders_is_caught():
+    """It gives what it declares, but its second layer is wider than the encoder's."""
+
+    def encoder(channels, inside):
+        second = nn.Sequential(nn.Conv1d(4, inside, 1), nn.Conv1d(inside, 4, 1))
+        maps = [pm.MapInfo(4, (1,))] * 2
+        return pm.Encoder(nn.Conv1d(channels, 4, 1), [nn.Conv1d(4, 4, 1), second], LastMoment(), maps, 4)
+
+    def of(inside):
+        def tail(kind, size, start, channels):
+            return pm.tail_of(encoder(3, inside), start, channels)
+
+        kinds, provides = frozenset({"sequence"}), frozenset({"pooled", "maps"})
+        made = pm.Backbone("net", kinds, provides, "", 0, lambda m, size: encoder(m.channels, 5), tail)
+        return next(specimens(made))[1]
+
+    check_tail_takes_joined_maps(of(5))
+    with pytest.raises(Failed, match=r"not made of the encoder's blocks: .* blocks\.0\.0\.bias"):
+        check_tail_takes_joined_maps(of(6))
+
+
+class LastMoment(nn.Module):
+    def forward(self, x):
+        return x[..., -1]
