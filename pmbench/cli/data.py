@@ -191,8 +191,8 @@ def prepare(
     samples = sum((done.samples or {}).values())
     typer.echo(f"{done.folder} ({plural(samples, 'sample')}, {size_text(done.size or 0)})")
     for modality in prepared.dataset.modalities:
-        if lacking := sum(prepared.missing(part, modality.name) for part in done.samples or ()):
-            typer.echo(f"without {modality.name}: {lacking} of {plural(samples, 'sample')}")
+        if lacking := prepared.missing("+".join(done.samples or {}), modality.name):
+            typer.echo(f"{lacking} of {plural(samples, 'sample')} lack {modality.name!r}")
 
 
 @contextmanager

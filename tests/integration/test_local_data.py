@@ -40,7 +40,10 @@ def test_from_folder_to_board(run_cli: Any, tmp_path: Path) -> None:
     nameless = run_cli("data", "prepare", "local", "--source", str(source))
     assert nameless.code == 2
     assert "local/<name>" in nameless.stderr
-    assert run_cli("data", "prepare", "local/kitchen", "--source", str(source)).code == 0
+    prepared = run_cli("data", "prepare", "local/kitchen", "--source", str(source))
+    assert prepared.code == 0
+    assert "12 of 120 samples lack 'state'" in prepared.stdout
+    assert "'imu'" not in prepared.stdout
     listed = {d["name"]: d for d in run_cli("data", "list", "--json").json()}
     assert listed["local/kitchen"]["samples"] == {"train": 80, "test": 40}
     out = tmp_path / "out"

@@ -73,7 +73,7 @@ def test_sound_teaches_video(prepared: Any) -> None:
     bench = prepared(
         "ucf51-mini",
         lambda root: write_ucf(root, clips=4, features=True),
-        "without audio: 8 of 128 samples\nwithout cnn14: 8 of 128 samples\n",
+        "8 of 128 samples lack 'audio'\n8 of 128 samples lack 'cnn14'\n",
     )
     methods = "amid,target_only,privileged_only"
     found = accuracies(bench, "--method", methods, "--dataset", "ucf51-mini", "--no-references")
