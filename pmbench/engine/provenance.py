@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..report.record import Provenance
 
-_ALSO = ("torch", "numpy", "scipy", "lightning-fabric", "timm", "torchvision")
+_ALSO = ("torch", "numpy", "scipy", "lightning-fabric", "timm", "torchvision", "pytorchvideo", "fvcore")
 
 
 def provenance(distributions: Mapping[str, str], device: str, threads: int, precision: str) -> Provenance:
