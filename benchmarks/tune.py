@@ -92,7 +92,7 @@ def score(cell: Cell, prepared: Any, place: Place) -> float:
         return float(selected)
     # a stage that only puts finished networks together has no epochs to select from: it is scored as it is
     view = training_view(prepared, cell.context.protocol, cell.context.seed)
-    fabric = make_fabric(place.device, 1, cell.spec.recipe.precision)
+    fabric = make_fabric(place.device, 1)
     fabric.launch()
     value = Training(cell.stage, cell.context, view, store, accelerator(fabric, False))._validate()
     assert value is not None, "there is no validation data"

@@ -1,4 +1,4 @@
-"""Where a stage is trained: Lightning Fabric gives device, precision and process group."""
+"""Where a stage is trained: Lightning Fabric gives device and process group, torch the precision."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError
-
-_PRECISIONS: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed"}
 
 
 @dataclass
@@ -30,11 +28,12 @@ class Accelerator:
 
     def autocast(self, on: bool = True) -> contextlib.AbstractContextManager[Any]:
         """Mixed precision inside, or none of it with `on=False`; nothing where the recipe asks for full
-        precision.
+        precision. No bf16 copy of a weight is kept: it would outlive the step that moves the weight, and a
+        second group's terms would meet the weights from before the first group's step.
         """
         if not self.mixed:
             return contextlib.nullcontext()
-        return self.fabric.autocast() if on else torch.autocast(self.device.type, enabled=False)
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=on, cache_enabled=False)
 
     def backward(self, loss: Tensor, parameters: Sequence[nn.Parameter]) -> None:
         """Adds the gradients of `loss` to those of `parameters`, to no others.
@@ -63,7 +62,7 @@ class Accelerator:
                 torch.distributed.broadcast(buffer, 0)
 
 
-def make_fabric(device: str, devices: int, precision: str) -> Any:
+def make_fabric(device: str, devices: int) -> Any:
     """A Fabric for `device` ("cpu", "cuda", "cuda:1"); raises UsageError where it is not there."""
     from lightning_fabric import Fabric
 
@@ -78,7 +77,7 @@ def make_fabric(device: str, devices: int, precision: str) -> Any:
         )
     wanted: Any = [int(number)] if number else devices
     strategy = "ddp_spawn" if devices > 1 else "auto"
-    return Fabric(accelerator=kind, devices=wanted, strategy=strategy, precision=_PRECISIONS[precision])
+    return Fabric(accelerator=kind, devices=wanted, strategy=strategy)
 
 
 def accelerator(fabric: Any, mixed: bool) -> Accelerator:

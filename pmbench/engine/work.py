@@ -142,8 +142,7 @@ def perform(task: Task, place: Place, report: Report = lambda key, done, total: 
 def _train(task: Train, place: Place, report: Report) -> None:
     from .device import make_fabric
 
-    recipe = context_of(task.spec, place.data).recipe_of(task.stage)
-    fabric = make_fabric(place.device, place.devices, recipe.precision)
+    fabric = make_fabric(place.device, place.devices)
     if place.devices > 1:
         # not as arguments of `launch`, which takes values apart and cannot do that to frozen ones
         fabric.launch(partial(_train_share, task=task, place=place))

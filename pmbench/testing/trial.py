@@ -158,7 +158,7 @@ class Trial:
         names = (*stage.reads, "labels", "index")
         handed = [path for part in parts for path in self.prepared.files(part, names)]
         recipe = context.recipe_of(stage)
-        fabric = make_fabric("cpu", 1, recipe.precision)
+        fabric = make_fabric("cpu", 1)
         fabric.launch()
         hardware = accelerator(fabric, recipe.precision != "32")
         view = self.view

@@ -130,7 +130,7 @@ class Lab:
         """Ready to run; the stage's parents are trained first."""
         for parent in stage.parents:
             self.train(parent)
-        fabric = make_fabric("cpu", 1, precision)
+        fabric = make_fabric("cpu", 1)
         fabric.launch()
         return Training(
             stage, self.context, self.view, self.store, accelerator(fabric, precision != "32"), workers

@@ -165,7 +165,7 @@ def test_several_optimisers_step_as_a_single_one(lab):
         conv = copy.deepcopy(start)
         nets = pm.Nets(student=conv, **({"other": nn.Linear(2, 1)} if others else {}))
         optimizers = optimizers_of(_ByModule(tuple(dict(nets.named_children()))), nets, lab.recipe)
-        step = Step("_ByModule", optimizers, accelerator(make_fabric("cpu", 1, "32"), mixed=False))
+        step = Step("_ByModule", optimizers, accelerator(make_fabric("cpu", 1), mixed=False))
         for _ in range(3):
             step({"sum": conv(seen).square().mean()}, "student")
         ends.append(conv.weight.detach())
@@ -378,6 +378,28 @@ def test_bf16_trains_and_stores_float32(lab, stage):
     assert {t.dtype for t in weights.values()} == {torch.float32}
     curve = training.state.curve
     assert curve[-1]["ce"] < curve[0]["ce"]
+
+
+def test_bf16_sees_the_weights_that_a_step_left(lab):
+    """A critic that has just been moved judges as it is now, not as the copies made for its own step say."""
+
+    @dataclass(frozen=True)
+    class Twice(toys.Adversarial):
+        def update(self, nets, batch, step):
+            pooled = nets.student(batch).pooled.detach()
+            with torch.no_grad():
+                before = nets.critic(pooled)
+            step({"told": nets.critic(pooled).mean()}, "critic")
+            verdicts.append((before, nets.critic(pooled)))
+            step({"ce": pm.cross_entropy(nets.student(batch).logits, batch.labels)})
+
+    verdicts = []
+    training = lab.training(toys.Adversarial(dropout=0.0), precision="bf16")
+    training.stage = Twice(dropout=0.0)
+    training.optimizers["critic"].recipe = pm.Recipe(lr=10.0)
+    training._epoch(0)
+    assert all((after - before).abs().min() > 0.1 for before, after in verdicts)
+    assert all(after.dtype == torch.bfloat16 for _, after in verdicts)
 
 
 def test_clip_bounds_the_gradient(lab, monkeypatch):
