@@ -9,6 +9,7 @@ handed and no others: not the privileged modality, not the labels.
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import time
@@ -61,6 +62,7 @@ def evaluate(request: Request) -> dict[str, Any]:
     torch.set_num_threads(request.threads)
 
     from .archive import check_archive
+    from .device import make_exact
     from .guard import only
     from .identity import file_digest
     from .plugins import load_plugins
@@ -76,6 +78,7 @@ def evaluate(request: Request) -> dict[str, Any]:
         check_archive(program_file)
         program = torch.export.load(program_file)
         if request.device != "cpu":
+            make_exact()
             program = move_to_device_pass(program, request.device)
         module = program.module()
         out = Path(request.out)
@@ -95,7 +98,7 @@ def evaluate(request: Request) -> dict[str, Any]:
             started = time.perf_counter()
             module(*one)
             if request.device != "cpu":
-                torch.cuda.synchronize()
+                torch.cuda.synchronize(request.device)
             times.append(time.perf_counter() - started)
     return {
         "predictions": digest,
@@ -163,7 +166,7 @@ def _outputs(module: Any, prepared: Any, request: Request, part: str, rows: Any)
             if len(clips) == 1:
                 logits, pooled = clips[0]
             else:
-                logits = torch.stack([c[0].softmax(1) for c in clips]).mean(0).log()
+                logits = torch.stack([c[0].log_softmax(1) for c in clips]).logsumexp(0) - math.log(len(clips))
                 pooled = torch.stack([c[1] for c in clips]).mean(0)
             clips = []
             yield logits.cpu().numpy(), pooled.cpu().numpy()
