@@ -45,16 +45,20 @@ class Accelerator:
         self.fabric.backward(loss, inputs=parameters)
 
     def average_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Replaces gradients by their mean over all processes; a missing one counts as zero.
+        """Replaces gradients by their mean over all processes; a missing one counts as zero, and one that
+        every process misses stays missing, so that no optimiser moves its parameter.
 
         They lie in memory as the parameters do, like those of `backward`.
         """
         if self.shard[1] == 1:
             return
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-        flat = self.fabric.all_reduce(torch.cat([g.reshape(-1) for g in gradients]), reduce_op="mean")
-        for p, mean in zip(parameters, flat.split([g.numel() for g in gradients]), strict=True):
-            p.grad = torch.empty_like(p).copy_(mean.view(p.shape))
+        found = gradients[0].new_tensor([p.grad is not None for p in parameters])
+        pieces = [*(g.reshape(-1) for g in gradients), found]
+        flat = self.fabric.all_reduce(torch.cat(pieces), reduce_op="mean")
+        *means, shares = flat.split([piece.numel() for piece in pieces])
+        for p, mean, share in zip(parameters, means, shares.tolist(), strict=True):
+            p.grad = torch.empty_like(p).copy_(mean.view(p.shape)) if share else None
 
     def average_buffers(self, nets: nn.Module) -> None:
         """Gives all processes the buffers (batch-norm statistics) of the first."""

@@ -31,6 +31,7 @@ _ENGINE = (
     "pmbench.contracts.stage",
     "pmbench.engine.bench",
     "pmbench.engine.batches",
+    "pmbench.engine.device",
     "pmbench.engine.draws",
     "pmbench.engine.frames",
     "pmbench.engine.pretrained",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 
 import torch
+from torch import nn
 
-from pmbench.engine.device import make_exact
+from pmbench.engine.device import Accelerator, make_exact
 
 
 def test_full_precision_is_full_and_repeatable(monkeypatch):
@@ -24,3 +25,31 @@ def test_full_precision_is_full_and_repeatable(monkeypatch):
     finally:
         conv.allow_tf32, matmul.allow_tf32 = before
         torch.use_deterministic_algorithms(False)
+
+
+class Pair:
+    """Stands for Fabric in the first of two processes: `other` holds what the second one sends."""
+
+    def __init__(self, other):
+        self.other = other
+
+    def all_reduce(self, mine, reduce_op):
+        assert reduce_op == "mean"
+        return (mine + self.other(mine)) / 2
+
+
+def test_a_gradient_that_no_process_has_stays_missing():
+    """As zero it would let weight decay and momentum move what one process alone leaves as it is."""
+    used, half, unused = (nn.Parameter(torch.ones(2, 3)) for _ in range(3))
+    used.grad, half.grad = torch.full((2, 3), 4.0), torch.full((2, 3), 4.0)
+
+    def other(mine):
+        sent = torch.zeros_like(mine)  # has a gradient of `used` alone, which is 2
+        sent[:6], sent[18] = 2.0, 1.0
+        return sent
+
+    accelerator = Accelerator(Pair(other), torch.device("cpu"), (0, 2), mixed=False)
+    accelerator.average_gradients([used, half, unused])
+    assert torch.equal(used.grad, torch.full((2, 3), 3.0))
+    assert torch.equal(half.grad, torch.full((2, 3), 2.0))
+    assert unused.grad is None
