@@ -19,7 +19,7 @@ from ..contracts.batch import Batch
 from ..contracts.network import Frozen, Output
 from ..contracts.recipe import Recipe
 from ..contracts.stage import Stage
-from ..errors import ContractError, PmbenchError, TrainingError
+from ..errors import ContractError, PmbenchError, TrainingError, UsageError
 from ..report.metrics import METRICS, score
 from .batches import Order, TrainingBatches, fits_in_memory, validation_batches
 from .bench import EngineBench, checked_build, in_plugin
@@ -64,6 +64,12 @@ class Training:
         self.key = context.key(stage)
         self.recipe = checked_recipe(context.recipe_of(stage), self.name)
         self.seed = derive(context.seed, "replica", stage.replica)
+        if self.recipe.batch_size % (processes := accelerator.shard[1]):
+            raise UsageError(
+                f"stage {self.name}: {processes} devices cannot share batches of {self.recipe.batch_size} "
+                "equally, and some samples would weigh more",
+                "choose --devices or `--set recipe.batch_size=...` so that one divides the other",
+            )
         self.standards = {m: view.standard(m) for m in stage.reads}
         self.steps = math.ceil(view.count / self.recipe.batch_size)
         handed = view.handed(stage)
@@ -101,7 +107,7 @@ class Training:
             self._check_finite(terms, epoch)
             value = self._validate()
             means = {
-                name: float(torch.stack([v for _, v in seen]).sum()) / self.steps
+                name: float(torch.stack([v for _, v in seen]).float().sum()) / self.steps
                 for name, seen in terms.items()
             }
             self._record(epoch, value, means)
@@ -116,7 +122,7 @@ class Training:
         return network.eval()
 
     def _epoch(self, epoch: int) -> Seen:
-        torch.manual_seed(derive(self.seed, "forward", epoch))
+        torch.manual_seed(derive(self.seed, "forward", epoch) + self.accelerator.shard[0])
         self.nets.train()
         step = Step(self.name, self.optimizers, self.accelerator)
         total = self.recipe.epochs * self.steps

@@ -402,6 +402,40 @@ def test_bf16_sees_the_weights_that_a_step_left(lab):
     assert all(after.dtype == torch.bfloat16 for _, after in verdicts)
 
 
+def test_the_curve_holds_means_of_bf16_terms_in_full(lab):
+    @dataclass(frozen=True)
+    class Coarse(toys.Plain):
+        def losses(self, nets, batch):
+            third = torch.tensor(1 / 3, dtype=torch.bfloat16)
+            return {**super().losses(nets, batch), "third": third}
+
+    lab = lab.but(recipe=lab.recipe.but(batch_size=4, epochs=1))
+    training = lab.training(Coarse(), precision="bf16")
+    training.run()
+    assert training.steps == 15
+    assert training.state.curve[0]["third"] == pytest.approx(float(torch.tensor(1 / 3).bfloat16()))
+
+
+def test_processes_draw_chance_of_their_own(lab, monkeypatch):
+    """The same dropout mask for the first sample of every share would be one draw for several samples."""
+    drawn = {}
+
+    @dataclass(frozen=True)
+    class Drawing(toys.Plain):
+        def losses(self, nets, batch):
+            drawn.setdefault(rank, []).append(float(torch.rand(())))
+            return super().losses(nets, batch)
+
+    monkeypatch.setattr(torch.distributed, "broadcast", lambda buffer, source: None)
+    for rank in range(2):
+        training = lab.training(Drawing())
+        training.accelerator.shard = (rank, 2)
+        monkeypatch.setattr(training.accelerator, "average_gradients", lambda parameters: None)
+        training._epoch(0)
+    assert len(drawn[0]) == len(drawn[1]) == training.steps
+    assert not set(drawn[0]) & set(drawn[1])
+
+
 def test_clip_bounds_the_gradient(lab, monkeypatch):
     norms = {}
     for clip in (0.0, 0.05):
