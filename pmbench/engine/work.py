@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -13,6 +15,7 @@ from typing import Any
 from ..contracts.backbone import Weights
 from ..contracts.recipe import Recipe
 from ..contracts.stage import Stage
+from ..errors import PmbenchError, TrainingError
 from .identity import Context
 from .plugins import Registry, load_plugins
 from .prepared import Prepared, open_prepared
@@ -91,6 +94,17 @@ def set_threads(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
+def leave_with_parent() -> None:
+    """Ends this process as soon as the one that started it is gone."""
+
+    def wait() -> None:
+        if (parent := multiprocessing.parent_process()) is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 @lru_cache(maxsize=1)
 def registry() -> Registry:
     return load_plugins()
@@ -144,20 +158,32 @@ def _train(task: Train, place: Place, report: Report) -> None:
 
     fabric = make_fabric(place.device, place.devices)
     if place.devices > 1:
-        # not as arguments of `launch`, which takes values apart and cannot do that to frozen ones
-        fabric.launch(partial(_train_share, task=task, place=place))
+        told = multiprocessing.get_context("spawn").SimpleQueue()
+        try:
+            # not as arguments of `launch`, which takes values apart and cannot do that to frozen ones
+            fabric.launch(partial(_train_share, task=task, place=place, told=told))
+        except Exception:
+            if told.empty():
+                raise
+            raise told.get() from None
     else:
         fabric.launch()
         _train_part(fabric, task, place, report)
 
 
-def _train_share(fabric: Any, task: Train, place: Place) -> None:
+def _train_share(fabric: Any, task: Train, place: Place, told: Any) -> None:
     """One of several processes; all leave the process group together, for one that dies with its threads
-    still running aborts.
+    still running aborts. `told` gets the error that ended one: who started it sees a text alone.
     """
     import torch
 
-    _train_part(fabric, task, place)
+    leave_with_parent()
+    try:
+        _train_part(fabric, task, place)
+    except Exception as error:
+        known = isinstance(error, PmbenchError)
+        told.put(error if known else TrainingError(f"{type(error).__name__}: {error}"))
+        raise
     fabric.barrier()
     torch.distributed.destroy_process_group()
 

@@ -197,9 +197,16 @@ def test_a_killed_worker_is_replaced_and_the_run_ends_well(make_bench: Callable[
     assert {r["status"] for r in json.loads(stdout)["records"]} == {"done"}
 
 
-def test_workers_leave_when_the_command_is_killed_alone(make_bench: Callable[[str], Bench]) -> None:
+ENDLESS = ("--method", "target_only", "--dataset", "planted", "--seed", "0", "--no-references")
+SHARED = (*ENDLESS, "--workers", "1", "--devices", "2", "--set", "recipe.epochs=100000")
+
+
+@pytest.mark.parametrize("run", [RUN, SHARED], ids=["workers", "processes of one stage"])
+def test_workers_leave_when_the_command_is_killed_alone(
+    make_bench: Callable[[str], Bench], run: tuple[str, ...]
+) -> None:
     bench = make_bench("bench")
-    process = bench.start(*RUN)
+    process = bench.start(*run)
     assert wait_for(lambda: checkpoints(bench), 120)
     os.kill(process.pid, signal.SIGKILL)
     process.wait(10)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import threading
+import traceback
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-from ..work import Done, Place, Task, perform, set_threads
+from ..work import Done, Place, Task, leave_with_parent, perform, set_threads
 
 _progress: Any = None
 
@@ -21,19 +21,25 @@ def _start(queue: Any, threads: int) -> None:
     _progress = queue
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.dup2(2, 1)  # standard output is the command's own
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    leave_with_parent()
     set_threads(threads)
 
 
-def _leave_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
 def _perform(task: Task, place: Place) -> Done:
-    return perform(task, place, lambda key, done, total: _progress.put((key, done, total)))
+    try:
+        return perform(task, place, lambda key, done, total: _progress.put((key, done, total)))
+    except Exception as error:
+        _let_go(error)
+        raise
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Empties the frames that an error passed: the pool keeps it, and with it the networks and batches of its
+    stage, whose memory on the GPU the next stage wants.
+    """
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 class LocalPool:

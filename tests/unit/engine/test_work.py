@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+import weakref
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
 
 import pmbench as pm
+from pmbench.engine.executors import local
 from pmbench.engine.identity import file_digest
 from pmbench.engine.preparing import find_or_prepare
 from pmbench.engine.store import Store
 from pmbench.engine.work import Done, Place, Spec, Train, context_of, perform, registry
+from pmbench.errors import TrainingError, UsageError
 
 RECIPE = pm.Recipe(lr=1e-3, epochs=2, batch_size=40, select="last", schedule="constant")
 SPEC = Spec("planted", "shared-10", (("privileged_view", "mlp-16"), ("target_view", "mlp-16")), RECIPE, 0)
@@ -83,6 +86,40 @@ def test_what_build_notes_comes_with_the_lineage(tmp_path, data):
     last, _ = train(pm.LateFusion((noting,)), place)
     lineage = Store(tmp_path).stage(last)["lineage"]
     assert {k: run["notes"] for k, run in lineage.items()} == {key: ["6 layers found"], last: []}
+
+
+def test_batches_that_two_processes_cannot_share_equally(tmp_path, data):
+    spec = replace(SPEC, recipe=RECIPE.but(batch_size=41))
+    with pytest.raises(UsageError, match="2 devices cannot share batches of 41") as error:
+        train(pm.Stream("target_view"), Place(tmp_path, data, devices=2), spec)
+    assert "--devices" in error.value.hint
+
+
+def test_what_a_failed_stage_held_is_let_go(monkeypatch):
+    """The pool keeps the last error until the next, while another stage wants the memory."""
+    held = []
+
+    class Batch:
+        pass
+
+    def step():
+        batch = Batch()
+        held.append(weakref.ref(batch))
+        raise MemoryError("full")
+
+    def failing(task, place, report):
+        networks = Batch()
+        held.append(weakref.ref(networks))
+        try:
+            step()
+        except MemoryError as error:
+            raise TrainingError("no") from error
+
+    monkeypatch.setattr(local, "perform", failing)
+    with pytest.raises(TrainingError) as kept:
+        local._perform(None, None)
+    assert isinstance(kept.value.__cause__, MemoryError)
+    assert [one() for one in held] == [None, None]
 
 
 def test_two_processes_give_what_one_gives(tmp_path, data):
