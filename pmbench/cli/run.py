@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -107,7 +108,6 @@ def run(
     workers = (
         workers if workers is not None else (1 if device.startswith("cuda") else max(1, cores() // threads))
     )
-    precision = next((c.spec.recipe.precision for c in plan.cells), "32")
     if workers == 0:
         from ..engine.executors.inline import Inline as pool
     else:
@@ -119,7 +119,7 @@ def run(
             place,
             out,
             workers,
-            provenance(registry.distributions, device, threads, precision),
+            partial(provenance, registry.distributions, device, threads),
             watcher,
             pool,
         )

@@ -50,14 +50,16 @@ class Outcome:
 
 @dataclass
 class Runner:
-    """One run. `execute()` may be called again after any interruption."""
+    """One run. `execute()` may be called again after any interruption. `provenance` is given the precision
+    of a cell's recipe.
+    """
 
     plan: Plan
     registry: Registry
     place: Place
     out: Path
     workers: int
-    provenance: Provenance
+    provenance: Callable[[str], Provenance]
     watcher: Watcher
     make_pool: Callable[[int, Place], Any] = LocalPool
 
@@ -258,16 +260,16 @@ class Runner:
         assert cell.stage is not None
         prepared, last = self.plan.prepared[cell.spec.dataset], self.store.stage(cell.key)
         predictions = self._predictions(cell)
-        return finished_record(
-            cell, cell.stage, prepared, last, self.fresh, predictions, answer, self.provenance
-        )
+        provenance = self.provenance(cell.spec.recipe.precision)
+        return finished_record(cell, cell.stage, prepared, last, self.fresh, predictions, answer, provenance)
 
     def _closed(self, cell: Cell, error: Exception | None = None) -> Record:
         """The record of a cell that has no result: because of `error`, or of what its plan said."""
+        provenance = self.provenance(cell.spec.recipe.precision)
         if error is None:
-            return closed_record(cell, cell.skip, cell.failure, self.provenance)
+            return closed_record(cell, cell.skip, cell.failure, provenance)
         skip = error.message if isinstance(error, Unsupported) else ""
-        return closed_record(cell, skip, _reason(error), self.provenance)
+        return closed_record(cell, skip, _reason(error), provenance)
 
     def _write(self, cell: Cell, record: Record) -> Record:
         write_record(record, self._record_path(cell))
