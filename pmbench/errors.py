@@ -10,7 +10,7 @@ PmbenchError                    what was wrong, what was expected; `hint` says w
 │   ├── ContractError           a plugin does what its contract forbids
 │   └── SealError               what a method delivered cannot be sealed, or is not a function of its input
 ├── DataError                   a data file is missing, damaged, or not what was declared
-├── TrainingError               a loss or an input that is not finite
+├── TrainingError               a loss or an input that is not finite, or too little memory on the device
 ├── StoreError                  the store cannot be read or written
 └── RecordError                 a record that cannot be read, or that contradicts its predictions
 """

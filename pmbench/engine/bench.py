@@ -16,7 +16,7 @@ from ..contracts.backbone import Backbone
 from ..contracts.network import Classifier, Encoder, Frozen, Fusion, Head, Nets
 from ..contracts.setting import Modality
 from ..contracts.stage import Stage
-from ..errors import ContractError, PluginError, PmbenchError
+from ..errors import ContractError, PluginError, PmbenchError, TrainingError
 from .draws import derive, torch_seeded
 from .identity import Context
 from .pretrained import Library, fill
@@ -222,9 +222,15 @@ def checked_build(stage: Stage, bench: EngineBench) -> Nets:
     return nets
 
 
-def in_plugin(stage: Stage, where: str, error: BaseException) -> PluginError:
-    """A PluginError that names the stage, its module and the place."""
+def in_plugin(stage: Stage, where: str, error: BaseException) -> PmbenchError:
+    """A PluginError that names the stage, its module and the place; a GPU's memory is no plugin's fault."""
     kind = type(stage)
+    if isinstance(error, torch.OutOfMemoryError):
+        return TrainingError(
+            f"stage {kind.__name__}: {str(error).partition('. ')[0]}",
+            "lower the batch size (`--set recipe.batch_size=...`) or take bf16 "
+            "(`--set recipe.precision=bf16`)",
+        )
     raised = PluginError(
         f"{kind.__name__}.{where} (module {kind.__module__}) raised {type(error).__name__}: {error}",
         "this is a defect of the plugin; --debug shows where",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,13 +73,17 @@ def make_fabric(device: str, devices: int) -> Any:
     from lightning_fabric import Fabric
 
     kind, _, number = device.partition(":")
-    if kind not in ("cpu", "cuda"):
+    if kind not in ("cpu", "cuda") or (number and not (kind == "cuda" and number.isdecimal())):
         raise UsageError(f"unknown device {device!r}", "choose cpu, cuda or cuda:N")
+    if number and devices > 1:
+        raise UsageError(f"{devices} devices were asked for, but {device!r} is one", "use --device cuda")
     if kind == "cuda" and not torch.cuda.is_available():
-        raise UsageError("device 'cuda' was asked for, but torch sees no GPU here", "use --device cpu")
-    if kind == "cuda" and devices > torch.cuda.device_count():
+        raise UsageError(f"device {device!r} was asked for, but torch sees no GPU here", "use --device cpu")
+    here = torch.cuda.device_count()
+    if kind == "cuda" and max(devices, int(number or 0) + 1) > here:
         raise UsageError(
-            f"{devices} GPUs were asked for, {torch.cuda.device_count()} are here", "lower --devices"
+            f"{devices} of {device!r} asked for, but the GPUs here are cuda:0 to cuda:{here - 1}",
+            "lower --devices, or choose another --device",
         )
     wanted: Any = [int(number)] if number else devices
     strategy = "ddp_spawn" if devices > 1 else "auto"
@@ -94,6 +99,24 @@ def make_exact() -> None:
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+@contextlib.contextmanager
+def unrepeatable() -> Iterator[set[str]]:
+    """Collects the operations inside that CUDA cannot repeat bit by bit, in place of torch's warnings."""
+    found, show, mark = set[str](), warnings.showwarning, " does not have a deterministic implementation"
+
+    def note(message: Any, *where: Any, **how: Any) -> None:
+        operation, known, _ = str(message).partition(mark)
+        if known:
+            found.add(operation)
+        else:
+            show(message, *where, **how)
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("default", f".*{mark}")
+        warnings.showwarning = note
+        yield found
 
 
 def accelerator(fabric: Any, mixed: bool) -> Accelerator:

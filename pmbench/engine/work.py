@@ -192,7 +192,7 @@ def _train_part(fabric: Any, task: Train, place: Place, report: Report | None = 
     """One process's share of a training; the first one stores the result."""
     import torch
 
-    from .device import accelerator
+    from .device import accelerator, unrepeatable
     from .guard import only
     from .trainer import Training
     from .view import training_view
@@ -213,7 +213,7 @@ def _train_part(fabric: Any, task: Train, place: Place, report: Report | None = 
         [source if source.is_dir() else source.parent] if source and source.suffix != ".py" else []
     )
     started = time.time()
-    with only(f"stage {kind.__name__!r} (module {kind.__module__})", roots, handed):
+    with only(f"stage {kind.__name__!r} (module {kind.__module__})", roots, handed), unrepeatable() as odd:
         training = Training(
             task.stage,
             context,
@@ -255,6 +255,7 @@ def _train_part(fabric: Any, task: Train, place: Place, report: Report | None = 
                 "device": str(fabric.device),
                 "threads": place.threads,
                 "processes": place.devices,
+                "unrepeatable": sorted(odd),
             },
             "started": started,
             "finished": time.time(),

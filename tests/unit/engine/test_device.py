@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import warnings
 
+import pytest
 import torch
 from torch import nn
 
-from pmbench.engine.device import Accelerator, make_exact
+from pmbench.engine.device import Accelerator, make_exact, make_fabric, unrepeatable
+from pmbench.errors import UsageError
 
 
 def test_full_precision_is_full_and_repeatable(monkeypatch):
@@ -25,6 +28,39 @@ def test_full_precision_is_full_and_repeatable(monkeypatch):
     finally:
         conv.allow_tf32, matmul.allow_tf32 = before
         torch.use_deterministic_algorithms(False)
+
+
+def test_what_cannot_be_repeated_is_collected_and_other_warnings_are_shown():
+    def work():
+        torch.zeros(4).put_(torch.tensor([1]), torch.tensor([1.0]))
+        warnings.warn("other", stacklevel=1)
+
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        with pytest.warns(UserWarning, match="other") as shown, unrepeatable() as found:
+            work()
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert found == {"put_"}
+    assert len(shown) == 1
+
+
+@pytest.mark.parametrize(
+    ("device", "devices", "said"),
+    [
+        ("tpu", 1, "unknown device 'tpu'"),
+        ("cuda:first", 1, "unknown device 'cuda:first'"),
+        ("cpu:1", 1, "unknown device 'cpu:1'"),
+        ("cuda:1", 2, "'cuda:1' is one"),
+        ("cuda:2", 1, "cuda:0 to cuda:1"),
+        ("cuda", 3, "cuda:0 to cuda:1"),
+    ],
+)
+def test_devices_that_are_not_there(monkeypatch, device, devices, said):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(UsageError, match=said):
+        make_fabric(device, devices)
 
 
 class Pair:

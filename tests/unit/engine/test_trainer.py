@@ -402,6 +402,17 @@ def test_bf16_sees_the_weights_that_a_step_left(lab):
     assert all(after.dtype == torch.bfloat16 for _, after in verdicts)
 
 
+def test_too_little_memory_is_no_defect_of_the_plugin(lab):
+    @dataclass(frozen=True)
+    class Huge(toys.Plain):
+        def losses(self, nets, batch):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB. GPU 0 has ...")
+
+    with pytest.raises(TrainingError, match=r"stage Huge: CUDA out of memory$") as error:
+        lab.training(Huge()).run()
+    assert "batch_size" in error.value.hint
+
+
 def test_the_curve_holds_means_of_bf16_terms_in_full(lab):
     @dataclass(frozen=True)
     class Coarse(toys.Plain):

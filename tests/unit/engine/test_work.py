@@ -51,6 +51,7 @@ def test_a_stage_is_trained_once(tmp_path, data):
     entry = store.stage(key)
     assert (entry["stage"], entry["parents"]) == ("Stream", [])
     assert entry["environment"]["processes"] == 1
+    assert entry["environment"]["unrepeatable"] == []
     assert entry["cost"]["steps"] == 20
     assert entry["cost"]["samples"] == 200  # half of the 400 have no label
     assert train(stage, place)[1].hit
