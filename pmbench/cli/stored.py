@@ -93,6 +93,9 @@ def show_stage(values: dict[str, Any]) -> None:
     environment, selected = values.get("environment", {}), values.get("selected", {})
     options = {k: v for k, v in inputs.get("fields", {}).items() if not _is_stage(v)}
     took = f"{duration_text(cost.get('seconds'))}, {cost.get('steps')} steps, {cost.get('samples')} samples"
+    if cost.get("waited") and cost.get("seconds"):
+        took += f", {cost['waited'] / cost['seconds']:.0%} waiting for data"
+    memory = size_text(cost["memory"]) + " of GPU memory" if cost.get("memory") else None
     fields(
         [
             ("stage", values.get("stage")),
@@ -109,7 +112,7 @@ def show_stage(values: dict[str, Any]) -> None:
             ),
             ("epochs", inputs.get("recipe", {}).get("epochs")),
             ("selected", f"epoch {selected['epoch']}, validation {selected['value']}" if selected else None),
-            ("took", took if cost else None),
+            ("took", ", ".join(filter(None, (took, memory))) if cost else None),
             ("parameters", cost.get("parameters")),
             ("on", ", ".join(f"{k} {v}" for k, v in environment.items())),
             ("finished", date_text(values.get("finished"))),

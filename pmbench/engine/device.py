@@ -28,6 +28,10 @@ class Accelerator:
     def first(self) -> bool:
         return self.shard[0] == 0
 
+    def peak_memory(self) -> int | None:
+        """Bytes of GPU memory that tensors took at most since the accelerator was made; None on a CPU."""
+        return torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else None
+
     def autocast(self, on: bool = True) -> contextlib.AbstractContextManager[Any]:
         """Mixed precision inside, or none of it with `on=False`; nothing where the recipe asks for full
         precision. No bf16 copy of a weight is kept: it would outlive the step that moves the weight, and a
@@ -123,4 +127,5 @@ def accelerator(fabric: Any, mixed: bool) -> Accelerator:
     """This process's accelerator, once `fabric` is launched."""
     if fabric.device.type == "cuda":
         make_exact()
+        torch.cuda.reset_peak_memory_stats(fabric.device)
     return Accelerator(fabric, fabric.device, (fabric.global_rank, fabric.world_size), mixed)

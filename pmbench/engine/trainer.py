@@ -43,6 +43,7 @@ class _State:
     best: float | None = None
     best_epoch: int | None = None
     seconds: float = 0.0
+    waited: float = 0.0
     curve: list[dict[str, float]] = field(default_factory=list)
 
 
@@ -129,7 +130,7 @@ class Training:
         stage, nets, accelerator = self.stage, self.nets, self.accelerator
         number = epoch * self.steps
         try:
-            for batch in self.batches.epoch(epoch, self.recipe.epochs):
+            for batch in self._awaited(self.batches.epoch(epoch, self.recipe.epochs)):
                 for o in self.optimizers.values():
                     rate = o.recipe.lr * rate_factor(o.recipe, number, total)
                     for group in o.optimizer.param_groups:
@@ -145,6 +146,16 @@ class Training:
             raise in_plugin(stage, where, error) from error
         self.accelerator.average_buffers(nets)
         return step.seen
+
+    def _awaited(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """The batches; how long the loop waits for them is counted."""
+        while True:
+            started = time.perf_counter()
+            batch = next(batches, None)
+            self.state.waited += time.perf_counter() - started
+            if batch is None:
+                return
+            yield batch
 
     def _check_finite(self, terms: Seen, epoch: int) -> None:
         """Names the term that was the first not to be finite, since all of them soon follow."""
@@ -305,6 +316,8 @@ class Training:
         return {
             "cost": {
                 "seconds": self.state.seconds,
+                "waited": self.state.waited,
+                "memory": self.accelerator.peak_memory(),
                 "steps": self.steps * self.recipe.epochs,
                 "samples": self.samples,
                 "parameters": sum(p.numel() for p in self.nets.parameters() if p.requires_grad),
