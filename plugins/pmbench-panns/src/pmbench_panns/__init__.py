@@ -23,7 +23,7 @@ def _convert(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _audioset(file: str) -> dict[str, pm.Pretrained]:
-    return {"": pm.Pretrained({"audioset": f"{ADDRESS}{file}?download=1"}, _convert)}
+    return {"": pm.Pretrained({"audioset": f"{ADDRESS}{file}?download=1"}, _convert, "stem.norm.running_")}
 
 
 def _tail(features: int) -> Callable[[str, int, int, int], pm.Encoder]:

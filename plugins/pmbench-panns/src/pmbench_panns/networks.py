@@ -87,11 +87,15 @@ class CNN14(pm.Encoder):
 
 
 def from_panns(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The released networks' tensors by the names of CNN14; they see (time, mel), so kernels are turned."""
+    """The released networks' tensors by the names of CNN14; they see (time, mel), so kernels are turned.
+
+    The statistics of the norm over mel bands stay behind: they are of decibels, and what CNN14 is given is
+    standardised.
+    """
     found = {}
     for name, tensor in tensors.items():
         place, _, rest = name.partition(".")
-        if name.startswith(SPECTROGRAM):
+        if name.startswith((*SPECTROGRAM, "bn0.running_")):
             continue
         if place == "bn0":
             found[f"stem.norm.{rest}"] = tensor
