@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
@@ -17,6 +19,8 @@ from .prepared import Prepared
 
 VALIDATION_SHARE = 0.15
 FRAMES_LOOKED_AT = 512
+NUMBERS_AT_ONCE = 1 << 22
+"""Of which mean and deviation are taken in one piece: 32 MB, some of them at a time."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,9 @@ class TrainingView:
                 f"no training sample has modality {modality!r} under protocol {self.protocol.name!r}"
             )
         count, total, squares = 0, np.zeros(()), np.zeros(())
-        for chunk in np.array_split(rows, max(1, len(rows) // (2048 if column.array is not None else 32))):
+        most = 2048 if column.array is not None else 32
+        together = max(1, min(most, NUMBERS_AT_ONCE // prod(column.shape)))
+        for chunk in np.array_split(rows, max(1, len(rows) // together)):
             x = read_rows(column, chunk).astype(np.float64)
             flat = np.moveaxis(x, 1, 0).reshape(x.shape[1], -1)
             count += flat.shape[1]
@@ -198,11 +204,13 @@ def carve(prepared: Prepared, protocol: Protocol) -> np.ndarray:
                 f"{split.train!r}"
             )
         return np.isin(names, split.validation_groups)
-    chosen = np.zeros(len(ids), bool)
-    for name in sorted(set(groups), key=_hash):
-        if chosen.mean() >= VALIDATION_SHARE:
+    sizes, held, aside = Counter(groups), 0, []
+    for name in sorted(sizes, key=_hash):
+        if held / len(ids) >= VALIDATION_SHARE:
             break
-        chosen |= names == name
+        aside.append(name)
+        held += sizes[name]
+    chosen = np.isin(names, aside)
     if chosen.all():
         raise DataError(
             f"data set {prepared.dataset.name!r}: one group only, so none can be set aside for validation"

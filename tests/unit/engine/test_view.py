@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import tracemalloc
+from types import SimpleNamespace
 
 import engine_lab as toys
 import numpy as np
 import pytest
 
-from pmbench.engine.view import carve, training_view
+import pmbench as pm
+from pmbench.contracts.samples import Column
+from pmbench.engine.view import Samples, TrainingView, carve, training_view
 from pmbench.errors import DataError, TrainingError, Unsupported
 
 
@@ -175,3 +180,39 @@ def test_constant_small_and_large_inputs(lab):
 def test_inputs_that_overflow(lab):
     with pytest.raises(TrainingError, match="'near' in part 'train'"):
         near_values(lab, "large", np.full((60, 6), 1e200))
+
+
+def test_groups_are_set_aside_until_there_are_enough():
+    """Against the rule, group by group."""
+    chance = np.random.default_rng(0)
+    for count in (20, 200):
+        groups = [f"g{g}" for g in chance.integers(0, count // 4, count)]
+        prepared = SimpleNamespace(
+            index=lambda part, groups=groups: (list(range(len(groups))), groups), labels=lambda part: None
+        )
+        chosen = np.zeros(count, bool)
+        for name in sorted(set(groups), key=lambda g: hashlib.sha256(g.encode()).digest()[:7]):
+            if chosen.mean() >= 0.15:
+                break
+            chosen |= np.array(groups) == name
+        protocol = SimpleNamespace(split=pm.Split("train", "test"))
+        np.testing.assert_array_equal(carve(prepared, protocol), chosen)
+
+
+def test_large_samples_are_standardised_a_few_at_a_time():
+    samples = np.random.default_rng(0).normal(3, 2, (300, 2, 50_000)).astype(np.float32)  # 120 MB
+    mine = SimpleNamespace(
+        column=lambda part, modality: Column(300, samples),
+        present_of=lambda modality: None,
+        train=Samples("train", np.arange(300), np.zeros(300, int)),
+        protocol=None,
+    )
+    tracemalloc.start()
+    try:
+        found = TrainingView.standard(mine, "sound")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 200e6
+    np.testing.assert_allclose(found.mean, samples.mean((0, 2)), rtol=1e-4)
+    np.testing.assert_allclose(found.deviation, samples.std((0, 2)), rtol=1e-4)
