@@ -152,6 +152,7 @@ def prepare(
     dataset = offer.value
     state = state_of(dataset, root)
     if state.folder is not None:
+        engine.tidy(dataset, root)
         typer.echo(f"{name} is prepared already: {state.folder}")
         return
     if download and source:

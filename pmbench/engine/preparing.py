@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from ..contracts.dataset import Dataset
 from ..contracts.samples import Files, Part
@@ -60,16 +60,16 @@ def prepare(
         raise DataError(
             f"{source} does not exist", f"give the official form of {dataset.name}: {dataset.source}"
         )
-    folder = data_folder(dataset, root)
-    partial = root / f".{folder.name}.partial"
+    folder, partial, lock = _places(dataset, root)
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise explain(error, root) from error
-    with FileLock(root / f".{folder.name}.lock"):
+    with lock:
         with suppress(DataNotPrepared, DataError):
             prepared = open_prepared(dataset, root)
             if not damaged(prepared):
+                shutil.rmtree(partial, ignore_errors=True)
                 return prepared
         try:
             try:
@@ -118,6 +118,19 @@ def prepare(
             with suppress(OSError):
                 partial.rmdir()  # only where nothing is kept for the next attempt
     return open_prepared(dataset, root)
+
+
+def _places(dataset: Dataset, root: Path) -> tuple[Path, Path, FileLock]:
+    """The prepared form, what there is of it until it is whole, and the lock of both."""
+    folder = data_folder(dataset, root)
+    return folder, root / f".{folder.name}.partial", FileLock(root / f".{folder.name}.lock")
+
+
+def tidy(dataset: Dataset, root: Path) -> None:
+    """Removes what a preparation that was killed at its end has left, if none is going on."""
+    _, partial, lock = _places(dataset, root)
+    with suppress(Timeout, OSError), lock.acquire(timeout=0):
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _read(dataset: Dataset, tree: Path) -> dict[str, Part]:

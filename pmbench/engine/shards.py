@@ -26,6 +26,7 @@ from ..errors import DataError, PluginError, PmbenchError, StoreError
 from ..files import explain, write_atomic, write_json
 from .frames import Frames, Writer
 from .identity import code_digest, digest
+from .work import leave_with_parent
 
 SAMPLES = 32
 """Samples of one shard: what an interrupted preparation may lose, for each process."""
@@ -152,8 +153,11 @@ def read_all(shards: Sequence[Shard], workers: int, report: Callable[[Shard], No
 
 
 def _quiet() -> None:
-    """Ctrl-C is for the parent, which lets its processes finish the shard they are at."""
+    """Ctrl-C is for the parent, which lets its processes finish the shard they are at; if it is killed, they
+    leave with it.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_with_parent()
 
 
 def read(shard: Shard) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 NEEDS_SOURCE = """
@@ -48,9 +49,12 @@ def test_list_before_and_after(run_cli: Any) -> None:
     assert after["planted"]["prepared"] is True
     assert after["planted"]["samples"]["shared-10-train"] == 400
     assert "MB" in run_cli("data", "list").stdout
+    left = Path(after["planted"]["folder"]).parent / ".planted-v1.partial"
+    left.mkdir()  # as a preparation leaves it that is killed at its end
     again = run_cli("data", "prepare", "planted")
     assert again.code == 0
     assert "prepared already" in again.stdout
+    assert not left.exists()
 
 
 def test_verify(finished: Any) -> None:

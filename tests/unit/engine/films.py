@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
+import time
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -99,3 +102,16 @@ def write(root: Path, each: int = 3) -> Path:
                 rate=24.5,
             )
     return root
+
+
+def slow(path: Path, told: Path):
+    """Leaves the number of its process, and takes longer than a test waits."""
+    (told / str(os.getpid())).touch()
+    time.sleep(60)
+
+
+class Slow(Films):
+    def read(self, source):
+        for name, part in super().read(source):
+            rgb = pm.Files(part.arrays["rgb"].items, partial(slow, told=source))
+            yield name, dataclasses.replace(part, arrays={**part.arrays, "rgb": rgb})

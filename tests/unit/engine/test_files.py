@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
 import os
 import shutil
 import signal
+import time
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -16,7 +18,7 @@ import pytest
 import torch
 
 import pmbench as pm
-from pmbench.engine import shards
+from pmbench.engine import preparing, shards
 from pmbench.engine.batches import Order, TrainingBatches
 from pmbench.engine.frames import Frames, FramesColumn, Writer
 from pmbench.engine.plugins import load_plugins
@@ -24,6 +26,7 @@ from pmbench.engine.prepared import open_prepared, verify
 from pmbench.engine.preparing import prepare
 from pmbench.engine.view import training_view
 from pmbench.errors import DataError, DataNotPrepared, PluginError, StoreError
+from pmbench.files import publish
 from pmbench.testing import dataset_checks
 from pmbench.testing.outcome import Failed
 
@@ -386,6 +389,49 @@ def test_a_process_that_is_killed(source, tmp_path, monkeypatch):
     monkeypatch.setattr(shards, "read", killed)
     with pytest.raises(StoreError, match="one of the 2 processes that read files was killed"):
         prepare(films.Films(), source, tmp_path / "data", workers=2)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks processes up in /proc")
+def test_processes_leave_with_a_parent_that_is_killed(source, tmp_path):
+    """Else they would wait for ever, and write into what the next preparation reads."""
+    context = multiprocessing.get_context("spawn")
+    args = (films.Slow(), source, tmp_path / "data")
+    parent = context.Process(target=prepare, args=args, kwargs={"workers": 2})
+    parent.start()
+    until = time.monotonic() + 60
+    while len(pids := [int(path.name) for path in source.iterdir() if path.name.isdecimal()]) < 2:
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    parent.kill()
+    while any(map(alive, pids)):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+def test_what_a_preparation_killed_at_its_end_has_left_is_removed(source, tmp_path, monkeypatch):
+    root = tmp_path / "data"
+
+    def killed(*_args, **_options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(preparing, "publish", lambda ready, folder: (publish(ready, folder), killed()))
+        with pytest.raises(KeyboardInterrupt):
+            prepare(films.Films(), source, root)
+    left = root / ".films-v1.partial"
+    assert any((left / "shards").iterdir())
+    assert prepare(films.Films(), source, root).count("a") == 3
+    assert not left.exists()
+    left.mkdir()
+    preparing.tidy(films.Films(), root)
+    assert not left.exists()
 
 
 def test_files_that_cannot_be_read_are_listed(source, tmp_path):
