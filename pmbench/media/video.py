@@ -66,7 +66,8 @@ def has_audio(path: str | PathLike[str]) -> bool:
 
 
 def resized(frame: Any, size: Size, crop: Box = WHOLE_IMAGE) -> np.ndarray:
-    """The part `crop` of a decoded frame as uint8 (H, W, 3)."""
+    """The part `crop` of a decoded frame, the right way up, as uint8 (H, W, 3)."""
+    frame = _upright(frame)
     top, left, bottom, right = crop
     height, width = frame.height * (bottom - top), frame.width * (right - left)
     if isinstance(size, int):
@@ -78,6 +79,15 @@ def resized(frame: Any, size: Size, crop: Box = WHOLE_IMAGE) -> np.ndarray:
         min(round(left * whole_width), whole_width - size[1]),
     )
     return whole[y : y + size[0], x : x + size[1]]
+
+
+def _upright(frame: Any) -> Any:
+    """The frame as players show it: telephones film lying, and write into the file how it is to be turned."""
+    turns = round(getattr(frame, "rotation", 0) / 90) % 4  # anticlockwise; not known to all versions of av
+    if not turns:
+        return frame
+    turned = np.rot90(frame.to_ndarray(format="rgb24"), turns)
+    return type(frame).from_ndarray(np.ascontiguousarray(turned), "rgb24")
 
 
 @contextmanager

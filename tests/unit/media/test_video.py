@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import os
+import struct
 import subprocess
 import sys
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -61,6 +63,31 @@ def test_a_part_of_the_frames_is_cut_out(clip):
 def test_equal_files_give_equal_bits(clip):
     first, second = (np.stack(list(media.video_frames(clip, 32))) for _ in range(2))
     np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("turned", [(0, 1, -1, 0), (-1, 0, 0, -1), (0, -1, 1, 0)])
+def test_what_was_filmed_lying_is_turned_as_the_file_says(tmp_path, turned):
+    """The matrix maps a point (x, y) of the stored frame to (a x + c y, b x + d y) of the one shown."""
+    path, frames = tmp_path / "phone.mp4", np.full((3, 48, 64, 3), 20, np.uint8)
+    frames[:, :24, :32] = (230, 30, 30)  # above, on the left
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("mpeg4", rate=25)
+        video.height, video.width, video.pix_fmt = 48, 64, "yuv420p"
+        for frame in (*(av.VideoFrame.from_ndarray(f, "rgb24") for f in frames), None):
+            for packet in video.encode(frame):
+                container.mux(packet)
+    a, b, c, d = turned
+    content = bytearray(path.read_bytes())
+    at = content.index(b"tkhd") + 44  # the matrix in the header of the track
+    content[at : at + 36] = struct.pack(">9i", a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)
+    path.write_bytes(content)
+    size = (48, 64) if a else (64, 48)
+    shown = next(media.video_frames(path, size))
+    assert shown.shape == (*size, 3)
+    right, below = a * -1 + c * -1 > 0, b * -1 + d * -1 > 0  # where the corner (-1, -1) comes to lie
+    red = shown[size[0] * 3 // 4 if below else size[0] // 4, size[1] * 3 // 4 if right else size[1] // 4]
+    assert red[0] > 150
+    assert (shown[..., 0] > 150).mean() == pytest.approx(0.25, abs=0.05)
 
 
 @pytest.mark.parametrize("length", [2, 8, 30])
