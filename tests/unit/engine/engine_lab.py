@@ -114,6 +114,7 @@ class Lab:
     seed: int = 0
     recipe: pm.Recipe = RECIPE
     backbones: dict = dataclasses.field(default_factory=dict)
+    device: str = "cpu"
 
     def __post_init__(self):
         self.prepared = find_or_prepare(self.dataset, self.root / "data")
@@ -130,7 +131,7 @@ class Lab:
         """Ready to run; the stage's parents are trained first."""
         for parent in stage.parents:
             self.train(parent)
-        fabric = make_fabric("cpu", 1)
+        fabric = make_fabric(self.device, 1)
         fabric.launch()
         return Training(
             stage, self.context, self.view, self.store, accelerator(fabric, precision != "32"), workers
@@ -208,16 +209,19 @@ class Adversarial(pm.Stage):
     """Features of `near` are trained to look like those of `far`; the critic has an optimiser of its own."""
 
     dropout: float = 0.3
+    near: str = "near"
+    far: str = "far"
 
     @property
     def reads(self):
-        return ("near", "far")
+        return (self.near, self.far)
 
     def build(self, bench):
-        student = bench.classifier("near")
+        student = bench.classifier(self.near)
         student.bottleneck = nn.Dropout(self.dropout)
-        critic = nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 1))
-        return pm.Nets(student=student, other=bench.encoder("far"), critic=critic)
+        seen = nn.Linear(bench.features(self.near), 8)
+        critic = nn.Sequential(seen, nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 1))
+        return pm.Nets(student=student, other=bench.encoder(self.far), critic=critic)
 
     def groups(self, nets):
         slow = {"optimizer": "sgd", "lr": 0.05, "schedule": "constant", "warmup": 0.0}
@@ -230,7 +234,7 @@ class Adversarial(pm.Stage):
         step({"ce": pm.cross_entropy(output.logits, batch.labels), "fooled": fooled})
 
     def judge(self, nets, batch, step):
-        truth, made = nets.other(batch["far"])[1], nets.student(batch).pooled
+        truth, made = nets.other(batch[self.far])[1], nets.student(batch).pooled
         told = nets.critic(made.detach()).sigmoid().mean() - nets.critic(truth.detach()).sigmoid().mean()
         step({"told": told}, "critic")
 

@@ -1,0 +1,173 @@
+"""On a GPU (`pytest -m gpu`): the same bits twice and after an interruption, and what a CPU computes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import engine_lab as toys
+import films
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from pmbench.engine.device import make_exact
+from pmbench.engine.evaluator import Evaluator, Request, _outputs
+from pmbench.engine.identity import file_digest
+from pmbench.engine.preparing import prepare
+from pmbench.engine.seal import seal
+
+CUDA = "cuda"
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU"),
+]
+RECIPE = toys.RECIPE.but(lr=1e-3, batch_size=4, schedule="cosine")
+
+
+class Clips(films.Films):
+    """Films enough to train on, clips of them seen by 3-D convolutions."""
+
+    backbones = {**films.Films.backbones, "rgb": "cnn3d-8", "flow": "cnn3d-8"}  # noqa: RUF012
+
+
+def from_memory(root: Path) -> toys.Lab:
+    return toys.Lab(root, recipe=RECIPE, device=CUDA)
+
+
+def from_files(root: Path) -> toys.Lab:
+    prepare(Clips(), films.write(root / "source", each=8), root / "data", codec="raw")
+    return toys.Lab(root, Clips(), "one", recipe=RECIPE, device=CUDA)
+
+
+PLACES = {
+    "memory": (from_memory, ("near", "far")),
+    "maps in memory": (from_memory, ("wave", "echo")),
+    "files": (from_files, ("rgb", "flow")),
+}
+STAGES = {
+    "two optimisers": lambda target, privileged: toys.Adversarial(0.3, target, privileged),
+    "frozen teacher": lambda target, privileged: toys.Imitator(toys.Plain(privileged), target),
+}
+
+
+@pytest.fixture(params=["32", "bf16"])
+def precision(request):
+    return request.param
+
+
+@pytest.fixture(params=PLACES)
+def place(request, tmp_path):
+    """(laboratory on the GPU, target modality, privileged modality)."""
+    make, modalities = PLACES[request.param]
+    return make(tmp_path), *modalities
+
+
+@pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
+def test_the_same_bits_twice_and_after_each_interruption(place, precision, stage):
+    lab, target, privileged = place
+    stage = stage(target, privileged)
+    once = lab.training(stage, 2, precision)
+    assert next(once.nets.parameters()).device.type == CUDA
+    expected = {name: t.clone() for name, t in once.run().state_dict().items()}
+    assert {t.dtype for t in expected.values() if t.is_floating_point()} == {torch.float32}
+    assert all(t.isfinite().all() for t in expected.values())
+    for after in (0, 1, 2):  # 0: from the beginning
+
+        def stop(done, total, after=after):
+            if done == after > 0:
+                raise KeyboardInterrupt
+
+        lab.store.checkpoint_path(once.key).unlink(missing_ok=True)
+        if after:
+            with pytest.raises(KeyboardInterrupt):
+                lab.training(stage, 2, precision).run(stop)
+        again = lab.training(stage, 2, precision)
+        assert toys.same(again.run().state_dict(), expected)
+        assert again.curve_csv() == once.curve_csv()
+
+
+@pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
+def test_a_gpu_learns_what_a_cpu_learns(place, precision, stage):
+    """The terms of every epoch; without dropout, whose draws a GPU makes otherwise."""
+    lab, target, privileged = place
+    stage = stage(target, privileged)
+    stage = toys.Adversarial(0.0, target, privileged) if isinstance(stage, toys.Adversarial) else stage
+    curves = []
+    for parent in stage.parents:
+        lab.train(parent)
+    for where in (lab, lab.but(device="cpu")):
+        where.store.checkpoint_path(where.context.key(stage)).unlink(missing_ok=True)
+        training = where.training(stage, precision=precision)
+        training.run()
+        terms = sorted(set(training.state.curve[0]) - {"epoch", "validation"})
+        curves.append([[row[term] for term in terms] for row in training.state.curve])
+    rtol, atol = (1e-2, 5e-3) if precision == "32" else (0.1, 0.1)
+    np.testing.assert_allclose(*curves, rtol=rtol, atol=atol)
+
+
+def test_a_sealed_program_says_on_a_gpu_what_it_says_on_a_cpu(place):
+    lab, target, _ = place
+    stage = toys.Plain(target)
+    lab.train(stage)
+    part = lab.context.protocol.split.test
+    rows = np.arange(lab.prepared.count(part))
+    make_exact()
+    said = []
+    for device in ("cpu", CUDA, CUDA):
+        program = torch.export.load(seal(stage, lab.context, lab.store, (target,)))
+        if device != "cpu":
+            program = torch.export.passes.move_to_device_pass(program, device)
+        asked = Request("", "", "", lab.protocol, "", part, (target,), "", device=device)
+        with torch.no_grad():
+            found = list(_outputs(program.module(), lab.prepared, asked, part, rows))
+        said.append(np.concatenate([logits for logits, _ in found]))
+    np.testing.assert_allclose(said[1], said[0], rtol=1e-3, atol=1e-4)
+    np.testing.assert_array_equal(said[1], said[2])
+
+
+def test_full_precision_is_that_of_float32():
+    make_exact()
+    chance = torch.Generator().manual_seed(0)
+    x, w = torch.randn(2, 64, 8, 28, 28, generator=chance), torch.randn(64, 64, 3, 3, 3, generator=chance)
+    exact = torch.conv3d(x.double(), w.double())
+    error = torch.conv3d(x.to(CUDA), w.to(CUDA)).cpu().double() - exact
+    assert float(error.abs().max() / exact.abs().max()) < 1e-5  # 1e-3 in TF32
+
+
+def test_the_whole_command_twice(tmp_path):
+    """Workers, evaluator process and all; then the CPU is asked about the same program."""
+    runs = []
+    for name in ("one", "two"):
+        places = [f"--{what}={tmp_path / name / what}" for what in ("store", "out")]
+        done = subprocess.run(
+            [sys.executable, "-m", "pmbench", "run", "--method=cgan", "--dataset=planted", "--seed=0",
+             f"--device={CUDA}", "--set=recipe.epochs=2", "--set=recipe.precision=bf16",
+             f"--data={tmp_path / 'data'}", "--json", *places],
+            capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        runs.append(json.loads(done.stdout)["records"])
+    for one, two in zip(*runs, strict=True):
+        assert one["provenance"]["device"] == CUDA
+        assert one["digests"]["predictions"] == two["digests"]["predictions"]
+        assert one["digests"]["program"] == two["digests"]["program"]
+    record = next(r for r in runs[0] if r["cell"]["method"] == "cgan")
+    (program,) = (
+        path
+        for path in (tmp_path / "one" / "store").rglob("*.pt2")
+        if file_digest(path) == record["digests"]["program"]
+    )
+    data, part = str(tmp_path / "data"), "shared-10-test"
+    evaluator, logits, out = Evaluator(), [], tmp_path / "again.parquet"
+    asked = Request(str(program), "pmbench", "planted", "shared-10", data, part, ("target_view",), str(out))
+    for device in ("cpu", CUDA):
+        answer = evaluator(dataclasses.replace(asked, device=device))
+        logits.append(np.stack(pq.read_table(out).column("logits").to_pylist()))
+        evaluator.close()  # a process that was asked for the CPU sees no GPU
+    assert answer["predictions"] == record["digests"]["predictions"]
+    np.testing.assert_allclose(*logits, rtol=1e-3, atol=1e-4)
