@@ -220,6 +220,8 @@ def check_part(dataset: Dataset, name: str, part: Part) -> None:
     """
     where = f"data set {dataset.name!r}, part {name!r}"
     count = len(part.ids)
+    if odd := [one for one in part.ids if not isinstance(one, str)]:
+        raise DataError(f"{where}: id {odd[0]!r} is {type(odd[0]).__name__}; expected text")
     if len(set(part.ids)) != count:
         seen: set[str] = set()
         twice = next(i for i in part.ids if i in seen or seen.add(i))  # type: ignore[func-returns-value]

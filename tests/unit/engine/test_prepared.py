@@ -52,6 +52,7 @@ FAULTS = {
     "label too small": (spoiled(labels=np.full(60, -2)), ["'train'", "-2"]),
     "label halves": (spoiled(labels=np.full(60, 0.5)), ["'train'", "float64", "whole numbers"]),
     "groups": (spoiled(groups=["a"]), ["'train'", "60 ids"]),
+    "ids are numbers": (spoiled(ids=range(60)), ["'train'", "id 0 is int"]),
     "duplicate": (spoiled(ids=["x", "x", *TOY.ids[2:]]), ["'train'", "'x'", "more than once"]),
     "overlap": (
         spoiled("test", ids=[*TOY.ids[:1], *(f"t{i}" for i in range(29))]),
