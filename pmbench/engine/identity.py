@@ -34,6 +34,7 @@ _ENGINE = (
     "pmbench.engine.device",
     "pmbench.engine.draws",
     "pmbench.engine.frames",
+    "pmbench.engine.prepared",
     "pmbench.engine.pretrained",
     "pmbench.engine.recipes",
     "pmbench.engine.steps",
