@@ -9,11 +9,11 @@ from collections.abc import Iterable, Sequence
 from .ablation import ablations
 from .board import Board, Row, seeds_text
 from .comparison import against_floor, contrasts, find_ceiling, find_floor, pair
-from .metrics import Metric
+from .metrics import METRICS, Metric
 from .published import Published, published_for
 from .record import Record
 from .results import one_per_cell, primary_of, results
-from .statistics import t_interval
+from .statistics import Interval, t_interval
 from .text import natural
 
 
@@ -76,7 +76,14 @@ def _row(
 ) -> Row:
     records = tuple(by_seed[seed] for seed in sorted(by_seed))
     cell = records[0].cell
-    printed = published_for(cell.method, cell.dataset, cell.protocol, metric.name, published)
-    # A paper also prints what its method reaches when it is given everything; that is another number.
-    printed = tuple(p for p in printed if len(p.test_modalities) == len(cell.test_modalities))
-    return Row(label, records, t_interval([r.metrics[metric.name] for r in records]), published=printed)
+
+    def measured(name: str) -> tuple[Interval, tuple[Published, ...]]:
+        printed = published_for(cell.method, cell.dataset, cell.protocol, name, published)
+        # A paper also prints what its method reaches when it is given everything; that is another number.
+        printed = tuple(p for p in printed if len(p.test_modalities) == len(cell.test_modalities))
+        return t_interval([r.metrics[name] for r in records]), printed
+
+    common = [name for name in METRICS if all(name in r.metrics for r in records)]
+    interval, printed = measured(metric.name)
+    others = {name: measured(name) for name in common if name != metric.name}
+    return Row(label, records, interval, published=printed, others=others)

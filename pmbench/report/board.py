@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,8 @@ class Row:
     """One method with one choice of options. `records`: its finished cells, by seed.
 
     `rank` is None for what is given a privileged modality at test, or is not sealed. `p` is Holm-corrected,
-    `mid_p` is McNemar's, pooled over seeds and not corrected.
+    `mid_p` is McNemar's, pooled over seeds and not corrected. `others`: metric -> its interval over seeds and
+    what papers print, for all metrics but that of the board.
     """
 
     label: str
@@ -33,6 +34,7 @@ class Row:
     p: float | None = None
     mid_p: float | None = None
     published: tuple[Published, ...] = ()
+    others: Mapping[str, tuple[Interval, tuple[Published, ...]]] = field(default_factory=dict)
 
     @property
     def cell(self) -> Cell:

@@ -10,6 +10,7 @@ from ..errors import StoreError
 from .assembly import boards
 from .board import Ablation, Absent, Board, Row, options_text, seeds_text
 from .comparison import ENSEMBLE
+from .metrics import METRICS
 from .published import Published
 from .record import Record
 from .statistics import LEVEL, mean_over_datasets
@@ -54,7 +55,7 @@ def render(records: Iterable[Record], published: Sequence[Published] | None = No
         return "# Leaderboard\n\nNo records yet.\n"
     parts = ["# Leaderboard", HOW_TO_READ, *_summary(all_boards)]
     for board in all_boards:
-        parts += [f"## {escape(board.title)}", _head(board), _table(board), *_notes(board)]
+        parts += [f"## {escape(board.title)}", _head(board), _table(board), *_others(board), *_notes(board)]
         parts += [part for ablation in board.ablations for part in _ablation(ablation, board)]
     return "\n\n".join(parts) + "\n"
 
@@ -115,7 +116,7 @@ def _cells(row: Row, board: Board) -> list[str]:
     return [
         "-" if row.rank is None else str(row.rank),
         code(row.label) + (f" ({escape(', '.join(row.marks))})" if row.marks else ""),
-        interval(row),
+        interval(row.interval),
         gap_text(row.gap),
         "-" if row.p is None else p_text(row.p),
         quantity(cost.parameters if cost else None),
@@ -129,6 +130,23 @@ def _cells(row: Row, board: Board) -> list[str]:
 
 def _absent(absent: Absent) -> list[str]:
     return ["-", code(absent.label), escape(absent_text(absent)), *["-"] * 8]
+
+
+def _others(board: Board) -> list[str]:
+    """What else the rows were measured by, beside the papers' own numbers."""
+    metrics = dict.fromkeys(name for row in board.rows for name in row.others)
+    if not metrics:
+        return []
+    rows = [["method", *(METRICS[name].title for name in metrics)]]
+    for row in board.rows:
+        cells = []
+        for found, printed in (row.others.get(name, (None, ())) for name in metrics):
+            text = interval(found) if found else "-"
+            cells.append(f"{text} ({published_text(printed)})" if printed else text)
+        rows.append([code(row.label), *cells])
+    published = any(printed for row in board.rows for _, printed in row.others.values())
+    title = "Other metrics, ± over seeds" + ("; in brackets what papers print:" if published else ":")
+    return [title, table(rows, left=(0,))]
 
 
 def _notes(board: Board) -> list[str]:
@@ -236,7 +254,11 @@ def _ablation(ablation: Ablation, board: Board) -> list[str]:
         for absent in row.absent:
             rows.append([*first, escape(absent_text(absent)), *["-"] * 4])
         if row.row is not None:
-            result = [interval(row.row), points(row.comparison), "-" if row.p is None else p_text(row.p)]
+            result = [
+                interval(row.row.interval),
+                points(row.comparison),
+                "-" if row.p is None else p_text(row.p),
+            ]
             rows.append([*first, *result, str(len(row.row.seeds)), escape(printed_text(row.printed))])
     return [f"### Ablations of {name}", ABLATIONS, table(rows, left=(0, 1, 6))]
 

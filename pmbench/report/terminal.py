@@ -75,7 +75,13 @@ def ablation_tables(records: Iterable[Record]) -> list[Table]:
                     drawn.add_row(*map(Text, [f"{first[0]}: {absent_text(absent)}", first[1]]))
                 if row.row is not None:
                     p = "-" if row.p is None else p_text(row.p)
-                    line = [*first, interval(row.row), points(row.comparison), p, printed_text(row.printed)]
+                    line = [
+                        *first,
+                        interval(row.row.interval),
+                        points(row.comparison),
+                        p,
+                        printed_text(row.printed),
+                    ]
                     drawn.add_row(*map(Text, line))
             found.append(drawn)
     return found

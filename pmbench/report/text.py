@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from .board import Absent, Row, seeds_text
+from .board import Absent, seeds_text
 from .published import Published
-from .statistics import Comparison, Gap
+from .statistics import Comparison, Gap, Interval
 
 
 def escape(text: str) -> str:
@@ -42,9 +42,8 @@ def number(value: float, digits: int = 1, sign: bool = False) -> str:
     return f"{value:{'+' if sign else ''}.{digits}f}"
 
 
-def interval(row: Row) -> str:
-    half = row.interval.half
-    return number(row.interval.mean, 2) + ("" if half is None else f" ± {number(half, 2)}")
+def interval(found: Interval) -> str:
+    return number(found.mean, 2) + ("" if found.half is None else f" ± {number(found.half, 2)}")
 
 
 def percent(share: float) -> str:

@@ -12,6 +12,7 @@ import pytest
 
 from pmbench.errors import StoreError
 from pmbench.report.assembly import boards
+from pmbench.report.board import label_of
 from pmbench.report.leaderboard import check, render, terminal_table
 from pmbench.report.published import Published
 from pmbench.report.record import Digests, Record, Samples
@@ -19,11 +20,12 @@ from pmbench.report.record import Digests, Record, Samples
 GOLDEN = Path(__file__).parents[2] / "golden" / "leaderboard.md"
 BOTH = ("rgb", "depth")
 PUBLISHED = tuple(
-    Published(paper, table, "hoffman", "", BOTH, given, "toy", "split-1", "accuracy", value, True)
-    for paper, table, given, value in (
-        ("Hoffman 2016", "Table 1", ("rgb",), 74.5),
-        ("Hoffman 2016", "Table 2", BOTH, 88.0),
-        ("Later", "Table 9", ("rgb",), 76.0),
+    Published(paper, table, "hoffman", "", BOTH, given, "toy", "split-1", metric, value, True)
+    for paper, table, given, metric, value in (
+        ("Hoffman 2016", "Table 1", ("rgb",), "accuracy", 74.5),
+        ("Hoffman 2016", "Table 1", ("rgb",), "macro_f1", 73.9),
+        ("Hoffman 2016", "Table 2", BOTH, "accuracy", 88.0),
+        ("Later", "Table 9", ("rgb",), "accuracy", 76.0),
     )
 )
 
@@ -89,6 +91,20 @@ def test_what_is_given_the_privileged_modality_or_is_not_sealed_is_not_ranked(
     assert row(text, "hoffman")[0] == "1"
     assert row(text, "target_only")[1] == "`target_only` (floor)"
     assert row(text, "self_distill")[1] == "`self_distill` (control)"
+
+
+def test_other_metrics_are_those_that_all_records_of_a_row_have(every_kind: list[Record]) -> None:
+    records = [r for r in every_kind if r.cell.dataset == "toy"]
+    shown = [r.metrics["macro_f1"] for r in records if r.cell.method == "hoffman"]
+    others = render(records, PUBLISHED).partition("Other metrics")[2].partition("Warnings")[0]
+    assert line(others, "| `hoffman`").startswith(f"| `hoffman` | {np.mean(shown):.2f} ± ")
+    assert line(others, "| `hoffman`").endswith(" (73.9) |")
+    first = next(r for r in records if r.cell.method == "kd")
+    lacking = first.model_copy(update={"metrics": {"accuracy": first.metrics["accuracy"]}})
+    changed = [r for r in records if r is not first] + [lacking]
+    others = render(changed, ()).partition("Other metrics")[2]
+    assert line(others.partition("Warnings")[0], f"| `{label_of(first.cell)}`").endswith("| - |")
+    assert "in brackets" not in others.partition("\n")[0]
 
 
 def test_means_intervals_and_costs_are_those_of_the_records(every_kind: list[Record]) -> None:
