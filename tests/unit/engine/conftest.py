@@ -13,11 +13,18 @@ sys.path.insert(0, str(HERE))
 torch.set_num_threads(1)
 
 import engine_lab  # noqa: E402
+import films  # noqa: E402
 
 
 @pytest.fixture
 def lab(tmp_path):
     return engine_lab.Lab(tmp_path)
+
+
+@pytest.fixture
+def source(tmp_path):
+    """Made-up films in their official form."""
+    return films.write(tmp_path / "source")
 
 
 @pytest.fixture

@@ -1,0 +1,303 @@
+"""Preparing a data set of files: what is resumed, what is reported, what is left behind."""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import os
+import shutil
+import signal
+import time
+from functools import partial
+from pathlib import Path
+from typing import ClassVar
+
+import films
+import numpy as np
+import pytest
+
+import pmbench as pm
+from pmbench.engine import preparing, shards
+from pmbench.engine.plugins import load_plugins
+from pmbench.engine.prepared import open_prepared, verify
+from pmbench.engine.preparing import prepare
+from pmbench.errors import DataError, DataNotPrepared, PluginError, StoreError
+from pmbench.files import publish
+from pmbench.testing import dataset_checks
+from pmbench.testing.outcome import Failed
+
+
+@pytest.fixture
+def raw(source, tmp_path):
+    return prepare(films.Films(), source, tmp_path / "data", codec="raw")
+
+
+def protocol(name="one"):
+    return films.Films().protocol(name)
+
+
+def test_in_processes_the_bytes_are_the_same(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(shards, "SAMPLES", 2)
+    alone = prepare(films.Films(), source, tmp_path / "alone")
+    told = []
+    beside = prepare(films.Films(), source, tmp_path / "beside", lambda *news: told.append(news), workers=2)
+    assert beside.fingerprint == alone.fingerprint
+    counted = [(done, total) for what, done, total in told if what == "reading files"]
+    assert counted[0] == (0, 36)
+    assert counted[-1] == (36, 36)
+    assert [p.name for p in (tmp_path / "beside").iterdir() if not p.name.endswith(".lock")] == ["films-v1"]
+
+
+def test_an_interrupted_preparation_goes_on(source, tmp_path, monkeypatch):
+    root, read = tmp_path / "data", []
+    original = shards.read
+
+    def stops(shard):
+        if len(read) == 4:
+            raise KeyboardInterrupt
+        read.append(shard.path.name)
+        original(shard)
+
+    monkeypatch.setattr(shards, "read", stops)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(films.Films(), source, root)
+    with pytest.raises(DataNotPrepared):
+        open_prepared(films.Films(), root)
+    monkeypatch.setattr(shards, "read", lambda shard: (read.append(shard.path.name), original(shard)))
+    prepare(films.Films(), source, root)
+    assert len(read) == len(set(read)) == 12
+
+
+@dataclasses.dataclass(frozen=True)
+class Recording:
+    folder: Path
+    offsets: np.ndarray
+
+
+def test_what_a_shard_is_called_covers_all_that_goes_in(tmp_path, monkeypatch):
+    rgb, folder = films.Films().modality("rgb"), tmp_path / "frames"
+    folder.mkdir()
+    (folder / "1.png").write_bytes(b"1")
+    zeros, ones = np.zeros(2000), np.zeros(2000)
+    ones[1000] = 1
+
+    def called(item, load=films.load_frames):
+        return shards.cut(tmp_path, "a", rgb, pm.Files([item], load), "raw")[0].path.name
+
+    before = called(folder)
+    assert called(folder) == before
+    stat = folder.stat()
+    (folder / "1.png").write_bytes(b"two")  # its folder keeps its time
+    assert folder.stat().st_mtime_ns == stat.st_mtime_ns
+    assert called(folder) != before
+    assert called(Recording(folder, zeros)) == called(Recording(folder, zeros.copy()))
+    assert called(Recording(folder, zeros)) != called(Recording(folder, ones))
+    before = called(Recording(folder, zeros))
+    (folder / "1.png").write_bytes(b"three")
+    assert called(Recording(folder, zeros)) != before
+
+    def changed(module):
+        return "other" if module == "pmbench.media.video" else original(module)
+
+    before, original = called(folder), shards.code_digest
+    shards._own_code.cache_clear()
+    monkeypatch.setattr(shards, "code_digest", changed)  # the reader that `load` calls is another one now
+    assert called(folder) != before
+    shards._own_code.cache_clear()
+
+
+def test_rows_of_shards_are_stored_as_numpy_stores_one_array(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(shards, "SAMPLES", 2)
+    prepared = prepare(films.Films(), source, tmp_path / "data")
+    rows = np.array([np.full(5, np.nan), np.arange(5) + 21, np.arange(5) + 22], np.float32)
+    np.save(tmp_path / "whole.npy", rows)
+    assert prepared.path("c", "sound").read_bytes() == (tmp_path / "whole.npy").read_bytes()
+
+
+@pytest.mark.parametrize("film", [np.zeros((2, 12, 16, 2)), np.zeros((2, 8, 9, 3)), np.zeros((2, 12, 16))])
+def test_frames_that_cannot_be_stored_are_named(source, tmp_path, film):
+    class Odd(films.Films):
+        def read(self, source):
+            for name, part in super().read(source):
+                files = part.arrays["rgb"].items
+                load = partial(load_odd, odd=files[1], frames=film.astype(np.uint8))
+                yield name, dataclasses.replace(part, arrays={**part.arrays, "rgb": pm.Files(files, load)})
+
+    with pytest.raises(PluginError, match=r"load_odd gave frames that cannot be stored at 'rgb' of .*g0-1"):
+        prepare(Odd(), source, tmp_path / "data")
+
+
+def load_odd(path, odd, frames):
+    return frames if path == odd else list(np.load(path)["frames"])
+
+
+def test_frames_of_two_sizes_are_a_mistake_of_the_plugin(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(shards, "SAMPLES", 1)
+
+    class Odd(films.Films):
+        def read(self, source):
+            for name, part in super().read(source):
+                files = part.arrays["rgb"].items
+                load = partial(load_odd, odd=files[1], frames=np.zeros((2, 20, 20, 3), np.uint8))
+                yield name, dataclasses.replace(part, arrays={**part.arrays, "rgb": pm.Files(files, load)})
+
+    with pytest.raises(PluginError, match=r"'rgb' of part 'a', from sample 1 on: .*\(20, 20, 3\)"):
+        prepare(Odd(), source, tmp_path / "data")
+
+
+def killed(shard):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_process_that_is_killed(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(shards, "read", killed)
+    with pytest.raises(StoreError, match="one of the 2 processes that read files was killed"):
+        prepare(films.Films(), source, tmp_path / "data", workers=2)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks processes up in /proc")
+def test_processes_leave_with_a_parent_that_is_killed(source, tmp_path):
+    """Else they would wait for ever, and write into what the next preparation reads."""
+    context = multiprocessing.get_context("spawn")
+    args = (films.Slow(), source, tmp_path / "data")
+    parent = context.Process(target=prepare, args=args, kwargs={"workers": 2})
+    parent.start()
+    until = time.monotonic() + 60
+    while len(pids := [int(path.name) for path in source.iterdir() if path.name.isdecimal()]) < 2:
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    parent.kill()
+    while any(map(alive, pids)):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+def test_what_a_preparation_killed_at_its_end_has_left_is_removed(source, tmp_path, monkeypatch):
+    root = tmp_path / "data"
+
+    def killed(*_args, **_options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(preparing, "publish", lambda ready, folder: (publish(ready, folder), killed()))
+        with pytest.raises(KeyboardInterrupt):
+            prepare(films.Films(), source, root)
+    left = root / ".films-v1.partial"
+    assert any((left / "shards").iterdir())
+    assert prepare(films.Films(), source, root).count("a") == 3
+    assert not left.exists()
+    left.mkdir()
+    preparing.tidy(films.Films(), root)
+    assert not left.exists()
+
+
+def test_files_that_cannot_be_read_are_listed(source, tmp_path):
+    root = tmp_path / "data"
+    (source / "c" / "g0-1.npz").write_bytes(b"")
+    (source / "b" / "g0-0.npz").write_bytes(b"no film")
+    with pytest.raises(DataError) as caught:
+        prepare(films.Films(), source, root)
+    assert "8 files of 'films' cannot be read" in caught.value.message
+    assert "--skip-damaged" in caught.value.hint
+    listed = (root / ".films-v1.partial" / "problems.csv").read_text().splitlines()
+    assert listed[0] == "part,modality,id,reason"
+    assert len(listed) == 9
+    assert any(line.startswith("c,rgb,c/g0-1,") and "g0-1.npz" in line for line in listed)
+    with pytest.raises(DataError, match=r"1 test samples .* target modality: .*g0-0\.npz"):
+        prepare(films.Films(), source, root, skip_damaged=True)
+    shutil.copy(source / "b" / "g0-1.npz", source / "b" / "g0-0.npz")
+    prepared = prepare(films.Films(), source, root, skip_damaged=True)
+    assert prepared.column("b+c", "rgb").present.tolist() == [True] * 4 + [False, True]
+    assert prepared.lacks == ["4 files that cannot be read"]
+    assert not (root / ".films-v1.partial").exists()
+
+
+def test_a_test_sample_without_its_target_modality(source, tmp_path):
+    class Blind(films.Films):
+        def read(self, source):
+            for name, part in super().read(source):
+                rgb = part.arrays["rgb"]
+                items = [None, *rgb.items[1:]] if name == "a" else rgb.items
+                arrays = {**part.arrays, "rgb": dataclasses.replace(rgb, items=items)}
+                yield name, dataclasses.replace(part, arrays=arrays)
+
+    with pytest.raises(DataError, match=r"1 samples of part 'a' of 'films' lack 'rgb'.*'a/g0-0'"):
+        prepare(Blind(), source, tmp_path / "data")
+
+
+def test_a_mistake_of_the_plugin_is_told_from_a_damaged_file(source, tmp_path):
+    (source / "a" / "g0-0.npz").rename(source / "a" / "bug.npz")
+    with pytest.raises(PluginError, match=r"films\.load_frames raised ZeroDivisionError.*bug\.npz"):
+        prepare(films.Films(), source, tmp_path / "data")
+
+
+def test_one_file_a_sample(source, tmp_path):
+    class Short(films.Films):
+        def read(self, source):
+            for name, part in super().read(source):
+                files = dataclasses.replace(part.arrays["flow"], items=part.arrays["flow"].items[1:])
+                yield name, dataclasses.replace(part, arrays={**part.arrays, "flow": files})
+
+    with pytest.raises(DataError, match="modality 'flow': 2 files for 3 samples"):
+        prepare(Short(), source, tmp_path / "data")
+
+
+def test_an_incomplete_source_is_taken_when_asked_for(source, tmp_path):
+    class Counted(films.Films):
+        expected: ClassVar = {"a": 3, "b+c": 8}
+
+    with pytest.raises(DataError, match=r"part 'b\+c': found 6 samples, expected 8") as caught:
+        prepare(Counted(), source, tmp_path / "data")
+    assert "--incomplete" in caught.value.hint
+    prepared = prepare(Counted(), source, tmp_path / "data", incomplete=True)
+    assert prepared.lacks == ["part b+c: 6 samples of 8"]
+    wrong = [row for row in verify(Counted(), tmp_path / "data") if not row["ok"]]
+    assert [(row["part"], row["expected"], row["found"]) for row in wrong] == [("b+c", 8, 6)]
+
+    class Few(films.Films):
+        expected: ClassVar = {"a": 2}
+
+    with pytest.raises(DataError, match="found 3 samples, expected 2"):
+        prepare(Few(), source, tmp_path / "more", incomplete=True)
+
+
+@pytest.mark.parametrize("number", [6, 7])
+def test_the_contract_checks_know_joined_parts_and_missing_modalities(source, tmp_path, number):
+    class Checked(films.Films):
+        expected: ClassVar = {"a": (2, 1), "b+c": number}
+
+    prepare(films.Films(), source, tmp_path / "data")
+    sample = dataset_checks.Sample(Checked(), load_plugins(), tmp_path, tmp_path / "data")
+    names = ("ids_are_unique_and_disjoint", "arrays_are_as_declared", "validation_data_is_apart")
+    for name in names:
+        getattr(dataset_checks, f"check_{name}")(sample)
+    if number == 6:
+        dataset_checks.check_expected_counts_are_declared(sample)
+    else:
+        with pytest.raises(Failed, match=r"'b\+c': 6 samples, expected 7"):
+            dataset_checks.check_expected_counts_are_declared(sample)
+
+
+def test_the_contract_checks_see_what_would_be_cut_out_elsewhere(source, tmp_path):
+    prepare(films.Films(), source, tmp_path / "data")
+    rgb, flow, *others = films.Films.modalities
+    check = dataset_checks.check_aligned_modalities_stay_aligned
+    odd = (dataclasses.replace(flow, flip=""), dataclasses.replace(flow, shape=(2, 4, 12, 16)))
+    for declared, aligned in ((flow, True), *((one, False) for one in odd)):
+
+        class Declared(films.Films):
+            modalities = (rgb, declared, *others)
+
+        sample = dataset_checks.Sample(Declared(), load_plugins(), tmp_path, tmp_path / "data")
+        if aligned:
+            check(sample)
+        else:
+            with pytest.raises(Failed, match="'rgb' and 'flow' are on one grid"):
+                check(sample)
