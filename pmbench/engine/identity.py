@@ -1,48 +1,35 @@
-"""What makes a stage the same stage: its key, computable before anything is trained."""
+"""Keys: the identity of a stage, computable before anything is trained."""
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import functools
 import hashlib
 import importlib.metadata
-import importlib.util
 import json
-import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .. import _HOME_OF
-from ..contracts.backbone import Backbone
+from ..contracts.backbone import Backbone, Weights
 from ..contracts.dataset import Dataset, Protocol
 from ..contracts.recipe import Recipe
-from ..contracts.setting import Modality
+from ..contracts.setting import Modality, Setting
 from ..contracts.stage import Stage
-from ..errors import ContractError
+from ..errors import ContractError, TrainingError
+from .source import module_digest
 
-_ENGINE = (
-    "pmbench.contracts.batch",
-    "pmbench.contracts.losses",
-    "pmbench.contracts.network",
-    "pmbench.contracts.recipe",
-    "pmbench.contracts.samples",
-    "pmbench.contracts.stage",
-    "pmbench.engine.bench",
-    "pmbench.engine.batches",
-    "pmbench.engine.device",
-    "pmbench.engine.draws",
-    "pmbench.engine.frames",
-    "pmbench.engine.prepared",
-    "pmbench.engine.pretrained",
-    "pmbench.engine.recipes",
-    "pmbench.engine.steps",
-    "pmbench.engine.trainer",
-    "pmbench.engine.view",
-    "pmbench.report.counts",
-    "pmbench.report.metrics",
-)
+if TYPE_CHECKING:
+    from .plugins import Registry
+
+ENGINE_VERSION = 1
+"""Version of what pmbench itself computes in training: data reading, batches, networks, losses, selection.
+
+It stands in every key for the source of pmbench, so that a reworded message or a moved function trains
+nothing again. `tests/golden/test_training.py` pins the numbers; whoever changes them raises this version.
+"""
 
 
 def canonical(value: Any) -> str:
@@ -86,106 +73,40 @@ def digests_of(
 
 @functools.cache
 def code_digest(module: str) -> str:
-    """Digest of a module and the modules of its own distribution that it imports, comments and docstrings
-    aside.
+    """Digest of a plugin's module with its own imports; "" for pmbench, which has ENGINE_VERSION."""
+    return "" if module.partition(".")[0] == "pmbench" else module_digest(module)
 
-    The built-in stages behind public names that it uses (`pm.untrained`) count as imported.
+
+@dataclass(frozen=True)
+class CellSpec:
+    """A Context by name, as it travels between processes.
+
+    `backbones` lists (modality, name), `weights` (modality, weights), both for the modalities of the setting
+    and sorted.
     """
-    seen: dict[str, str] = {}
-    _collect(module, _family(module), seen)
-    return digest(seen)
+
+    dataset: str
+    protocol: str
+    backbones: tuple[tuple[str, str], ...]
+    recipe: Recipe
+    seed: int
+    weights: tuple[tuple[str, Weights], ...] = ()
+
+    def resolve(
+        self, dataset: Dataset, fingerprint: Mapping[str, Mapping[str, str]], registry: Registry
+    ) -> Context:
+        """The context, with `dataset` as its prepared form declares it."""
+        weights = dict(self.weights)
+        backbones = {
+            modality: dataclasses.replace(registry.backbone(name), weights=weights.get(modality))
+            for modality, name in self.backbones
+        }
+        return Context(
+            dataset, dataset.protocol(self.protocol), fingerprint, backbones, self.recipe, self.seed
+        )
 
 
-@functools.cache
-def engine_digest() -> str:
-    """Digest of the code that every stage runs through: trainer, batches, networks, losses."""
-    return digest([_tree(name)[1] for name in _ENGINE])
-
-
-def _family(module: str) -> str:
-    """Imports below this name are followed; pmbench itself enters through `engine_digest`."""
-    return "pmbench.builtin" if module.startswith("pmbench.") else module.partition(".")[0]
-
-
-def _tree(module: str) -> tuple[ast.Module, str]:
-    path = _source(module)
-    if path is None:
-        raise ContractError(f"the source of module {module!r} cannot be found, so it cannot be part of a key")
-    tree = ast.parse(path.read_bytes(), str(path))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if (
-                isinstance(first, ast.Expr)
-                and isinstance(first.value, ast.Constant)
-                and isinstance(first.value.value, str)
-            ):
-                node.body = node.body[1:] or [ast.Pass()]
-    return tree, hashlib.sha256(_written(tree).encode()).hexdigest()
-
-
-def _written(node: Any) -> str:
-    """The syntax tree as text. Unlike `ast.dump`, it is the same whether or not a version of Python knows an
-    empty field.
-    """
-    if isinstance(node, ast.AST):
-        fields = [f"{name}={_written(v)}" for name, v in ast.iter_fields(node) if v is not None and v != []]
-        return f"{type(node).__name__}({','.join(fields)})"
-    return f"[{','.join(map(_written, node))}]" if isinstance(node, list) else repr(node)
-
-
-def _source(module: str) -> Path | None:
-    """The module's file, found without importing it or its parents, which may need torch."""
-    loaded = sys.modules.get(module)
-    if loaded is not None:
-        path = getattr(loaded, "__file__", None)
-        return Path(path) if path and path.endswith(".py") else None
-    top, *below = module.split(".")
-    spec = importlib.util.find_spec(top)
-    if spec is None:
-        return None
-    if not below:
-        return Path(spec.origin) if spec.origin and spec.origin.endswith(".py") else None
-    for folder in spec.submodule_search_locations or ():
-        base = Path(folder, *below)
-        for path in (base.with_suffix(".py"), base / "__init__.py"):
-            if path.is_file():
-                return path
-    return None
-
-
-def _collect(module: str, family: str, seen: dict[str, str]) -> None:
-    if module in seen:
-        return
-    tree, seen[module] = _tree(module)
-    path = _source(module)
-    package = module if path and path.name == "__init__.py" else module.rpartition(".")[0]
-    for node in ast.walk(tree):
-        names: list[str] = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                above = package.split(".")[: len(package.split(".")) - node.level + 1]
-                base = ".".join([*above, base] if base else above)
-            names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
-            if base == "pmbench":
-                _collect_public([alias.name for alias in node.names], seen)
-        elif isinstance(node, ast.Attribute):
-            _collect_public([node.attr], seen)
-        for name in names:
-            if (name == family or name.startswith(family + ".")) and name != module and _source(name):
-                _collect(name, family, seen)
-
-
-def _collect_public(names: list[str], seen: dict[str, str]) -> None:
-    for home in {_HOME_OF.get(name, "") for name in names}:
-        if home.startswith("builtin."):
-            _collect(f"pmbench.{home}", "pmbench.builtin", seen)
-
-
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Context:
     """All that a stage's key depends on besides the stage: data, backbones, recipe, seed."""
 
@@ -198,6 +119,26 @@ class Context:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_keys", {})
+
+    @cached_property
+    def setting(self) -> Setting:
+        """The setting of the protocol, with the backbones chosen for its modalities."""
+        target, privileged = self.protocol.target, self.protocol.privileged
+        names = (*target, *privileged)
+        return Setting(
+            target,
+            privileged,
+            len(self.dataset.classes),
+            {name: self.modality(name) for name in names},
+            {name: self.backbones[name] for name in names},
+            self.protocol.demands,
+        )
+
+    @property
+    def training_parts(self) -> tuple[str, ...]:
+        """The training part, and the official validation part where there is one."""
+        split = self.protocol.split
+        return (split.train, split.validation) if split.validation else (split.train,)
 
     def modality(self, name: str) -> Modality:
         """A modality as networks see it under the protocol."""
@@ -215,17 +156,26 @@ class Context:
             keys[stage] = digest(self.inputs(stage))
         return keys[stage]
 
+    def require_key(self, stage: Stage, key: str) -> None:
+        """Raises TrainingError unless `stage` has this key, with the sources as they are on the disk now."""
+        code_digest.cache_clear()
+        found = dataclasses.replace(self)
+        if found.key(stage) != key:
+            name, module = type(stage).__name__, type(stage).__module__
+            raise TrainingError(
+                f"the source of {name} (module {module}), its data or a library changed while this run was "
+                f"going on: its key is {found.key(stage)[:12]} now, {key[:12]} was asked for",
+                "run the same command again",
+            )
+
     def inputs(self, stage: Stage) -> dict[str, Any]:
         """Everything that the key of `stage` is the digest of."""
         kind = type(stage)
-        split = self.protocol.split
-        parts = [split.train] + ([split.validation] if split.validation else [])
         modalities = {name: self.modality(name) for name in stage.reads}
+        sources = [code_digest(c.__module__) for c in kind.__mro__ if issubclass(c, Stage) and c is not Stage]
         return {
-            "stage": f"{kind.__module__}:{kind.__qualname__}",
-            "code": [
-                code_digest(c.__module__) for c in kind.__mro__ if issubclass(c, Stage) and c is not Stage
-            ],
+            "stage": f"{kind.__module__.partition('.')[0]}:{kind.__qualname__}",
+            "code": [source for source in dict.fromkeys(sources) if source],
             "fields": {f.name: self._value(getattr(stage, f.name)) for f in dataclasses.fields(stage)},
             "dataset": {
                 "name": self.dataset.name,
@@ -234,7 +184,7 @@ class Context:
                 "code": code_digest(type(self.dataset).__module__) if self.dataset.augments else "",
                 "files": {
                     part: digests_of(self.fingerprint, part, (*stage.reads, "labels", "index"))
-                    for part in parts
+                    for part in self.training_parts
                 },
             },
             "protocol": self.protocol.identity(),
@@ -246,7 +196,7 @@ class Context:
             "recipe": dataclasses.asdict(self.recipe_of(stage)),
             "selection": {"metric": self.protocol.metrics[0], "positive": self.dataset.positive_class},
             "seed": self.seed,
-            "engine": engine_digest(),
+            "engine": ENGINE_VERSION,
         }
 
     def _value(self, value: Any) -> Any:

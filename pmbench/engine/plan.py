@@ -16,13 +16,12 @@ from ..contracts.setting import Setting
 from ..contracts.stage import Stage
 from ..errors import DataNotPrepared, PluginError, PmbenchError, UnknownName, Unsupported, UsageError
 from .guard import only
-from .identity import Context, digest, digests_of
+from .identity import CellSpec, Context, digest, digests_of
 from .plugins import Registry
 from .prepared import Prepared
 from .preparing import find_or_prepare
 from .request import Request, Variant, variants_of
 from .store import Store
-from .work import Spec
 
 AT_HAND = ("hapt", "planted")
 """Data sets that come with a package, the first of which is named where another is missing."""
@@ -37,9 +36,8 @@ class Cell:
     """
 
     variant: Variant
-    setting: Setting
     context: Context
-    spec: Spec
+    spec: CellSpec
     stage: Stage | None = None
     key: str = ""
     skip: str = ""
@@ -48,6 +46,10 @@ class Cell:
     @property
     def method(self) -> Method:
         return self.variant.method
+
+    @property
+    def setting(self) -> Setting:
+        return self.context.setting
 
     @property
     def options(self) -> Mapping[str, Any]:
@@ -103,7 +105,7 @@ class Node:
 
     key: str
     stage: Stage
-    spec: Spec
+    spec: CellSpec
     context: Context
     parents: tuple[str, ...]
     stored: bool = False
@@ -227,35 +229,28 @@ def _cell(
     seed: int,
     registry: Registry,
 ) -> Cell:
-    dataset, method = prepared.dataset, variant.method
-    backbones = {
-        m.name: dataclasses.replace(registry.backbone(names[m.name]), weights=weights.get(m.name))
-        for m in dataset.modalities
-    }
-    setting = Setting(
-        protocol.target,
-        protocol.privileged,
-        len(dataset.classes),
-        {m.name: protocol.seen(m) for m in dataset.modalities},
-        backbones,
-        protocol.demands,
+    method = variant.method
+    used = (*protocol.target, *protocol.privileged)
+    spec = CellSpec(
+        prepared.dataset.name,
+        protocol.name,
+        tuple(sorted((m, names[m]) for m in used)),
+        recipe,
+        seed,
+        tuple(sorted((m, w) for m, w in weights.items() if m in used)),
     )
-    context = Context(dataset, protocol, prepared.fingerprint, backbones, recipe, seed)
-    used = tuple(sorted((m, names[m]) for m in setting.all))
-    loaded = tuple(sorted((m, w) for m, w in weights.items() if m in setting.all))
-    spec = Spec(dataset.name, protocol.name, used, recipe, seed, loaded)
-    cell = Cell(variant, setting, context, spec)
+    context = spec.resolve(prepared.dataset, prepared.fingerprint, registry)
+    cell = Cell(variant, context, spec)
     for modality in cell.inputs:
         if lacking := prepared.missing(protocol.split.test, modality):
             return dataclasses.replace(cell, skip=f"{lacking} test samples lack {modality!r}")
     try:
         with only(f"the plan of {method.name!r}", [prepared.folder], []):
-            stage = method.last_stage(setting, **variant.options)
+            stage = method.last_stage(cell.setting, **variant.options)
             for part in stage.walk():
-                unknown = set(part.reads) - set(setting.all)
-                if unknown:
+                if unknown := set(part.reads) - set(used):
                     raise PluginError(
-                        f"stage {type(part).__name__} reads {sorted(unknown)}, the setting has {setting.all}"
+                        f"stage {type(part).__name__} reads {sorted(unknown)}, the setting has {used}"
                     )
             return dataclasses.replace(cell, stage=stage, key=context.key(stage))
     except Unsupported as error:

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..contracts.backbone import Backbone, Pretrained, Weights
+from ..contracts.backbone import Backbone, Weights
 from ..contracts.dataset import Dataset
 from ..errors import DataError, StoreError, UnknownName, UsageError
 from ..files import write_atomic, write_json
 from .draws import torch_seeded
-from .identity import backbone_identity, canonical, code_digest
+from .identity import ENGINE_VERSION, backbone_identity, canonical
 from .identity import digest as value_digest
 from .store import DOWNLOAD, Store
 
@@ -139,7 +139,7 @@ class Library:
         """
         assert backbone.pretrained is not None
         url = backbone.pretrained.urls[name]
-        made_by = [backbone_identity(backbone), code_digest(Pretrained.__module__), url]
+        made_by = [backbone_identity(backbone), ENGINE_VERSION, url]
         known = self.root / "names" / f"{value_digest(made_by)}.json"
         if (digest := _read_digest(known)) and self.path(digest).is_file():
             weights = Weights(name, digest)

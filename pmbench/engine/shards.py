@@ -25,7 +25,8 @@ from ..contracts.setting import Modality
 from ..errors import DataError, PluginError, PmbenchError, StoreError
 from ..files import explain, write_atomic, write_json
 from .frames import Frames, Writer
-from .identity import code_digest, digest
+from .identity import digest
+from .source import module_digest
 from .work import leave_with_parent
 
 SAMPLES = 32
@@ -91,7 +92,7 @@ def cut(folder: Path, part: str, modality: Modality, files: Files, codec: str) -
 def _own_code() -> list[str]:
     """Digests of what every shard comes through, and of the readers that `load` functions call."""
     readers = [module.name for module in pkgutil.iter_modules(media.__path__, f"{media.__name__}.")]
-    return [code_digest(name) for name in (__name__, Writer.__module__, *readers)]
+    return [module_digest(name) for name in (__name__, Writer.__module__, *readers)]
 
 
 def _told(value: Any) -> Any:
@@ -101,7 +102,7 @@ def _told(value: Any) -> Any:
     if isinstance(value, functools.partial):
         return [_told(value.func), [_told(v) for v in value.args], _told(dict(value.keywords))]
     if callable(value):
-        return [value.__module__, value.__qualname__, code_digest(value.__module__)]
+        return [value.__module__, value.__qualname__, module_digest(value.__module__)]
     if isinstance(value, Path):
         try:
             stat = value.stat()

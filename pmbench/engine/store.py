@@ -69,34 +69,34 @@ class Store:
             ) from error
 
     def whole(self, key: str) -> bool:
-        """Whether the stage is there with the weights it was written with; a damaged one is set aside."""
-        if not self.has(key):
-            return False
+        """Whether the stage is there, with the weights that were stored."""
         try:
-            if file_digest(self.folder(key) / "weights.safetensors") == self.stage(key)["weights_sha256"]:
-                return True
+            return file_digest(self.folder(key) / "weights.safetensors") == self.stage(key)["weights_sha256"]
         except (OSError, StoreError, KeyError):
-            pass
-        self.remove(key)
-        return False
+            return False
 
     def weights(self, key: str) -> dict[str, Tensor]:
-        """What the stage delivered, by name; raises StoreError where the file is damaged, and sets the stage
-        aside.
-        """
+        """What the stage delivered, by name; raises StoreError where the file is missing or damaged."""
         from safetensors.torch import load_file
 
         path = self.folder(key) / "weights.safetensors"
         if not self.whole(key):
-            raise StoreError(
-                f"{path} is missing or damaged; the stage was set aside",
-                "the same command again trains it anew",
-            )
+            raise StoreError(f"{path} is missing or damaged", "the same command again trains the stage anew")
         return load_file(path)
 
     def put(self, key: str, weights: Tensors, stage: Mapping[str, Any], curve: str) -> None:
-        """Adds a finished stage, all files at once, and drops its checkpoint."""
+        """Adds a finished stage, all files at once, and drops its checkpoint.
+
+        Raises StoreError unless `key` is the digest of `stage["inputs"]`.
+        """
         from safetensors.torch import save_file
+
+        if digest(stage.get("inputs")) != key:
+            raise StoreError(
+                f"a stage was to be stored under {key[:12]}, but the digest of its inputs is "
+                f"{digest(stage.get('inputs'))[:12]}",
+                "this is a defect of pmbench; nothing was stored",
+            )
 
         with folder_atomic(self.folder(key)) as folder:
             _save(lambda: save_file(_plain(weights), folder / "weights.safetensors"), folder)

@@ -7,16 +7,14 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from ..contracts.backbone import Weights
-from ..contracts.recipe import Recipe
 from ..contracts.stage import Stage
 from ..errors import PmbenchError, TrainingError
-from .identity import Context
+from .identity import CellSpec, Context
 from .plugins import Registry, load_plugins
 from .prepared import Prepared, open_prepared
 from .store import Store
@@ -35,24 +33,12 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Spec:
-    """A Context by name, as it travels between processes."""
-
-    dataset: str
-    protocol: str
-    backbones: tuple[tuple[str, str], ...]
-    recipe: Recipe
-    seed: int
-    weights: tuple[tuple[str, Weights], ...] = ()
-
-
-@dataclass(frozen=True)
 class Train:
     """Train a stage whose parents are stored."""
 
     key: str
     stage: Stage
-    spec: Spec
+    spec: CellSpec
 
 
 @dataclass(frozen=True)
@@ -61,7 +47,7 @@ class Seal:
 
     key: str
     stage: Stage
-    spec: Spec
+    spec: CellSpec
     inputs: tuple[str, ...]
 
 
@@ -116,19 +102,9 @@ def _prepared(dataset: str, data: Path) -> Prepared:
 
 
 @lru_cache(maxsize=64)
-def context_of(spec: Spec, data: Path) -> Context:
+def context_of(spec: CellSpec, data: Path) -> Context:
     prepared = _prepared(spec.dataset, data)
-    return Context(
-        prepared.dataset,
-        prepared.dataset.protocol(spec.protocol),
-        prepared.fingerprint,
-        {
-            modality: replace(registry().backbone(name), weights=dict(spec.weights).get(modality))
-            for modality, name in spec.backbones
-        },
-        spec.recipe,
-        spec.seed,
-    )
+    return spec.resolve(prepared.dataset, prepared.fingerprint, registry())
 
 
 def perform(task: Task, place: Place, report: Report = lambda key, done, total: None) -> Done:
@@ -139,6 +115,7 @@ def perform(task: Task, place: Place, report: Report = lambda key, done, total: 
         from .seal import seal
 
         context, kind = context_of(task.spec, place.data), type(task.stage)
+        context.require_key(task.stage, task.key)
         folder = _prepared(task.spec.dataset, place.data).folder
         with only(f"stage {kind.__name__!r} (module {kind.__module__}), being sealed,", [folder], []):
             seal(task.stage, context, Store(place.store), task.inputs)
@@ -190,76 +167,17 @@ def _train_share(fabric: Any, task: Train, place: Place, told: Any) -> None:
 
 def _train_part(fabric: Any, task: Train, place: Place, report: Report | None = None) -> None:
     """One process's share of a training; the first one stores the result."""
-    import torch
-
-    from .device import accelerator, unrepeatable
-    from .guard import only
-    from .trainer import Training
-    from .view import training_view
+    from .device import accelerator
+    from .train import Job, train_stage
 
     if place.devices > 1:
         set_threads(place.threads)
     context = context_of(task.spec, place.data)
-    prepared = _prepared(task.spec.dataset, place.data)
-    recipe = context.recipe_of(task.stage)
-    view = training_view(prepared, context.protocol, context.seed)
-    split = context.protocol.split
-    parts = [split.train] + ([split.validation] if split.validation else [])
-    names = (*task.stage.reads, "labels", "index")
-    handed = [path for part in parts for path in prepared.files(part, names)]
-    kind = type(task.stage)
-    source = context.dataset.find_source()
-    roots = [prepared.folder] + (
-        [source if source.is_dir() else source.parent] if source and source.suffix != ".py" else []
-    )
-    started = time.time()
-    with only(f"stage {kind.__name__!r} (module {kind.__module__})", roots, handed), unrepeatable() as odd:
-        training = Training(
-            task.stage,
-            context,
-            view,
-            Store(place.store),
-            accelerator(fabric, recipe.precision != "32"),
-            place.data_workers,
-        )
-        network = training.run(lambda done, total: report(task.key, done, total) if report else None)
-    if fabric.global_rank != 0:
-        return
-    store, told = Store(place.store), training.describe()
-    parents = [context.key(parent) for parent in task.stage.parents]
-    lineage: dict[str, Any] = {}
-    for parent in parents:
-        lineage |= store.stage(parent)["lineage"]
-    lineage[task.key] = {
-        "stage": kind.__name__,
-        "parents": parents,
-        "reads": list(task.stage.reads),
-        "seconds": told["cost"]["seconds"],
-        "steps": told["cost"]["steps"],
-        "epochs": recipe.epochs,
-        "selected_epoch": told["selected"]["epoch"],
-        "samples": told["cost"]["samples"],
-        "departures": told["departures"],
-        "notes": training.bench.notes,
-    }
-    store.put(
-        task.key,
-        network.state_dict(),
-        {
-            "stage": kind.__name__,
-            "inputs": context.inputs(task.stage),
-            "parents": parents,
-            "lineage": lineage,
-            "environment": {
-                "torch": torch.__version__,
-                "device": str(fabric.device),
-                "threads": place.threads,
-                "processes": place.devices,
-                "unrepeatable": sorted(odd),
-            },
-            "started": started,
-            "finished": time.time(),
-            **told,
-        },
-        training.curve_csv(),
+    mixed = context.recipe_of(task.stage).precision != "32"
+    train_stage(
+        Job(task.key, task.stage, context, _prepared(task.spec.dataset, place.data)),
+        Store(place.store),
+        accelerator(fabric, mixed),
+        data_workers=place.data_workers,
+        progress=lambda done, total: report(task.key, done, total) if report else None,
     )

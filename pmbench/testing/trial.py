@@ -18,12 +18,13 @@ from ..contracts.stage import Stage
 from ..engine.bench import delivered
 from ..engine.device import accelerator, make_fabric
 from ..engine.guard import only
-from ..engine.identity import Context
+from ..engine.identity import CellSpec, Context
 from ..engine.plugins import Registry
 from ..engine.prepared import Prepared
 from ..engine.preparing import prepare
 from ..engine.seal import Sealable, seal
 from ..engine.store import Store
+from ..engine.train import Job, train_stage
 from ..engine.trainer import Training
 from ..engine.view import Standard, TrainingView, training_view
 from ..errors import PmbenchError, Unsupported
@@ -77,20 +78,17 @@ class Trial:
         return prepare(self.data, self.folder, self.folder / "data")
 
     @cached_property
-    def setting(self) -> Setting:
-        data, protocol = self.data, self.data.protocol(self.protocol_name)
-        backbones = {m.name: self.registry.backbone(data.backbones[m.name]) for m in data.modalities}
-        modalities = {m.name: m for m in data.modalities}
-        return Setting(
-            protocol.target, protocol.privileged, len(data.classes), modalities, backbones, protocol.demands
-        )
-
-    @cached_property
     def context(self) -> Context:
-        protocol = self.data.protocol(self.protocol_name)
-        return Context(
-            self.data, protocol, self.prepared.fingerprint, self.setting.backbones, self.recipe, seed=0
+        data, protocol = self.data, self.data.protocol(self.protocol_name)
+        used = sorted((*protocol.target, *protocol.privileged))
+        spec = CellSpec(
+            data.name, protocol.name, tuple((m, data.backbones[m]) for m in used), self.recipe, seed=0
         )
+        return spec.resolve(data, self.prepared.fingerprint, self.registry)
+
+    @property
+    def setting(self) -> Setting:
+        return self.context.setting
 
     @cached_property
     def stage(self) -> Stage:
@@ -153,27 +151,18 @@ class Trial:
             raise _named(self._failure)
 
     def _train(self, stage: Stage) -> Trained:
-        context, split, kind = self.context, self.context.protocol.split, type(stage)
-        parts = [split.train] + ([split.validation] if split.validation else [])
-        names = (*stage.reads, "labels", "index")
-        handed = [path for part in parts for path in self.prepared.files(part, names)]
-        recipe = context.recipe_of(stage)
+        before: dict[str, Tensor] = {}
+
+        def begun(training: Training) -> None:
+            self.begun.append(training)
+            before.update({n: t.clone() for n, t in training.nets.state_dict().items()})
+
         fabric = make_fabric("cpu", 1)
         fabric.launch()
-        hardware = accelerator(fabric, recipe.precision != "32")
-        view = self.view
-        with only(f"stage {kind.__name__!r} (module {kind.__module__})", [self.prepared.folder], handed):
-            training = Training(stage, context, view, self.store, hardware)
-            self.begun.append(training)
-            before = {n: t.clone() for n, t in training.nets.state_dict().items()}
-            fresh = training.run()
-        self.store.put(
-            training.key,
-            fresh.state_dict(),
-            {"inputs": context.inputs(stage), **training.describe()},
-            training.curve_csv(),
-        )
-        return Trained(stage, training, before, fresh)
+        hardware = accelerator(fabric, self.context.recipe_of(stage).precision != "32")
+        job = Job(self.context.key(stage), stage, self.context, self.prepared)
+        done = train_stage(job, self.store, hardware, begun=begun)
+        return Trained(stage, done.training, before, done.network)
 
     # --- sealed ---------------------------------------------------------------------------------------------
 

@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import json
 from dataclasses import dataclass
-from pathlib import Path
 
 import engine_lab as toys
 import numpy as np
@@ -295,33 +294,65 @@ def test_comments_docstrings_and_layout_do_not_count(digest_of):
     assert digest_of(stages=PACKAGE["stages.py"].replace("def late", "def later")) != plain
 
 
-def test_public_built_in_code_counts(digest_of, monkeypatch):
-    """A plugin that uses `pm.untrained` changes with the module that it comes from."""
-    alone = digest_of()
-    using = {
-        name: digest_of(stages=PACKAGE["stages.py"] + text)
-        for name, text in {
-            "attribute": "F = pm.untrained\n",
-            "import": "from pmbench import untrained as F\n",
-            "none": "F = pm.mse\n",
-        }.items()
+CHECK = """
+def check(x):
+    if x < 0:
+        raise ValueError(f'{x} is negative')
+    assert x, 'zero'
+    print(x)
+    logger.info('x %s', x)
+    bench.note('x')
+    y = pm.option(2.0, 'weight')
+"""
+
+
+def test_messages_do_not_count(digest_of):
+    check = CHECK
+    plain = digest_of(losses=check)
+    reworded = {
+        "raise": check.replace("f'{x} is negative'", "'x must not be negative', x"),
+        "assert": check.replace("'zero'", "'x is zero'"),
+        "print": check.replace("    print(x)\n", ""),
+        "log": check.replace("'x %s', x", "'%s'"),
+        "note": check.replace("note('x')", "note('x is used')"),
+        "help": check.replace("'weight'", "help='weight of the term'"),
     }
-    real = identity._source
-    changed = Path(real("pmbench.builtin.reference_stages"))
-    monkeypatch.setattr(identity, "_source", lambda m: changed if m == "pmbench.builtin.stages" else real(m))
-    assert digest_of() == alone
-    assert digest_of(stages=PACKAGE["stages.py"] + "F = pm.untrained\n") != using["attribute"]
-    assert digest_of(stages=PACKAGE["stages.py"] + "from pmbench import untrained as F\n") != using["import"]
-    assert digest_of(stages=PACKAGE["stages.py"] + "F = pm.mse\n") == using["none"]
+    for what, text in reworded.items():
+        assert text != check
+        assert digest_of(losses=text) == plain, what
+    changed = {
+        "condition": check.replace("x < 0", "x <= 0"),
+        "assert": check.replace("assert x,", "assert not x,"),
+        "default": check.replace("2.0", "3.0"),
+        "call": check.replace("logger.info", "logger.add"),
+        "no raise": check.replace("raise ValueError(f'{x} is negative')", "x = 0"),
+    }
+    for what, text in changed.items():
+        assert digest_of(losses=text) != plain, what
 
 
-def test_code_of_base_classes_counts(lab):
+def test_an_edit_is_seen_without_a_new_process(digest_of, tmp_path):
+    plain = digest_of()
+    path = tmp_path / "box" / "boxed" / "constants.py"
+    path.write_text("W = 5\n")
+    code_digest.cache_clear()
+    assert code_digest("boxed.stages") != plain
+
+
+def test_the_source_of_pmbench_is_its_engine_version(lab, monkeypatch):
     @dataclass(frozen=True)
     class Mine(pm.Distill):
         pass
 
-    codes = lab.context.inputs(Mine(toys.Plain("far"), ("near",)))["code"]
-    assert codes == [code_digest(__name__), code_digest("pmbench.builtin.stages")]
+    inputs = lab.context.inputs(Mine(toys.Plain("far"), ("near",)))
+    assert inputs["code"] == [code_digest(__name__)]
+    assert inputs["engine"] == identity.ENGINE_VERSION
+    assert lab.context.inputs(pm.Stream("near"))["code"] == []
+    assert lab.context.inputs(pm.Stream("near"))["stage"] == "pmbench:Stream"
+    assert backbone_identity(toys.backbone("mlp-8"))["code"] == ""
+    before = key(lab)
+    monkeypatch.setattr(identity, "ENGINE_VERSION", identity.ENGINE_VERSION + 1)
+    assert key(lab.but()) != before
 
 
 def test_code_that_cannot_be_found():

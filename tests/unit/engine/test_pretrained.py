@@ -19,10 +19,9 @@ import pmbench as pm
 from pmbench.builtin.backbones import BACKBONES
 from pmbench.engine import pretrained
 from pmbench.engine.bench import EngineBench
-from pmbench.engine.identity import Context
+from pmbench.engine.identity import CellSpec, Context
 from pmbench.engine.pretrained import Library, choose_weights, fill, tensors_digest
 from pmbench.engine.store import Store
-from pmbench.engine.work import Spec
 from pmbench.errors import DataError, StoreError, UnknownName, UsageError
 
 
@@ -398,7 +397,7 @@ def test_damaged_weights_are_never_used(tmp_path):
 
 
 def test_a_spec_with_weights_can_be_hashed():
-    spec = Spec("d", "p", (("m", "net"),), pm.Recipe(), 0, (("m", pm.Weights("a", "0" * 64)),))
+    spec = CellSpec("d", "p", (("m", "net"),), pm.Recipe(), 0, (("m", pm.Weights("a", "0" * 64)),))
     assert hash(spec) != hash(dataclasses.replace(spec, weights=()))
 
 

@@ -12,16 +12,18 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import count, islice
 
 import engine_lab as toys
 import pytest
 import torch
 
+from pmbench.engine.identity import digest
 from pmbench.engine.store import Store
 from pmbench.errors import StoreError
 
-KEY = "ab" + "0" * 62
-OTHER = "ab" + "1" * 62
+FIRST, SECOND = islice(({"n": n} for n in count() if digest({"n": n}).startswith("ab")), 2)
+KEY, OTHER = digest(FIRST), digest(SECOND)
 THIRD = "cd" + "0" * 62
 FORK = multiprocessing.get_context("fork")  # saves importing torch again
 WEIGHTS = {
@@ -49,7 +51,7 @@ def test_round_trip(store):
     assert not store.has(KEY)
     assert not store.whole(KEY)
     assert store.entries() == []
-    store.put(KEY, WEIGHTS, {"stage": "S", "finished": 1.0}, "epoch,ce\n1,0.5\n")
+    store.put(KEY, WEIGHTS, {"inputs": FIRST, "stage": "S", "finished": 1.0}, "epoch,ce\n1,0.5\n")
     assert store.whole(KEY)
     assert toys.same(store.weights(KEY), WEIGHTS)
     assert store.stage(KEY)["key"] == KEY
@@ -64,14 +66,14 @@ def test_round_trip(store):
 def test_weights_that_share_memory_and_have_other_layouts(store):
     base = torch.randn(4, 3, 2, 2).to(memory_format=torch.channels_last)
     weights = {"whole": base, "part": base[1:2], "again": base}
-    store.put(KEY, weights, {}, "")
+    store.put(KEY, weights, {"inputs": FIRST}, "")
     assert toys.same(store.weights(KEY), weights)
 
 
 @pytest.mark.parametrize("damage", ["bit", "cut", "gone", "json", "sum"])
-def test_a_damaged_stage_is_set_aside(store, damage):
-    for key in (KEY, OTHER):
-        store.put(key, WEIGHTS, {}, "")
+def test_a_damaged_stage_is_not_whole(store, damage):
+    for key, inputs in ((KEY, FIRST), (OTHER, SECOND)):
+        store.put(key, WEIGHTS, {"inputs": inputs}, "")
     path = store.folder(KEY) / "weights.safetensors"
     if damage == "bit":
         flip(path, -1)
@@ -83,18 +85,26 @@ def test_a_damaged_stage_is_set_aside(store, damage):
         text = {"json": "{", "sum": "{}"}[damage]
         (store.folder(KEY) / "stage.json").write_text(text)
     assert not store.whole(KEY)
-    assert not store.has(KEY)
-    assert not store.folder(KEY).exists()
+    assert store.folder(KEY).exists()  # a question removes nothing
     assert store.whole(OTHER)
+    store.put(KEY, WEIGHTS, {"inputs": FIRST}, "")
+    assert store.whole(KEY)
 
 
 def test_damaged_weights_are_not_loaded(store):
-    store.put(KEY, WEIGHTS, {}, "")
+    store.put(KEY, WEIGHTS, {"inputs": FIRST}, "")
     flip(store.folder(KEY) / "weights.safetensors", -1)  # still a valid file
     with pytest.raises(StoreError, match="damaged") as caught:
         store.weights(KEY)
     assert "again" in caught.value.hint
-    assert not store.has(KEY)
+
+
+def test_a_stage_is_stored_under_the_digest_of_its_inputs_alone(store):
+    with pytest.raises(StoreError, match=f"under {OTHER[:12]}.* its inputs is {KEY[:12]}"):
+        store.put(OTHER, WEIGHTS, {"inputs": FIRST}, "")
+    with pytest.raises(StoreError, match="under"):
+        store.put(KEY, WEIGHTS, {}, "")
+    assert store.entries() == store.leftovers(-60) == []
 
 
 def test_a_damaged_stage_is_trained_again(lab):
@@ -106,8 +116,8 @@ def test_a_damaged_stage_is_trained_again(lab):
 
 
 def test_putting_again_replaces(store):
-    store.put(KEY, WEIGHTS, {}, "")
-    store.put(KEY, {"a": torch.zeros(1)}, {}, "")
+    store.put(KEY, WEIGHTS, {"inputs": FIRST}, "")
+    store.put(KEY, {"a": torch.zeros(1)}, {"inputs": FIRST}, "")
     assert set(store.weights(KEY)) == {"a"}
     assert store.leftovers() == []
 
@@ -123,7 +133,7 @@ def test_checkpoints(store, damage):
         assert state == {"epoch": 1, "best": 0.1 + 0.2}
         store.save_checkpoint(KEY, {"a": torch.zeros(1)}, {"epoch": 2})
         assert store.load_checkpoint(KEY)[1]["epoch"] == 2
-        store.put(KEY, WEIGHTS, {}, "")
+        store.put(KEY, WEIGHTS, {"inputs": FIRST}, "")
         assert store.load_checkpoint(KEY) is None
         return
     if damage == "no metadata":
@@ -148,8 +158,8 @@ def test_a_damaged_checkpoint_starts_over(lab):
 
 
 def test_housekeeping(store):
-    store.put(KEY, WEIGHTS, {"finished": 2.0}, "")
-    store.put(OTHER, WEIGHTS, {"finished": 1.0}, "")
+    store.put(KEY, WEIGHTS, {"inputs": FIRST, "finished": 2.0}, "")
+    store.put(OTHER, WEIGHTS, {"inputs": SECOND, "finished": 1.0}, "")
     assert [e.key for e in store.entries()] == [OTHER, KEY]
     store.save_checkpoint(THIRD, WEIGHTS, {})
     rest = store.root / "ab" / ".half.tmp"
@@ -168,7 +178,7 @@ def test_housekeeping(store):
 
 
 def test_removing_after_an_interrupted_removal(store):
-    store.put(KEY, WEIGHTS, {}, "")
+    store.put(KEY, WEIGHTS, {"inputs": FIRST}, "")
     doomed = store.folder(KEY).with_name(f".{KEY}.doomed.tmp")
     doomed.mkdir()
     (doomed / "weights.safetensors").write_bytes(b"old")
@@ -182,6 +192,7 @@ def test_removing_after_an_interrupted_removal(store):
 HOLD = """
 import sys, time
 from pathlib import Path
+from pmbench.engine.identity import digest
 from pmbench.engine.store import Store
 with Store(Path(sys.argv[1])).lock(sys.argv[2]) as mine:
     print("mine" if mine else "busy", flush=True)
@@ -251,16 +262,16 @@ def _fill(root, limit=0):
     """Writes into a store that has no room for big files, and looks at what is there afterwards."""
     store = Store(root)
     small, big = {"w": torch.zeros(10)}, {"w": torch.zeros(600_000)}
-    store.put(KEY, small, {}, "")
+    store.put(KEY, small, {"inputs": FIRST}, "")
     store.save_checkpoint(THIRD, small, {"epoch": 1})
     if limit:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     told = []
     for act in (
-        lambda: store.put(OTHER, big, {}, ""),
-        lambda: store.put(KEY, big, {}, ""),
-        lambda: store.put(OTHER, small, {"long": "x" * 2_400_000}, ""),
-        lambda: store.put(OTHER, small, {}, "x" * 2_400_000),
+        lambda: store.put(OTHER, big, {"inputs": SECOND}, ""),
+        lambda: store.put(KEY, big, {"inputs": FIRST}, ""),
+        lambda: store.put(OTHER, small, {"inputs": SECOND, "long": "x" * 2_400_000}, ""),
+        lambda: store.put(OTHER, small, {"inputs": SECOND}, "x" * 2_400_000),
         lambda: store.save_checkpoint(THIRD, big, {"epoch": 2}),
     ):
         with pytest.raises(StoreError) as caught:
@@ -333,7 +344,7 @@ def test_a_store_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("in the way")
     store = Store(tmp_path / "file" / "store")
     for act in (
-        lambda: store.put(KEY, WEIGHTS, {}, ""),
+        lambda: store.put(KEY, WEIGHTS, {"inputs": FIRST}, ""),
         lambda: store.save_checkpoint(KEY, WEIGHTS, {}),
         lambda: store.lock(KEY).__enter__(),
     ):

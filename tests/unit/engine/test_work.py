@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import importlib
+import sys
 import weakref
 from dataclasses import dataclass, replace
 
@@ -11,14 +13,14 @@ import torch
 
 import pmbench as pm
 from pmbench.engine.executors import local
-from pmbench.engine.identity import file_digest
+from pmbench.engine.identity import CellSpec, code_digest, file_digest
 from pmbench.engine.preparing import find_or_prepare
 from pmbench.engine.store import Store
-from pmbench.engine.work import Done, Place, Spec, Train, context_of, perform, registry
+from pmbench.engine.work import Done, Place, Seal, Train, context_of, perform, registry
 from pmbench.errors import TrainingError, UsageError
 
 RECIPE = pm.Recipe(lr=1e-3, epochs=2, batch_size=40, select="last", schedule="constant")
-SPEC = Spec("planted", "shared-10", (("privileged_view", "mlp-16"), ("target_view", "mlp-16")), RECIPE, 0)
+SPEC = CellSpec("planted", "shared-10", (("privileged_view", "mlp-16"), ("target_view", "mlp-16")), RECIPE, 0)
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,63 @@ def test_what_build_notes_comes_with_the_lineage(tmp_path, data):
     last, _ = train(pm.LateFusion((noting,)), place)
     lineage = Store(tmp_path).stage(last)["lineage"]
     assert {k: run["notes"] for k, run in lineage.items()} == {key: ["6 layers found"], last: []}
+
+
+EDITED = """
+from dataclasses import dataclass
+
+import pmbench as pm
+
+
+@dataclass(frozen=True)
+class Edited(pm.Stream):
+    def losses(self, nets, batch):
+        from . import late
+
+        return {"ce": late.WEIGHT * super().losses(nets, batch)["ce"]}
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path, monkeypatch):
+    """The package of a plugin, of which `late` is imported in the first step of a training."""
+    package = tmp_path / "plugin" / "pmbench_edited"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "stages.py").write_text(EDITED)
+    (package / "late.py").write_text("WEIGHT = 1.0\n")
+    monkeypatch.syspath_prepend(str(package.parent))
+    yield package
+    for name in [name for name in sys.modules if name.startswith("pmbench_edited")]:
+        del sys.modules[name]
+    code_digest.cache_clear()
+
+
+@pytest.mark.parametrize("when", ["before training", "while training", "before sealing"])
+def test_a_plugin_edited_after_planning_is_refused(tmp_path, data, plugin, when):
+    stage = importlib.import_module("pmbench_edited.stages").Edited("target_view")
+    context, place = context_of(SPEC, data), Place(tmp_path / "store", data)
+    task = Train(replace(context).key(stage), stage, SPEC)
+
+    def edit(*progress):
+        (plugin / "late.py").write_text("WEIGHT = 10.0\n")
+
+    report = edit if when == "while training" else (lambda *progress: None)
+    if when == "before sealing":
+        assert not perform(task, place).hit
+        task = Seal(task.key, stage, SPEC, ("target_view",))
+    if when != "while training":
+        edit()
+    stored = [entry.key for entry in Store(place.store).entries()]
+    with pytest.raises(TrainingError, match=r"source of Edited .*pmbench_edited.stages.* changed") as caught:
+        perform(task, place, report)
+    assert "again" in caught.value.hint
+    assert [entry.key for entry in Store(place.store).entries()] == stored
+    # planned again, with the source as it is now
+    key = replace(context).key(stage)
+    assert key != task.key
+    perform(Train(key, stage, SPEC), place)
+    assert key in [entry.key for entry in Store(place.store).entries()]
 
 
 def test_batches_that_two_processes_cannot_share_equally(tmp_path, data):

@@ -1,4 +1,4 @@
-"""Puts `engine_lab` on the path, also for the processes that tests start."""
+"""Adds `tests/lab` to the path, also for the processes that tests start."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent / "lab"
 sys.path.insert(0, str(HERE))
 torch.set_num_threads(1)
 
@@ -23,13 +23,13 @@ def lab(tmp_path):
 
 @pytest.fixture
 def source(tmp_path):
-    """Made-up films in their official form."""
+    """Synthetic films in their official layout."""
     return films.write(tmp_path / "source")
 
 
 @pytest.fixture
 def afresh():
-    """Runs code in a new interpreter and returns what it printed."""
+    """Run code in a new interpreter and return its standard output."""
 
     def run(code, *, path=(), **environment):
         places = [*map(str, path), str(HERE)]

@@ -17,6 +17,7 @@ from pmbench.engine.device import accelerator, make_fabric
 from pmbench.engine.identity import Context
 from pmbench.engine.preparing import find_or_prepare
 from pmbench.engine.store import Store
+from pmbench.engine.train import Job, train_stage
 from pmbench.engine.trainer import Training
 from pmbench.engine.view import training_view
 
@@ -138,15 +139,15 @@ class Lab:
         )
 
     def train(self, stage: pm.Stage) -> dict[str, torch.Tensor]:
-        """What the stage delivers, from the store if it is there."""
+        """What the stage delivers, from the store if it is there; its parents are trained first."""
         key = self.context.key(stage)
         if not self.store.whole(key):
-            training = self.training(stage)
-            network = training.run()
-            inputs = self.context.inputs(stage)
-            self.store.put(
-                key, network.state_dict(), {**training.describe(), "inputs": inputs}, training.curve_csv()
-            )
+            for parent in stage.parents:
+                self.train(parent)
+            fabric = make_fabric(self.device, 1)
+            fabric.launch()
+            job = Job(key, stage, self.context, self.prepared)
+            train_stage(job, self.store, accelerator(fabric, self.recipe.precision != "32"))
         return self.store.weights(key)
 
 

@@ -1,0 +1,131 @@
+"""Trains one stage and stores it: the only such place, for runs and contract checks alike."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..contracts.stage import Stage
+from .device import Accelerator, unrepeatable
+from .guard import only
+from .identity import Context
+from .prepared import Prepared
+from .store import Store
+from .trainer import Training
+from .view import training_view
+
+
+@dataclass(frozen=True)
+class Job:
+    """A stage to train under the key that was planned for it, and the data it is trained on."""
+
+    key: str
+    stage: Stage
+    context: Context
+    prepared: Prepared
+
+    @property
+    def owner(self) -> str:
+        """The stage and the module that defines it, for messages."""
+        kind = type(self.stage)
+        return f"stage {kind.__name__!r} (module {kind.__module__})"
+
+    @property
+    def readable(self) -> list[Path]:
+        """The files that the stage may open: its modalities, labels and ids of the training parts."""
+        names = (*self.stage.reads, "labels", "index")
+        return [path for part in self.context.training_parts for path in self.prepared.files(part, names)]
+
+    @property
+    def guarded(self) -> list[Path]:
+        """The folders of which nothing else may be opened: the prepared data, and its embedded source."""
+        source = self.context.dataset.find_source()
+        if source is None or source.suffix == ".py":
+            return [self.prepared.folder]
+        return [self.prepared.folder, source if source.is_dir() else source.parent]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished stage: its training, and the network that it delivered, in evaluation mode."""
+
+    training: Training
+    network: nn.Module
+
+
+def train_stage(
+    job: Job,
+    store: Store,
+    accelerator: Accelerator,
+    *,
+    data_workers: int = 0,
+    begun: Callable[[Training], None] = lambda training: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    environment: Mapping[str, Any] | None = None,
+) -> Trained:
+    """Trains the stage; the first process of `accelerator` stores it.
+
+    `begun` is called with the training before its first step, `progress` after each epoch with (epochs done,
+    epochs). Raises TrainingError where the stage does not have the planned key, before or after its training:
+    its source changed since.
+    """
+    stage, context = job.stage, job.context
+    context.require_key(stage, job.key)
+    view = training_view(job.prepared, context.protocol, context.seed)
+    started = time.time()
+    with only(job.owner, job.guarded, job.readable), unrepeatable() as odd:
+        training = Training(stage, context, view, store, accelerator, data_workers)
+        begun(training)
+        network = training.run(progress)
+    trained = Trained(training, network)
+    if not accelerator.first:
+        return trained
+    context.require_key(stage, job.key)  # what `build` or `losses` imported late counts too
+    description = training.describe()
+    found = {
+        "stage": type(stage).__name__,
+        "inputs": context.inputs(stage),
+        "parents": [context.key(parent) for parent in stage.parents],
+        "lineage": _lineage(job, store, training, description),
+        "environment": {
+            "torch": torch.__version__,
+            "device": str(accelerator.device),
+            "threads": torch.get_num_threads(),
+            "processes": accelerator.shard[1],
+            "unrepeatable": sorted(odd),
+            **(environment or {}),
+        },
+        "started": started,
+        "finished": time.time(),
+        **description,
+    }
+    store.put(job.key, network.state_dict(), found, training.curve_csv())
+    return trained
+
+
+def _lineage(job: Job, store: Store, training: Training, description: Mapping[str, Any]) -> dict[str, Any]:
+    """key -> facts of this stage and of all stages it rests on."""
+    parents = [job.context.key(parent) for parent in job.stage.parents]
+    lineage: dict[str, Any] = {}
+    for parent in parents:
+        lineage |= store.stage(parent)["lineage"]
+    cost = description["cost"]
+    lineage[job.key] = {
+        "stage": type(job.stage).__name__,
+        "parents": parents,
+        "reads": list(job.stage.reads),
+        "seconds": cost["seconds"],
+        "steps": cost["steps"],
+        "epochs": training.recipe.epochs,
+        "selected_epoch": description["selected"]["epoch"],
+        "samples": cost["samples"],
+        "departures": description["departures"],
+        "notes": training.bench.notes,
+    }
+    return lineage
