@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from . import media
     from .builtin.stages import (
         Distill,
+        DistillOptions,
         EarlyFusion,
         JointLateFusion,
         LateFusion,
         PseudoLabel,
+        PseudoLabelOptions,
         Stream,
         hallucination,
         trained_on,
@@ -50,16 +52,18 @@ if TYPE_CHECKING:
         copy_agreeing_layers,
         tail_of,
     )
+    from .contracts.options import Options, option
     from .contracts.recipe import Recipe
     from .contracts.samples import Column, Download, Draw, Files, Part, Sampling, Where
     from .contracts.setting import Modality, Setting
-    from .contracts.stage import Bench, Group, Stage, Step, Terms, require_in
+    from .contracts.stage import Bench, Group, Stage, Step, Terms
     from .errors import ContractError, DataError, PmbenchError, UnknownName, Unsupported, UsageError
     from .report.record import Record
 
 _HOMES = {
     "builtin.stages": (
-        "Distill EarlyFusion JointLateFusion LateFusion PseudoLabel Stream hallucination trained_on untrained"
+        "Distill DistillOptions EarlyFusion JointLateFusion LateFusion PseudoLabel PseudoLabelOptions Stream "
+        "hallucination trained_on untrained"
     ),
     "contracts.backbone": "Backbone BackboneFamily Pretrained Weights backbone renamed",
     "contracts.batch": "Batch",
@@ -70,10 +74,11 @@ _HOMES = {
     "contracts.network": (
         "Classifier Encoder Frozen Fusion Head Joint MapInfo Mean Nets Output copy_agreeing_layers tail_of"
     ),
+    "contracts.options": "Options option",
     "contracts.recipe": "Recipe",
     "contracts.samples": "Column Download Draw Files Part Sampling Where",
     "contracts.setting": "Modality Setting",
-    "contracts.stage": "Bench Group Stage Step Terms require_in",
+    "contracts.stage": "Bench Group Stage Step Terms",
     "errors": "ContractError DataError PmbenchError UnknownName Unsupported UsageError",
     "report.record": "Record",
 }

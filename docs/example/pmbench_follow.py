@@ -6,12 +6,17 @@ import pmbench as pm
 
 
 @dataclass(frozen=True)
+class FollowOptions(pm.Options):
+    weight: float = pm.option(1.0, "weight of the feature term", within="[0, inf)")
+
+
+@dataclass(frozen=True)
 class Follow(pm.Stage):
     """CE(z_s, y) + weight * MSE(phi_s, phi_p), the hint loss of arXiv:1412.6550 on pooled features (B, D)."""
 
     teacher: pm.Stage
     target: str
-    weight: float = 1.0
+    options: FollowOptions = FollowOptions()
 
     handles = frozenset({"unlabelled"})
 
@@ -26,14 +31,14 @@ class Follow(pm.Stage):
         student, teacher = nets.student(batch), nets.teacher(batch)
         return {
             "ce": pm.cross_entropy(student.logits, batch.labels),
-            "features": self.weight * pm.mse(student.pooled, teacher.pooled),
+            "features": self.options.weight * pm.mse(student.pooled, teacher.pooled),
         }
 
 
 @pm.method("follow", paper="arXiv:1412.6550")
-def follow(setting: pm.Setting, *, weight: float = 1.0) -> pm.Stage:
+def follow(setting: pm.Setting, options: FollowOptions) -> pm.Stage:
     """Student whose pooled features follow those of the privileged stream"""
-    return Follow(pm.Stream(setting.only_privileged()), setting.only_target(), weight)
+    return Follow(pm.Stream(setting.only_privileged()), setting.only_target(), options)
 
 
 @pm.hookimpl

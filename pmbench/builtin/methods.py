@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import pmbench as pm
@@ -27,20 +28,31 @@ def privileged_only(setting: pm.Setting) -> pm.Stage:
     return pm.trained_on(*setting.privileged)
 
 
-@pm.method("late_fusion", paper="plain supervised training", role="reference", tests_on="all", networks=2)
-def late_fusion(setting: pm.Setting, *, form: Literal["indep", "joint"] = "indep") -> pm.Stage:
-    """A stream per modality, all given at test, mean of their logits
+@dataclass(frozen=True)
+class LateFusionOptions(pm.Options):
+    form: Literal["indep", "joint"] = pm.option(
+        "indep", "average finished streams, or fine-tune them together on the averaged logits"
+    )
 
-    `form`: "indep" averages finished streams, "joint" fine-tunes them together on the averaged logits.
-    """
+
+@pm.method("late_fusion", paper="plain supervised training", role="reference", tests_on="all", networks=2)
+def late_fusion(setting: pm.Setting, options: LateFusionOptions) -> pm.Stage:
+    """A stream per modality, all given at test, mean of their logits"""
     streams = tuple(pm.trained_on(m) for m in setting.all)
-    return pm.LateFusion(streams) if form == "indep" else pm.JointLateFusion(streams)
+    return pm.LateFusion(streams) if options.form == "indep" else pm.JointLateFusion(streams)
 
 
 @pm.method("target_ensemble", paper="plain supervised training", role="reference", networks=2)
 def target_ensemble(setting: pm.Setting) -> pm.Stage:
     """Two target networks from different draws, mean of their logits; the control of two-network methods"""
     return pm.LateFusion((pm.trained_on(*setting.target), pm.trained_on(*setting.target, replica=1)))
+
+
+@dataclass(frozen=True)
+class MissingFillOptions(pm.Options):
+    form: Literal["indep", "joint", "early"] = pm.option(
+        "indep", "late fusion of finished streams, of streams fine-tuned together, or one fused network"
+    )
 
 
 @pm.method(
@@ -52,32 +64,24 @@ def target_ensemble(setting: pm.Setting) -> pm.Stage:
         "the training mean stands in for the missing input; raw zeros and multiplied noise are left out",
     ),
 )
-def missing_fill(setting: pm.Setting, *, form: Literal["indep", "joint", "early"] = "indep") -> pm.Stage:
-    """A multimodal network tested without its privileged input, the training mean in its place
-
-    `form`: late fusion of finished streams ("indep") or of streams fine-tuned together ("joint"), or one
-    fused network ("early").
-    """
-    if form == "early":
+def missing_fill(setting: pm.Setting, options: MissingFillOptions) -> pm.Stage:
+    """A multimodal network tested without its privileged input, the training mean in its place"""
+    if options.form == "early":
         return Filled(pm.trained_on(*setting.all), setting.target)
     streams = tuple(pm.trained_on(m) for m in setting.all)
-    return Filled(pm.LateFusion(streams) if form == "indep" else pm.JointLateFusion(streams), setting.target)
+    fused = pm.LateFusion(streams) if options.form == "indep" else pm.JointLateFusion(streams)
+    return Filled(fused, setting.target)
 
 
 @pm.method("self_distill", paper="arXiv:1503.02531, without privilege", role="control")
-def self_distill(setting: pm.Setting, *, temperature: float = 4.0, imitation: float = 0.9) -> pm.Stage:
+def self_distill(setting: pm.Setting, options: pm.DistillOptions) -> pm.Stage:
     """Student taught by another draw of its own network: the control of `kd`, without privilege"""
     teacher = pm.trained_on(*setting.target, replica=1)
-    return pm.Distill(teacher, setting.target, temperature, imitation)
+    return pm.Distill(teacher, setting.target, options)
 
 
 @pm.method("self_train", paper="Lee, ICML workshops 2013 (pseudo-label)", role="control")
-def self_train(
-    setting: pm.Setting,
-    *,
-    labels: Literal["hard", "soft"] = "hard",
-    threshold: float | None = None,
-) -> pm.Stage:
+def self_train(setting: pm.Setting, options: pm.PseudoLabelOptions) -> pm.Stage:
     """Pseudo-labels by another draw of the target network: the control of `pseudo_label`, no privilege"""
     if "unlabelled" not in setting.demands:
         raise pm.Unsupported(
@@ -85,7 +89,7 @@ def self_train(
             "choose a few-K protocol",
         )
     teacher = pm.trained_on(*setting.target, replica=1)
-    return pm.PseudoLabel(teacher, setting.target, labels, threshold)
+    return pm.PseudoLabel(teacher, setting.target, options)
 
 
 METHODS = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import pmbench as pm
 
@@ -89,24 +90,26 @@ def trained_on(*modalities: str, replica: int = 0) -> pm.Stage:
 
 
 @dataclass(frozen=True)
+class DistillOptions(pm.Options):
+    """The defaults are those of github.com/HobbitLong/RepDistiller."""
+
+    temperature: float = pm.option(4.0, "temperature of the softened logits", within="(0, inf)")
+    imitation: float = pm.option(0.9, "weight of the soft term; the labels have 1 minus it", within="[0, 1]")
+
+
+@dataclass(frozen=True)
 class Distill(pm.Stage):
     """Student on `target` that matches the tempered logits of a frozen teacher (arXiv:1503.02531).
 
     (1-l) CE(z_s, y) + l T^2 KL(softmax(z_T/T) || softmax(z_s/T)), with l = `imitation` and T = `temperature`.
-    CE runs over the labelled samples, KL over those that have every modality the teacher reads. The defaults
-    T = 4, l = 0.9 are those of github.com/HobbitLong/RepDistiller.
+    CE runs over the labelled samples, KL over those that have every modality the teacher reads.
     """
 
     teacher: pm.Stage
     target: tuple[str, ...]
-    temperature: float = 4.0
-    imitation: float = 0.9
+    options: DistillOptions = DistillOptions()
 
     handles = frozenset({"unlabelled", "unpaired"})
-
-    def __post_init__(self) -> None:
-        pm.require_in("(0, inf)", temperature=self.temperature)
-        pm.require_in("[0, 1]", imitation=self.imitation)
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -118,11 +121,19 @@ class Distill(pm.Stage):
     def losses(self, nets: pm.Nets, batch: pm.Batch) -> pm.Terms:
         student, teacher = nets.student(batch).logits, nets.teacher(batch).logits
         taught = batch.present(*self.teacher.reads)
-        soft = pm.kl_divergence(teacher[taught], student[taught], self.temperature)
+        imitation, temperature = self.options.imitation, self.options.temperature
         return {
-            "ce": (1 - self.imitation) * pm.cross_entropy(student, batch.labels),
-            "soft": self.imitation * soft,
+            "ce": (1 - imitation) * pm.cross_entropy(student, batch.labels),
+            "soft": imitation * pm.kl_divergence(teacher[taught], student[taught], temperature),
         }
+
+
+@dataclass(frozen=True)
+class PseudoLabelOptions(pm.Options):
+    labels: Literal["hard", "soft"] = pm.option("hard", "the teacher's class, or its probabilities")
+    threshold: float | None = pm.option(
+        None, "least probability of a teacher's class that counts; none: all count", within="[0, 1]"
+    )
 
 
 @dataclass(frozen=True)
@@ -137,15 +148,9 @@ class PseudoLabel(pm.Stage):
 
     teacher: pm.Stage
     target: tuple[str, ...]
-    labels: str = "hard"
-    threshold: float | None = None
+    options: PseudoLabelOptions = PseudoLabelOptions()
 
     handles = frozenset({"unlabelled", "unpaired"})
-
-    def __post_init__(self) -> None:
-        if self.labels not in ("hard", "soft"):
-            raise pm.UsageError(f"labels {self.labels!r}: expected 'hard' or 'soft'")
-        pm.require_in("[0, 1]", threshold=self.threshold)
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -158,9 +163,9 @@ class PseudoLabel(pm.Stage):
         student, teacher = nets.student(batch).logits, nets.teacher(batch).logits
         confidence, guess = teacher.softmax(1).max(1)
         asked = ~batch.labelled & batch.present(*self.teacher.reads)
-        if self.threshold is not None:
-            asked = asked & (confidence >= self.threshold)
-        if self.labels == "hard":
+        if self.options.threshold is not None:
+            asked = asked & (confidence >= self.options.threshold)
+        if self.options.labels == "hard":
             pseudo = pm.cross_entropy(student, guess.masked_fill(~asked, -1))
         else:
             pseudo = pm.soft_cross_entropy(teacher[asked], student[asked], 1.0)

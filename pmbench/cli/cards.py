@@ -32,15 +32,20 @@ def show_method(values: Values) -> None:
     _about(values)
     if values["options"]:
         heading("Options, to be changed with --set name=value")
-        options = values["options"].items()
-        table(("option", "type", "default"), [(n, o["type"], _default(o["default"])) for n, o in options])
+        rows = [
+            (name, f"{o['type']} {o['within']}".strip(), _default(o["default"]), o["help"])
+            for name, o in values["options"].items()
+        ]
+        table(("option", "type", "default", "what it is"), rows)
     if values["small"]:
         heading("Values for small data, taken with --values small")
         table(("option", "value"), [(n, _default(v)) for n, v in values["small"].items()])
     if values["ablations"]:
         heading("Ablations, run with --ablate")
-        rows = values["ablations"].items()
-        sets = [(row, " ".join(f"{n}={_default(v)}" for n, v in a["options"].items())) for row, a in rows]
+        sets = [
+            (row, " ".join(f"{n}={_default(v)}" for n, v in a["options"].items()))
+            for row, a in values["ablations"].items()
+        ]
         table(("row", "options"), sets)
 
 

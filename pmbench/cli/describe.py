@@ -29,7 +29,12 @@ def method_values(method: Method) -> Values:
         "tests_on": method.tests_on,
         "networks": method.networks,
         "options": {
-            name: {"type": type_text(o.type), "default": _plain(o.default)}
+            name: {
+                "type": type_text(o.type),
+                "default": _plain(o.default),
+                "within": o.within,
+                "help": o.help,
+            }
             for name, o in method.options().items()
         },
         "deviations": list(method.deviations),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ..errors import ContractError, UnknownName, UsageError
+from .options import Option, Options
 from .setting import Setting
 from .stage import Stage
 
@@ -19,15 +19,6 @@ VALUE_SETS = ("paper", "small")
 """Hyper-parameters as the paper has them, or as chosen for small data."""
 ROLES: tuple[Role, ...] = typing.get_args(Role)
 TESTS_ON: tuple[TestsOn, ...] = typing.get_args(TestsOn)
-
-
-@dataclass(frozen=True)
-class Option:
-    """A hyper-parameter of a method that `--set name=value` can change."""
-
-    name: str
-    type: Any
-    default: Any
 
 
 @dataclass(frozen=True)
@@ -46,6 +37,7 @@ class Ablation:
 class Method:
     """A named way to learn with privileged modalities.
 
+    `plan` makes the last stage from a setting and, where the method has options, from an `options_type`.
     `tests_on` is what the delivered network is given at test: "target" for every real method; "privileged"
     and "all" mark reference rows. `networks` counts the networks that run at test: a method with two is
     compared with `target_ensemble` too. `exceptions` maps the name of a contract check that cannot hold for
@@ -65,32 +57,28 @@ class Method:
     exceptions: Mapping[str, str] = field(default_factory=dict, hash=False)
     ablations: Mapping[str, Ablation] = field(default_factory=dict, hash=False)
     small: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    options_type: type[Options] = Options
 
     def values(self, value_set: str) -> Mapping[str, Any]:
         """Options of the set "paper", which are none, or "small"."""
         return self.small if value_set == "small" else {}
 
-    def options(self) -> dict[str, Option]:
-        """Keyword parameters of the plan function, each with its default."""
-        hints = typing.get_type_hints(self.plan)
-        parameters = list(inspect.signature(self.plan).parameters.values())[1:]
-        return {p.name: Option(p.name, hints.get(p.name, str), p.default) for p in parameters}
+    def options(self) -> Mapping[str, Option]:
+        """The declared options by name."""
+        return self.options_type.declared()
 
     def last_stage(self, setting: Setting, **options: Any) -> Stage:
         """The stage whose delivery is evaluated; raises Unsupported where the setting does not allow the
-        method.
+        method, UsageError for an option out of range.
         """
-        known = self.options()
-        for name, value in options.items():
-            if name not in known:
-                raise UnknownName(f"option of method {self.name!r}", name, known)
-            kind = known[name].type
-            if typing.get_origin(kind) is typing.Literal and value not in typing.get_args(kind):
-                choices = ", ".join(map(str, typing.get_args(kind)))
-                raise UsageError(
-                    f"option {name!r} of method {self.name!r} is {value!r}; expected one of {choices}"
-                )
-        stage = self.plan(setting, **options)
+        for name in options:
+            if name not in self.options():
+                raise UnknownName(f"option of method {self.name!r}", name, self.options())
+        try:
+            given = (self.options_type(**options),) if self.options() else ()
+        except UsageError as error:
+            raise UsageError(f"method {self.name!r}: {error.message}", error.hint) from error
+        stage = self.plan(setting, *given)
         if not isinstance(stage, Stage):
             raise ContractError(
                 f"method {self.name!r} returned {type(stage).__name__} where its last stage was expected"
@@ -114,10 +102,10 @@ def method(
     ablations: Mapping[str, Ablation] | None = None,
     small: Mapping[str, Any] | None = None,
 ) -> Callable[[Callable[..., Stage]], Method]:
-    """Makes a method of a function `(setting, *, option=default, ...) -> Stage`.
+    """Makes a method of a function `(setting) -> Stage` or `(setting, options) -> Stage`.
 
-    `paper` is an arXiv id, a DOI, or a citation in words. The first line of the docstring is shown by
-    `pmbench list`.
+    The annotation of `options` names the dataclass that declares them, a subclass of `pm.Options`. `paper` is
+    an arXiv id, a DOI, or a citation in words. `pmbench list` shows the first line of the docstring.
     """
     if role not in ROLES or tests_on not in TESTS_ON:
         raise ContractError(
@@ -126,9 +114,6 @@ def method(
         )
 
     def make(plan: Callable[..., Stage]) -> Method:
-        for parameter in list(inspect.signature(plan).parameters.values())[1:]:
-            if parameter.default is inspect.Parameter.empty:
-                raise ContractError(f"option {parameter.name!r} of method {name!r} has no default")
         summary = (inspect.getdoc(plan) or "").partition("\n")[0]
         made = Method(
             name,
@@ -142,6 +127,7 @@ def method(
             dict(exceptions or {}),
             dict(ablations or {}),
             dict(small or {}),
+            _options_type(name, plan),
         )
         sets = {f"ablation {row!r}": ablation.options for row, ablation in made.ablations.items()}
         for what, options in {**sets, "the set `small`": made.small}.items():
@@ -161,32 +147,16 @@ def method(
     return make
 
 
-def parse_value(text: str, kind: Any, name: str) -> Any:
-    """`text` as the type of an option: bool, int, float, str, a Literal, a tuple of them, or None where
-    allowed.
-    """
-    if typing.get_origin(kind) in (types.UnionType, typing.Union):
-        kinds = typing.get_args(kind)
-        if type(None) in kinds and text.lower() == "none":
-            return None
-        kind = next(k for k in kinds if k is not type(None))
-    if typing.get_origin(kind) is typing.Literal:
-        choices = {str(choice): choice for choice in typing.get_args(kind)}
-        if text not in choices:
-            raise UsageError(f"{name}={text}: expected one of {', '.join(choices)}")
-        return choices[text]
-    if typing.get_origin(kind) is tuple:
-        inner = typing.get_args(kind)[0]
-        return tuple(parse_value(part, inner, name) for part in text.split("+")) if text else ()
-    if kind is bool:
-        if text.lower() not in ("true", "false"):
-            raise UsageError(f"{name}={text}: expected true or false")
-        return text.lower() == "true"
-    if kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            raise UsageError(
-                f"{name}={text}: expected {'a whole number' if kind is int else 'a number'}"
-            ) from None
-    return text
+def _options_type(name: str, plan: Callable[..., Stage]) -> type[Options]:
+    """The class of the plan's second parameter; Options, which declares none, where there is no second."""
+    parameters = list(inspect.signature(plan).parameters.values())
+    if any(p.kind not in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters):
+        parameters = []
+    kind: Any = typing.get_type_hints(plan).get(parameters[1].name) if len(parameters) == 2 else Options
+    if len(parameters) not in (1, 2) or not (isinstance(kind, type) and issubclass(kind, Options)):
+        raise ContractError(
+            f"the plan function of method {name!r} takes {inspect.signature(plan)}; expected (setting), or "
+            "(setting, options: a subclass of pm.Options)",
+            "declare hyper-parameters as fields of one frozen dataclass, each made by pm.option",
+        )
+    return kind

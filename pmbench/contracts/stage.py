@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from ..errors import ContractError, UsageError
+from ..errors import ContractError
 from .batch import Batch
+from .options import Options
 from .recipe import Recipe
 from .setting import Modality
 
@@ -105,8 +108,11 @@ class Group:
 
 @dataclass(frozen=True)
 class Stage:
-    """Base of all stages. A subclass is a frozen dataclass whose fields are plain values, tuples, or other
-    stages.
+    """Base of all stages. A subclass is a frozen dataclass whose fields are plain values, tuples, options, or
+    other stages.
+
+    A field of a subclass of `pm.Options` holds the options that this class declares, and no others: give it
+    the options of the whole method.
 
     Fields, source code, data and recipe make its key; two stages with equal keys are one and are trained
     once. `replica` tells apart stages that are equal in all but the random draw.
@@ -120,6 +126,12 @@ class Stage:
     trains: ClassVar[bool] = True
 
     replica: int = field(default=0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        for f in dataclasses.fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, Options):
+                object.__setattr__(self, f.name, value.only(_hints(type(self))[f.name]))  # type: ignore[arg-type]
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -164,16 +176,9 @@ class Stage:
         yield from _walk(self, seen)
 
 
-def require_in(interval: str, **values: float | None) -> None:
-    """Raises UsageError unless each value that is not None lies in `interval`: "[0, 1]", "(0, inf)" ..."""
-    low, high = map(float, interval[1:-1].split(","))
-    for name, value in values.items():
-        if value is None:
-            continue
-        above = value >= low if interval[0] == "[" else value > low
-        below = value <= high if interval[-1] == "]" else value < high
-        if not (above and below):
-            raise UsageError(f"{name} {value}: expected a number in {interval}")
+@functools.cache
+def _hints(kind: type) -> Mapping[str, Any]:
+    return typing.get_type_hints(kind)
 
 
 def _stages(values: Any) -> Iterator[Stage]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..contracts.backbone import Backbone, Weights
 from ..contracts.dataset import Dataset, Protocol
+from ..contracts.options import Options
 from ..contracts.recipe import Recipe
 from ..contracts.setting import Modality, Setting
 from ..contracts.stage import Stage
@@ -202,13 +203,15 @@ class Context:
     def _value(self, value: Any) -> Any:
         if isinstance(value, Stage):
             return {"key": self.key(value)}
+        if isinstance(value, Options):
+            return {name: self._value(getattr(value, name)) for name in value.declared()}
         if isinstance(value, tuple):
             return [self._value(v) for v in value]
         if value is None or isinstance(value, bool | int | float | str):
             return value
         raise ContractError(
-            f"a stage field holds {value!r}; fields are plain values, tuples and stages, so that they can "
-            "be keyed"
+            f"a stage field holds {value!r}; fields are plain values, tuples, options and stages, so that "
+            "they can be keyed"
         )
 
 

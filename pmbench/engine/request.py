@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..contracts.method import VALUE_SETS, Method, parse_value
+from ..contracts.method import VALUE_SETS, Method
+from ..contracts.options import parse_value
 from ..contracts.recipe import Recipe
 from ..errors import UnknownName, UsageError
 from .plugins import Registry

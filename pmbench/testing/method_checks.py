@@ -6,7 +6,6 @@ import inspect
 import math
 import random
 import re
-import typing
 
 import numpy as np
 import torch
@@ -64,8 +63,7 @@ def check_options_plan(trial: Trial) -> None:
     """Every choice of every option gives a plan that can be keyed, or says that it is not supported."""
     tried = 0
     for name, option in trial.method.options().items():
-        choices = typing.get_args(option.type) if typing.get_origin(option.type) is typing.Literal else ()
-        for value in (False, True) if option.type is bool else choices:
+        for value in option.choices:
             tried += 1
             try:
                 stage = trial.method.last_stage(trial.setting, **{name: value})

@@ -6,7 +6,6 @@ stands under the first method that has it; of options, one at a time differs fro
 
 import csv
 import os
-import typing
 from pathlib import Path
 
 import pytest
@@ -44,8 +43,7 @@ def methods():
 def variants(method):
     yield {}
     for name, option in method.options().items():
-        choices = typing.get_args(option.type) if typing.get_origin(option.type) is typing.Literal else ()
-        for value in (False, True) if option.type is bool else choices:
+        for value in option.choices:
             if value != option.default:
                 yield {name: value}
     yield from (dict(ablation.options) for ablation in method.ablations.values())

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Literal
 
 import pmbench as pm
 
-from .stages import Imitate
+from .stages import GenDistillOptions, Imitate
+
+Teacher = Literal["fused", "privileged"]
+TEACHER = "the teacher sees all modalities, or the privileged ones alone"
+
+
+@dataclass(frozen=True)
+class KdOptions(pm.DistillOptions):
+    teacher: Teacher = pm.option("fused", TEACHER)
 
 
 @pm.method("kd", paper="arXiv:1503.02531")
-def kd(
-    setting: pm.Setting,
-    *,
-    temperature: float = 4.0,
-    imitation: float = 0.9,
-    teacher: Literal["fused", "privileged"] = "fused",
-) -> pm.Stage:
-    """Student matches the softened logits of a teacher that sees the privileged modalities
-
-    `imitation` is the weight of the soft term, 1 minus it that of the labels. The teacher sees all modalities
-    ("fused") or the privileged ones alone ("privileged").
-    """
-    return pm.Distill(_teacher(setting, teacher), setting.target, temperature, imitation)
+def kd(setting: pm.Setting, options: KdOptions) -> pm.Stage:
+    """Student matches the softened logits of a teacher that sees the privileged modalities"""
+    return pm.Distill(_teacher(setting, options.teacher), setting.target, options)
 
 
 @pm.method(
@@ -31,15 +30,14 @@ def kd(
     paper="arXiv:1511.03643",
     deviations=("T = 2 and l = 0.5 are fixed, where the paper searches both for every data set",),
 )
-def gen_distill(
-    setting: pm.Setting, *, temperature: float = 2.0, imitation: float = 0.5, scale: bool = False
-) -> pm.Stage:
-    """Generalized distillation: the teacher sees privileged modalities alone, only its logits are softened
+def gen_distill(setting: pm.Setting, options: GenDistillOptions) -> pm.Stage:
+    """Generalized distillation: the teacher sees privileged modalities alone, only its logits are softened"""
+    return Imitate(_teacher(setting, "privileged"), setting.target, options)
 
-    `scale` multiplies the soft term by the squared temperature, as the authors' code does and the paper
-    does not.
-    """
-    return Imitate(_teacher(setting, "privileged"), setting.target, temperature, imitation, scale)
+
+@dataclass(frozen=True)
+class PseudoLabelOptions(pm.PseudoLabelOptions):
+    teacher: Teacher = pm.option("fused", TEACHER)
 
 
 @pm.method(
@@ -47,24 +45,17 @@ def gen_distill(
     paper="Lee, ICML workshops 2013 (pseudo-label), with a teacher that sees privileged modalities",
     deviations=("the labels come from a finished privileged teacher, not from the student itself",),
 )
-def pseudo_label(
-    setting: pm.Setting,
-    *,
-    teacher: Literal["fused", "privileged"] = "fused",
-    labels: Literal["hard", "soft"] = "hard",
-    threshold: float | None = None,
-) -> pm.Stage:
+def pseudo_label(setting: pm.Setting, options: PseudoLabelOptions) -> pm.Stage:
     """A privileged teacher labels the samples that have no label; the student trains on both
 
-    Needs a few-K protocol. `threshold` leaves out samples whose most probable class is less probable than
-    that.
+    Needs a few-K protocol.
     """
     if "unlabelled" not in setting.demands:
         raise pm.Unsupported(
             "needs training samples without label, and under this protocol every sample has one",
             "choose a few-K protocol",
         )
-    return pm.PseudoLabel(_teacher(setting, teacher), setting.target, labels, threshold)
+    return pm.PseudoLabel(_teacher(setting, options.teacher), setting.target, options)
 
 
 def _teacher(setting: pm.Setting, sees: str) -> pm.Stage:

@@ -8,6 +8,13 @@ import pmbench as pm
 
 
 @dataclass(frozen=True)
+class GenDistillOptions(pm.DistillOptions):
+    temperature: float = pm.option(2.0, "temperature of the teacher's logits", within="(0, inf)")
+    imitation: float = pm.option(0.5, "weight of the soft term; the labels have 1 minus it", within="[0, 1]")
+    scale: bool = pm.option(False, "multiply the soft term by T^2, as the authors' code does, not the paper")
+
+
+@dataclass(frozen=True)
 class Imitate(pm.Distill):
     """Student on `target` that imitates the tempered teacher, itself at temperature 1 (arXiv:1511.03643).
 
@@ -16,16 +23,15 @@ class Imitate(pm.Distill):
     second over those that have every modality the teacher reads.
     """
 
-    temperature: float = 2.0
-    imitation: float = 0.5
-    scale: bool = False
+    options: GenDistillOptions = GenDistillOptions()
 
     def losses(self, nets: pm.Nets, batch: pm.Batch) -> pm.Terms:
         student, teacher = nets.student(batch).logits, nets.teacher(batch).logits
         taught = batch.present(*self.teacher.reads)
-        soft = pm.soft_cross_entropy(teacher[taught], student[taught], self.temperature)
-        factor = self.temperature**2 if self.scale else 1.0
+        o = self.options
+        soft = pm.soft_cross_entropy(teacher[taught], student[taught], o.temperature)
+        factor = o.temperature**2 if o.scale else 1.0
         return {
-            "hard": (1 - self.imitation) * pm.cross_entropy(student, batch.labels),
-            "soft": self.imitation * factor * soft,
+            "hard": (1 - o.imitation) * pm.cross_entropy(student, batch.labels),
+            "soft": o.imitation * factor * soft,
         }
