@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         soft_cross_entropy,
     )
     from .contracts.method import Ablation, Method, method
+    from .contracts.modality import Modality
     from .contracts.network import (
         Classifier,
         Encoder,
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
     from .contracts.options import Options, option
     from .contracts.recipe import Recipe
     from .contracts.samples import Column, Download, Draw, Files, Part, Sampling, Where
-    from .contracts.setting import Modality, Setting
+    from .contracts.setting import Setting
     from .contracts.stage import Bench, Group, Stage, Step, Terms
     from .errors import ContractError, DataError, PmbenchError, UnknownName, Unsupported, UsageError
     from .report.record import Record
@@ -77,7 +78,8 @@ _HOMES = {
     "contracts.options": "Options option",
     "contracts.recipe": "Recipe",
     "contracts.samples": "Column Download Draw Files Part Sampling Where",
-    "contracts.setting": "Modality Setting",
+    "contracts.modality": "Modality",
+    "contracts.setting": "Setting",
     "contracts.stage": "Bench Group Stage Step Terms",
     "errors": "ContractError DataError PmbenchError UnknownName Unsupported UsageError",
     "report.record": "Record",

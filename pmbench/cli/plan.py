@@ -2,33 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from .common import (
-    AblateOption,
-    BackboneOption,
-    DataOption,
-    DatasetOption,
-    JsonOption,
-    MatrixOption,
-    MethodOption,
-    ProtocolOption,
-    RecipeOption,
-    SeedOption,
-    SeedsOption,
-    SetOption,
-    StoreOption,
-    ValuesOption,
-    WeightsOption,
-    cores,
-    data_folder,
-    print_json,
-    store_folder,
-)
+from .common import cores, data_folder, print_json, store_folder
+from .selection import Selection, takes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,40 +21,21 @@ def register(app: typer.Typer) -> None:
     app.command()(plan)
 
 
-def plan(
-    method: MethodOption = [],  # noqa: B006
-    dataset: DatasetOption = [],  # noqa: B006
-    protocol: ProtocolOption = [],  # noqa: B006
-    backbone: BackboneOption = [],  # noqa: B006
-    recipe: RecipeOption = "",
-    weights: WeightsOption = "",
-    seeds: SeedsOption = None,
-    seed: SeedOption = [],  # noqa: B006
-    matrix: MatrixOption = None,
-    set_: SetOption = [],  # noqa: B006
-    values: ValuesOption = "paper",
-    ablate: AblateOption = False,
-    store: StoreOption = None,
-    data: DataOption = None,
-    json_: JsonOption = False,
-) -> None:
+@takes(Selection)
+def plan(selection: Selection) -> None:
     """Show what a run would train: cells, stages, what is stored, time and disk. Nothing is trained."""
     from ..engine.plan import make_plan
     from ..engine.plugins import load_plugins
     from ..engine.store import Store
     from ..errors import NothingToRun
     from .forecast import forecast, show_forecast
-    from .matrix import request_of
 
     registry = load_plugins()
-    request = request_of(
-        registry, method, dataset, protocol, backbone, seeds, seed, set_, matrix, weights, recipe
-    )
-    request = dataclasses.replace(request, ablate=ablate, value_set=values)
-    opened, root = Store(store_folder(store)), data_folder(data)
-    _tell_of_preparing(request, registry, root)
-    found = forecast(make_plan(request, registry, root, opened), opened, cores())
-    if json_:
+    request = selection.request(registry)
+    store, data = Store(store_folder(selection.store)), data_folder(selection.data)
+    _announce_preparation(request, registry, data)
+    found = forecast(make_plan(request, registry, data, store), store, cores())
+    if selection.json_:
         print_json(found)
     else:
         show_forecast(found)
@@ -82,7 +43,7 @@ def plan(
         raise NothingToRun("no cell can be run: " + "; ".join(sorted(_reasons(found))))
 
 
-def _tell_of_preparing(request: Request, registry: Registry, root: Path) -> None:
+def _announce_preparation(request: Request, registry: Registry, root: Path) -> None:
     """Keys depend on the prepared data, so an embedded data set is prepared now; that may take a moment."""
     from ..engine.prepared import data_folder as prepared_folder
 

@@ -2,61 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .common import (
-    DEFAULT_OUT,
-    AblateOption,
-    BackboneOption,
-    DataOption,
-    DatasetOption,
-    JsonOption,
-    MatrixOption,
-    MethodOption,
-    OutOption,
-    ProtocolOption,
-    RecipeOption,
-    SeedOption,
-    SeedsOption,
-    SetOption,
-    StoreOption,
-    ValuesOption,
-    WeightsOption,
-    cores,
-    data_folder,
-    print_json,
-    store_folder,
-)
+from .common import DEFAULT_OUT, OutOption, cores, data_folder, print_json, store_folder
+from .selection import Selection, takes
 
 
-def register(app: typer.Typer) -> None:
-    app.command()(run)
+@dataclass
+class RunOptions(Selection):
+    """Cells, and where and how they are run."""
 
-
-def run(
-    method: MethodOption = [],  # noqa: B006
-    dataset: DatasetOption = [],  # noqa: B006
-    protocol: ProtocolOption = [],  # noqa: B006
-    backbone: BackboneOption = [],  # noqa: B006
-    recipe: RecipeOption = "",
-    weights: WeightsOption = "",
-    seeds: SeedsOption = None,
-    seed: SeedOption = [],  # noqa: B006
-    matrix: MatrixOption = None,
-    set_: SetOption = [],  # noqa: B006
-    values: ValuesOption = "paper",
-    ablate: AblateOption = False,
-    references: Annotated[bool, typer.Option(help="Add floor, ceiling and control.")] = True,
     device: Annotated[
         str, typer.Option(metavar="NAME", help="cpu, cuda, cuda:N; auto takes a GPU where there is one.")
-    ] = "auto",
-    devices: Annotated[int, typer.Option(metavar="N", min=1, help="Devices that share one stage (DDP).")] = 1,
+    ] = "auto"
+    devices: Annotated[int, typer.Option(metavar="N", min=1, help="Devices that share one stage (DDP).")] = 1
     workers: Annotated[
         int | None,
         typer.Option(
@@ -64,10 +29,10 @@ def run(
             min=0,
             help="Stages trained side by side; 0 trains in this process. [cores, or 1 on a GPU]",
         ),
-    ] = None,
+    ] = None
     threads: Annotated[
         int, typer.Option(metavar="N", min=1, help="Threads of one stage; results depend on it.")
-    ] = 1,
+    ] = 1
     data_workers: Annotated[
         int | None,
         typer.Option(
@@ -75,12 +40,16 @@ def run(
             min=0,
             help="Threads that read ahead what does not fit in memory. [0, or up to 8 on a GPU]",
         ),
-    ] = None,
-    store: StoreOption = None,
-    data: DataOption = None,
-    out: OutOption = DEFAULT_OUT,
-    json_: JsonOption = False,
-) -> None:
+    ] = None
+    out: OutOption = DEFAULT_OUT
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(run)
+
+
+@takes(RunOptions)
+def run(options: RunOptions) -> None:
     """Train, seal, evaluate and rank. Floor, ceiling and control are added; what is stored is not trained
     again.
     """
@@ -92,48 +61,51 @@ def run(
     from ..engine.work import Place
     from ..errors import NothingToRun
     from .board import write_board
-    from .matrix import request_of
     from .watch import watch
 
     registry = load_plugins()
-    request = request_of(
-        registry, method, dataset, protocol, backbone, seeds, seed, set_, matrix, weights, recipe
+    device, threads = _device(options.device), options.threads
+    gpu = device.startswith("cuda")
+    place = Place(
+        store=store_folder(options.store),
+        data=data_folder(options.data),
+        device=device,
+        devices=options.devices,
+        threads=threads,
+        data_workers=_given(options.data_workers, min(8, cores() // options.devices) if gpu else 0),
     )
-    device = _device(device)
-    if data_workers is None:
-        data_workers = min(8, cores() // devices) if device.startswith("cuda") else 0
-    place = Place(store_folder(store), data_folder(data), device, devices, threads, data_workers)
-    request = dataclasses.replace(request, references=references, ablate=ablate, value_set=values)
-    plan = make_plan(request, registry, place.data, Store(place.store))
-    workers = (
-        workers if workers is not None else (1 if device.startswith("cuda") else max(1, cores() // threads))
-    )
+    plan = make_plan(options.request(registry), registry, place.data, Store(place.store))
+    workers = _given(options.workers, 1 if gpu else max(1, cores() // threads))
     if workers == 0:
         from ..engine.executors.inline import Inline as pool
     else:
         from ..engine.executors.local import LocalPool as pool  # type: ignore[assignment]
     with watch() as watcher:
         runner = Runner(
-            plan,
-            registry,
-            place,
-            out,
-            workers,
-            partial(provenance, registry.distributions, device, threads),
-            watcher,
-            pool,
+            plan=plan,
+            registry=registry,
+            place=place,
+            out=options.out,
+            workers=workers,
+            provenance=partial(provenance, registry, device, threads),
+            watcher=watcher,
+            make_pool=pool,
         )
         outcome = runner.execute()
     for broken in registry.broken:
         print(f"Warning: {broken.distribution}: {broken.where}: {broken.error}", file=sys.stderr)
-    board = write_board(out)
-    _show(outcome, board, out, json_)
+    board = write_board(options.out)
+    _show(outcome, board, options.out, options.json_)
     if outcome.failed:
         raise typer.Exit(1)
     if all(r.status == "skipped" for r in outcome.records):
         raise NothingToRun(
             "every cell was skipped: " + "; ".join(sorted({str(r.reason) for r in outcome.records}))
         )
+
+
+def _given(value: int | None, default: int) -> int:
+    return default if value is None else value
 
 
 def _device(name: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..errors import ContractError
-from .setting import KINDS, Modality
+from .modality import KINDS, Modality
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

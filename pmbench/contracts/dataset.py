@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import DataNotPrepared, UnknownName, UsageError
+from .modality import Modality
 from .recipe import Recipe
 from .samples import Download, Draw, Part, Sampling
-from .setting import Modality
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -21,7 +21,7 @@ def option(default: T, help: str, *, within: str = "") -> T:
 
     Intervals are written "[0, 1]", "(0, inf)" ...; a square bracket includes its end.
     """
-    return dataclasses.field(default=default, metadata={"help": help, "within": within})  # type: ignore[return-value]
+    return dataclasses.field(default=default, metadata={"help": help, "within": within})
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from ..errors import ContractError
 from .batch import Batch
+from .modality import Modality
 from .options import Options
 from .recipe import Recipe
-from .setting import Modality
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

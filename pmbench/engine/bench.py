@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from ..contracts.backbone import Backbone
+from ..contracts.modality import Modality
 from ..contracts.network import Classifier, Encoder, Frozen, Fusion, Head, Nets
-from ..contracts.setting import Modality
 from ..contracts.stage import Stage
 from ..errors import ContractError, PluginError, PmbenchError, TrainingError
 from .draws import derive, torch_seeded

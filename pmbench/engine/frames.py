@@ -16,8 +16,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from ..contracts.modality import Modality
 from ..contracts.samples import Column, Sampling, Where
-from ..contracts.setting import Modality
 from ..errors import DataError
 from ..media.extras import extra
 

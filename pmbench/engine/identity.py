@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..contracts.backbone import Backbone, Weights
 from ..contracts.dataset import Dataset, Protocol
+from ..contracts.modality import Modality
 from ..contracts.options import Options
 from ..contracts.recipe import Recipe
-from ..contracts.setting import Modality, Setting
+from ..contracts.setting import Setting
 from ..contracts.stage import Stage
 from ..errors import ContractError, TrainingError
 from .source import module_digest

@@ -20,11 +20,8 @@ from .identity import CellSpec, Context, digest, digests_of
 from .plugins import Registry
 from .prepared import Prepared
 from .preparing import find_or_prepare
-from .request import Request, Variant, variants_of
+from .request import DEFAULT_DATASET, Request, Variant, variants_of
 from .store import Store
-
-AT_HAND = ("hapt", "planted")
-"""Data sets that come with a package, the first of which is named where another is missing."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +149,8 @@ def _prepared(request: Request, registry: Registry, name: str, data: Path) -> Pr
     try:
         return find_or_prepare(registry.dataset(name), data)
     except DataNotPrepared as error:
-        ready = next((n for n in AT_HAND if n in registry.offers["dataset"]), name)
+        embedded = [n for n in registry.names("dataset") if registry.dataset(n).find_source() is not None]
+        ready = DEFAULT_DATASET if DEFAULT_DATASET in embedded else next(iter(embedded), name)
         command = f"`pmbench run --method {','.join(request.methods)} --dataset {ready}`"
         raise DataNotPrepared(error.message, f"{error.hint}. Works right now: {command}") from error
 

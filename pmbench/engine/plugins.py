@@ -111,6 +111,14 @@ class Registry:
         found = {o.distribution: o.version for kind in kinds for os in kind.values() for o in os}
         return dict(sorted(found.items()))
 
+    @property
+    def libraries(self) -> list[str]:
+        """Distributions, besides torch, that backbones declare to be made of: the offered ones, and those of
+        families that were asked for.
+        """
+        offers = (o for kind in (self.offers["backbone"], self._made) for os in kind.values() for o in os)
+        return sorted({library for offer in offers for library in offer.value.libraries})
+
     def note_broken(self, distribution: str, where: str, error: str) -> None:
         """Adds a distribution that broke after loading."""
         self.broken.append(

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ..contracts.dataset import Dataset, Protocol
+from ..contracts.modality import Modality
 from ..contracts.samples import Column, Sampling, Where
-from ..contracts.setting import Modality
 from ..errors import DataError
 from .identity import digests_of, file_digest
 

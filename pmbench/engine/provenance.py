@@ -8,18 +8,19 @@ import importlib.metadata
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 from ..report.record import Provenance
+from .plugins import Registry
 
-_ALSO = ("torch", "numpy", "scipy", "lightning-fabric", "timm", "torchvision", "pytorchvideo", "fvcore")
+_LIBRARIES = ("torch", "numpy", "scipy", "lightning-fabric")
+"""Distributions that compute in every run; backbones declare theirs."""
 
 
-def provenance(distributions: Mapping[str, str], device: str, threads: int, precision: str) -> Provenance:
+def provenance(registry: Registry, device: str, threads: int, precision: str) -> Provenance:
     """The provenance of records written now."""
-    versions = dict(distributions)
-    for name in _ALSO:
+    versions = dict(registry.distributions)
+    for name in (*_LIBRARIES, *registry.libraries):
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

@@ -1,80 +1,99 @@
-"""What of a run is still to be done, and in which order."""
+"""The work of a run that is left, in order of need."""
 
 from __future__ import annotations
+
+from graphlib import TopologicalSorter
 
 from .plan import Cell, Node
 from .store import Store
 from .work import Seal, Task, Train
 
+Program = tuple[str, tuple[str, ...]]
+"""Key of a stage, and the inputs of the program made of it."""
+
 
 class Queue:
-    """Stages to train, programs to seal, cells to evaluate."""
+    """Stages to train, programs to seal, cells to evaluate.
 
-    def __init__(self, wanted: dict[str, Node], cells: list[Cell]) -> None:
-        self.nodes = dict(wanted)
-        self.unfinished = set(wanted)
-        self.waiting = list(wanted)
+    `nodes` are the stages to train, in order of need; their parents are among them, or stored.
+    """
+
+    def __init__(self, nodes: dict[str, Node], cells: list[Cell]) -> None:
+        self.nodes = dict(nodes)
+        self.untrained = set(nodes)
+        self.waiting = set(nodes)
         self.postponed: list[Task] = []
         self.cells = list(cells)
-        self.sealing: set[tuple[str, tuple[str, ...]]] = set()
-        self.unsealed: dict[tuple[str, tuple[str, ...]], Exception] = {}
+        self.sealing: set[Program] = set()
+        self.unsealed: dict[Program, Exception] = {}
+        self._order = {key: number for number, key in enumerate(nodes)}
+        self._sorter = TopologicalSorter(
+            {key: [p for p in node.parents if p in nodes] for key, node in nodes.items()}
+        )
+        self._sorter.prepare()
+        self._ready: list[str] = []
 
     @property
     def open(self) -> bool:
         return bool(self.waiting or self.postponed or self.cells)
 
     def next_task(self) -> Task | None:
-        """The next stage to train or seal: programs first, so that results come early."""
+        """The next program to seal, else the next stage to train: programs first, so that results come early."""
         for cell in self.cells:
-            mark = (cell.key, cell.inputs)
-            if cell.key in self.unfinished or mark in self.sealing:
+            program = (cell.key, cell.inputs)
+            if cell.key in self.untrained or program in self.sealing:
                 continue
-            self.sealing.add(mark)
+            self.sealing.add(program)
             assert cell.stage is not None
             return Seal(cell.key, cell.stage, cell.spec, cell.inputs)
-        for key in self.waiting:
-            node = self.nodes[key]
-            if not any(parent in self.unfinished for parent in node.parents):
-                self.waiting.remove(key)
-                return Train(key, node.stage, node.spec)
-        return None
+        self._ready += self._sorter.get_ready()
+        if not self._ready:
+            return None
+        key = min(self._ready, key=self._order.__getitem__)
+        self._ready.remove(key)
+        self.waiting.discard(key)
+        return Train(key, self.nodes[key].stage, self.nodes[key].spec)
 
     def complete(self, task: Task) -> None:
+        """Takes note of a trained stage: stages that waited for it become ready."""
         if isinstance(task, Train):
-            self.unfinished.discard(task.key)
+            self.untrained.discard(task.key)
+            self._sorter.done(task.key)
 
     def postpone(self, task: Task) -> None:
+        """Puts a task aside that another process works on, or whose worker died."""
         if isinstance(task, Seal):
             self.sealing.discard((task.key, task.inputs))
         else:
             self.postponed.append(task)
 
     def release(self) -> None:
-        """Lets postponed stages be tried again."""
-        self.waiting = [t.key for t in self.postponed] + self.waiting
+        """Makes postponed stages ready again."""
+        self._ready += [task.key for task in self.postponed]
+        self.waiting.update(task.key for task in self.postponed)
         self.postponed = []
 
-    def fail_dependents(self, key: str) -> list[str]:
-        """Drops all stages that rest on `key`; returns their keys."""
-        lost, found = {key}, []
+    def fail(self, key: str) -> list[str]:
+        """Drops a stage that failed and all stages that rest on it; returns the keys of those."""
+        failed = {key}
         for other, node in self.nodes.items():
-            if other in self.unfinished and any(p in lost for p in node.parents):
-                lost.add(other)
-                found.append(other)
-                self.unfinished.discard(other)
-        self.waiting = [k for k in self.waiting if k not in lost]
-        return found
+            if other in self.untrained and not failed.isdisjoint(node.parents):
+                failed.add(other)
+        self.untrained -= failed
+        self.waiting -= failed
+        return [other for other in self.nodes if other in failed and other != key]
 
     def take_ready(self, store: Store, reasons: dict[str, Exception]) -> list[Cell]:
-        """Cells that can be evaluated, or that cannot ever be; each is returned once."""
-        ready = []
-        for cell in list(self.cells):
-            mark = (cell.key, cell.inputs)
-            if (
-                cell.key in reasons
-                or mark in self.unsealed
-                or (cell.key not in self.unfinished and store.program(*mark).exists())
-            ):
-                self.cells.remove(cell)
-                ready.append(cell)
+        """Cells that can be evaluated, or that never can be; each is returned once."""
+        ready: list[Cell] = []
+        left: list[Cell] = []
+        for cell in self.cells:
+            (ready if self._settled(cell, store, reasons) else left).append(cell)
+        self.cells = left
         return ready
+
+    def _settled(self, cell: Cell, store: Store, reasons: dict[str, Exception]) -> bool:
+        program = (cell.key, cell.inputs)
+        if cell.key in reasons or program in self.unsealed:
+            return True
+        return cell.key not in self.untrained and store.program(*program).exists()

@@ -13,6 +13,8 @@ from ..contracts.recipe import Recipe
 from ..errors import UnknownName, UsageError
 from .plugins import Registry
 
+DEFAULT_DATASET = "hapt"
+"""The data set of a run that names none."""
 REFERENCES = ("target_only", "early_fusion", "self_distill")
 """Floor, ceiling and control that every run adds."""
 TWO_NETWORK_REFERENCE = "target_ensemble"

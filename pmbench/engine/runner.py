@@ -209,8 +209,7 @@ class Runner:
             return
         self.watcher.failed(node, _reason(error))
         self.reasons[task.key] = error
-        queue.complete(task)
-        for key in queue.fail_dependents(task.key):
+        for key in queue.fail(task.key):
             self.reasons[key] = error
 
     # --- one cell -------------------------------------------------------------------------------------------

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from ..contracts.batch import Batch
+from ..contracts.modality import Modality
 from ..contracts.network import Output
-from ..contracts.setting import Modality
 from ..contracts.stage import Stage
 from ..errors import ContractError, PmbenchError, SealError
 from ..files import write_atomic

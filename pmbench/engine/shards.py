@@ -20,8 +20,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .. import media
+from ..contracts.modality import Modality
 from ..contracts.samples import Files
-from ..contracts.setting import Modality
 from ..errors import DataError, PluginError, PmbenchError, StoreError
 from ..files import explain, write_atomic, write_json
 from .frames import Frames, Writer

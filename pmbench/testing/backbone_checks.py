@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from ..contracts.backbone import Backbone
+from ..contracts.modality import KINDS, Modality
 from ..contracts.network import Encoder
-from ..contracts.setting import KINDS, Modality
 from ..engine.bench import check_backbone
 from ..engine.draws import torch_seeded
 from ..engine.identity import home

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..contracts.dataset import Dataset
+from ..contracts.modality import KINDS
 from ..contracts.samples import Draw
-from ..contracts.setting import KINDS
 from ..engine.frames import FramesColumn
 from ..engine.guard import only
 from ..engine.plugins import Registry

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from ..contracts.batch import Batch
+from ..contracts.modality import Modality
 from ..contracts.network import Encoder, Frozen, Nets, Output
-from ..contracts.setting import Modality, Setting
+from ..contracts.setting import Setting
 from ..contracts.stage import Stage, Terms
 from ..engine.bench import EngineBench
 from ..engine.draws import torch_seeded

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..contracts.dataset import Dataset, Split
+from ..contracts.modality import Modality
 from ..contracts.recipe import Recipe
 from ..contracts.samples import Draw, Files, Part
-from ..contracts.setting import Modality
 from ..engine.draws import generator
 from ..errors import UsageError
 

@@ -1,0 +1,176 @@
+"""Which cells to run: the options that `run` and `plan` share, alone or over a matrix file."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import tomllib
+import typing
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from ..errors import UnknownName, UsageError
+from .common import DataOption, JsonOption, StoreOption, names
+
+if TYPE_CHECKING:
+    from ..engine.plugins import Registry
+    from ..engine.request import Request
+
+T = TypeVar("T")
+_MATRIX = ("methods", "datasets", "protocols", "backbones", "seeds", "set", "weights", "recipe")
+
+
+def takes(kind: type[T]) -> Callable[[Callable[[T], None]], Callable[..., None]]:
+    """Gives a command the fields of the dataclass `kind` as its command-line options."""
+    hints = typing.get_type_hints(kind, include_extras=True)
+    parameters = [
+        inspect.Parameter(
+            f.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=f.default if f.default_factory is MISSING else f.default_factory(),
+            annotation=hints[f.name],
+        )
+        for f in fields(kind)  # type: ignore[arg-type]
+    ]
+
+    def decorate(command: Callable[[T], None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def wrapped(**values: Any) -> None:
+            command(kind(**values))
+
+        wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        wrapped.__annotations__ = {p.name: p.annotation for p in parameters}
+        return wrapped
+
+    return decorate
+
+
+@dataclass
+class Selection:
+    """Options that name cells."""
+
+    method: Annotated[
+        list[str],
+        typer.Option(
+            "--method", "-m", metavar="NAME", help="Method, repeated or comma-separated; `all` for every one."
+        ),
+    ] = field(default_factory=list)
+    dataset: Annotated[
+        list[str],
+        typer.Option("--dataset", "-d", metavar="NAME", help="Data set, repeated or comma-separated."),
+    ] = field(default_factory=list)
+    protocol: Annotated[
+        list[str], typer.Option("--protocol", "-p", metavar="NAME", help="Protocol; the data set's default.")
+    ] = field(default_factory=list)
+    backbone: Annotated[
+        list[str],
+        typer.Option(
+            "--backbone",
+            "-b",
+            metavar="NAME",
+            help="Backbone for all modalities, or modality=NAME+modality=NAME.",
+        ),
+    ] = field(default_factory=list)
+    recipe: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="A named recipe of the data set (`pmbench show DATASET`); its default."
+        ),
+    ] = ""
+    weights: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|FILE|none",
+            help="Pretrained weights for all modalities whose backbone has them, or "
+            "modality=NAME,modality=FILE.",
+        ),
+    ] = ""
+    seeds: Annotated[int | None, typer.Option(metavar="N", min=1, help="Seeds 0 to N-1 (3 by default).")] = (
+        None
+    )
+    seed: Annotated[list[int], typer.Option(metavar="S", min=0, help="One seed; repeat for several.")] = (
+        field(default_factory=list)
+    )
+    matrix: Annotated[Path | None, typer.Option(metavar="FILE", help="TOML file with the cells to run.")] = (
+        None
+    )
+    set_: Annotated[
+        list[str],
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="name=value of a method's option, or recipe.name=value; repeat for several.",
+        ),
+    ] = field(default_factory=list)
+    values: Annotated[
+        str,
+        typer.Option(metavar="SET", help="Hyper-parameters: paper, or small, chosen for small data."),
+    ] = "paper"
+    ablate: Annotated[
+        bool,
+        typer.Option("--ablate", help="Add the rows of the papers' ablation tables where a method has some."),
+    ] = False
+    references: Annotated[bool, typer.Option(help="Add floor, ceiling and control.")] = True
+    store: StoreOption = None
+    data: DataOption = None
+    json_: JsonOption = False
+
+    def request(self, registry: Registry) -> Request:
+        """The request; options override what the matrix file says."""
+        from ..engine.request import DEFAULT_DATASET, Request
+
+        matrix = _read(self.matrix) if self.matrix else {}
+        methods = names(self.method) or tuple(matrix.get("methods", ()))
+        if not methods:
+            raise UsageError(
+                "no method to run", "give --method NAME (`pmbench list methods`) or --matrix FILE"
+            )
+        datasets = names(self.dataset) or tuple(matrix.get("datasets", ())) or (DEFAULT_DATASET,)
+        return Request(
+            methods=tuple(registry.names("method")) if "all" in methods else methods,
+            datasets=tuple(registry.names("dataset")) if "all" in datasets else datasets,
+            protocols=names(self.protocol) or tuple(matrix.get("protocols", ())),
+            backbones=names(self.backbone) or tuple(matrix.get("backbones", ())),
+            seeds=self._seeds(matrix.get("seeds")),
+            sets=(*(f"{k}={v}" for k, v in matrix.get("set", {}).items()), *self.set_),
+            references=self.references,
+            recipe=self.recipe or matrix.get("recipe", ""),
+            weights=self.weights or matrix.get("weights", ""),
+            ablate=self.ablate,
+            value_set=self.values,
+        )
+
+    def _seeds(self, matrix: int | list[int] | None) -> tuple[int, ...]:
+        if self.seeds is not None and self.seed:
+            raise UsageError(
+                "--seeds and --seed were both given", "--seeds N for seeds 0 to N-1, or --seed S for one"
+            )
+        if self.seed:
+            return tuple(dict.fromkeys(self.seed))
+        if self.seeds is None and isinstance(matrix, list):
+            return tuple(dict.fromkeys(matrix)) or (0, 1, 2)
+        return tuple(range(self.seeds or matrix or 3))  # type: ignore[arg-type]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The fields of a matrix file."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"matrix {path} cannot be read: {error.strerror}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"matrix {path} is not TOML: {error}") from error
+    for name, value in content.items():
+        if name not in _MATRIX:
+            raise UnknownName(f"field of matrix {path}", name, _MATRIX)
+        if name in ("weights", "recipe") and not isinstance(value, str):
+            raise UsageError(f"matrix {path}: {name} is {value!r}; expected what --{name} takes")
+        if name not in ("seeds", "set", "weights", "recipe") and not (
+            isinstance(value, list) and all(isinstance(v, str) for v in value)
+        ):
+            raise UsageError(f"matrix {path}: {name} is {value!r}; expected a list of names")
+    return content
