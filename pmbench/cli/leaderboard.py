@@ -12,7 +12,7 @@ from .common import DEFAULT_OUT, JsonOption, print_json
 
 if TYPE_CHECKING:
     from ..errors import RecordError
-    from ..report.board import Ablation, AblationRow, Absent, Board, Row
+    from ..report.boards import Ablation, AblationRow, Absent, Board, Row
     from ..report.record import Record
 
 RECORDS, BOARD = DEFAULT_OUT / "records", DEFAULT_OUT / "LEADERBOARD.md"

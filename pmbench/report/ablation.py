@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Iterable, Sequence
 
-from .board import Ablation, AblationRow, Board, Row, label_of
+from .boards import Ablation, AblationRow, Board, Row, label_of
 from .comparison import pair
 from .published import Published, printed_at
 from .record import Ablation as RecordAblation

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Sequence
 
 from .ablation import ablations
-from .board import Board, Row, seeds_text
+from .boards import Board, Row, seeds_text
 from .comparison import against_floor, contrasts, find_ceiling, find_floor, pair
 from .metrics import METRICS, Metric
 from .published import Published, published_for

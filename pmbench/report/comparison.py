@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .board import Contrast, Row
+from .boards import Contrast, Row
 from .metrics import Metric
 from .resampling import Resampled, resample
 from .statistics import (

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import StoreError
 from .assembly import boards
-from .board import Ablation, Absent, Board, Row, options_text, seeds_text
+from .boards import Ablation, Absent, Board, Row, options_text, seeds_text
 from .comparison import ENSEMBLE
 from .metrics import METRICS
 from .published import Published

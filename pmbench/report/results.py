@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from ..errors import RecordError
 from . import metrics
-from .board import LEVELS, Absent, label_of
+from .boards import LEVELS, Absent, label_of
 from .metrics import Metric
 from .record import Record, recompute
 

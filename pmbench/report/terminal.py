@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from .assembly import boards
-from .board import Board, Row, options_text
+from .boards import Board, Row, options_text
 from .record import Record
 from .text import (
     absent_text,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from .board import Absent, seeds_text
+from .boards import Absent, seeds_text
 from .published import Published
 from .statistics import Comparison, Gap, Interval
 

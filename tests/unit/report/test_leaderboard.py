@@ -12,7 +12,7 @@ import pytest
 
 from pmbench.errors import StoreError
 from pmbench.report.assembly import boards
-from pmbench.report.board import label_of
+from pmbench.report.boards import label_of
 from pmbench.report.leaderboard import check, render, terminal_table
 from pmbench.report.published import Published
 from pmbench.report.record import Digests, Record, Samples
