@@ -12,7 +12,7 @@ from .common import DEFAULT_OUT, JsonOption, print_json
 
 if TYPE_CHECKING:
     from ..errors import RecordError
-    from ..report.boards import Ablation, AblationRow, Absent, Board, Row
+    from ..report.boards import AblationResult, AblationTable, Absent, Board, Row
     from ..report.record import Record
 
 RECORDS, BOARD = DEFAULT_OUT / "records", DEFAULT_OUT / "LEADERBOARD.md"
@@ -142,11 +142,11 @@ def ablation_values(records: list[Record]) -> list[dict[str, Any]]:
     ]
 
 
-def _ablation(ablation: Ablation) -> dict[str, Any]:
+def _ablation(ablation: AblationTable) -> dict[str, Any]:
     return {"method": ablation.label, "rows": [_ablation_row(row) for row in ablation.rows]}
 
 
-def _ablation_row(row: AblationRow) -> dict[str, Any]:
+def _ablation_row(row: AblationResult) -> dict[str, Any]:
     found = None if row.row is None else _row(row.row)
     against = row.comparison
     return {

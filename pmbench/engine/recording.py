@@ -9,8 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from ..contracts.stage import Stage
-from ..report.record import Ablation, Cost, Digests, Provenance, Record, Samples, StageRun, Validation
-from ..report.record import Cell as RecordCell
+from ..report.record import (
+    AblationRow,
+    CellInfo,
+    Cost,
+    Digests,
+    Provenance,
+    Record,
+    SampleOutcomes,
+    StageRun,
+    Validation,
+)
 from .identity import digest
 from .plan import Cell, Variant, recipe_name
 from .prepared import Prepared
@@ -44,7 +53,7 @@ def finished_record(
     recipe = cell.context.recipe_of(stage)
     metric, split = cell.context.protocol.metrics[0], cell.context.protocol.split
     return Record(
-        cell=_asked(cell),
+        cell=_cell_info(cell),
         cell_key=cell.identity,
         status="done",
         stages=stages,
@@ -72,7 +81,7 @@ def finished_record(
             labels=digest(list(prepared.digests(split.test, ("labels", "index")).values())),
             data=digest(prepared.fingerprint),
         ),
-        samples=Samples.of(labels, predicted),
+        samples=SampleOutcomes.of(labels, predicted),
         sealed=True,
         deviations=[
             *(f"incomplete data, {lack}" for lack in prepared.lacks),
@@ -86,7 +95,7 @@ def finished_record(
 def closed_record(cell: Cell, skip: str, failure: str, provenance: Provenance) -> Record:
     """The record of a cell without result: skipped with the reason `skip`, or else failed."""
     return Record(
-        cell=_asked(cell),
+        cell=_cell_info(cell),
         cell_key=cell.identity,
         status="skipped" if skip else "failed",
         reason=skip or failure,
@@ -94,9 +103,9 @@ def closed_record(cell: Cell, skip: str, failure: str, provenance: Provenance) -
     )
 
 
-def _asked(cell: Cell) -> RecordCell:
+def _cell_info(cell: Cell) -> CellInfo:
     dataset, method = cell.context.dataset, cell.method
-    return RecordCell(
+    return CellInfo(
         method=method.name,
         options=dict(cell.options),
         dataset=dataset.name,
@@ -114,15 +123,15 @@ def _asked(cell: Cell) -> RecordCell:
         recipe_set=recipe_name(dataset, cell.spec.recipe),
         value_set=cell.variant.value_set,
         values=cell.variant.values,
-        ablation=_ablation(cell.variant),
+        ablation=_ablation_row(cell.variant),
     )
 
 
-def _ablation(variant: Variant) -> Ablation | None:
+def _ablation_row(variant: Variant) -> AblationRow | None:
     if not variant.ablation:
         return None
     printed = variant.method.ablations[variant.ablation].printed
-    return Ablation(row=variant.ablation, of=dict(variant.of), printed=list(printed))
+    return AblationRow(row=variant.ablation, of=dict(variant.of), printed=list(printed))
 
 
 def is_flat(curve: list[float]) -> bool | None:

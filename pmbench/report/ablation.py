@@ -6,11 +6,10 @@ import dataclasses
 import json
 from collections.abc import Iterable, Sequence
 
-from .boards import Ablation, AblationRow, Board, Row, label_of
+from .boards import AblationResult, AblationTable, Board, Row, label_of
 from .comparison import pair
 from .published import Published, printed_at
-from .record import Ablation as RecordAblation
-from .record import Record
+from .record import AblationRow, Record
 from .results import one_per_cell, primary_of, results
 from .statistics import holm, t_interval
 from .text import natural
@@ -18,7 +17,7 @@ from .text import natural
 
 def ablations(
     board: Board, records: Iterable[Record], published: Sequence[Published] | None = None
-) -> tuple[Ablation, ...]:
+) -> tuple[AblationTable, ...]:
     """What `records`, all of them rows of ablations, make up; the methods themselves are on `board`."""
     groups: dict[str, list[Record]] = {}
     for record in records:
@@ -27,7 +26,7 @@ def ablations(
     return tuple(_ablation(board, groups[key], published) for key in sorted(groups))
 
 
-def _ablation(board: Board, records: list[Record], published: Sequence[Published] | None) -> Ablation:
+def _ablation(board: Board, records: list[Record], published: Sequence[Published] | None) -> AblationTable:
     cells = one_per_cell(records, [])
     metric = board.metric or primary_of(cells)
     done, missing = results(cells, metric)
@@ -39,13 +38,13 @@ def _ablation(board: Board, records: list[Record], published: Sequence[Published
         for row, by_seed in done.items():
             values = [by_seed[seed].metrics[metric.name] for seed in sorted(by_seed)]
             rows[row] = Row(row, tuple(by_seed[seed] for seed in sorted(by_seed)), t_interval(values))
-    found = [AblationRow("", method.options, whole, tuple(a for a in board.absent if a.label == label))]
+    found = [AblationResult("", method.options, whole, tuple(a for a in board.absent if a.label == label))]
     told = {_told(r).row: r for r in cells}
     for name in sorted(told, key=natural):
         mine = label_of(told[name].cell)
         absent = tuple(a for a in missing if a.label == mine)
         printed = printed_at(_told(told[name]).printed, published)
-        found.append(AblationRow(name, told[name].cell.options, rows.get(mine), absent, printed=printed))
+        found.append(AblationResult(name, told[name].cell.options, rows.get(mine), absent, printed=printed))
     if whole is not None and metric is not None and rows:
         paired = pair([whole, *rows.values()], metric, [])
         compared = [r.row if r.row and not _same(r.row, whole) else None for r in found]
@@ -55,10 +54,10 @@ def _ablation(board: Board, records: list[Record], published: Sequence[Published
             dataclasses.replace(r, comparison=c, p=p)
             for r, c, p in zip(found, against, corrected, strict=True)
         ]
-    return Ablation(label, tuple(found))
+    return AblationTable(label, tuple(found))
 
 
-def _told(record: Record) -> RecordAblation:
+def _told(record: Record) -> AblationRow:
     assert record.cell.ablation is not None, "a record of an ablation"
     return record.cell.ablation
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from .metrics import Metric
 from .published import Published
-from .record import Cell, Record
+from .record import CellInfo, Record
 from .statistics import Comparison, Gap, Interval
 
 LEVELS = ("self-reported", "recomputed", "re-inferred", "retrained")
@@ -37,7 +37,7 @@ class Row:
     others: Mapping[str, tuple[Interval, tuple[Published, ...]]] = field(default_factory=dict)
 
     @property
-    def cell(self) -> Cell:
+    def cell(self) -> CellInfo:
         return self.records[0].cell
 
     @property
@@ -101,7 +101,7 @@ class Contrast:
 
 
 @dataclass(frozen=True)
-class AblationRow:
+class AblationResult:
     """One row of a method's ablation; `name` is empty for the method itself. `absent` where it has no result.
 
     `comparison` is with the method itself, None where the row is just that; `p` is Holm-corrected over the
@@ -118,11 +118,11 @@ class AblationRow:
 
 
 @dataclass(frozen=True)
-class Ablation:
+class AblationTable:
     """A method, and what becomes of it when options change as in its paper's ablation tables."""
 
     label: str
-    rows: tuple[AblationRow, ...]
+    rows: tuple[AblationResult, ...]
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class Board:
     Rows of ablations are apart: no rank, p or mean of the others depends on them.
     """
 
-    cell: Cell
+    cell: CellInfo
     metric: Metric | None
     rows: tuple[Row, ...]
     absent: tuple[Absent, ...]
@@ -141,7 +141,7 @@ class Board:
     seeds: tuple[int, ...]
     contrasts: tuple[Contrast, ...] = ()
     remarks: tuple[str, ...] = ()
-    ablations: tuple[Ablation, ...] = ()
+    ablations: tuple[AblationTable, ...] = ()
 
     @property
     def title(self) -> str:
@@ -149,7 +149,7 @@ class Board:
         return f"{self.cell.dataset}, {self.cell.protocol}{values}"
 
 
-def label_of(cell: Cell) -> str:
+def label_of(cell: CellInfo) -> str:
     """A method's name with the options that were set, `kd (temperature=2.0)`, and the ablation that it is."""
     name = f"{cell.method} [{cell.ablation.row}]" if cell.ablation else cell.method
     options = options_text(cell.options)

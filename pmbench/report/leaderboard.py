@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import StoreError
 from .assembly import boards
-from .boards import Ablation, Absent, Board, Row, options_text, seeds_text
+from .boards import AblationTable, Absent, Board, Row, options_text, seeds_text
 from .comparison import ENSEMBLE
 from .metrics import METRICS
 from .published import Published
@@ -245,7 +245,7 @@ def _sources(board: Board) -> list[str]:
     return lines
 
 
-def _ablation(ablation: Ablation, board: Board) -> list[str]:
+def _ablation(ablation: AblationTable, board: Board) -> list[str]:
     name = escape(ablation.label)
     head = ["row", "options", board.metric.title if board.metric else "result", "difference", "p", "seeds"]
     rows = [[*head, "the paper's own number"]]

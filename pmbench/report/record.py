@@ -42,7 +42,7 @@ class _Model(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
 
-class Ablation(_Model):
+class AblationRow(_Model):
     """The row of its paper's ablation tables that a cell is; `of`: options of the method it differs from.
 
     `printed`: (paper, table, variant) of the paper's own numbers for the row, or nothing.
@@ -53,7 +53,7 @@ class Ablation(_Model):
     printed: Names = []
 
 
-class Cell(_Model):
+class CellInfo(_Model):
     """What was asked for. `options` are the ones that were set; `backbones` maps modality to backbone, with
     the name and digest of the weights that it starts from, if any.
 
@@ -78,7 +78,7 @@ class Cell(_Model):
     recipe_set: str = "standard"
     value_set: str = "paper"
     values: str = "paper"
-    ablation: Ablation | None = None
+    ablation: AblationRow | None = None
 
 
 class StageRun(_Model):
@@ -128,7 +128,7 @@ class Digests(_Model):
     data: str
 
 
-class Samples(_Model):
+class SampleOutcomes(_Model):
     """Labels and predicted classes of the test samples, packed, in the order of the data set."""
 
     count: Annotated[int, Field(ge=1)]
@@ -136,7 +136,7 @@ class Samples(_Model):
     predicted: str
 
     @classmethod
-    def of(cls, labels: np.ndarray, predicted: np.ndarray) -> Samples:
+    def of(cls, labels: np.ndarray, predicted: np.ndarray) -> SampleOutcomes:
         """Labels and predicted classes, each (N,)."""
         if len(labels) != len(predicted):
             raise UsageError(f"{len(labels)} labels for {len(predicted)} predictions")
@@ -171,7 +171,7 @@ class Record(_Model):
     """
 
     schema_version: Literal[1] = 1
-    cell: Cell
+    cell: CellInfo
     cell_key: Sha256
     status: Literal["done", "skipped", "failed"]
     reason: str | None = None
@@ -181,7 +181,7 @@ class Record(_Model):
     validation: Validation | None = None
     cost: Cost | None = None
     digests: Digests | None = None
-    samples: Samples | None = None
+    samples: SampleOutcomes | None = None
     sealed: bool = False
     deviations: Names = []
     provenance: Provenance

@@ -10,12 +10,12 @@ import pytest
 
 from pmbench.report.metrics import score
 from pmbench.report.record import (
-    Cell,
+    CellInfo,
     Cost,
     Digests,
     Provenance,
     Record,
-    Samples,
+    SampleOutcomes,
     StageRun,
     Validation,
 )
@@ -120,11 +120,11 @@ def record(
             networks=networks,
         ),
         "digests": Digests(program=sha("p"), predictions=sha("q"), labels=sha("l"), data=sha("d", dataset)),
-        "samples": Samples.of(labels, predicted),
+        "samples": SampleOutcomes.of(labels, predicted),
         "sealed": True,
     }
     content: dict[str, object] = dict(
-        cell=Cell(
+        cell=CellInfo(
             method=method,
             options=options or {},
             dataset=dataset,

@@ -11,7 +11,7 @@ from rich.console import Console
 from pmbench.report.assembly import boards
 from pmbench.report.leaderboard import render
 from pmbench.report.published import Published
-from pmbench.report.record import Ablation, Record
+from pmbench.report.record import AblationRow, Record
 from pmbench.report.terminal import ablation_tables
 
 PRINTED = ("A paper", "Table 5", "no_D2")
@@ -36,11 +36,11 @@ def rows(make_record: Any) -> list[Record]:
         reason = "needs maps | of gyro"
         wide = make_record("amid", seed, options={"wide": True}, status="skipped", reason=reason)
         found += [
-            changed(no_d2, ablation=Ablation(row="no D2", printed=list(PRINTED))).model_copy(
+            changed(no_d2, ablation=AblationRow(row="no D2", printed=list(PRINTED))).model_copy(
                 update={"stages": [whole.stages[0].model_copy(update={"key": f"other {seed}"})]}
             ),
-            changed(whole, options={"d2": True}, ablation=Ablation(row="full")),
-            changed(wide, ablation=Ablation(row="10 wide")),
+            changed(whole, options={"d2": True}, ablation=AblationRow(row="full")),
+            changed(wide, ablation=AblationRow(row="10 wide")),
         ]
     return found
 

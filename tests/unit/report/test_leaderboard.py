@@ -15,7 +15,7 @@ from pmbench.report.assembly import boards
 from pmbench.report.boards import label_of
 from pmbench.report.leaderboard import check, render, terminal_table
 from pmbench.report.published import Published
-from pmbench.report.record import Digests, Record, Samples
+from pmbench.report.record import Digests, Record, SampleOutcomes
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "leaderboard.md"
 BOTH = ("rgb", "depth")
@@ -210,7 +210,7 @@ def test_mcnemar_is_named_where_it_disagrees(make_record: Any) -> None:
         labels, predicted = record.samples.unpack()
         predicted[: int(share * len(labels))] = labels[: int(share * len(labels))]
         value = 100 * float(np.mean(labels == predicted))
-        samples = Samples.of(labels, predicted)
+        samples = SampleOutcomes.of(labels, predicted)
         return record.model_copy(update={"samples": samples, "metrics": {"accuracy": value}})
 
     floor = [make_record("target_only", s, 0.6, role="floor") for s in range(3)]
@@ -309,7 +309,7 @@ def test_repeated_splits_with_other_samples_for_each_seed(make_record: Any) -> N
         labels, predicted = record.samples.unpack()
         part = slice(0, 300) if record.cell.seed else slice(100, 400)
         digests = record.digests.model_copy(update={"labels": f"split {record.cell.seed}"})
-        samples = Samples.of(labels[part], predicted[part])
+        samples = SampleOutcomes.of(labels[part], predicted[part])
         value = 100 * float(np.mean(labels[part] == predicted[part]))
         return record.model_copy(
             update={"samples": samples, "digests": digests, "metrics": {"accuracy": value}}
