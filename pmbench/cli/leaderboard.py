@@ -12,7 +12,8 @@ from .common import DEFAULT_OUT, JsonOption, print_json
 
 if TYPE_CHECKING:
     from ..errors import RecordError
-    from ..report.boards import AblationResult, AblationTable, Absent, Board, Row
+    from ..report.boards import AblationResult, AblationTable, Absent, Board
+    from ..report.comparison import Row
     from ..report.record import Record
 
 RECORDS, BOARD = DEFAULT_OUT / "records", DEFAULT_OUT / "LEADERBOARD.md"
@@ -102,7 +103,7 @@ def _check(
 def _boards(records: list[Record]) -> list[dict[str, Any]]:
     if not records:
         return []
-    from ..report.assembly import boards
+    from ..report.boards import boards
 
     return [_board(board) for board in boards(records)]
 
@@ -133,7 +134,7 @@ def ablation_values(records: list[Record]) -> list[dict[str, Any]]:
     """
     if not any(r.cell.ablation for r in records):
         return []
-    from ..report.assembly import boards
+    from ..report.boards import boards
 
     return [
         {"dataset": b.cell.dataset, "protocol": b.cell.protocol, "values": b.cell.value_set, **_ablation(a)}

@@ -1,111 +1,48 @@
-"""The values that a leaderboard shows: a board per data set, protocol and choice of backbones."""
+"""From records to boards: one per data set, protocol, choice of backbones, recipe and set of values.
+
+`boards` picks the records that count, groups them into rows, compares the rows, and keeps the reasons of
+cells without a result.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from .metrics import Metric
-from .published import Published
-from .record import CellInfo, Record
-from .statistics import Comparison, Gap, Interval
-
-LEVELS = ("self-reported", "recomputed", "re-inferred", "retrained")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One method with one choice of options. `records`: its finished cells, by seed.
-
-    `rank` is None for what is given a privileged modality at test, or is not sealed. `p` is Holm-corrected,
-    `mid_p` is McNemar's, pooled over seeds and not corrected. `others`: metric -> its interval over seeds and
-    what papers print, for all metrics but that of the board.
-    """
-
-    label: str
-    records: tuple[Record, ...]
-    interval: Interval
-    rank: int | None = None
-    gap: Gap | None = None
-    gain: Comparison | None = None
-    p: float | None = None
-    mid_p: float | None = None
-    published: tuple[Published, ...] = ()
-    others: Mapping[str, tuple[Interval, tuple[Published, ...]]] = field(default_factory=dict)
-
-    @property
-    def cell(self) -> CellInfo:
-        return self.records[0].cell
-
-    @property
-    def sealed(self) -> bool:
-        return all(r.sealed for r in self.records)
-
-    @property
-    def rankable(self) -> bool:
-        return self.sealed and self.cell.tests_on == "target"
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        return tuple(r.cell.seed for r in self.records)
-
-    @property
-    def networks(self) -> int:
-        """Networks that run at test."""
-        return max((r.cost.networks for r in self.records if r.cost), default=1)
-
-    @property
-    def train_seconds(self) -> float:
-        """Mean over seeds, as if nothing had been reused."""
-        return float(np.mean([r.cost.train_seconds for r in self.records if r.cost]))
-
-    @property
-    def marks(self) -> list[str]:
-        """What a reader must know: the role, what it is given at test, whether it is sealed."""
-        cell = self.cell
-        found: list[str] = [cell.role] if cell.role != "method" else []
-        if cell.tests_on != "target":
-            given = [m for m in cell.test_modalities if m in cell.privileged]
-            found.append(f"given {', '.join(given)} at test")
-        if cell.value_set != cell.values and cell.role == "method":
-            found.append(f"{cell.values} values, it has no {cell.value_set} ones")
-        return found if self.sealed else [*found, "not sealed"]
-
-    @property
-    def verification(self) -> str:
-        """The weakest level among its records."""
-        return min((r.verification for r in self.records), key=LEVELS.index)
+from ..errors import RecordError
+from .comparison import Contrast, Row, against_floor, contrasts, find_ceiling, find_floor, label_of, pair
+from .metrics import METRICS, Metric
+from .published import Published, printed_at, published_for
+from .record import LEVELS, AblationRow, CellInfo, Record, recompute
+from .statistics import Comparison, Interval, holm, t_interval
+from .text import natural, seeds_text
 
 
 @dataclass(frozen=True)
 class Absent:
-    """A method that has no number for some seeds. `status`: skipped, failed, or invalid."""
+    """A row without a result for some seeds. `status`: skipped, failed, or invalid."""
 
     label: str
     status: str
     reason: str
     seeds: tuple[int, ...]
 
-
-@dataclass(frozen=True)
-class Contrast:
-    """A method against a control; `p` is Holm-corrected over the methods compared with that control."""
-
-    label: str
-    control: str
-    comparison: Comparison
-    p: float | None
+    @property
+    def text(self) -> str:
+        """`skipped (seeds 0, 1): the reason`, on one line."""
+        return f"{self.status} ({seeds_text(self.seeds)}): {' '.join(self.reason.split())}"
 
 
 @dataclass(frozen=True)
 class AblationResult:
-    """One row of a method's ablation; `name` is empty for the method itself. `absent` where it has no result.
+    """One line of an ablation table. `name` is empty for the method itself, `row` is None without a result.
 
-    `comparison` is with the method itself, None where the row is just that; `p` is Holm-corrected over the
-    rows of the method.
+    `comparison` is with the method itself, None if the row has the same stages; `p` is Holm-corrected over
+    the table.
     """
 
     name: str
@@ -119,7 +56,7 @@ class AblationResult:
 
 @dataclass(frozen=True)
 class AblationTable:
-    """A method, and what becomes of it when options change as in its paper's ablation tables."""
+    """A method compared with itself under changed options, as in the ablation tables of its paper."""
 
     label: str
     rows: tuple[AblationResult, ...]
@@ -127,9 +64,9 @@ class AblationTable:
 
 @dataclass(frozen=True)
 class Board:
-    """`rows`: ranked ones by rank, then the others; `remarks`: what hampers the comparison.
+    """`rows`: ranked ones by rank, then the others; `remarks`: limits of the comparison.
 
-    Rows of ablations are apart: no rank, p or mean of the others depends on them.
+    Ablations are kept apart: no rank, p or mean of `rows` depends on them.
     """
 
     cell: CellInfo
@@ -149,18 +86,201 @@ class Board:
         return f"{self.cell.dataset}, {self.cell.protocol}{values}"
 
 
-def label_of(cell: CellInfo) -> str:
-    """A method's name with the options that were set, `kd (temperature=2.0)`, and the ablation that it is."""
-    name = f"{cell.method} [{cell.ablation.row}]" if cell.ablation else cell.method
-    options = options_text(cell.options)
-    return f"{name} ({options})" if options else name
+def boards(records: Iterable[Record], published: Sequence[Published] | None = None) -> list[Board]:
+    """All boards of the records, sorted by key; the order of the records does not matter."""
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        c = record.cell
+        data = [c.dataset, c.dataset_version, c.protocol, c.num_classes]
+        key = [*data, c.recipe_set, c.backbones, c.value_set]
+        groups.setdefault(json.dumps(key, sort_keys=True), []).append(record)
+    return [_board(groups[key], published) for key in sorted(groups, key=natural)]
 
 
-def options_text(options: Mapping[str, Any]) -> str:
-    """`alpha=0.5, temperature=2.0`."""
-    return ", ".join(f"{name}={options[name]}" for name in sorted(options))
+def _board(records: list[Record], published: Sequence[Published] | None) -> Board:
+    ablated = [r for r in records if r.cell.ablation is not None]
+    if len(ablated) == len(records):
+        board = Board(records[0].cell, _primary_metric(records), (), (), None, None, ())
+    else:
+        board = _main_board([r for r in records if r.cell.ablation is None], published)
+    return dataclasses.replace(board, ablations=_ablation_tables(board, ablated, published))
 
 
-def seeds_text(seeds: Sequence[int]) -> str:
-    """`seed 3`, `seeds 0, 1, 2`."""
-    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+def _main_board(records: list[Record], published: Sequence[Published] | None) -> Board:
+    remarks: list[str] = []
+    cells = _one_per_cell(records, remarks)
+    metric = _primary_metric(cells)
+    done, absent = _split(cells, metric)
+    seeds = tuple(sorted({r.cell.seed for r in cells}))
+    if metric is None or not done:
+        return Board(cells[0].cell, metric, (), absent, None, None, seeds, (), tuple(remarks))
+    rows = [_row(label, by_seed, metric, published) for label, by_seed in sorted(done.items())]
+    paired = pair(rows, metric, remarks)
+    rows = against_floor(rows, paired)
+    for row in rows:
+        lacking = sorted(set(seeds) - set(row.seeds))
+        if lacking:
+            remarks.append(
+                f"{row.label} lacks {seeds_text(lacking)}; compared with others on the seeds that both have"
+            )
+    if len({r.digests.data for row in rows for r in row.records if r.digests}) > 1:
+        remarks.append("the records were made from different prepared forms of the data")
+    return Board(
+        rows[0].cell,
+        metric,
+        tuple(rows),
+        absent,
+        find_floor(rows),
+        find_ceiling(rows, metric),
+        seeds,
+        tuple(contrasts(rows, paired)),
+        tuple(remarks),
+    )
+
+
+def _row(
+    label: str, by_seed: dict[int, Record], metric: Metric, published: Sequence[Published] | None
+) -> Row:
+    records = tuple(by_seed[seed] for seed in sorted(by_seed))
+    cell = records[0].cell
+
+    def measured(name: str) -> tuple[Interval, tuple[Published, ...]]:
+        printed = published_for(cell.method, cell.dataset, cell.protocol, name, published)
+        # Papers also print results with all modalities at test: other numbers, left out here.
+        printed = tuple(p for p in printed if len(p.test_modalities) == len(cell.test_modalities))
+        return t_interval([r.metrics[name] for r in records]), printed
+
+    common = [name for name in METRICS if all(name in r.metrics for r in records)]
+    interval, printed = measured(metric.name)
+    others = {name: measured(name) for name in common if name != metric.name}
+    return Row(label, records, interval, published=printed, others=others)
+
+
+# --- which records count ------------------------------------------------------------------------------------
+
+
+def _split(
+    records: Iterable[Record], metric: Metric | None
+) -> tuple[dict[str, dict[int, Record]], tuple[Absent, ...]]:
+    """Finished records as label -> seed -> record, and the cells without a result."""
+    done: dict[str, dict[int, Record]] = {}
+    missing: dict[tuple[str, str, str], list[int]] = {}
+    for record in records:
+        label, seed = label_of(record.cell), record.cell.seed
+        status: str = record.status
+        reason = record.reason or ""
+        if status == "done":
+            problem = _problem(record, metric)
+            if problem is None:
+                done.setdefault(label, {})[seed] = record
+                continue
+            status, reason = "invalid", problem
+        missing.setdefault((label, status, reason), []).append(seed)
+    return done, tuple(Absent(*key, tuple(sorted(missing[key]))) for key in sorted(missing))
+
+
+def _one_per_cell(records: list[Record], remarks: list[str]) -> list[Record]:
+    """One record per row and seed: finished before unfinished, then the best verified, then the newest."""
+    by_cell: dict[tuple[str, int], list[Record]] = {}
+    for record in records:
+        by_cell.setdefault((label_of(record.cell), record.cell.seed), []).append(record)
+    chosen = []
+    for (label, seed), same in sorted(by_cell.items()):
+        same.sort(
+            key=lambda r: (
+                r.status == "done",
+                LEVELS.index(r.verification),
+                r.provenance.date,
+                r.cell_key,
+                r.model_dump_json(),
+            )
+        )
+        chosen.append(same[-1])
+        if len({r.cell_key for r in same}) > 1:
+            remarks.append(
+                f"{label} has {len(same)} records for seed {seed}; one counts: the best verified, then newest"
+            )
+    return chosen
+
+
+def _primary_metric(records: list[Record]) -> Metric | None:
+    """The most frequent primary metric of the finished cells."""
+    names = Counter(r.primary for r in records if r.status == "done" and r.primary and r.primary in METRICS)
+    if not names:
+        return None
+    return METRICS[min(names, key=lambda name: (-names[name], name))]
+
+
+def _problem(record: Record, metric: Metric | None) -> str | None:
+    """The reason why a finished record cannot be on the board; None if it can."""
+    if metric is None or metric.name not in record.metrics:
+        return f"it has no {metric.title if metric else 'known metric'}"
+    try:
+        recompute(record)
+    except RecordError as error:
+        return error.message
+    return None
+
+
+# --- ablations ----------------------------------------------------------------------------------------------
+
+
+def _ablation_tables(
+    board: Board, records: Iterable[Record], published: Sequence[Published] | None = None
+) -> tuple[AblationTable, ...]:
+    """The tables of ablation records; the methods that they are compared with are rows of `board`."""
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        key = json.dumps([record.cell.method, _ablation_row(record).of], sort_keys=True)
+        groups.setdefault(key, []).append(record)
+    return tuple(_ablation_table(board, groups[key], published) for key in sorted(groups))
+
+
+def _ablation_table(
+    board: Board, records: list[Record], published: Sequence[Published] | None
+) -> AblationTable:
+    cells = _one_per_cell(records, [])
+    metric = board.metric or _primary_metric(cells)
+    done, missing = _split(cells, metric)
+    method = cells[0].cell.model_copy(update={"ablation": None, "options": _ablation_row(cells[0]).of})
+    label = label_of(method)
+    whole = next((row for row in board.rows if row.label == label), None)
+    rows: dict[str, Row] = {}
+    if metric is not None:
+        for row, by_seed in done.items():
+            values = [by_seed[seed].metrics[metric.name] for seed in sorted(by_seed)]
+            rows[row] = Row(row, tuple(by_seed[seed] for seed in sorted(by_seed)), t_interval(values))
+    found = [AblationResult("", method.options, whole, tuple(a for a in board.absent if a.label == label))]
+    by_name = {_ablation_row(r).row: r for r in cells}
+    for name in sorted(by_name, key=natural):
+        mine = label_of(by_name[name].cell)
+        absent = tuple(a for a in missing if a.label == mine)
+        printed = printed_at(_ablation_row(by_name[name]).printed, published)
+        found.append(
+            AblationResult(name, by_name[name].cell.options, rows.get(mine), absent, printed=printed)
+        )
+    if whole is not None and metric is not None and rows:
+        paired = pair([whole, *rows.values()], metric, [])
+        compared = [r.row if r.row and not _same_stages(r.row, whole) else None for r in found]
+        against = [None if row is None else paired.compare(row, whole) for row in compared]
+        corrected = holm([None if c is None else c.p for c in against])
+        found = [
+            dataclasses.replace(r, comparison=c, p=p)
+            for r, c, p in zip(found, against, corrected, strict=True)
+        ]
+    return AblationTable(label, tuple(found))
+
+
+def _ablation_row(record: Record) -> AblationRow:
+    assert record.cell.ablation is not None, "a record of an ablation"
+    return record.cell.ablation
+
+
+def _same_stages(row: Row, whole: Row) -> bool:
+    """Whether a row shares all stages with the method itself, so that there is nothing to compare."""
+    return all(
+        {s.key for s in mine.stages} == {s.key for s in its.stages}
+        for mine in row.records
+        for its in whole.records
+        if mine.cell.seed == its.cell.seed
+    )

@@ -7,22 +7,21 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ..errors import StoreError
-from .assembly import boards
-from .boards import AblationTable, Absent, Board, Row, options_text, seeds_text
-from .comparison import ENSEMBLE
+from .boards import AblationTable, Absent, Board, boards
+from .comparison import ENSEMBLE, Row
 from .metrics import METRICS
 from .published import Published
 from .record import Record
 from .statistics import LEVEL, mean_over_datasets
 from .terminal import terminal_table
 from .text import (
-    absent_text,
     code,
     difference,
     duration,
     escape,
     gap_text,
     interval,
+    options_text,
     p_equals,
     p_text,
     percent,
@@ -30,6 +29,7 @@ from .text import (
     printed_text,
     published_text,
     quantity,
+    seeds_text,
     table,
 )
 
@@ -129,7 +129,7 @@ def _cells(row: Row, board: Board) -> list[str]:
 
 
 def _absent(absent: Absent) -> list[str]:
-    return ["-", code(absent.label), escape(absent_text(absent)), *["-"] * 8]
+    return ["-", code(absent.label), escape(absent.text), *["-"] * 8]
 
 
 def _others(board: Board) -> list[str]:
@@ -252,7 +252,7 @@ def _ablation(ablation: AblationTable, board: Board) -> list[str]:
     for row in ablation.rows:
         first = [escape(row.name) or "the method itself", code(options_text(row.options) or "-")]
         for absent in row.absent:
-            rows.append([*first, escape(absent_text(absent)), *["-"] * 4])
+            rows.append([*first, escape(absent.text), *["-"] * 4])
         if row.row is not None:
             result = [
                 interval(row.row.interval),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -22,6 +22,7 @@ Role = Literal["method", "floor", "ceiling", "control", "reference"]
 TestsOn = Literal["target", "privileged", "all"]
 Verification = Literal["self-reported", "recomputed", "re-inferred", "retrained"]
 """How far a record was checked, weakest first."""
+LEVELS: tuple[str, ...] = get_args(Verification)
 
 
 def _lists(value: Any) -> Any:
@@ -43,9 +44,10 @@ class _Model(BaseModel):
 
 
 class AblationRow(_Model):
-    """The row of its paper's ablation tables that a cell is; `of`: options of the method it differs from.
+    """The row of a paper's ablation tables that a cell stands for.
 
-    `printed`: (paper, table, variant) of the paper's own numbers for the row, or nothing.
+    `of`: options of the method that the row is compared with. `printed`: (paper, table, variant) of the
+    paper's own numbers for the row, or empty.
     """
 
     row: str
@@ -54,11 +56,11 @@ class AblationRow(_Model):
 
 
 class CellInfo(_Model):
-    """What was asked for. `options` are the ones that were set; `backbones` maps modality to backbone, with
-    the name and digest of the weights that it starts from, if any.
+    """The request. `options`: those that were set; `backbones`: modality -> backbone, with name and digest of
+    its pretrained weights, if any.
 
-    `value_set` is the set of hyper-parameters that the run asked of all methods, `values` the one that this
-    method has: "paper" where it declares no other.
+    `value_set`: the set of hyper-parameters that the run chose for all methods; `values`: the one this method
+    used, "paper" if it declares no other.
     """
 
     method: str

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from pmbench.report.assembly import boards
+from pmbench.report.boards import boards
 from pmbench.report.leaderboard import render
 from pmbench.report.published import Published
 from pmbench.report.record import AblationRow, Record

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from pmbench.errors import StoreError
-from pmbench.report.assembly import boards
-from pmbench.report.boards import label_of
+from pmbench.report.boards import boards
+from pmbench.report.comparison import label_of
 from pmbench.report.leaderboard import check, render, terminal_table
 from pmbench.report.published import Published
 from pmbench.report.record import Digests, Record, SampleOutcomes
