@@ -13,7 +13,6 @@ from .metrics import METRICS
 from .published import Published
 from .record import Record
 from .statistics import LEVEL, mean_over_datasets
-from .terminal import terminal_table
 from .text import (
     code,
     difference,
@@ -32,8 +31,6 @@ from .text import (
     seeds_text,
     table,
 )
-
-__all__ = ["check", "render", "terminal_table"]
 
 HOW_TO_READ = """\
 How to read: methods that cannot be told apart share a rank. ± and [ ] are 95 % intervals, ± over seeds, [ ]
@@ -87,8 +84,7 @@ def _head(board: Board) -> str:
     ]
     if board.metric is not None:
         better = "higher" if board.metric.higher_is_better else "lower"
-        unit = ", in percent" if board.metric.percent else ""
-        items.append(f"metric: {board.metric.title}{unit}, {better} is better")
+        items.append(f"metric: {board.metric.title}, in percent, {better} is better")
     items += [
         f"checkpoint: {'; '.join(rules) or 'no rule recorded'}",
         f"backbones: {backbones}; recipe set: {cell.recipe_set}; hyper-parameters: {cell.value_set} values",

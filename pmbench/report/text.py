@@ -103,10 +103,12 @@ def quantity(count: int | None) -> str:
     return str(count)
 
 
-def duration(seconds: float) -> str:
-    """`0.8 s`, `42 s`, `12 min`, `3.4 h`."""
+def duration(seconds: float | None) -> str:
+    """`0.8 s`, `42 s`, `12 min`, `3.4 h`; `unknown` for None."""
+    if seconds is None:
+        return "unknown"
     if seconds < 90:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 

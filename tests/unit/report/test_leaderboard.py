@@ -13,9 +13,10 @@ import pytest
 from pmbench.errors import StoreError
 from pmbench.report.boards import boards
 from pmbench.report.comparison import label_of
-from pmbench.report.leaderboard import check, render, terminal_table
+from pmbench.report.leaderboard import check, render
 from pmbench.report.published import Published
 from pmbench.report.record import Digests, Record, SampleOutcomes
+from pmbench.report.terminal import terminal_table
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "leaderboard.md"
 BOTH = ("rgb", "depth")
