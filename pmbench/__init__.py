@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         copy_agreeing_layers,
         tail_of,
     )
+    from .contracts.published import Published, read_published
     from .contracts.recipe import Recipe
     from .contracts.samples import Column, Download, Draw, Files, Part, Sampling, Where
     from .contracts.setting import Modality, Setting
@@ -70,6 +71,7 @@ _HOMES = {
     "contracts.network": (
         "Classifier Encoder Frozen Fusion Head Joint MapInfo Mean Nets Output copy_agreeing_layers tail_of"
     ),
+    "contracts.published": "Published read_published",
     "contracts.recipe": "Recipe",
     "contracts.samples": "Column Download Draw Files Part Sampling Where",
     "contracts.setting": "Modality Setting",

@@ -9,15 +9,14 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import RecordError
 from .comparison import Contrast, Row, against_floor, contrasts, find_ceiling, find_floor, label_of, pair
 from .metrics import METRICS, Metric
-from .published import Published, printed_at, published_for
-from .record import LEVELS, AblationRow, CellInfo, Record, recompute
+from .record import LEVELS, AblationRow, CellInfo, PublishedNumber, Record, recompute
 from .statistics import Comparison, Interval, holm, t_interval
 from .text import natural, seeds_text
 
@@ -51,7 +50,7 @@ class AblationResult:
     absent: tuple[Absent, ...] = ()
     comparison: Comparison | None = None
     p: float | None = None
-    printed: tuple[Published, ...] = ()
+    printed: tuple[PublishedNumber, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ class Board:
         return f"{self.cell.dataset}, {self.cell.protocol}{values}"
 
 
-def boards(records: Iterable[Record], published: Sequence[Published] | None = None) -> list[Board]:
+def boards(records: Iterable[Record]) -> list[Board]:
     """All boards of the records, sorted by key; the order of the records does not matter."""
     groups: dict[str, list[Record]] = {}
     for record in records:
@@ -94,19 +93,19 @@ def boards(records: Iterable[Record], published: Sequence[Published] | None = No
         data = [c.dataset, c.dataset_version, c.protocol, c.num_classes]
         key = [*data, c.recipe_set, c.backbones, c.value_set]
         groups.setdefault(json.dumps(key, sort_keys=True), []).append(record)
-    return [_board(groups[key], published) for key in sorted(groups, key=natural)]
+    return [_board(groups[key]) for key in sorted(groups, key=natural)]
 
 
-def _board(records: list[Record], published: Sequence[Published] | None) -> Board:
+def _board(records: list[Record]) -> Board:
     ablated = [r for r in records if r.cell.ablation is not None]
     if len(ablated) == len(records):
         board = Board(records[0].cell, _primary_metric(records), (), (), None, None, ())
     else:
-        board = _main_board([r for r in records if r.cell.ablation is None], published)
-    return dataclasses.replace(board, ablations=_ablation_tables(board, ablated, published))
+        board = _main_board([r for r in records if r.cell.ablation is None])
+    return dataclasses.replace(board, ablations=_ablation_tables(board, ablated))
 
 
-def _main_board(records: list[Record], published: Sequence[Published] | None) -> Board:
+def _main_board(records: list[Record]) -> Board:
     remarks: list[str] = []
     cells = _one_per_cell(records, remarks)
     metric = _primary_metric(cells)
@@ -114,7 +113,7 @@ def _main_board(records: list[Record], published: Sequence[Published] | None) ->
     seeds = tuple(sorted({r.cell.seed for r in cells}))
     if metric is None or not done:
         return Board(cells[0].cell, metric, (), absent, None, None, seeds, (), tuple(remarks))
-    rows = [_row(label, by_seed, metric, published) for label, by_seed in sorted(done.items())]
+    rows = [_row(label, by_seed, metric) for label, by_seed in sorted(done.items())]
     paired = pair(rows, metric, remarks)
     rows = against_floor(rows, paired)
     for row in rows:
@@ -138,22 +137,28 @@ def _main_board(records: list[Record], published: Sequence[Published] | None) ->
     )
 
 
-def _row(
-    label: str, by_seed: dict[int, Record], metric: Metric, published: Sequence[Published] | None
-) -> Row:
+def _row(label: str, by_seed: dict[int, Record], metric: Metric) -> Row:
     records = tuple(by_seed[seed] for seed in sorted(by_seed))
-    cell = records[0].cell
+    # Papers also print results with all modalities at test: other numbers, left out here.
+    given = len(records[0].cell.test_modalities)
+    published = [p for p in _published(records) if len(p.test_modalities) == given]
 
-    def measured(name: str) -> tuple[Interval, tuple[Published, ...]]:
-        printed = published_for(cell.method, cell.dataset, cell.protocol, name, published)
-        # Papers also print results with all modalities at test: other numbers, left out here.
-        printed = tuple(p for p in printed if len(p.test_modalities) == len(cell.test_modalities))
-        return t_interval([r.metrics[name] for r in records]), printed
+    def measured(name: str) -> tuple[Interval, tuple[PublishedNumber, ...]]:
+        values = [r.metrics[name] for r in records]
+        return t_interval(values), tuple(p for p in published if p.metric == name)
 
     common = [name for name in METRICS if all(name in r.metrics for r in records)]
     interval, printed = measured(metric.name)
     others = {name: measured(name) for name in common if name != metric.name}
     return Row(label, records, interval, published=printed, others=others)
+
+
+def _published(records: Iterable[Record]) -> tuple[PublishedNumber, ...]:
+    """The numbers of all records, each once."""
+    found: list[PublishedNumber] = []
+    for record in records:
+        found += [p for p in record.published if p not in found]
+    return tuple(found)
 
 
 # --- which records count ------------------------------------------------------------------------------------
@@ -225,20 +230,16 @@ def _problem(record: Record, metric: Metric | None) -> str | None:
 # --- ablations ----------------------------------------------------------------------------------------------
 
 
-def _ablation_tables(
-    board: Board, records: Iterable[Record], published: Sequence[Published] | None = None
-) -> tuple[AblationTable, ...]:
+def _ablation_tables(board: Board, records: Iterable[Record]) -> tuple[AblationTable, ...]:
     """The tables of ablation records; the methods that they are compared with are rows of `board`."""
     groups: dict[str, list[Record]] = {}
     for record in records:
         key = json.dumps([record.cell.method, _ablation_row(record).of], sort_keys=True)
         groups.setdefault(key, []).append(record)
-    return tuple(_ablation_table(board, groups[key], published) for key in sorted(groups))
+    return tuple(_ablation_table(board, groups[key]) for key in sorted(groups))
 
 
-def _ablation_table(
-    board: Board, records: list[Record], published: Sequence[Published] | None
-) -> AblationTable:
+def _ablation_table(board: Board, records: list[Record]) -> AblationTable:
     cells = _one_per_cell(records, [])
     metric = board.metric or _primary_metric(cells)
     done, missing = _split(cells, metric)
@@ -251,14 +252,15 @@ def _ablation_table(
             values = [by_seed[seed].metrics[metric.name] for seed in sorted(by_seed)]
             rows[row] = Row(row, tuple(by_seed[seed] for seed in sorted(by_seed)), t_interval(values))
     found = [AblationResult("", method.options, whole, tuple(a for a in board.absent if a.label == label))]
-    by_name = {_ablation_row(r).row: r for r in cells}
+    by_name: dict[str, list[Record]] = {}
+    for record in cells:
+        by_name.setdefault(_ablation_row(record).row, []).append(record)
     for name in sorted(by_name, key=natural):
-        mine = label_of(by_name[name].cell)
+        cell = by_name[name][-1].cell
+        mine = label_of(cell)
         absent = tuple(a for a in missing if a.label == mine)
-        printed = printed_at(_ablation_row(by_name[name]).printed, published)
-        found.append(
-            AblationResult(name, by_name[name].cell.options, rows.get(mine), absent, printed=printed)
-        )
+        printed = _published(by_name[name])
+        found.append(AblationResult(name, cell.options, rows.get(mine), absent, printed=printed))
     if whole is not None and metric is not None and rows:
         paired = pair([whole, *rows.values()], metric, [])
         compared = [r.row if r.row and not _same_stages(r.row, whole) else None for r in found]

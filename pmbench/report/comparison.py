@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .metrics import Metric
-from .published import Published
-from .record import LEVELS, CellInfo, Record
+from .record import LEVELS, CellInfo, PublishedNumber, Record
 from .resampling import Resampled, resample
 from .statistics import (
     Comparison,
@@ -46,8 +45,8 @@ class Row:
     gain: Comparison | None = None
     p: float | None = None
     mid_p: float | None = None
-    published: tuple[Published, ...] = ()
-    others: Mapping[str, tuple[Interval, tuple[Published, ...]]] = field(default_factory=dict)
+    published: tuple[PublishedNumber, ...] = ()
+    others: Mapping[str, tuple[Interval, tuple[PublishedNumber, ...]]] = field(default_factory=dict)
 
     @property
     def cell(self) -> CellInfo:

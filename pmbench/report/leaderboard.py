@@ -10,7 +10,6 @@ from ..errors import StoreError
 from .boards import AblationTable, Absent, Board, boards
 from .comparison import ENSEMBLE, Row
 from .metrics import METRICS
-from .published import Published
 from .record import Record
 from .statistics import LEVEL, mean_over_datasets
 from .text import (
@@ -45,9 +44,9 @@ Rows of the paper's ablation tables. Difference: points better than the method i
 interval; p is Holm-corrected over the rows. The paper's numbers are from its own data, named beside them."""
 
 
-def render(records: Iterable[Record], published: Sequence[Published] | None = None) -> str:
-    """The whole leaderboard. `published` defaults to the numbers that come with pmbench."""
-    all_boards = boards(records, published)
+def render(records: Iterable[Record]) -> str:
+    """The whole leaderboard."""
+    all_boards = boards(records)
     if not all_boards:
         return "# Leaderboard\n\nNo records yet.\n"
     parts = ["# Leaderboard", HOW_TO_READ, *_summary(all_boards)]
@@ -57,13 +56,13 @@ def render(records: Iterable[Record], published: Sequence[Published] | None = No
     return "\n\n".join(parts) + "\n"
 
 
-def check(path: Path, records: Iterable[Record], published: Sequence[Published] | None = None) -> str:
+def check(path: Path, records: Iterable[Record]) -> str:
     """A unified diff from the file to what it should be, empty if they agree. No file is an empty one."""
     try:
         found = Path(path).read_text(encoding="utf-8") if Path(path).exists() else ""
     except (OSError, ValueError) as error:
         raise StoreError(f"{path}: the leaderboard cannot be read: {error}") from error
-    rendered = render(records, published)
+    rendered = render(records)
     before, after = found.splitlines(keepends=True), rendered.splitlines(keepends=True)
     return "".join(difflib.unified_diff(before, after, str(path), "rendered from records"))
 

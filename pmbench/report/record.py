@@ -15,7 +15,7 @@ from ..files import write_text
 from .metrics import METRICS, Evidence
 from .packing import pack, unpack
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 TOLERANCE = 1e-6
 """Percentage points by which a recomputed metric may differ: other machines sum in another order."""
 Role = Literal["method", "floor", "ceiling", "control", "reference"]
@@ -149,6 +149,20 @@ class SampleOutcomes(_Model):
         return unpack(self.labels, self.count), unpack(self.predicted, self.count)
 
 
+class PublishedNumber(_Model):
+    """A number that a paper prints for a cell, or for its row of an ablation; fields as in pm.Published."""
+
+    paper: str
+    table: str
+    variant: str
+    test_modalities: Names
+    dataset: str
+    protocol: str
+    metric: str
+    value: FiniteFloat
+    higher_is_better: bool
+
+
 class Provenance(_Model):
     """Where and with what it was run. `date` is ISO 8601; `distributions` maps a name to its version."""
 
@@ -170,9 +184,10 @@ class Record(_Model):
     """The outcome of one cell. `cell_key` identifies cell, last stage and data.
 
     A cell that is not done has a `reason`; one that is has metrics (in percent), samples, cost and digests.
+    `published`: what papers print for it, when the record was written.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     cell: CellInfo
     cell_key: Sha256
     status: Literal["done", "skipped", "failed"]
@@ -186,6 +201,7 @@ class Record(_Model):
     samples: SampleOutcomes | None = None
     sealed: bool = False
     deviations: Names = []
+    published: list[PublishedNumber] = []
     provenance: Provenance
     verification: Verification = "self-reported"
 
@@ -229,9 +245,12 @@ def read_record(path: Path) -> Record:
             f"{path}: not a record: it has no schema_version; expected {SCHEMA_VERSION}",
             "keep only files that `pmbench run` wrote in a folder of records",
         )
-    if content["schema_version"] != SCHEMA_VERSION:
+    if content["schema_version"] == 1:  # has no published numbers
+        text = json.dumps({**content, "schema_version": SCHEMA_VERSION})
+    elif content["schema_version"] != SCHEMA_VERSION:
         raise RecordError(
-            f"{path}: schema_version is {content['schema_version']!r}, this pmbench reads {SCHEMA_VERSION}",
+            f"{path}: schema_version is {content['schema_version']!r}, "
+            f"this pmbench reads 1 to {SCHEMA_VERSION}",
             "read it with the pmbench that wrote it, or run the cell again",
         )
     try:

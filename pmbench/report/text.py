@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .published import Published
+    from .record import PublishedNumber
     from .statistics import Comparison, Gap, Interval
 
 
@@ -112,7 +112,7 @@ def duration(seconds: float | None) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def printed_text(printed: Sequence[Published]) -> str:
+def printed_text(printed: Sequence[PublishedNumber]) -> str:
     """`accuracy 67.1, f1 59 on arl, patch-64x64`, for every data set and protocol."""
     places: dict[str, list[str]] = {}
     for p in printed:
@@ -120,7 +120,7 @@ def printed_text(printed: Sequence[Published]) -> str:
     return "; ".join(f"{', '.join(values)} on {place}" for place, values in places.items()) or "-"
 
 
-def published_text(printed: Sequence[Published]) -> str:
+def published_text(printed: Sequence[PublishedNumber]) -> str:
     """One number, or the range of several variants."""
     values = sorted({p.value for p in printed})
     if not values:
