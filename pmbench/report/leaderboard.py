@@ -57,7 +57,7 @@ def render(records: Iterable[Record]) -> str:
 
 
 def check(path: Path, records: Iterable[Record]) -> str:
-    """A unified diff from the file to what it should be, empty if they agree. No file is an empty one."""
+    """Unified diff from the file to the rendered records, empty if equal. A missing file is an empty one."""
     try:
         found = Path(path).read_text(encoding="utf-8") if Path(path).exists() else ""
     except (OSError, ValueError) as error:
@@ -128,7 +128,7 @@ def _absent(absent: Absent) -> list[str]:
 
 
 def _others(board: Board) -> list[str]:
-    """What else the rows were measured by, beside the papers' own numbers."""
+    """The other metrics of the rows, with published numbers in brackets."""
     metrics = dict.fromkeys(name for row in board.rows for name in row.others)
     if not metrics:
         return []
@@ -262,7 +262,7 @@ def _ablation(ablation: AblationTable, board: Board) -> list[str]:
 
 
 def _summary(all_boards: Sequence[Board]) -> list[str]:
-    """Mean rank and mean gap recovered over data sets, if there are several boards; sets of values apart."""
+    """Mean rank and mean gap recovered over data sets, one table per set of values; empty for one board."""
     if len(all_boards) < 2:
         return []
     if len(sets := sorted({board.cell.value_set for board in all_boards})) > 1:
