@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         tail_of,
     )
     from .contracts.options import Options, option
+    from .contracts.published import Published, read_published
     from .contracts.recipe import Recipe
     from .contracts.samples import Column, Download, Draw, Files, Part, Sampling, Where
     from .contracts.setting import Setting
@@ -76,6 +77,7 @@ _HOMES = {
         "Classifier Encoder Frozen Fusion Head Joint MapInfo Mean Nets Output copy_agreeing_layers tail_of"
     ),
     "contracts.options": "Options option",
+    "contracts.published": "Published read_published",
     "contracts.recipe": "Recipe",
     "contracts.samples": "Column Download Draw Files Part Sampling Where",
     "contracts.modality": "Modality",

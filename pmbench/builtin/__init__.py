@@ -27,3 +27,8 @@ def pmbench_datasets() -> Iterable[pm.Dataset]:
     from .planted import Planted
 
     return (Planted(), Local())
+
+
+@pm.hookimpl
+def pmbench_published() -> Iterable[pm.Published]:
+    return pm.read_published(__name__)

@@ -1,4 +1,4 @@
-"""Draws the leaderboard of a folder of results."""
+"""Writes the leaderboard of a folder of results."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from ..files import write_text
 
 
 def write_board(out: Path) -> Path:
-    """Draws `out/LEADERBOARD.md` from all records below `out/records`; files that are no records are named
-    and left out.
-    """
+    """Write `out/LEADERBOARD.md` from all records below `out/records`; warn about unreadable files."""
     from ..report.leaderboard import render
     from ..report.record import read_records
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import typer
 
-from .tables import duration_text, fields, heading, table
+from ..report.text import duration
+from .tables import fields, heading, table
 
 Values = dict[str, Any]
 
@@ -155,7 +156,7 @@ def show_record(values: Values) -> None:
             ("recipe", cell["recipe_set"]),
             ("metrics", [f"{name} {value:.2f}" for name, value in values["metrics"].items()]),
             ("checkpoint", validation and validation["rule"]),
-            ("training", cost and f"{duration_text(cost['train_seconds'])}, {cost['steps']} steps"),
+            ("training", cost and f"{duration(cost['train_seconds'])}, {cost['steps']} steps"),
             ("parameters", cost and cost["parameters"]),
             ("sealed", "yes" if values["sealed"] else "no"),
             ("verification", values["verification"]),
@@ -177,7 +178,7 @@ def show_record(values: Values) -> None:
                 ", ".join(s["reads"]),
                 s["epochs"],
                 s["selected_epoch"],
-                duration_text(s["seconds"]),
+                duration(s["seconds"]),
                 "reused" if s["reused"] else "trained",
             )
             for s in values["stages"]

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from .tables import duration_text, heading, plural, size_text, table
+from ..report.text import duration
+from .tables import heading, plural, size_text, table
 
 if TYPE_CHECKING:
     from ..engine.plan import Cell, Node, Plan
@@ -172,7 +173,7 @@ def _show_stages(stages: Sequence[Mapping[str, Any]]) -> None:
                 s["seed"],
                 s["epochs"],
                 s["state"],
-                duration_text(s["seconds"]) if s["state"] == "train" else "-",
+                duration(s["seconds"]) if s["state"] == "train" else "-",
                 ", ".join(key[:SHOWN] for key in s["parents"]),
             )
             for s in stages
@@ -204,8 +205,8 @@ def _show_summary(s: Mapping[str, Any]) -> None:
             "`--seeds 1 --set recipe.epochs=1` stores some"
         )
     else:
-        text = f"Time: about {duration_text(s['seconds'])} with {plural(s['workers'], 'stage')} side by side"
-        text += f" ({duration_text(s['seconds_of_work'])} of work)"
+        text = f"Time: about {duration(s['seconds'])} with {plural(s['workers'], 'stage')} side by side"
+        text += f" ({duration(s['seconds_of_work'])} of work)"
         typer.echo(text + (f", without {plural(blind, 'stage')} of unknown cost" if blind else ""))
     size = s["bytes"]
     typer.echo(

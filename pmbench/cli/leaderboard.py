@@ -12,7 +12,8 @@ from .common import DEFAULT_OUT, JsonOption, print_json
 
 if TYPE_CHECKING:
     from ..errors import RecordError
-    from ..report.board import Ablation, AblationRow, Absent, Board, Row
+    from ..report.boards import AblationResult, AblationTable, Absent, Board
+    from ..report.comparison import Row
     from ..report.record import Record
 
 RECORDS, BOARD = DEFAULT_OUT / "records", DEFAULT_OUT / "LEADERBOARD.md"
@@ -102,7 +103,7 @@ def _check(
 def _boards(records: list[Record]) -> list[dict[str, Any]]:
     if not records:
         return []
-    from ..report.assembly import boards
+    from ..report.boards import boards
 
     return [_board(board) for board in boards(records)]
 
@@ -133,7 +134,7 @@ def ablation_values(records: list[Record]) -> list[dict[str, Any]]:
     """
     if not any(r.cell.ablation for r in records):
         return []
-    from ..report.assembly import boards
+    from ..report.boards import boards
 
     return [
         {"dataset": b.cell.dataset, "protocol": b.cell.protocol, "values": b.cell.value_set, **_ablation(a)}
@@ -142,11 +143,11 @@ def ablation_values(records: list[Record]) -> list[dict[str, Any]]:
     ]
 
 
-def _ablation(ablation: Ablation) -> dict[str, Any]:
+def _ablation(ablation: AblationTable) -> dict[str, Any]:
     return {"method": ablation.label, "rows": [_ablation_row(row) for row in ablation.rows]}
 
 
-def _ablation_row(row: AblationRow) -> dict[str, Any]:
+def _ablation_row(row: AblationResult) -> dict[str, Any]:
     found = None if row.row is None else _row(row.row)
     against = row.comparison
     return {

@@ -72,6 +72,8 @@ def _show(loaded: list[dict[str, Any]], registry: Registry, collisions: list[dic
     for plugin in loaded:
         offered = [(kind, plugin[f"{kind}s"]) for kind in registry.offers]
         texts = [f"{_TITLES[kind]}: {', '.join(names)}" for kind, names in offered if names]
+        if "pmbench_published" in plugin["hooks"]:
+            texts.append("published numbers")
         if "pmbench_run_finished" in plugin["hooks"]:
             texts.append("told of every record")
         rows += [

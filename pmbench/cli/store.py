@@ -27,8 +27,9 @@ def register(app: typer.Typer) -> None:
 def list_(store: StoreOption = None, json_: JsonOption = False) -> None:
     """Finished stages, oldest first."""
     from ..engine.store import Store
+    from ..report.text import duration
     from .stored import SHOWN, damaged, entry_values
-    from .tables import DAY, date_text, duration_text, plural, size_text, table
+    from .tables import DAY, date_text, plural, size_text, table
 
     opened = Store(store_folder(store))
     entries = opened.entries()
@@ -47,7 +48,7 @@ def list_(store: StoreOption = None, json_: JsonOption = False) -> None:
                 v["protocol"],
                 v["seed"],
                 size_text(v["size"]),
-                duration_text(v["seconds"]),
+                duration(v["seconds"]),
                 date_text(v["finished"]),
             )
             for v in values

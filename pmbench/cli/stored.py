@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UnknownName, UsageError
-from .tables import date_text, duration_text, fields, heading, plural, size_text, table
+from ..report.text import duration
+from .tables import date_text, fields, heading, plural, size_text, table
 
 if TYPE_CHECKING:
     from ..engine.store import Entry, Store
@@ -92,7 +93,7 @@ def show_stage(values: dict[str, Any]) -> None:
     inputs, cost = values.get("inputs", {}), values.get("cost", {})
     environment, selected = values.get("environment", {}), values.get("selected", {})
     options = {k: v for k, v in inputs.get("fields", {}).items() if not _is_stage(v)}
-    took = f"{duration_text(cost.get('seconds'))}, {cost.get('steps')} steps, {cost.get('samples')} samples"
+    took = f"{duration(cost.get('seconds'))}, {cost.get('steps')} steps, {cost.get('samples')} samples"
     if cost.get("waited") and cost.get("seconds"):
         took += f", {cost['waited'] / cost['seconds']:.0%} waiting for data"
     memory = size_text(cost["memory"]) + " of GPU memory" if cost.get("memory") else None

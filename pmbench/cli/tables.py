@@ -68,15 +68,6 @@ def size_text(size: float) -> str:
     return f"{size:.0f} B"
 
 
-def duration_text(seconds: float | None) -> str:
-    """`0.8 s`, `42 s`, `12 min`, `3.4 h`; `unknown` for None."""
-    if seconds is None:
-        return "unknown"
-    if seconds < 90:
-        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
 def date_text(moment: object) -> str:
     """Seconds since 1970 as local `2026-03-31 14:05`; `-` for anything else."""
     if not isinstance(moment, int | float):

@@ -1,4 +1,4 @@
-"""The four hooks a distribution can implement; its entry point is in the group `pmbench`."""
+"""The five hooks that a distribution can implement; its entry point is in the group `pmbench`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .backbone import Backbone, BackboneFamily
     from .dataset import Dataset
     from .method import Method
+    from .published import Published
 
 ENTRY_POINT_GROUP = "pmbench"
 hookspec = pluggy.HookspecMarker("pmbench")
@@ -32,6 +33,12 @@ def pmbench_datasets() -> Iterable[Dataset]:
 @hookspec
 def pmbench_backbones() -> Iterable[Backbone | BackboneFamily]:
     """Backbones, and families of them, that this distribution offers."""
+    return ()
+
+
+@hookspec
+def pmbench_published() -> Iterable[Published]:
+    """Numbers of papers that this distribution implements; records carry those that belong to their cell."""
     return ()
 
 

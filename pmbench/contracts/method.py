@@ -25,8 +25,8 @@ TESTS_ON: tuple[TestsOn, ...] = typing.get_args(TestsOn)
 class Ablation:
     """A row of a paper's ablation tables: the method with some options changed.
 
-    `printed` is where `pmbench/report/published.csv` has the paper's number for it: (paper, table, variant),
-    empty for a row that is ours.
+    `printed` is (paper, table, variant) of the paper's number in `pmbench_published`; empty for a row that no
+    paper has.
     """
 
     options: Mapping[str, Any] = field(hash=False)

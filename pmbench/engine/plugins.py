@@ -14,6 +14,7 @@ from ..contracts import hooks
 from ..contracts.backbone import Backbone, BackboneFamily
 from ..contracts.dataset import Dataset
 from ..contracts.method import Method
+from ..contracts.published import Published
 from ..errors import PluginError, UnknownName
 
 _KINDS: dict[str, tuple[str, type]] = {
@@ -21,6 +22,7 @@ _KINDS: dict[str, tuple[str, type]] = {
     "dataset": ("pmbench_datasets", Dataset),
     "backbone": ("pmbench_backbones", Backbone),
 }
+_HOOKS: dict[str, tuple[str, type]] = {**_KINDS, "published": ("pmbench_published", Published)}
 _SHOWN = {"method": "method", "dataset": "data set", "backbone": "backbone"}
 
 
@@ -56,6 +58,7 @@ class Registry:
     offers: dict[str, dict[str, list[Offer]]] = field(default_factory=lambda: {kind: {} for kind in _KINDS})
     broken: list[Broken] = field(default_factory=list)
     families: dict[str, list[Offer]] = field(default_factory=dict)
+    published: tuple[Published, ...] = ()
     _made: dict[str, list[Offer]] = field(default_factory=dict)
 
     def names(self, kind: str) -> list[str]:
@@ -135,7 +138,7 @@ class Registry:
         ]
 
 
-def load_plugins(only: str | None = None, kinds: Iterable[str] = tuple(_KINDS)) -> Registry:
+def load_plugins(only: str | None = None, kinds: Iterable[str] = tuple(_HOOKS)) -> Registry:
     """Loads the entry points of the group `pmbench` one by one; with `only`, those of one distribution.
 
     Nothing that a plugin raises leaves this function, except KeyboardInterrupt.
@@ -157,7 +160,7 @@ def load_plugins(only: str | None = None, kinds: Iterable[str] = tuple(_KINDS)) 
             manager.register(plugin, name)
             manager.check_pending()
             for kind in kinds:
-                hook, expected = _KINDS[kind]
+                hook, expected = _HOOKS[kind]
                 for implementation in getattr(manager.hook, hook).get_hookimpls():
                     if implementation.plugin is plugin:
                         where = hook
@@ -176,6 +179,9 @@ def _take(
     for value in taken:
         if not isinstance(value, expected) and not (kind == "backbone" and isinstance(value, BackboneFamily)):
             raise TypeError(f"offers {value!r} where a {expected.__name__} was expected")
+    if kind == "published":
+        registry.published += tuple(taken)
+        return
     for value in taken:
         place = registry.families if isinstance(value, BackboneFamily) else registry.offers[kind]
         place.setdefault(value.name, []).append(Offer(kind, value, distribution, version))

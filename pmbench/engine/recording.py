@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..contracts.published import Published
 from ..contracts.stage import Stage
-from ..report.record import Ablation, Cost, Digests, Provenance, Record, Samples, StageRun, Validation
-from ..report.record import Cell as RecordCell
+from ..report.record import (
+    AblationRow,
+    CellInfo,
+    Cost,
+    Digests,
+    Provenance,
+    PublishedNumber,
+    Record,
+    SampleOutcomes,
+    StageRun,
+    Validation,
+)
 from .identity import digest
 from .plan import Cell, Variant, recipe_name
 from .prepared import Prepared
@@ -29,12 +40,12 @@ def finished_record(
     predictions: Path,
     answer: Mapping[str, Any],
     provenance: Provenance,
+    published: Iterable[Published],
 ) -> Record:
     """The record of a cell whose predictions are written.
 
-
     `last` describes its last stage as stored, `fresh` holds the keys of stages trained in this run, `answer`
-    is the evaluator's.
+    is the evaluator's, `published` holds all numbers that papers print.
     """
     metrics, labels, predicted = score_cell(cell, prepared, predictions)
     lineage = {key: dict(run) for key, run in last["lineage"].items()}
@@ -43,8 +54,9 @@ def finished_record(
     curve = [float(v) for v in last["curve"] if v is not None]
     recipe = cell.context.recipe_of(stage)
     metric, split = cell.context.protocol.metrics[0], cell.context.protocol.split
+    info = _cell_info(cell)
     return Record(
-        cell=_asked(cell),
+        cell=info,
         cell_key=cell.identity,
         status="done",
         stages=stages,
@@ -72,31 +84,62 @@ def finished_record(
             labels=digest(list(prepared.digests(split.test, ("labels", "index")).values())),
             data=digest(prepared.fingerprint),
         ),
-        samples=Samples.of(labels, predicted),
+        samples=SampleOutcomes.of(labels, predicted),
         sealed=True,
         deviations=[
             *(f"incomplete data, {lack}" for lack in prepared.lacks),
             *cell.method.deviations,
             *notes,
         ],
+        published=published_for(info, published),
         provenance=provenance,
     )
 
 
-def closed_record(cell: Cell, skip: str, failure: str, provenance: Provenance) -> Record:
+def closed_record(
+    cell: Cell, skip: str, failure: str, provenance: Provenance, published: Iterable[Published]
+) -> Record:
     """The record of a cell without result: skipped with the reason `skip`, or else failed."""
+    info = _cell_info(cell)
     return Record(
-        cell=_asked(cell),
+        cell=info,
         cell_key=cell.identity,
         status="skipped" if skip else "failed",
         reason=skip or failure,
+        published=published_for(info, published),
         provenance=provenance,
     )
 
 
-def _asked(cell: Cell) -> RecordCell:
+def published_for(cell: CellInfo, published: Iterable[Published]) -> list[PublishedNumber]:
+    """What papers print for a row of an ablation, or else for the method, in the order of `published`."""
+
+    def belongs(number: Published) -> bool:
+        if cell.ablation is not None:
+            return [number.paper, number.table, number.variant] == cell.ablation.printed
+        place = (number.method, number.dataset, number.protocol)
+        return place == (cell.method, cell.dataset, cell.protocol)
+
+    return [
+        PublishedNumber(
+            paper=number.paper,
+            table=number.table,
+            variant=number.variant,
+            test_modalities=list(number.test_modalities),
+            dataset=number.dataset,
+            protocol=number.protocol,
+            metric=number.metric,
+            value=number.value,
+            higher_is_better=number.higher_is_better,
+        )
+        for number in published
+        if belongs(number)
+    ]
+
+
+def _cell_info(cell: Cell) -> CellInfo:
     dataset, method = cell.context.dataset, cell.method
-    return RecordCell(
+    return CellInfo(
         method=method.name,
         options=dict(cell.options),
         dataset=dataset.name,
@@ -114,15 +157,15 @@ def _asked(cell: Cell) -> RecordCell:
         recipe_set=recipe_name(dataset, cell.spec.recipe),
         value_set=cell.variant.value_set,
         values=cell.variant.values,
-        ablation=_ablation(cell.variant),
+        ablation=_ablation_row(cell.variant),
     )
 
 
-def _ablation(variant: Variant) -> Ablation | None:
+def _ablation_row(variant: Variant) -> AblationRow | None:
     if not variant.ablation:
         return None
     printed = variant.method.ablations[variant.ablation].printed
-    return Ablation(row=variant.ablation, of=dict(variant.of), printed=list(printed))
+    return AblationRow(row=variant.ablation, of=dict(variant.of), printed=list(printed))
 
 
 def is_flat(curve: list[float]) -> bool | None:

@@ -259,16 +259,18 @@ class Runner:
         assert cell.stage is not None
         prepared, last = self.plan.prepared[cell.spec.dataset], self.store.stage(cell.key)
         predictions = self._predictions(cell)
-        provenance = self.provenance(cell.spec.recipe.precision)
-        return finished_record(cell, cell.stage, prepared, last, self.fresh, predictions, answer, provenance)
+        provenance, published = self.provenance(cell.spec.recipe.precision), self.registry.published
+        return finished_record(
+            cell, cell.stage, prepared, last, self.fresh, predictions, answer, provenance, published
+        )
 
     def _closed(self, cell: Cell, error: Exception | None = None) -> Record:
         """The record of a cell that has no result: because of `error`, or of what its plan said."""
-        provenance = self.provenance(cell.spec.recipe.precision)
+        provenance, published = self.provenance(cell.spec.recipe.precision), self.registry.published
         if error is None:
-            return closed_record(cell, cell.skip, cell.failure, provenance)
+            return closed_record(cell, cell.skip, cell.failure, provenance, published)
         skip = error.message if isinstance(error, Unsupported) else ""
-        return closed_record(cell, skip, _reason(error), provenance)
+        return closed_record(cell, skip, _reason(error), provenance, published)
 
     def _write(self, cell: Cell, record: Record) -> Record:
         write_record(record, self._record_path(cell))

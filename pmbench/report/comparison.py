@@ -1,19 +1,20 @@
-"""Rows of one board against each other, on the same test samples: floor, ceiling, controls, ranks."""
+"""Rows of one board, and how they compare on the same test samples: floor, ceiling, controls, ranks."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from .board import Contrast, Row
 from .metrics import Metric
+from .record import LEVELS, CellInfo, PublishedNumber, Record
 from .resampling import Resampled, resample
 from .statistics import (
     Comparison,
     Gap,
+    Interval,
     compare,
     discordant,
     gap_recovered,
@@ -21,14 +22,96 @@ from .statistics import (
     mcnemar,
     rank_groups,
 )
+from .text import options_text
 
 ENSEMBLE = "target_ensemble"
-"""The control of methods that run two networks at test; the other controls are for every method."""
+"""Control of methods that run two networks at test; other controls apply to every method."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method with one choice of options. `records`: its finished cells, by seed.
+
+    `rank` is None if the method uses a privileged modality at test, or is not sealed. `p` is Holm-corrected;
+    `mid_p` is McNemar's, pooled over seeds and not corrected. `others`: every metric but the board's -> its
+    interval over seeds and the published numbers.
+    """
+
+    label: str
+    records: tuple[Record, ...]
+    interval: Interval
+    rank: int | None = None
+    gap: Gap | None = None
+    gain: Comparison | None = None
+    p: float | None = None
+    mid_p: float | None = None
+    published: tuple[PublishedNumber, ...] = ()
+    others: Mapping[str, tuple[Interval, tuple[PublishedNumber, ...]]] = field(default_factory=dict)
+
+    @property
+    def cell(self) -> CellInfo:
+        return self.records[0].cell
+
+    @property
+    def sealed(self) -> bool:
+        return all(r.sealed for r in self.records)
+
+    @property
+    def rankable(self) -> bool:
+        return self.sealed and self.cell.tests_on == "target"
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return tuple(r.cell.seed for r in self.records)
+
+    @property
+    def networks(self) -> int:
+        """Number of networks that run at test."""
+        return max((r.cost.networks for r in self.records if r.cost), default=1)
+
+    @property
+    def train_seconds(self) -> float:
+        """Mean over seeds of the training time, as if no stage had been reused."""
+        return float(np.mean([r.cost.train_seconds for r in self.records if r.cost]))
+
+    @property
+    def marks(self) -> list[str]:
+        """Notes beside the label: role, privileged modalities used at test, values, not sealed."""
+        cell = self.cell
+        found: list[str] = [cell.role] if cell.role != "method" else []
+        if cell.tests_on != "target":
+            given = [m for m in cell.test_modalities if m in cell.privileged]
+            found.append(f"given {', '.join(given)} at test")
+        if cell.value_set != cell.values and cell.role == "method":
+            found.append(f"{cell.values} values, it has no {cell.value_set} ones")
+        return found if self.sealed else [*found, "not sealed"]
+
+    @property
+    def verification(self) -> str:
+        """The weakest level among its records."""
+        return min((r.verification for r in self.records), key=LEVELS.index)
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A method against a control; `p` is Holm-corrected over the methods compared with that control."""
+
+    label: str
+    control: str
+    comparison: Comparison
+    p: float | None
+
+
+def label_of(cell: CellInfo) -> str:
+    """Name of a row: `kd`, `kd (temperature=2.0)`, or `rad [-IW] (weighting=uniform)` in an ablation."""
+    name = f"{cell.method} [{cell.ablation.row}]" if cell.ablation else cell.method
+    options = options_text(cell.options)
+    return f"{name} ({options})" if options else name
 
 
 @dataclass(frozen=True)
 class Paired:
-    """By seed: labels (N,), and under a row's label its predictions (N,) where it was tested on them."""
+    """By seed: labels (N,), and for each row its predictions (N,), where it was tested on these samples."""
 
     metric: Metric
     labels: dict[int, np.ndarray]
@@ -36,7 +119,7 @@ class Paired:
     resampled: dict[str, Resampled]
 
     def compare(self, first: Row, second: Row) -> Comparison | None:
-        """How much better `first` is, in points; None without a common seed."""
+        """How much better `first` is than `second`, in points; None without a common seed."""
         if first.label not in self.resampled or second.label not in self.resampled:
             return None
         return compare(
@@ -47,7 +130,7 @@ class Paired:
 
 
 def pair(rows: Sequence[Row], metric: Metric, remarks: list[str]) -> Paired:
-    """Resamples all rows. A row tested on other samples than the floor is left out there, with a remark."""
+    """Resample all rows. Where a row was tested on other samples than the floor, a remark replaces it."""
     floor = find_floor(rows)
     tests: dict[int, tuple[str, np.ndarray]] = {}
     predicted: dict[str, dict[int, np.ndarray]] = {}
@@ -103,7 +186,7 @@ def find_ceiling(rows: Sequence[Row], metric: Metric) -> Row | None:
 
 
 def against_floor(rows: Sequence[Row], paired: Paired) -> list[Row]:
-    """The rows with gap recovered, gain over the floor, p, rank; best first, unranked, unsealed last."""
+    """Rows with gap recovered, gain over the floor, p and rank; best first, then unranked, then unsealed."""
     floor, ceiling = find_floor(rows), find_ceiling(rows, paired.metric)
     sign = -1 if paired.metric.higher_is_better else 1
     rows = sorted(rows, key=lambda r: (not r.rankable, not r.sealed, sign * r.interval.mean, r.label))
@@ -132,7 +215,7 @@ def against_floor(rows: Sequence[Row], paired: Paired) -> list[Row]:
 
 def _mid_p(row: Row, floor: Row, paired: Paired) -> float | None:
     if paired.metric.name not in ("accuracy", "wa"):
-        return None  # McNemar's test is about shares of correct samples
+        return None  # McNemar's test compares shares of correct samples
     predicted = paired.predicted
     return mcnemar(*discordant(paired.labels, predicted[row.label], predicted[floor.label]))[1]
 
@@ -148,7 +231,7 @@ def _gap(row: Row, floor: Row, ceiling: Row | None, paired: Paired) -> Gap | Non
 
 
 def contrasts(rows: Sequence[Row], paired: Paired) -> list[Contrast]:
-    """Every ranked method against the controls on the board, a two-network one against the ensemble too."""
+    """Every ranked method against every control; against the ensemble only if it runs several networks."""
     found = []
     controls = [r for r in rows if r.rankable and (r.cell.role == "control" or r.cell.method == ENSEMBLE)]
     for control in sorted(controls, key=lambda r: r.label):

@@ -1,7 +1,7 @@
-"""Samples by class, and the metrics that are functions of them, in percent.
+"""Counts of samples by class, and the metrics that are functions of them, in percent.
 
-Written once, vectorised over leading axes: a resampled metric is the same code as a reported one. A metric
-that is 0/0 is nan here; metrics.py turns that into an error.
+Vectorized over leading axes, so that reported and resampled metrics share their code. A metric that is 0/0 is
+nan here; metrics.py raises an error for it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def ratio(above: np.ndarray, below: np.ndarray, empty: float = np.nan) -> np.nda
 
 @dataclass(frozen=True)
 class Counts:
-    """Samples by class, each (..., K): having the label, called it, both (`hits`). `called` is optional."""
+    """Samples by class, each (..., K): with that label, predicted as it (optional), and both (`hits`)."""
 
     support: np.ndarray
     hits: np.ndarray
@@ -67,35 +67,46 @@ class Counts:
 
 
 def accuracy(counts: Counts, positive: int) -> np.ndarray:
+    """Top-1: correct / all."""
     return 100 * ratio(counts.hits.sum(-1), counts.support.sum(-1))
 
 
 def mean_class_accuracy(counts: Counts, positive: int) -> np.ndarray:
+    """Mean of the recalls of the classes in the labels."""
     return counts.class_mean(100 * ratio(counts.hits, counts.support))
 
 
 def macro_f1(counts: Counts, positive: int) -> np.ndarray:
+    """Mean of the per-class F1, over the classes in the labels."""
     return counts.class_mean(counts.f1_by_class())
 
 
 def f1(counts: Counts, positive: int) -> np.ndarray:
+    """2TP / (2TP + FP + FN) of the positive class."""
     return counts.f1_by_class()[..., positive]
 
 
 def apcer(counts: Counts, positive: int) -> np.ndarray:
+    """Attacks accepted / attacks, all attack types pooled."""
     _, fp, _, tn = counts.table(positive)
     return 100 * ratio(fp, fp + tn)
 
 
 def bpcer(counts: Counts, positive: int) -> np.ndarray:
+    """Live samples rejected / live samples."""
     tp, _, fn, _ = counts.table(positive)
     return 100 * ratio(fn, fn + tp)
 
 
 def acer(counts: Counts, positive: int) -> np.ndarray:
+    """(APCER + BPCER) / 2 at arg-max, attack types pooled. HTER is the same at one threshold."""
     return (apcer(counts, positive) + bpcer(counts, positive)) / 2
 
 
 def acer_mmh(counts: Counts, positive: int) -> np.ndarray:
+    """(FN / (FN + TN) + FP / (FP + TP)) / 2: "ACER" as the released MMH code computes it.
+
+    The rates are conditioned on the prediction, so it moves with the class balance; equals `acer` if FN = FP.
+    """
     tp, fp, fn, tn = counts.table(positive)
     return 50 * (ratio(fn, fn + tn, empty=0.0) + ratio(fp, fp + tp, empty=0.0))

@@ -7,22 +7,19 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ..errors import StoreError
-from .assembly import boards
-from .board import Ablation, Absent, Board, Row, options_text, seeds_text
-from .comparison import ENSEMBLE
+from .boards import AblationTable, Absent, Board, boards
+from .comparison import ENSEMBLE, Row
 from .metrics import METRICS
-from .published import Published
 from .record import Record
 from .statistics import LEVEL, mean_over_datasets
-from .terminal import terminal_table
 from .text import (
-    absent_text,
     code,
     difference,
     duration,
     escape,
     gap_text,
     interval,
+    options_text,
     p_equals,
     p_text,
     percent,
@@ -30,10 +27,9 @@ from .text import (
     printed_text,
     published_text,
     quantity,
+    seeds_text,
     table,
 )
-
-__all__ = ["check", "render", "terminal_table"]
 
 HOW_TO_READ = """\
 How to read: methods that cannot be told apart share a rank. ± and [ ] are 95 % intervals, ± over seeds, [ ]
@@ -48,9 +44,9 @@ Rows of the paper's ablation tables. Difference: points better than the method i
 interval; p is Holm-corrected over the rows. The paper's numbers are from its own data, named beside them."""
 
 
-def render(records: Iterable[Record], published: Sequence[Published] | None = None) -> str:
-    """The whole leaderboard. `published` defaults to the numbers that come with pmbench."""
-    all_boards = boards(records, published)
+def render(records: Iterable[Record]) -> str:
+    """The whole leaderboard."""
+    all_boards = boards(records)
     if not all_boards:
         return "# Leaderboard\n\nNo records yet.\n"
     parts = ["# Leaderboard", HOW_TO_READ, *_summary(all_boards)]
@@ -60,13 +56,13 @@ def render(records: Iterable[Record], published: Sequence[Published] | None = No
     return "\n\n".join(parts) + "\n"
 
 
-def check(path: Path, records: Iterable[Record], published: Sequence[Published] | None = None) -> str:
-    """A unified diff from the file to what it should be, empty if they agree. No file is an empty one."""
+def check(path: Path, records: Iterable[Record]) -> str:
+    """Unified diff from the file to the rendered records, empty if equal. A missing file is an empty one."""
     try:
         found = Path(path).read_text(encoding="utf-8") if Path(path).exists() else ""
     except (OSError, ValueError) as error:
         raise StoreError(f"{path}: the leaderboard cannot be read: {error}") from error
-    rendered = render(records, published)
+    rendered = render(records)
     before, after = found.splitlines(keepends=True), rendered.splitlines(keepends=True)
     return "".join(difflib.unified_diff(before, after, str(path), "rendered from records"))
 
@@ -87,8 +83,7 @@ def _head(board: Board) -> str:
     ]
     if board.metric is not None:
         better = "higher" if board.metric.higher_is_better else "lower"
-        unit = ", in percent" if board.metric.percent else ""
-        items.append(f"metric: {board.metric.title}{unit}, {better} is better")
+        items.append(f"metric: {board.metric.title}, in percent, {better} is better")
     items += [
         f"checkpoint: {'; '.join(rules) or 'no rule recorded'}",
         f"backbones: {backbones}; recipe set: {cell.recipe_set}; hyper-parameters: {cell.value_set} values",
@@ -129,11 +124,11 @@ def _cells(row: Row, board: Board) -> list[str]:
 
 
 def _absent(absent: Absent) -> list[str]:
-    return ["-", code(absent.label), escape(absent_text(absent)), *["-"] * 8]
+    return ["-", code(absent.label), escape(absent.text), *["-"] * 8]
 
 
 def _others(board: Board) -> list[str]:
-    """What else the rows were measured by, beside the papers' own numbers."""
+    """The other metrics of the rows, with published numbers in brackets."""
     metrics = dict.fromkeys(name for row in board.rows for name in row.others)
     if not metrics:
         return []
@@ -245,14 +240,14 @@ def _sources(board: Board) -> list[str]:
     return lines
 
 
-def _ablation(ablation: Ablation, board: Board) -> list[str]:
+def _ablation(ablation: AblationTable, board: Board) -> list[str]:
     name = escape(ablation.label)
     head = ["row", "options", board.metric.title if board.metric else "result", "difference", "p", "seeds"]
     rows = [[*head, "the paper's own number"]]
     for row in ablation.rows:
         first = [escape(row.name) or "the method itself", code(options_text(row.options) or "-")]
         for absent in row.absent:
-            rows.append([*first, escape(absent_text(absent)), *["-"] * 4])
+            rows.append([*first, escape(absent.text), *["-"] * 4])
         if row.row is not None:
             result = [
                 interval(row.row.interval),
@@ -267,7 +262,7 @@ def _ablation(ablation: Ablation, board: Board) -> list[str]:
 
 
 def _summary(all_boards: Sequence[Board]) -> list[str]:
-    """Mean rank and mean gap recovered over data sets, if there are several boards; sets of values apart."""
+    """Mean rank and mean gap recovered over data sets, one table per set of values; empty for one board."""
     if len(all_boards) < 2:
         return []
     if len(sets := sorted({board.cell.value_set for board in all_boards})) > 1:

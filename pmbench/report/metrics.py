@@ -22,7 +22,9 @@ from .counts import Counts
 
 @dataclass(frozen=True)
 class Evidence:
-    """Metrics use: labels, predicted (N,), logits (N, K), features (N, D), gallery ((M, D), (M,) labels)."""
+    """Inputs of a metric: labels and predicted classes (N,), logits (N, K), features (N, D), gallery
+    ((M, D), (M,) labels), attack types (N,), unused for live samples.
+    """
 
     labels: np.ndarray
     predicted: np.ndarray
@@ -36,9 +38,9 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Metric:
-    """A named metric. `needs`: what it is computed from, besides labels.
+    """A named metric. `needs`: its input besides labels.
 
-    `of_counts(counts, positive)`, where there is one, gives it (...) for counts (..., K), nan where 0/0;
+    `of_counts(counts, positive)`, if given, maps counts (..., K) to values (...), nan where 0/0;
     `looks_at_called` says whether it reads `Counts.called`.
     """
 
@@ -49,77 +51,11 @@ class Metric:
     of_counts: Callable[[Counts, int], np.ndarray] | None = field(default=None, repr=False)
     looks_at_called: bool = True
     higher_is_better: bool = True
-    percent: bool = True
 
     @property
     def recomputable(self) -> bool:
         """Whether labels and predicted classes are enough."""
         return self.of_counts is not None
-
-
-# --- metrics over predictions, (N,) and (N,) -> percent -----------------------------------------------------
-
-
-def _by_name(name: str, labels: np.ndarray, predicted: np.ndarray, positive: int) -> float:
-    size = 1 + max(int(np.max(labels)), int(np.max(predicted)), positive)
-    return METRICS[name].function(Evidence(labels, predicted, size, positive=positive))
-
-
-def accuracy(labels: np.ndarray, predicted: np.ndarray) -> float:
-    """Top-1: correct / all. `wa`, the weighted accuracy of emotion recognition, is the same."""
-    return _by_name("accuracy", labels, predicted, 0)
-
-
-def mean_class_accuracy(labels: np.ndarray, predicted: np.ndarray) -> float:
-    """Mean of the recalls of the classes in the labels. `ua`, unweighted accuracy, is the same."""
-    return _by_name("mean_class_accuracy", labels, predicted, 0)
-
-
-def macro_f1(labels: np.ndarray, predicted: np.ndarray) -> float:
-    """Mean of the per-class F1, over the classes in the labels."""
-    return _by_name("macro_f1", labels, predicted, 0)
-
-
-def f1(labels: np.ndarray, predicted: np.ndarray, positive: int = 1) -> float:
-    """2TP / (2TP + FP + FN) of the positive class."""
-    return _by_name("f1", labels, predicted, positive)
-
-
-def apcer(labels: np.ndarray, predicted: np.ndarray, positive: int = 1) -> float:
-    """Attacks accepted / attacks, all attack types pooled."""
-    return _by_name("apcer", labels, predicted, positive)
-
-
-def bpcer(labels: np.ndarray, predicted: np.ndarray, positive: int = 1) -> float:
-    """Live rejected / live."""
-    return _by_name("bpcer", labels, predicted, positive)
-
-
-def acer(labels: np.ndarray, predicted: np.ndarray, positive: int = 1) -> float:
-    """(APCER + BPCER) / 2 at arg-max, attack types pooled. `hter` is the same at one threshold."""
-    return _by_name("acer", labels, predicted, positive)
-
-
-def acer_mmh(labels: np.ndarray, predicted: np.ndarray, positive: int = 1) -> float:
-    """(FN / (FN + TN) + FP / (FP + TP)) / 2: "ACER" as the released MMH code computes it.
-
-    The rates are conditioned on the prediction, so it moves with the class balance; equals `acer` if FN = FP.
-    """
-    return _by_name("acer_mmh", labels, predicted, positive)
-
-
-def acer_worst(
-    labels: np.ndarray, predicted: np.ndarray, attack_types: Sequence[str], positive: int = 1
-) -> float:
-    """ACER with the APCER of the worst attack type (ISO 30107-3). `attack_types` (N,); unused if live."""
-    labels, predicted, types = np.asarray(labels), np.asarray(predicted), np.asarray(attack_types)
-    if types.shape != labels.shape:
-        raise UsageError(f"metric 'acer_worst' got {types.size} attack types for {labels.size} samples")
-    attack = labels != positive
-    if not attack.any():
-        raise UsageError("metric 'acer_worst' is undefined: the labels hold no attack")
-    worst = max(np.mean(predicted[attack & (types == t)] == positive) for t in np.unique(types[attack]))
-    return (100 * float(worst) + bpcer(labels, predicted, positive)) / 2
 
 
 # --- metrics over scores and features -----------------------------------------------------------------------
@@ -178,19 +114,6 @@ def _unit(features: np.ndarray) -> np.ndarray:
     return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
 
 
-def average_clips(ids: Sequence[str], logits: np.ndarray) -> tuple[list[str], np.ndarray]:
-    """Clip logits (N, K) -> (videos in order of first appearance, mean softmax of their clips (V, K))."""
-    logits = np.asarray(logits, float)
-    if logits.ndim != 2 or len(ids) != len(logits):
-        raise UsageError(f"{len(ids)} ids for logits {logits.shape}; expected one id for each row of (N, K)")
-    order = {video: position for position, video in enumerate(dict.fromkeys(ids))}
-    row = np.array([order[video] for video in ids], dtype=int)
-    odds = np.exp(logits - logits.max(1, keepdims=True))
-    sums = np.zeros((len(order), logits.shape[1]))
-    np.add.at(sums, row, odds / odds.sum(1, keepdims=True))
-    return list(order), sums / np.bincount(row)[:, None]
-
-
 # --- the registry -------------------------------------------------------------------------------------------
 
 
@@ -217,9 +140,18 @@ def _counted(
 
 
 def _acer_worst(evidence: Evidence) -> float:
+    """ACER with the APCER of the worst attack type (ISO 30107-3)."""
     if evidence.attack_types is None:
         raise UsageError("metric 'acer_worst' needs the attack type of every sample, and none were given")
-    return acer_worst(evidence.labels, evidence.predicted, evidence.attack_types, evidence.positive)
+    labels, predicted, positive = evidence.labels, evidence.predicted, evidence.positive
+    types = np.asarray(evidence.attack_types)
+    if types.shape != labels.shape:
+        raise UsageError(f"metric 'acer_worst' got {types.size} attack types for {labels.size} samples")
+    attack = labels != positive
+    if not attack.any():
+        raise UsageError("metric 'acer_worst' is undefined: the labels hold no attack")
+    worst = max(np.mean(predicted[attack & (types == t)] == positive) for t in np.unique(types[attack]))
+    return (100 * float(worst) + METRICS["bpcer"].function(evidence)) / 2
 
 
 def _tpr(rate: str) -> Metric:
@@ -266,13 +198,6 @@ _ALL = (
 METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _ALL}
 
 
-def metric(name: str) -> Metric:
-    """The metric called `name`; raises UnknownName."""
-    if name not in METRICS:
-        raise UnknownName("metric", name, METRICS)
-    return METRICS[name]
-
-
 def score(
     names: Iterable[str],
     *,
@@ -295,4 +220,9 @@ def score(
     evidence = Evidence(
         np.asarray(labels), logits.argmax(1), num_classes, logits, positive, features, gallery, attack_types
     )
-    return {name: metric(name).function(evidence) for name in names}
+    values = {}
+    for name in names:
+        if name not in METRICS:
+            raise UnknownName("metric", name, METRICS)
+        values[name] = METRICS[name].function(evidence)
+    return values

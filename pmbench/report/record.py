@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -15,13 +15,14 @@ from ..files import write_text
 from .metrics import METRICS, Evidence
 from .packing import pack, unpack
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 TOLERANCE = 1e-6
 """Percentage points by which a recomputed metric may differ: other machines sum in another order."""
 Role = Literal["method", "floor", "ceiling", "control", "reference"]
 TestsOn = Literal["target", "privileged", "all"]
 Verification = Literal["self-reported", "recomputed", "re-inferred", "retrained"]
 """How far a record was checked, weakest first."""
+LEVELS: tuple[str, ...] = get_args(Verification)
 
 
 def _lists(value: Any) -> Any:
@@ -42,10 +43,11 @@ class _Model(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
 
-class Ablation(_Model):
-    """The row of its paper's ablation tables that a cell is; `of`: options of the method it differs from.
+class AblationRow(_Model):
+    """The row of a paper's ablation tables that a cell stands for.
 
-    `printed`: (paper, table, variant) of the paper's own numbers for the row, or nothing.
+    `of`: options of the method that the row is compared with. `printed`: (paper, table, variant) of the
+    paper's own numbers for the row, or empty.
     """
 
     row: str
@@ -53,12 +55,12 @@ class Ablation(_Model):
     printed: Names = []
 
 
-class Cell(_Model):
-    """What was asked for. `options` are the ones that were set; `backbones` maps modality to backbone, with
-    the name and digest of the weights that it starts from, if any.
+class CellInfo(_Model):
+    """The request. `options`: those that were set; `backbones`: modality -> backbone, with name and digest of
+    its pretrained weights, if any.
 
-    `value_set` is the set of hyper-parameters that the run asked of all methods, `values` the one that this
-    method has: "paper" where it declares no other.
+    `value_set`: the set of hyper-parameters that the run chose for all methods; `values`: the one this method
+    used, "paper" if it declares no other.
     """
 
     method: str
@@ -78,7 +80,7 @@ class Cell(_Model):
     recipe_set: str = "standard"
     value_set: str = "paper"
     values: str = "paper"
-    ablation: Ablation | None = None
+    ablation: AblationRow | None = None
 
 
 class StageRun(_Model):
@@ -128,7 +130,7 @@ class Digests(_Model):
     data: str
 
 
-class Samples(_Model):
+class SampleOutcomes(_Model):
     """Labels and predicted classes of the test samples, packed, in the order of the data set."""
 
     count: Annotated[int, Field(ge=1)]
@@ -136,7 +138,7 @@ class Samples(_Model):
     predicted: str
 
     @classmethod
-    def of(cls, labels: np.ndarray, predicted: np.ndarray) -> Samples:
+    def of(cls, labels: np.ndarray, predicted: np.ndarray) -> SampleOutcomes:
         """Labels and predicted classes, each (N,)."""
         if len(labels) != len(predicted):
             raise UsageError(f"{len(labels)} labels for {len(predicted)} predictions")
@@ -145,6 +147,20 @@ class Samples(_Model):
     def unpack(self) -> tuple[np.ndarray, np.ndarray]:
         """Labels and predicted classes, each (N,); raises RecordError where they are damaged."""
         return unpack(self.labels, self.count), unpack(self.predicted, self.count)
+
+
+class PublishedNumber(_Model):
+    """A number that a paper prints for a cell, or for its row of an ablation; fields as in pm.Published."""
+
+    paper: str
+    table: str
+    variant: str
+    test_modalities: Names
+    dataset: str
+    protocol: str
+    metric: str
+    value: FiniteFloat
+    higher_is_better: bool
 
 
 class Provenance(_Model):
@@ -168,10 +184,11 @@ class Record(_Model):
     """The outcome of one cell. `cell_key` identifies cell, last stage and data.
 
     A cell that is not done has a `reason`; one that is has metrics (in percent), samples, cost and digests.
+    `published`: what papers print for it, when the record was written.
     """
 
-    schema_version: Literal[1] = 1
-    cell: Cell
+    schema_version: Literal[2] = 2
+    cell: CellInfo
     cell_key: Sha256
     status: Literal["done", "skipped", "failed"]
     reason: str | None = None
@@ -181,9 +198,10 @@ class Record(_Model):
     validation: Validation | None = None
     cost: Cost | None = None
     digests: Digests | None = None
-    samples: Samples | None = None
+    samples: SampleOutcomes | None = None
     sealed: bool = False
     deviations: Names = []
+    published: list[PublishedNumber] = []
     provenance: Provenance
     verification: Verification = "self-reported"
 
@@ -227,9 +245,12 @@ def read_record(path: Path) -> Record:
             f"{path}: not a record: it has no schema_version; expected {SCHEMA_VERSION}",
             "keep only files that `pmbench run` wrote in a folder of records",
         )
-    if content["schema_version"] != SCHEMA_VERSION:
+    if content["schema_version"] == 1:  # has no published numbers
+        text = json.dumps({**content, "schema_version": SCHEMA_VERSION})
+    elif content["schema_version"] != SCHEMA_VERSION:
         raise RecordError(
-            f"{path}: schema_version is {content['schema_version']!r}, this pmbench reads {SCHEMA_VERSION}",
+            f"{path}: schema_version is {content['schema_version']!r}, "
+            f"this pmbench reads 1 to {SCHEMA_VERSION}",
             "read it with the pmbench that wrote it, or run the cell again",
         )
     try:

@@ -40,7 +40,7 @@ class Resampled:
         return cls(seeds, np.array([values[s] for s in seeds], float), None)
 
     def at(self, seeds: tuple[int, ...]) -> Resampled:
-        """The same for some of the seeds, in the order asked for."""
+        """Restricted to some seeds, in the given order."""
         columns = [self.seeds.index(s) for s in seeds]
         draws = None if self.draws is None else self.draws[:, columns]
         return Resampled(seeds, self.observed[columns], draws)
@@ -126,7 +126,7 @@ def _resample_runs(
         for start in range(0, resamples, rows)
     ]
     draws = np.concatenate(blocks)
-    # A resample may lack a class that a rate is taken over; it says nothing about that rate.
+    # A resample may lack a class that a rate needs; it then takes the observed value.
     return observed, np.where(np.isnan(draws), observed, draws)
 
 

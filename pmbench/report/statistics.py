@@ -57,38 +57,16 @@ class Gap:
     seeds: tuple[int, ...]
 
 
-_STUDENT = (
-    12.706204736174694,
-    4.302652729749462,
-    3.1824463052837078,
-    2.7764451051977934,
-    2.5705818356363146,
-    2.4469118511449786,
-    2.364624251592784,
-    2.306004135204166,
-    2.262157162798205,
-)
-"""Student's 97.5 % quantile for 1 to 9 degrees of freedom: for the usual few seeds scipy, slow to import, is
-not needed.
-"""
-
-
 def t_interval(values: Sequence[float]) -> Interval:
     """Mean of n values with Student's 95 % interval."""
+    from scipy.special import stdtrit  # slow to import, and not needed to read records
+
     n = len(values)
     mean = float(np.mean(values))
     if n < 2:
         return Interval(mean, None, n)
-    return Interval(mean, float(_student(n - 1) * np.std(values, ddof=1) / np.sqrt(n)), n)
-
-
-def _student(freedom: int) -> float:
-    """The 97.5 % quantile of Student's distribution."""
-    if freedom <= len(_STUDENT):
-        return _STUDENT[freedom - 1]
-    from scipy.special import stdtrit
-
-    return float(stdtrit(freedom, 0.975))
+    half = stdtrit(n - 1, 1 - LEVEL / 2) * np.std(values, ddof=1) / np.sqrt(n)
+    return Interval(mean, float(half), n)
 
 
 def common_seeds(*methods: Resampled) -> tuple[int, ...]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from .assembly import boards
-from .board import Board, Row, options_text
+from .boards import Board, boards
+from .comparison import Row
 from .record import Record
 from .text import (
-    absent_text,
     duration,
     gap_text,
     interval,
     number,
+    options_text,
     p_text,
     points,
     printed_text,
@@ -47,7 +47,7 @@ def terminal_table(records: Iterable[Record]) -> Table:
     for board in all_boards:
         lines = [_line(row, board if len(metrics) > 1 else None) for row in board.rows]
         for absent in board.absent:
-            lines.append([f"{absent.label}: {absent_text(absent)}", *[""] * len(titles)])
+            lines.append([f"{absent.label}: {absent.text}", *[""] * len(titles)])
         for i, line in enumerate(lines):
             first = [board.title if i == 0 else ""] if several else []
             result.add_row(*map(Text, first + line), end_section=i == len(lines) - 1)
@@ -72,7 +72,7 @@ def ablation_tables(records: Iterable[Record]) -> list[Table]:
             for row in ablation.rows:
                 first = [row.name or "the method itself", options_text(row.options)]
                 for absent in row.absent:
-                    drawn.add_row(*map(Text, [f"{first[0]}: {absent_text(absent)}", first[1]]))
+                    drawn.add_row(*map(Text, [f"{first[0]}: {absent.text}", first[1]]))
                 if row.row is not None:
                     p = "-" if row.p is None else p_text(row.p)
                     line = [

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from .board import Absent, seeds_text
-from .published import Published
-from .statistics import Comparison, Gap, Interval
+if TYPE_CHECKING:
+    from .record import PublishedNumber
+    from .statistics import Comparison, Gap, Interval
 
 
 def escape(text: str) -> str:
-    """Text that shows as it is, in a cell of a table too. Reasons come from plugins and submissions."""
+    """Markdown that shows `text` literally, in a table too. Reasons come from plugins and submissions."""
     text = " ".join(text.split()).replace("\\", "\\\\")
     text = re.sub(r"&(?=#?\w+;)", "&amp;", text)
     text = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)
@@ -21,17 +22,17 @@ def escape(text: str) -> str:
 
 
 def natural(text: str) -> list[tuple[int, str]]:
-    """Order in which `few-5` comes before `few-10`."""
+    """Sort key that puts `few-5` before `few-10`."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", text)]
 
 
 def code(text: str) -> str:
-    """The same as a piece of code."""
+    """Text as inline code."""
     return "`" + " ".join(text.split()).replace("`", "'").replace("|", "\\|") + "`"
 
 
 def table(rows: Sequence[Sequence[str]], left: Sequence[int]) -> str:
-    """A markdown table; the first row is its head, columns are aligned right but for `left`."""
+    """A markdown table; the first row is its header. Columns are right-aligned, except those in `left`."""
     rules = ["---" if i in left else "---:" for i in range(len(rows[0]))]
     return "\n".join(f"| {' | '.join(row)} |" for row in (rows[0], rules, *rows[1:]))
 
@@ -82,9 +83,14 @@ def points(comparison: Comparison | None, unit: str = "") -> str:
     return f"{text} [{number(comparison.low, 2)}, {number(comparison.high, 2)}]"
 
 
-def absent_text(absent: Absent) -> str:
-    """`skipped (seeds 0, 1): the reason`, on one line."""
-    return f"{absent.status} ({seeds_text(absent.seeds)}): {' '.join(absent.reason.split())}"
+def options_text(options: Mapping[str, Any]) -> str:
+    """`alpha=0.5, temperature=2.0`."""
+    return ", ".join(f"{name}={options[name]}" for name in sorted(options))
+
+
+def seeds_text(seeds: Sequence[int]) -> str:
+    """`seed 3`, `seeds 0, 1, 2`."""
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
 
 
 def quantity(count: int | None) -> str:
@@ -97,14 +103,16 @@ def quantity(count: int | None) -> str:
     return str(count)
 
 
-def duration(seconds: float) -> str:
-    """`0.8 s`, `42 s`, `12 min`, `3.4 h`."""
+def duration(seconds: float | None) -> str:
+    """`0.8 s`, `42 s`, `12 min`, `3.4 h`; `unknown` for None."""
+    if seconds is None:
+        return "unknown"
     if seconds < 90:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def printed_text(printed: Sequence[Published]) -> str:
+def printed_text(printed: Sequence[PublishedNumber]) -> str:
     """`accuracy 67.1, f1 59 on arl, patch-64x64`, for every data set and protocol."""
     places: dict[str, list[str]] = {}
     for p in printed:
@@ -112,7 +120,7 @@ def printed_text(printed: Sequence[Published]) -> str:
     return "; ".join(f"{', '.join(values)} on {place}" for place, values in places.items()) or "-"
 
 
-def published_text(printed: Sequence[Published]) -> str:
+def published_text(printed: Sequence[PublishedNumber]) -> str:
     """One number, or the range of several variants."""
     values = sorted({p.value for p in printed})
     if not values:

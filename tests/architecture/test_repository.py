@@ -30,7 +30,13 @@ def committed() -> list[Path]:
 
 
 def test_there_are_hooks():
-    assert HOOKS == ["pmbench_backbones", "pmbench_datasets", "pmbench_methods", "pmbench_run_finished"]
+    assert HOOKS == [
+        "pmbench_backbones",
+        "pmbench_datasets",
+        "pmbench_methods",
+        "pmbench_published",
+        "pmbench_run_finished",
+    ]
 
 
 @pytest.mark.parametrize("hook", HOOKS)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pmbench.report.published import printed_at
+from pmbench.report.metrics import METRICS
 from pmbench.testing.collect import registry, report, suite_of
 
 
@@ -33,11 +33,24 @@ def test_the_builtin_offers_are_among_them():
     assert {("method", "target_only"), ("dataset", "planted"), ("backbone", "mlp-64")} <= set(OFFERS)
 
 
+def test_published_numbers_use_the_metrics_of_the_project():
+    assert registry().published
+    for number in registry().published:
+        if number.metric != "parameters":
+            assert METRICS[number.metric].higher_is_better is number.higher_is_better
+            assert 0 <= number.value <= 100
+
+
+def test_no_published_number_is_offered_twice():
+    assert len(set(registry().published)) == len(registry().published)
+
+
 def test_the_paper_has_a_number_for_every_ablation_that_says_so():
+    places = {(p.paper, p.table, p.variant) for p in registry().published}
     for name in registry().names("method"):
         for row, ablation in registry().method(name).ablations.items():
             if ablation.printed:
-                assert printed_at(ablation.printed), f"{name}, {row}: not in published.csv"
+                assert tuple(ablation.printed) in places, f"{name}, {row}: {ablation.printed}"
 
 
 @pytest.mark.parametrize(("suite", "check"), CASES)

@@ -146,7 +146,7 @@ def test_a_record_of_another_schema_is_named_and_left_alone(copied: Any, small_r
     path = next((copied.out / "records").rglob("self_distill*.json"))
     foreign = path.with_name("foreign.json")
     foreign.write_text(
-        path.read_text(encoding="utf-8").replace('"schema_version": 1', '"schema_version": 99')
+        path.read_text(encoding="utf-8").replace('"schema_version": 2', '"schema_version": 99')
     )
     done = copied.run_cli("run", *small_run, "--workers", "0", "--device", "cpu")
     assert done.code == 0

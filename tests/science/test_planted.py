@@ -14,7 +14,7 @@ import sys
 
 import pytest
 
-from pmbench.report.assembly import boards
+from pmbench.report.boards import boards
 from pmbench.report.record import read_records
 from pmbench.testing.collect import registry
 

@@ -43,6 +43,22 @@ def pmbench_backbones():
     "double": GOOD.format(name="again").replace("[plan]", "[plan, plan]"),
 }
 
+MODALITIES = "train_modalities,test_modalities"
+COLUMNS = f"paper,table,method,variant,{MODALITIES},dataset,protocol,metric,value,higher_is_better"
+PACKAGES = {
+    "numbers": f"{COLUMNS}\nA paper,Table 1,kd,,rgb+depth,rgb,toy,split-1,accuracy,71.5,true\n",
+    "misprint": f"{COLUMNS}\nA paper,Table 1,kd,,rgb+depth,rgb,toy,split-1,accuracy,high,true\n",
+}
+"""Distributions with published numbers: name -> published.csv."""
+PUBLISHES = (
+    GOOD
+    + """
+@pm.hookimpl
+def pmbench_published():
+    return pm.read_published(__name__)
+"""
+)
+
 LOOK = """
 import json
 from pmbench.engine.plugins import load_plugins
@@ -60,6 +76,7 @@ print(json.dumps({
     "backbones": found.names("backbone"),
     "collisions": found.collisions(),
     "distributions": found.distributions,
+    "published": [[p.paper, p.method, p.test_modalities, p.value] for p in found.published],
     "asked": {n: ask(n) for n in ("good_one", "twice", "target_only", "again", "half", "good_on", "kd")},
 }))
 """
@@ -69,7 +86,11 @@ print(json.dumps({
 def site(tmp_path_factory):
     """A folder with one installed distribution for each module."""
     root = tmp_path_factory.mktemp("site")
-    for name, text in MODULES.items():
+    for name in PACKAGES:
+        (root / f"lab_{name}").mkdir()
+        (root / f"lab_{name}" / "__init__.py").write_text(PUBLISHES.format(name=f"of_{name}"))
+        (root / f"lab_{name}" / "published.csv").write_text(PACKAGES[name])
+    for name, text in {**MODULES, **dict.fromkeys(PACKAGES)}.items():
         info = root / f"lab_{name}-1.{len(name)}.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: lab-{name}\nVersion: 1.{len(name)}\n")
@@ -99,6 +120,7 @@ def test_broken_plugins_are_named_and_the_others_work(found):
         "lab-none": ("pmbench_methods", "TypeError"),
         "lab-later": ("pmbench_methods", "when asked"),
         "lab-unknown": ("hooks", "pmbench_no_such_hook"),
+        "lab-misprint": ("pmbench_published", "lab_misprint/published.csv, line 2"),
         "lab-partly": ("pmbench_datasets", "3 where a Dataset was expected"),
     }
     assert set(broken) == set(expected)
@@ -130,6 +152,13 @@ def test_unknown_names_have_near_matches_and_name_what_was_not_loaded(found):
     assert text.startswith("UnknownName: unknown method 'good_on'; did you mean 'good_one'")
     assert "lab-raises" in text
     assert "pmbench plugins" in text
+
+
+def test_published_numbers_are_those_of_sound_files(found):
+    numbers = found["published"]
+    assert [n for n in numbers if n[0] == "A paper"] == [["A paper", "kd", ["rgb"], 71.5]]
+    assert {"AMID", "MMH", "Xue et al., ICLR 2023"} < {n[0] for n in numbers}
+    assert {"of_numbers", "of_misprint"} <= set(found["names"])
 
 
 def test_one_distribution_alone(afresh, site):

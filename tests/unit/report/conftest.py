@@ -10,12 +10,13 @@ import pytest
 
 from pmbench.report.metrics import score
 from pmbench.report.record import (
-    Cell,
+    CellInfo,
     Cost,
     Digests,
     Provenance,
+    PublishedNumber,
     Record,
-    Samples,
+    SampleOutcomes,
     StageRun,
     Validation,
 )
@@ -37,6 +38,29 @@ PROVENANCE = Provenance(
 )
 
 
+def published(
+    place: tuple[str, str, str], given: tuple[str, ...], where: str, metric: str, value: float
+) -> PublishedNumber:
+    """A number at (paper, table, variant), on split-1 of data set `where`."""
+    return PublishedNumber(
+        **dict(zip(("paper", "table", "variant"), place, strict=True)),
+        test_modalities=list(given),
+        dataset=where,
+        protocol="split-1",
+        metric=metric,
+        value=value,
+        higher_is_better=True,
+    )
+
+
+HOFFMAN = [
+    published(("Hoffman 2016", "Table 1", ""), ("rgb",), "toy", "accuracy", 74.5),
+    published(("Hoffman 2016", "Table 1", ""), ("rgb",), "toy", "macro_f1", 73.9),
+    published(("Hoffman 2016", "Table 2", ""), ("rgb", "depth"), "toy", "accuracy", 88.0),
+    published(("Later", "Table 9", ""), ("rgb",), "toy", "accuracy", 76.0),
+]
+
+
 def sha(*parts: object) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
@@ -52,6 +76,11 @@ def predictions(labels: np.ndarray, right: float, seed: int, classes: int, name:
 @pytest.fixture
 def make_record() -> MakeRecord:
     return record
+
+
+@pytest.fixture
+def make_published() -> Callable[..., PublishedNumber]:
+    return published
 
 
 def record(
@@ -120,11 +149,11 @@ def record(
             networks=networks,
         ),
         "digests": Digests(program=sha("p"), predictions=sha("q"), labels=sha("l"), data=sha("d", dataset)),
-        "samples": Samples.of(labels, predicted),
+        "samples": SampleOutcomes.of(labels, predicted),
         "sealed": True,
     }
     content: dict[str, object] = dict(
-        cell=Cell(
+        cell=CellInfo(
             method=method,
             options=options or {},
             dataset=dataset,
@@ -161,7 +190,15 @@ def every_kind() -> list[Record]:
             record("self_distill", seed, 0.61, role="control", seconds=22.0),
             record("kd", seed, 0.605, seconds=33.0),
             record("kd", seed, 0.66, options={"temperature": 2.0}, seconds=33.0),
-            record("hoffman", seed, 0.70, networks=2, seconds=5400.0, departures={"lr": [1e-3, 1e-4]}),
+            record(
+                "hoffman",
+                seed,
+                0.70,
+                networks=2,
+                seconds=5400.0,
+                departures={"lr": [1e-3, 1e-4]},
+                published=HOFFMAN,
+            ),
             record("wishful", seed, 0.90, sealed=False),
             record("rad", seed, status="skipped", reason="needs maps of 'gyro' | none\n<b>here</b>"),
             record("target_only", seed, 0.55, role="floor", dataset="other", protocol="few-10"),

@@ -8,18 +8,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from pmbench.report.assembly import boards
+from pmbench.report.boards import boards
 from pmbench.report.leaderboard import render
-from pmbench.report.published import Published
-from pmbench.report.record import Ablation, Record
+from pmbench.report.record import AblationRow, Record
 from pmbench.report.terminal import ablation_tables
 
 PRINTED = ("A paper", "Table 5", "no_D2")
-PUBLISHED = (
-    Published(*PRINTED[:2], "amid", "no_D2", ("a", "b"), ("a",), "far", "split-1", "accuracy", 72.8, True),
-    Published(*PRINTED[:2], "amid", "no_D2", ("a", "b"), ("a",), "far", "split-1", "f1", 60.0, True),
-    Published(*PRINTED[:2], "amid", "no_D3", ("a", "b"), ("a",), "far", "split-1", "f1", 50.0, True),
-)
 
 
 def changed(record: Record, **changes: Any) -> Record:
@@ -27,20 +21,27 @@ def changed(record: Record, **changes: Any) -> Record:
 
 
 @pytest.fixture
-def rows(make_record: Any) -> list[Record]:
+def rows(make_record: Any, make_published: Any) -> list[Record]:
     """Three rows of an ablation of `amid`: one far worse, one that is the method itself, one skipped."""
     found = []
+    numbers = [
+        make_published(PRINTED, ("a",), "far", metric, value)
+        for metric, value in (("accuracy", 72.8), ("f1", 60.0))
+    ]
     for seed in (0, 1, 2):
         whole = make_record("amid", seed, 0.65)
         no_d2 = make_record("amid", seed, 0.40, options={"d2": False})
         reason = "needs maps | of gyro"
         wide = make_record("amid", seed, options={"wide": True}, status="skipped", reason=reason)
         found += [
-            changed(no_d2, ablation=Ablation(row="no D2", printed=list(PRINTED))).model_copy(
-                update={"stages": [whole.stages[0].model_copy(update={"key": f"other {seed}"})]}
+            changed(no_d2, ablation=AblationRow(row="no D2", printed=list(PRINTED))).model_copy(
+                update={
+                    "stages": [whole.stages[0].model_copy(update={"key": f"other {seed}"})],
+                    "published": numbers,
+                }
             ),
-            changed(whole, options={"d2": True}, ablation=Ablation(row="full")),
-            changed(wide, ablation=Ablation(row="10 wide")),
+            changed(whole, options={"d2": True}, ablation=AblationRow(row="full")),
+            changed(wide, ablation=AblationRow(row="10 wide")),
         ]
     return found
 
@@ -52,11 +53,11 @@ def whole(every_kind: list[Record], make_record: Any) -> list[Record]:
 
 
 def test_the_board_does_not_change_for_its_ablations(whole: list[Record], rows: list[Record]) -> None:
-    without, having = boards(whole, PUBLISHED), boards(rows + whole, PUBLISHED)
+    without, having = boards(whole), boards(rows + whole)
     assert [b.ablations for b in without] == [(), ()]
     for a, b in zip(without, having, strict=True):
         assert (a.rows, a.absent, a.contrasts, a.remarks) == (b.rows, b.absent, b.contrasts, b.remarks)
-    before, after = render(whole, PUBLISHED), render(rows + whole, PUBLISHED)
+    before, after = render(whole), render(rows + whole)
     assert before.strip().split("\n\n") == [p for p in after.strip().split("\n\n") if not added(p)]
 
 
@@ -65,7 +66,7 @@ def added(part: str) -> bool:
 
 
 def test_rows_are_compared_with_the_method_itself(whole: list[Record], rows: list[Record]) -> None:
-    (board,) = [b for b in boards(rows + whole, PUBLISHED) if b.cell.dataset == "toy"]
+    (board,) = [b for b in boards(rows + whole) if b.cell.dataset == "toy"]
     (ablation,) = board.ablations
     assert ablation.label == "amid"
     itself, wide, full, no_d2 = ablation.rows
@@ -86,7 +87,7 @@ def test_rows_are_compared_with_the_method_itself(whole: list[Record], rows: lis
 
 
 def test_what_a_reader_sees(whole: list[Record], rows: list[Record]) -> None:
-    markdown = render(rows + whole, PUBLISHED)
+    markdown = render(rows + whole)
     (line,) = [x for x in markdown.splitlines() if x.startswith("| no D2 | `d2=False` |")]
     assert "accuracy 72.8, f1 60 on far, split-1" in line
     assert "| 10 wide | `wide=True` | skipped (seeds 0, 1, 2): needs maps \\| of gyro |" in markdown
@@ -98,20 +99,20 @@ def test_what_a_reader_sees(whole: list[Record], rows: list[Record]) -> None:
 
 
 def test_rows_without_their_method(rows: list[Record]) -> None:
-    (board,) = boards(rows, PUBLISHED)
+    (board,) = boards(rows)
     assert board.rows == ()
     itself, *others = board.ablations[0].rows
     assert (itself.row, itself.absent) == (None, ())
     assert [r.comparison for r in others] == [None, None, None]
     assert others[-1].row is not None
-    assert "Ablations of amid" in render(rows, PUBLISHED)
+    assert "Ablations of amid" in render(rows)
 
 
 def test_another_set_of_values_is_another_board(every_kind: list[Record]) -> None:
     own = {"kd": "small"}
     small = [changed(r, value_set="small", values=own.get(r.cell.method, "paper")) for r in every_kind]
-    paper, tuned = render(every_kind, ()), render(small, ())
-    both = render(every_kind + small, ())
+    paper, tuned = render(every_kind), render(small)
+    both = render(every_kind + small)
     assert len(boards(every_kind + small)) == 2 * len(boards(every_kind))
     assert "hyper-parameters: small values" in tuned
     assert "## toy, split-1, small values" in tuned

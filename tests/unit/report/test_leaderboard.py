@@ -11,23 +11,13 @@ import numpy as np
 import pytest
 
 from pmbench.errors import StoreError
-from pmbench.report.assembly import boards
-from pmbench.report.board import label_of
-from pmbench.report.leaderboard import check, render, terminal_table
-from pmbench.report.published import Published
-from pmbench.report.record import Digests, Record, Samples
+from pmbench.report.boards import boards
+from pmbench.report.comparison import label_of
+from pmbench.report.leaderboard import check, render
+from pmbench.report.record import Digests, Record, SampleOutcomes
+from pmbench.report.terminal import terminal_table
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "leaderboard.md"
-BOTH = ("rgb", "depth")
-PUBLISHED = tuple(
-    Published(paper, table, "hoffman", "", BOTH, given, "toy", "split-1", metric, value, True)
-    for paper, table, given, metric, value in (
-        ("Hoffman 2016", "Table 1", ("rgb",), "accuracy", 74.5),
-        ("Hoffman 2016", "Table 1", ("rgb",), "macro_f1", 73.9),
-        ("Hoffman 2016", "Table 2", BOTH, "accuracy", 88.0),
-        ("Later", "Table 9", ("rgb",), "accuracy", 76.0),
-    )
-)
 
 
 def line(text: str, start: str) -> str:
@@ -48,16 +38,16 @@ def row(text: str, method: str) -> list[str]:
 
 
 def test_the_board_looks_as_it_did(every_kind: list[Record]) -> None:
-    rendered = render(every_kind, PUBLISHED)
+    rendered = render(every_kind)
     if os.environ.get("PMBENCH_REWRITE_GOLDEN"):
         GOLDEN.write_text(rendered, encoding="utf-8")
     assert rendered == GOLDEN.read_text(encoding="utf-8")
 
 
 def test_the_order_of_records_is_irrelevant(every_kind: list[Record]) -> None:
-    rendered = render(every_kind, PUBLISHED)
+    rendered = render(every_kind)
     random.Random(0).shuffle(every_kind)
-    assert render(every_kind, PUBLISHED) == rendered
+    assert render(every_kind) == rendered
 
 
 def test_no_records_give_an_empty_board() -> None:
@@ -83,7 +73,7 @@ def test_check_gives_the_difference(every_kind: list[Record], tmp_path: Path) ->
 def test_what_is_given_the_privileged_modality_or_is_not_sealed_is_not_ranked(
     every_kind: list[Record],
 ) -> None:
-    text = render([r for r in every_kind if r.cell.dataset == "toy"], ())
+    text = render([r for r in every_kind if r.cell.dataset == "toy"])
     ceiling, unsealed = row(text, "early_fusion"), row(text, "wishful")
     assert ceiling[:2] == ["-", "`early_fusion` (ceiling, given accel at test)"]
     assert unsealed[:2] == ["-", "`wishful` (not sealed)"]
@@ -96,13 +86,13 @@ def test_what_is_given_the_privileged_modality_or_is_not_sealed_is_not_ranked(
 def test_other_metrics_are_those_that_all_records_of_a_row_have(every_kind: list[Record]) -> None:
     records = [r for r in every_kind if r.cell.dataset == "toy"]
     shown = [r.metrics["macro_f1"] for r in records if r.cell.method == "hoffman"]
-    others = render(records, PUBLISHED).partition("Other metrics")[2].partition("Warnings")[0]
+    others = render(records).partition("Other metrics")[2].partition("Warnings")[0]
     assert line(others, "| `hoffman`").startswith(f"| `hoffman` | {np.mean(shown):.2f} ± ")
     assert line(others, "| `hoffman`").endswith(" (73.9) |")
     first = next(r for r in records if r.cell.method == "kd")
     lacking = first.model_copy(update={"metrics": {"accuracy": first.metrics["accuracy"]}})
-    changed = [r for r in records if r is not first] + [lacking]
-    others = render(changed, ()).partition("Other metrics")[2]
+    changed = [r.model_copy(update={"published": []}) for r in records if r is not first] + [lacking]
+    others = render(changed).partition("Other metrics")[2]
     assert line(others.partition("Warnings")[0], f"| `{label_of(first.cell)}`").endswith("| - |")
     assert "in brackets" not in others.partition("\n")[0]
 
@@ -110,7 +100,7 @@ def test_other_metrics_are_those_that_all_records_of_a_row_have(every_kind: list
 def test_means_intervals_and_costs_are_those_of_the_records(every_kind: list[Record]) -> None:
     from scipy import stats
 
-    (board,) = boards([r for r in every_kind if r.cell.dataset == "toy"], PUBLISHED)
+    (board,) = boards([r for r in every_kind if r.cell.dataset == "toy"])
     records = [r for r in every_kind if r.cell.method == "hoffman"]
     values = [r.metrics["accuracy"] for r in records]
     floor = [
@@ -132,19 +122,19 @@ def test_means_intervals_and_costs_are_those_of_the_records(every_kind: list[Rec
     )
     assert hoffman.gain is not None
     assert hoffman.gain.difference == pytest.approx(np.mean(values) - np.mean(floor))
-    text = render([r for r in every_kind if r.cell.dataset == "toy"], PUBLISHED)
+    text = render([r for r in every_kind if r.cell.dataset == "toy"])
     assert row(text, "hoffman")[5:9] == ["22.3 M", "1.8 G", "1.5 h (540.0x)", "3"]
     assert row(text, "hoffman")[10] == "74.5 to 76"
 
 
 def test_options_make_rows_of_their_own(every_kind: list[Record]) -> None:
-    text = render([r for r in every_kind if r.cell.dataset == "toy"], ())
+    text = render([r for r in every_kind if r.cell.dataset == "toy"])
     assert row(text, "kd (temperature=2.0)")[0] == "2"
     assert row(text, "kd")[0] == "4"
 
 
 def test_skipped_and_failed_cells_stay_with_their_reasons(every_kind: list[Record]) -> None:
-    text = render(every_kind, ())
+    text = render(every_kind)
     skipped = r"skipped (seeds 0, 1, 2): needs maps of 'gyro' \| none &lt;b>here&lt;/b>"
     assert skipped in line(text, "| - | `rad`")
     assert "failed (seed 1): loss is not finite at step 12" in line(text, "| - | `amid`")
@@ -182,7 +172,7 @@ def test_of_two_records_of_a_cell_the_better_verified_counts(make_record: Any) -
 
 
 def test_the_head_says_how_it_was_measured(every_kind: list[Record]) -> None:
-    text = render([r for r in every_kind if r.cell.dataset == "toy"], ())
+    text = render([r for r in every_kind if r.cell.dataset == "toy"])
     for said in (
         "- protocol: split-1, on version 1 of the data; tested on gyro (400 samples); privileged: accel",
         "- metric: accuracy, in percent, higher is better",
@@ -195,7 +185,7 @@ def test_the_head_says_how_it_was_measured(every_kind: list[Record]) -> None:
 
 
 def test_the_verdict_is_in_words(every_kind: list[Record]) -> None:
-    text = render([r for r in every_kind if r.cell.dataset == "toy"], ())
+    text = render([r for r in every_kind if r.cell.dataset == "toy"])
     assert line(text, "- kd: ").startswith("- kd: no significant gain over target_only (+1.33 points [")
     assert "better than target_only (+14.50 points" in line(text, "- hoffman: better")
     assert "- kd against self_distill: -0.33 points" in text
@@ -210,7 +200,7 @@ def test_mcnemar_is_named_where_it_disagrees(make_record: Any) -> None:
         labels, predicted = record.samples.unpack()
         predicted[: int(share * len(labels))] = labels[: int(share * len(labels))]
         value = 100 * float(np.mean(labels == predicted))
-        samples = Samples.of(labels, predicted)
+        samples = SampleOutcomes.of(labels, predicted)
         return record.model_copy(update={"samples": samples, "metrics": {"accuracy": value}})
 
     floor = [make_record("target_only", s, 0.6, role="floor") for s in range(3)]
@@ -240,7 +230,7 @@ def test_two_networks_without_an_ensemble_to_compare_with_are_noted(make_record:
 
 
 def test_departures_deviations_and_sources_are_listed(every_kind: list[Record]) -> None:
-    text = render(every_kind, PUBLISHED)
+    text = render(every_kind)
     assert "- hoffman: Imitate: lr 0.0001 instead of 0.001" in text
     assert "- amid: mean, not sum, over pixels" in text
     assert "- hoffman: Hoffman 2016: Table 1; Later: Table 9" in text
@@ -309,7 +299,7 @@ def test_repeated_splits_with_other_samples_for_each_seed(make_record: Any) -> N
         labels, predicted = record.samples.unpack()
         part = slice(0, 300) if record.cell.seed else slice(100, 400)
         digests = record.digests.model_copy(update={"labels": f"split {record.cell.seed}"})
-        samples = Samples.of(labels[part], predicted[part])
+        samples = SampleOutcomes.of(labels[part], predicted[part])
         value = 100 * float(np.mean(labels[part] == predicted[part]))
         return record.model_copy(
             update={"samples": samples, "digests": digests, "metrics": {"accuracy": value}}
@@ -328,11 +318,11 @@ def test_protocols_are_in_natural_order(make_record: Any) -> None:
 
 
 def test_the_summary_counts_data_sets(every_kind: list[Record]) -> None:
-    text = render(every_kind, ())
+    text = render(every_kind)
     summary = text[text.index("## Across data sets") : text.index("## other")]
     kd = line(summary, "| `kd` |").split(" | ")
     assert kd[1:] == ["2.5", "34 % (2)", "2", "2 |"]
-    assert "Across data sets" not in render([r for r in every_kind if r.cell.dataset == "toy"], ())
+    assert "Across data sets" not in render([r for r in every_kind if r.cell.dataset == "toy"])
 
 
 # --- terminal, imports --------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pmbench.errors import UnknownName, UsageError
 from pmbench.report import metrics
-from pmbench.report.metrics import METRICS, average_clips, score
+from pmbench.report.metrics import METRICS, Evidence, score
 
 
 def expand(tp: int, fp: int, fn: int, tn: int) -> tuple[np.ndarray, np.ndarray]:
@@ -21,18 +21,24 @@ def expand(tp: int, fp: int, fn: int, tn: int) -> tuple[np.ndarray, np.ndarray]:
     return np.array(labels), np.array(predicted)
 
 
+def value(name: str, labels: np.ndarray, predicted: np.ndarray, positive: int = 1, **more: object) -> float:
+    """One metric of labels and predictions, at least two classes."""
+    classes = 1 + max(1, int(labels.max()), int(predicted.max()))
+    return METRICS[name].function(Evidence(labels, predicted, classes, positive=positive, **more))
+
+
 # --- the 2x2 table ------------------------------------------------------------------------------------------
 
 
 def test_acer_and_acer_mmh_on_a_table_worked_out_by_hand() -> None:
     labels, predicted = expand(tp=80, fp=30, fn=20, tn=270)
-    assert metrics.apcer(labels, predicted) == pytest.approx(100 * 30 / 300)
-    assert metrics.bpcer(labels, predicted) == pytest.approx(100 * 20 / 100)
-    assert metrics.acer(labels, predicted) == pytest.approx(15.0)
+    assert value("apcer", labels, predicted) == pytest.approx(100 * 30 / 300)
+    assert value("bpcer", labels, predicted) == pytest.approx(100 * 20 / 100)
+    assert value("acer", labels, predicted) == pytest.approx(15.0)
     # FN / (FN + TN) = 20 / 290, FP / (FP + TP) = 30 / 110
-    assert metrics.acer_mmh(labels, predicted) == pytest.approx(100 * (20 / 290 + 30 / 110) / 2)
-    assert metrics.f1(labels, predicted) == pytest.approx(100 * 160 / 210)
-    assert metrics.accuracy(labels, predicted) == pytest.approx(87.5)
+    assert value("acer_mmh", labels, predicted) == pytest.approx(100 * (20 / 290 + 30 / 110) / 2)
+    assert value("f1", labels, predicted) == pytest.approx(100 * 160 / 210)
+    assert value("accuracy", labels, predicted) == pytest.approx(87.5)
 
 
 def test_hter_is_acer() -> None:
@@ -45,29 +51,29 @@ def test_hter_is_acer() -> None:
 @given(st.integers(1, 60), st.integers(0, 40), st.integers(1, 60))
 def test_acer_and_acer_mmh_agree_whenever_errors_balance(tp: int, errors: int, tn: int) -> None:
     labels, predicted = expand(tp, errors, errors, tn)
-    assert metrics.acer(labels, predicted) == pytest.approx(metrics.acer_mmh(labels, predicted))
+    assert value("acer", labels, predicted) == pytest.approx(value("acer_mmh", labels, predicted))
 
 
 def test_acer_mmh_moves_with_the_class_balance_and_acer_does_not() -> None:
     few, many = expand(90, 10, 20, 80), expand(90, 100, 20, 800)
-    assert metrics.acer(*few) == pytest.approx(metrics.acer(*many))
-    assert abs(metrics.acer_mmh(*few) - metrics.acer_mmh(*many)) > 5
+    assert value("acer", *few) == pytest.approx(value("acer", *many))
+    assert abs(value("acer_mmh", *few) - value("acer_mmh", *many)) > 5
 
 
 def test_the_positive_class_can_be_the_other_one() -> None:
     labels, predicted = expand(tp=80, fp=30, fn=20, tn=270)
-    assert metrics.apcer(1 - labels, 1 - predicted, positive=0) == metrics.apcer(labels, predicted)
-    assert metrics.f1(1 - labels, 1 - predicted, positive=0) == metrics.f1(labels, predicted)
+    assert value("apcer", 1 - labels, 1 - predicted, positive=0) == value("apcer", labels, predicted)
+    assert value("f1", 1 - labels, 1 - predicted, positive=0) == value("f1", labels, predicted)
 
 
 def test_worst_attack_type_counts_in_acer_worst() -> None:
     labels = np.array([1, 1, 1, 1, 0, 0, 0, 0, 0, 0])
     predicted = np.array([1, 1, 1, 0, 0, 0, 0, 1, 0, 1])
     types = ["", "", "", "", "print", "print", "print", "print", "replay", "replay"]
-    assert metrics.acer(labels, predicted) == pytest.approx((100 * 2 / 6 + 25) / 2)
-    assert metrics.acer_worst(labels, predicted, types) == pytest.approx((50 + 25) / 2)
-    assert metrics.acer_worst(labels, predicted, ["one"] * 10) == pytest.approx(
-        metrics.acer(labels, predicted)
+    assert value("acer", labels, predicted) == pytest.approx((100 * 2 / 6 + 25) / 2)
+    assert value("acer_worst", labels, predicted, attack_types=types) == pytest.approx((50 + 25) / 2)
+    assert value("acer_worst", labels, predicted, attack_types=["one"] * 10) == pytest.approx(
+        value("acer", labels, predicted)
     )
 
 
@@ -96,13 +102,10 @@ def test_class_metrics_equal_plain_loops_also_where_classes_are_empty(pairs: lis
     names = ["accuracy", "wa", "mean_class_accuracy", "ua", "macro_f1"]
     values = score(names, labels=labels, logits=np.eye(6)[predicted], num_classes=6)
     assert list(values.values()) == pytest.approx([accuracy, accuracy, recall, recall, f1])
-    assert metrics.accuracy(labels, predicted) == pytest.approx(accuracy)
-    assert metrics.mean_class_accuracy(labels, predicted) == pytest.approx(recall)
-    assert metrics.macro_f1(labels, predicted) == pytest.approx(f1)
 
 
 def test_f1_without_any_positive_is_zero() -> None:
-    assert metrics.f1(np.array([0, 0]), np.array([0, 0])) == 0.0
+    assert value("f1", np.array([0, 0]), np.array([0, 0])) == 0.0
 
 
 # --- scores and features ------------------------------------------------------------------------------------
@@ -159,17 +162,6 @@ def test_retrieval_equals_plain_loops(k: int) -> None:
 def test_retrieval_ignores_the_length_of_features() -> None:
     gallery = np.array([[100.0, 1.0], [0.0, 0.1]])
     assert metrics.recall_at_k(np.array([[0.1, 1.0]]), np.array([1]), gallery, np.array([0, 1]), 1) == 100.0
-
-
-def test_clips_of_a_video_are_averaged_after_the_softmax() -> None:
-    logits = np.array([[2.0, 0.0], [0.0, 8.0], [0.0, 1.0]])
-    ids, mean = average_clips(["b", "a", "b"], logits)
-    assert ids == ["b", "a"]
-    first = (np.exp(2) / (np.exp(2) + 1) + 1 / (1 + np.exp(1))) / 2
-    assert mean[0] == pytest.approx([first, 1 - first])
-    assert mean.sum(1) == pytest.approx([1, 1])
-    with pytest.raises(UsageError, match="2 ids"):
-        average_clips(["a", "b"], logits)
 
 
 # --- what cannot be computed --------------------------------------------------------------------------------

@@ -15,14 +15,23 @@ from pmbench.report.packing import pack
 from pmbench.report.record import Record, read_record, read_records, recompute, to_json, write_record
 
 
-def test_a_record_that_is_written_comes_back(make_record: Any, tmp_path: Path) -> None:
+def test_a_record_that_is_written_comes_back(make_record: Any, make_published: Any, tmp_path: Path) -> None:
     record = make_record(
+        published=[make_published(("A paper", "Table 5", ""), ("rgb", "depth"), "toy", "accuracy", 72.8)],
         options={"layers": (1, 2), "weight": 1, "soft": True, "rate": 0.5, "name": None},
         departures={"milestones": [(), (0.5, 0.75)]},
     )
     write_record(record, tmp_path / "new" / "a.json")
     assert read_record(tmp_path / "new" / "a.json") == record
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["a.json"]
+
+
+def test_a_record_of_version_1_has_no_published_numbers(make_record: Any, tmp_path: Path) -> None:
+    content = json.loads(to_json(make_record()))
+    assert content.pop("published") == []
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({**content, "schema_version": 1}))
+    assert read_record(path) == make_record()
 
 
 def test_the_text_of_a_record_is_sorted_and_ends_in_a_newline(make_record: Any) -> None:
@@ -72,13 +81,13 @@ def test_a_truncated_file_is_named(make_record: Any, tmp_path: Path) -> None:
     assert "run the cell again" in str(caught.value.hint)
 
 
-@pytest.mark.parametrize("version", [2, 0, "1", None])
+@pytest.mark.parametrize("version", [3, 0, "1", None])
 def test_an_unknown_schema_is_named_with_the_one_that_is_read(
     make_record: Any, tmp_path: Path, version: object
 ) -> None:
     path = tmp_path / "a.json"
     path.write_text(spoiled(make_record(), schema_version=version))
-    with pytest.raises(RecordError, match=f"schema_version is {version!r}, this pmbench reads 1"):
+    with pytest.raises(RecordError, match=f"schema_version is {version!r}, this pmbench reads 1 to 2"):
         read_record(path)
 
 

@@ -53,3 +53,8 @@ def admd(
 @pm.hookimpl
 def pmbench_methods() -> Iterable[pm.Method]:
     return (admd,)
+
+
+@pm.hookimpl
+def pmbench_published() -> Iterable[pm.Published]:
+    return pm.read_published(__name__)

@@ -85,3 +85,8 @@ def amid(
 @pm.hookimpl
 def pmbench_methods() -> Iterable[pm.Method]:
     return (amid,)
+
+
+@pm.hookimpl
+def pmbench_published() -> Iterable[pm.Published]:
+    return pm.read_published(__name__)

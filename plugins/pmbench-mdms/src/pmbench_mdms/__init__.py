@@ -202,3 +202,8 @@ def pmbench_methods() -> Iterable[pm.Method]:
 @pm.hookimpl
 def pmbench_backbones() -> Iterable[pm.Backbone]:
     return mdms_resnet50
+
+
+@pm.hookimpl
+def pmbench_published() -> Iterable[pm.Published]:
+    return pm.read_published(__name__)
