@@ -30,15 +30,10 @@ if TYPE_CHECKING:
     from .contracts.batch import Batch
     from .contracts.dataset import Dataset, Protocol, Split
     from .contracts.hooks import hookimpl
-    from .contracts.losses import (
-        cross_entropy,
-        kl_divergence,
-        mse,
-        sigmoid_distance,
-        soft_cross_entropy,
-    )
+    from .contracts.losses import cross_entropy, kl_divergence, mse, sigmoid_distance, soft_cross_entropy
     from .contracts.method import Ablation, Method, method
-    from .contracts.modality import Modality
+    from .contracts.metric import Evidence, Metric
+    from .contracts.modality import Modality, ModalityKind
     from .contracts.network import (
         Classifier,
         Encoder,
@@ -80,7 +75,8 @@ _HOMES = {
     "contracts.published": "Published read_published",
     "contracts.recipe": "Recipe",
     "contracts.samples": "Column Download Draw Files Part Sampling Where",
-    "contracts.modality": "Modality",
+    "contracts.metric": "Evidence Metric",
+    "contracts.modality": "Modality ModalityKind",
     "contracts.setting": "Setting",
     "contracts.stage": "Bench Group Stage Step Terms",
     "errors": "ContractError DataError PmbenchError UnknownName Unsupported UsageError",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..errors import ContractError
-from .modality import KINDS, Modality
+from .modality import Modality
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -128,12 +128,10 @@ def backbone(
 
     The size "" is called `name` alone. `pretrained` says by size which weights there are.
     """
-    for what, given, known in (("kinds", kinds, KINDS), ("provides", provides, PROVIDES)):
-        strange = set(given) - set(known)
-        if strange:
-            raise ContractError(
-                f"backbone {name!r}: {what} {sorted(strange)} unknown; known are {', '.join(known)}"
-            )
+    if unknown := set(provides) - set(PROVIDES):
+        raise ContractError(
+            f"backbone {name!r}: provides {sorted(unknown)} unknown; known are {', '.join(PROVIDES)}"
+        )
 
     def make(build: Callable[[Modality, int], Encoder]) -> tuple[Backbone, ...]:
         summary = (build.__doc__ or "").strip().partition("\n")[0]

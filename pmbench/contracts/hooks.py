@@ -1,4 +1,4 @@
-"""The five hooks that a distribution can implement; its entry point is in the group `pmbench`."""
+"""The seven hooks that a distribution can implement; its entry point is in the group `pmbench`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from .backbone import Backbone, BackboneFamily
     from .dataset import Dataset
     from .method import Method
+    from .metric import Metric
+    from .modality import ModalityKind
     from .published import Published
 
 ENTRY_POINT_GROUP = "pmbench"
@@ -33,6 +35,18 @@ def pmbench_datasets() -> Iterable[Dataset]:
 @hookspec
 def pmbench_backbones() -> Iterable[Backbone | BackboneFamily]:
     """Backbones, and families of them, that this distribution offers."""
+    return ()
+
+
+@hookspec
+def pmbench_metrics() -> Iterable[Metric]:
+    """Metrics that this distribution offers; a data set names them in `metrics`."""
+    return ()
+
+
+@hookspec
+def pmbench_modality_kinds() -> Iterable[ModalityKind]:
+    """Kinds of modalities that this distribution offers; data sets and backbones name them."""
     return ()
 
 

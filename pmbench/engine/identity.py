@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..contracts.backbone import Backbone, Weights
 from ..contracts.dataset import Dataset, Protocol
+from ..contracts.metric import Metric
 from ..contracts.modality import Modality
 from ..contracts.options import Options
 from ..contracts.recipe import Recipe
@@ -103,14 +104,17 @@ class CellSpec:
             modality: dataclasses.replace(registry.backbone(name), weights=weights.get(modality))
             for modality, name in self.backbones
         }
-        return Context(
-            dataset, dataset.protocol(self.protocol), fingerprint, backbones, self.recipe, self.seed
-        )
+        protocol = dataset.protocol(self.protocol)
+        metrics = tuple(registry.metric(name) for name in protocol.metrics)
+        return Context(dataset, protocol, fingerprint, backbones, self.recipe, self.seed, metrics)
 
 
 @dataclass(frozen=True)
 class Context:
-    """All that a stage's key depends on besides the stage: data, backbones, recipe, seed."""
+    """All that a stage's key depends on besides the stage: data, backbones, recipe, seed, the primary metric.
+
+    `metrics` are those of the protocol; the first one is the primary metric, which selects the epoch.
+    """
 
     dataset: Dataset
     protocol: Protocol
@@ -118,6 +122,7 @@ class Context:
     backbones: Mapping[str, Backbone]
     recipe: Recipe
     seed: int
+    metrics: tuple[Metric, ...]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_keys", {})
@@ -196,10 +201,16 @@ class Context:
             },
             "backbones": {name: backbone_identity(self.backbones[name]) for name in stage.reads},
             "recipe": dataclasses.asdict(self.recipe_of(stage)),
-            "selection": {"metric": self.protocol.metrics[0], "positive": self.dataset.positive_class},
+            "selection": self._selection(),
             "seed": self.seed,
             "engine": ENGINE_VERSION,
         }
+
+    def _selection(self) -> dict[str, Any]:
+        metric = self.metrics[0]
+        code = code_digest(home(metric.function))
+        named = {"metric": metric.name, "positive": self.dataset.positive_class}
+        return named | ({"code": code} if code else {})
 
     def _value(self, value: Any) -> Any:
         if isinstance(value, Stage):

@@ -10,20 +10,33 @@ from typing import Any
 
 import pluggy
 
+from .. import __version__
 from ..contracts import hooks
 from ..contracts.backbone import Backbone, BackboneFamily
 from ..contracts.dataset import Dataset
 from ..contracts.method import Method
+from ..contracts.metric import Metric
+from ..contracts.modality import KINDS, ModalityKind
 from ..contracts.published import Published
 from ..errors import PluginError, UnknownName
+from ..metrics.builtin import METRICS
 
 _KINDS: dict[str, tuple[str, type]] = {
     "method": ("pmbench_methods", Method),
     "dataset": ("pmbench_datasets", Dataset),
     "backbone": ("pmbench_backbones", Backbone),
+    "metric": ("pmbench_metrics", Metric),
+    "modality_kind": ("pmbench_modality_kinds", ModalityKind),
 }
 _HOOKS: dict[str, tuple[str, type]] = {**_KINDS, "published": ("pmbench_published", Published)}
-_SHOWN = {"method": "method", "dataset": "data set", "backbone": "backbone"}
+_SHOWN = {
+    "method": "method",
+    "dataset": "data set",
+    "backbone": "backbone",
+    "metric": "metric",
+    "modality_kind": "kind of modality",
+}
+_BUILT_IN = {"metric": METRICS, "modality_kind": KINDS}
 
 
 @dataclass(frozen=True)
@@ -68,9 +81,10 @@ class Registry:
         """The one offer of that name; raises UnknownName, or PluginError where two distributions offer it."""
         found = self.offers[kind].get(name, []) or self._of_family(kind, name)
         if not found:
-            hint = f"`pmbench list {_SHOWN[kind].replace(' ', '')}s` shows all"
+            hint = "" if kind in _BUILT_IN else f"`pmbench list {kind}s` shows all; "
             if self.broken:
-                hint += f"; not loaded: {', '.join(b.distribution for b in self.broken)} (`pmbench plugins`)"
+                hint += f"not loaded: {', '.join(b.distribution for b in self.broken)} (`pmbench plugins`)"
+            hint = hint.removesuffix("; ")
             known = {*self.offers[kind], *(self.families if kind == "backbone" else ())}
             raise UnknownName(_SHOWN[kind], name, known, hint)
         if len(found) > 1:
@@ -106,6 +120,9 @@ class Registry:
 
     def backbone(self, name: str) -> Backbone:
         return self.offer("backbone", name).value
+
+    def metric(self, name: str) -> Metric:
+        return self.offer("metric", name).value
 
     @cached_property
     def distributions(self) -> dict[str, str]:
@@ -146,6 +163,8 @@ def load_plugins(only: str | None = None, kinds: Iterable[str] = tuple(_HOOKS)) 
     manager = pluggy.PluginManager("pmbench")
     manager.add_hookspecs(hooks)
     registry = Registry(manager)
+    for kind, values in _BUILT_IN.items():
+        _take(registry, kind, object, values.values(), "pmbench", __version__)
     found = importlib.metadata.entry_points(group=hooks.ENTRY_POINT_GROUP)
     for point in sorted(found, key=lambda p: (p.dist.name if p.dist else "", p.name)):
         distribution = point.dist.name if point.dist else "unknown"
@@ -169,7 +188,24 @@ def load_plugins(only: str | None = None, kinds: Iterable[str] = tuple(_HOOKS)) 
             registry.broken.append(Broken(distribution, version, where, f"{type(error).__name__}: {error}"))
             if manager.get_plugin(name) is not None:
                 manager.unregister(name=name)
+    if only is None:
+        _check_kinds(registry)
     return registry
+
+
+def _check_kinds(registry: Registry) -> None:
+    """Sets backbones aside that accept kinds of modalities that nobody offers."""
+    known = registry.names("modality_kind")
+    for place in (registry.offers["backbone"], registry.families):
+        for name, offers in list(place.items()):
+            for offer in list(offers):
+                if unknown := sorted(set(offer.value.kinds) - set(known)):
+                    error = f"accepts {', '.join(unknown)}; known kinds of modalities: {', '.join(known)}"
+                    where = f"backbone {name}"
+                    registry.broken.append(Broken(offer.distribution, offer.version, where, error))
+                    offers.remove(offer)
+            if not offers:
+                del place[name]
 
 
 def _take(

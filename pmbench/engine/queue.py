@@ -38,7 +38,7 @@ class Queue:
         return bool(self.waiting or self.postponed or self.cells)
 
     def next_task(self) -> Task | None:
-        """The next program to seal, else the next stage to train: programs first, so that results come early."""
+        """The next program to seal, so that results come early; else the next stage to train."""
         for cell in self.cells:
             program = (cell.key, cell.inputs)
             if cell.key in self.untrained or program in self.sealing:

@@ -10,11 +10,13 @@ from typing import Any
 
 from ..contracts.published import Published
 from ..contracts.stage import Stage
+from ..metrics.builtin import METRICS
 from ..report.record import (
     AblationRow,
     CellInfo,
     Cost,
     Digests,
+    MetricInfo,
     Provenance,
     PublishedNumber,
     Record,
@@ -25,7 +27,7 @@ from ..report.record import (
 from .identity import digest
 from .plan import Cell, Variant, recipe_name
 from .prepared import Prepared
-from .scoring import score_cell
+from .scoring import score_predictions
 
 FLAT_POINTS = 1.0
 """Percentage points that the last quarter of a flat validation curve may gain over the quarter before."""
@@ -47,7 +49,7 @@ def finished_record(
     `last` describes its last stage as stored, `fresh` holds the keys of stages trained in this run, `answer`
     is the evaluator's, `published` holds all numbers that papers print.
     """
-    metrics, labels, predicted = score_cell(cell, prepared, predictions)
+    metrics, labels, predicted = score_predictions(cell.context, cell.inputs, prepared, predictions)
     lineage = {key: dict(run) for key, run in last["lineage"].items()}
     notes = dict.fromkeys(note for run in lineage.values() for note in run.pop("notes"))
     stages = [StageRun(key=key, reused=key not in fresh, **run) for key, run in lineage.items()]
@@ -62,6 +64,11 @@ def finished_record(
         stages=stages,
         metrics=metrics,
         primary=metric,
+        metric_info={
+            m.name: MetricInfo(title=m.title, higher_is_better=m.higher_is_better)
+            for m in cell.context.metrics
+            if m.name not in METRICS
+        },
         validation=Validation(
             rule=f"{recipe.select} epoch on validation data" if recipe.select == "best" else "last epoch",
             metric=metric,

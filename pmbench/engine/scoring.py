@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
-from ..report.metrics import METRICS, score
-from .plan import Cell
+from ..metrics.builtin import score
+from .identity import Context
 from .prepared import Prepared
 
 
@@ -33,15 +33,17 @@ def read_predictions(path: Path, ids: list[str]) -> dict[str, np.ndarray]:
     return columns
 
 
-def score_cell(cell: Cell, prepared: Prepared, path: Path) -> tuple[dict[str, float], np.ndarray, np.ndarray]:
-    """Metrics of a cell's predictions, the test labels (N,) and the predicted classes (N,)."""
-    split, dataset = cell.context.protocol.split, cell.context.dataset
+def score_predictions(
+    context: Context, inputs: tuple[str, ...], prepared: Prepared, path: Path
+) -> tuple[dict[str, float], np.ndarray, np.ndarray]:
+    """Metrics of predictions from `inputs`, the test labels (N,) and the predicted classes (N,)."""
+    split, dataset = context.protocol.split, context.dataset
     ids, _ = prepared.index(split.test)
     labels = prepared.labels(split.test)
     columns = read_predictions(path, ids)
     extra: dict[str, Any] = {}
-    if needs_features(cell):
-        complete, (all_ids, _) = prepared.complete(split.train, cell.inputs), prepared.index(split.train)
+    if needs_features(context):
+        complete, (all_ids, _) = prepared.complete(split.train, inputs), prepared.index(split.train)
         gallery_ids = [all_ids[row] for row in complete]
         gallery = read_predictions(path.with_name(path.stem + ".gallery.parquet"), gallery_ids)
         extra = {
@@ -49,7 +51,7 @@ def score_cell(cell: Cell, prepared: Prepared, path: Path) -> tuple[dict[str, fl
             "gallery": (gallery["features"], prepared.labels(split.train)[complete]),
         }
     metrics = score(
-        cell.context.protocol.metrics,
+        context.metrics,
         labels=labels,
         logits=columns["logits"],
         num_classes=len(dataset.classes),
@@ -59,5 +61,6 @@ def score_cell(cell: Cell, prepared: Prepared, path: Path) -> tuple[dict[str, fl
     return metrics, labels, columns["logits"].argmax(1)
 
 
-def needs_features(cell: Cell) -> bool:
-    return any(METRICS[name].needs == "features" for name in cell.context.protocol.metrics if name in METRICS)
+def needs_features(context: Context) -> bool:
+    """Whether a metric of the protocol is computed from pooled features."""
+    return any(metric.needs == "features" for metric in context.metrics)

@@ -20,7 +20,7 @@ from ..contracts.network import Frozen, Output
 from ..contracts.recipe import Recipe
 from ..contracts.stage import Stage
 from ..errors import ContractError, PmbenchError, TrainingError, UsageError
-from ..report.metrics import METRICS, score
+from ..metrics.builtin import METRICS, score
 from .batches import Order, TrainingBatches, fits_in_memory, validation_batches
 from .bench import EngineBench, checked_build, in_plugin
 from .device import Accelerator
@@ -63,6 +63,9 @@ class Training:
         self.accelerator = accelerator
         self.name = type(stage).__name__
         self.key = context.key(stage)
+        # validation data has no gallery: where retrieval is the primary metric, accuracy selects the epoch
+        primary = context.metrics[0]
+        self.metric = METRICS["accuracy"] if primary.needs == "features" else primary
         self.recipe = checked_recipe(context.recipe_of(stage), self.name)
         self.seed = derive(context.seed, "replica", stage.replica)
         if self.recipe.batch_size % (processes := accelerator.shard[1]):
@@ -208,24 +211,20 @@ class Training:
                 if not isinstance(output, Output):
                     return None
                 logits.append(output.logits.float().cpu())
-        metric = self.context.protocol.metrics[0]
-        if METRICS[metric].needs == "features":
-            metric = "accuracy"
         found = score(
-            (metric,),
+            (self.metric,),
             labels=labels,
             logits=torch.cat(logits).numpy(),
             num_classes=len(self.context.dataset.classes),
             positive=self.context.dataset.positive_class,
         )
-        return found[metric]
+        return found[self.metric.name]
 
     def _record(self, epoch: int, value: float | None, means: Mapping[str, float]) -> None:
         row = {"epoch": epoch + 1, **means}
         if value is not None:
             row["validation"] = value
-            metric = self.context.protocol.metrics[0]
-            sign = 1.0 if METRICS[metric].higher_is_better else -1.0
+            sign = 1.0 if self.metric.higher_is_better else -1.0
             if self.recipe.select == "best" and (
                 self.state.best is None or sign * value >= sign * self.state.best
             ):

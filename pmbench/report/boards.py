@@ -13,10 +13,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..contracts.metric import Metric
 from ..errors import RecordError
+from ..metrics.builtin import METRICS
 from .comparison import Contrast, Row, against_floor, contrasts, find_ceiling, find_floor, label_of, pair
-from .metrics import METRICS, Metric
-from .record import LEVELS, AblationRow, CellInfo, PublishedNumber, Record, recompute
+from .record import LEVELS, AblationRow, CellInfo, PublishedNumber, Record, metric_of, recompute
 from .statistics import Comparison, Interval, holm, t_interval
 from .text import natural, seeds_text
 
@@ -147,7 +148,8 @@ def _row(label: str, by_seed: dict[int, Record], metric: Metric) -> Row:
         values = [r.metrics[name] for r in records]
         return t_interval(values), tuple(p for p in published if p.metric == name)
 
-    common = [name for name in METRICS if all(name in r.metrics for r in records)]
+    known = dict.fromkeys([*METRICS, *records[0].metric_info])
+    common = [name for name in known if all(name in r.metrics for r in records)]
     interval, printed = measured(metric.name)
     others = {name: measured(name) for name in common if name != metric.name}
     return Row(label, records, interval, published=printed, others=others)
@@ -210,10 +212,11 @@ def _one_per_cell(records: list[Record], remarks: list[str]) -> list[Record]:
 
 def _primary_metric(records: list[Record]) -> Metric | None:
     """The most frequent primary metric of the finished cells."""
-    names = Counter(r.primary for r in records if r.status == "done" and r.primary and r.primary in METRICS)
+    found = [(r.primary, metric_of(r, r.primary)) for r in records if r.status == "done" and r.primary]
+    names = Counter(name for name, metric in found if metric is not None)
     if not names:
         return None
-    return METRICS[min(names, key=lambda name: (-names[name], name))]
+    return dict(found)[min(names, key=lambda name: (-names[name], name))]
 
 
 def _problem(record: Record, metric: Metric | None) -> str | None:

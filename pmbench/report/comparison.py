@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .metrics import Metric
+from ..metrics.builtin import Metric
 from .record import LEVELS, CellInfo, PublishedNumber, Record
 from .resampling import Resampled, resample
 from .statistics import (

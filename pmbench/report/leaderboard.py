@@ -9,8 +9,7 @@ from pathlib import Path
 from ..errors import StoreError
 from .boards import AblationTable, Absent, Board, boards
 from .comparison import ENSEMBLE, Row
-from .metrics import METRICS
-from .record import Record
+from .record import Record, metric_of
 from .statistics import LEVEL, mean_over_datasets
 from .text import (
     code,
@@ -127,12 +126,18 @@ def _absent(absent: Absent) -> list[str]:
     return ["-", code(absent.label), escape(absent.text), *["-"] * 8]
 
 
+def _title(board: Board, name: str) -> str:
+    """Head of a metric's column."""
+    found = (metric_of(record, name) for row in board.rows for record in row.records)
+    return next(metric.title for metric in found if metric is not None)
+
+
 def _others(board: Board) -> list[str]:
     """The other metrics of the rows, with published numbers in brackets."""
     metrics = dict.fromkeys(name for row in board.rows for name in row.others)
     if not metrics:
         return []
-    rows = [["method", *(METRICS[name].title for name in metrics)]]
+    rows = [["method", *(_title(board, name) for name in metrics)]]
     for row in board.rows:
         cells = []
         for found, printed in (row.others.get(name, (None, ())) for name in metrics):

@@ -10,9 +10,10 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.types import FiniteFloat, NonNegativeInt
 
+from ..contracts.metric import Evidence, Metric
 from ..errors import RecordError, UsageError
 from ..files import write_text
-from .metrics import METRICS, Evidence
+from ..metrics.builtin import METRICS
 from .packing import pack, unpack
 
 SCHEMA_VERSION = 2
@@ -180,11 +181,19 @@ class Provenance(_Model):
     git_dirty: bool | None
 
 
+class MetricInfo(_Model):
+    """What the board needs to know of a metric that a plugin offers."""
+
+    title: str
+    higher_is_better: bool
+
+
 class Record(_Model):
     """The outcome of one cell. `cell_key` identifies cell, last stage and data.
 
     A cell that is not done has a `reason`; one that is has metrics (in percent), samples, cost and digests.
-    `published`: what papers print for it, when the record was written.
+    `published`: what papers print for it, when the record was written. `metric_info` describes the metrics
+    that are not built in.
     """
 
     schema_version: Literal[2] = 2
@@ -195,6 +204,7 @@ class Record(_Model):
     stages: list[StageRun] = []
     metrics: dict[str, FiniteFloat] = {}
     primary: str | None = None
+    metric_info: dict[str, MetricInfo] = {}
     validation: Validation | None = None
     cost: Cost | None = None
     digests: Digests | None = None
@@ -218,6 +228,18 @@ class Record(_Model):
         if self.primary not in self.metrics:
             raise ValueError(f"the primary metric {self.primary!r} is not among the metrics")
         return self
+
+
+def metric_of(record: Record, name: str) -> Metric | None:
+    """A built-in metric, or one as the record describes it, without its function; None if unknown."""
+    if name in METRICS or name not in record.metric_info:
+        return METRICS.get(name)
+    info = record.metric_info[name]
+    return Metric(name, info.title, "logits", _unavailable, higher_is_better=info.higher_is_better)
+
+
+def _unavailable(evidence: Evidence) -> float:
+    raise RecordError("a metric of a plugin is not computed from a record")
 
 
 def to_json(record: Record) -> str:

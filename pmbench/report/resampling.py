@@ -13,8 +13,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from .counts import Counts
-from .metrics import Metric
+from ..metrics.builtin import Metric
+from ..metrics.counts import Counts
 
 RESAMPLES = 2000
 STREAM = 1511_03643

@@ -8,17 +8,7 @@ from typing import TYPE_CHECKING
 from .boards import Board, boards
 from .comparison import Row
 from .record import Record
-from .text import (
-    duration,
-    gap_text,
-    interval,
-    number,
-    options_text,
-    p_text,
-    points,
-    printed_text,
-    quantity,
-)
+from .text import duration, gap_text, interval, number, options_text, p_text, points, printed_text, quantity
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import packages_distributions
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..contracts.backbone import Backbone
-from ..contracts.modality import KINDS, Modality
+from ..contracts.modality import Modality, ModalityKind
 from ..contracts.network import Encoder
 from ..engine.bench import check_backbone
 from ..engine.draws import torch_seeded
@@ -18,13 +18,6 @@ from ..engine.identity import home
 from ..engine.pretrained import fill
 from ..errors import UsageError
 from .outcome import Failed, Skipped
-
-SHAPES = {
-    "vector": ((12,), (5,)),
-    "sequence": ((6, 32), (1, 21)),
-    "image": ((3, 32, 32), (1, 21, 32)),
-    "clip": ((3, 8, 32, 32), (1, 8, 21, 32)),
-}
 
 
 @dataclass(frozen=True)
@@ -44,12 +37,12 @@ class Specimen:
         return torch.randn(size, *self.modality.shape, generator=chance)
 
 
-def specimens(backbone: Backbone) -> Iterator[tuple[str, Specimen]]:
-    """(case, specimen): two shapes of every kind that the backbone accepts."""
-    for kind in KINDS:
-        for shape in SHAPES[kind] if kind in backbone.kinds else ():
-            case = f"{kind}-{'x'.join(map(str, shape))}"
-            yield case, Specimen(backbone, Modality("seen", kind, shape, "unit"))
+def specimens(backbone: Backbone, kinds: Iterable[ModalityKind]) -> Iterator[tuple[str, Specimen]]:
+    """(case, specimen): the example shapes of every kind that the backbone accepts."""
+    for kind in kinds:
+        for shape in kind.examples if kind.name in backbone.kinds else ():
+            case = f"{kind.name}-{'x'.join(map(str, shape))}"
+            yield case, Specimen(backbone, Modality("seen", kind.name, shape, "unit"))
 
 
 def check_features_are_as_declared(specimen: Specimen) -> None:

@@ -77,7 +77,7 @@ def suite_of(kind: str, name: str, *, dataset: str = "", data: Path | None = Non
     value = found.offer(kind, name).value
     if kind == "method":
         return method_suite(value, dataset=dataset, data=data)
-    checks = _of_dataset(value, found, data) if kind == "dataset" else _of_backbone(value)
+    checks = _of_dataset(value, found, data) if kind == "dataset" else _of_backbone(value, found)
     return Suite(_KINDS[kind], name, checks)
 
 
@@ -158,12 +158,13 @@ def _of_dataset(dataset: Dataset, found: Registry, data: Path | None) -> list[Ch
     return [Check(_rule(function), partial(function, sample)) for function in dataset_checks.CHECKS]
 
 
-def _of_backbone(backbone: Backbone) -> list[Check]:
+def _of_backbone(backbone: Backbone, found: Registry) -> list[Check]:
     from . import backbone_checks
 
+    kinds = [found.offer("modality_kind", name).value for name in found.names("modality_kind")]
     return [
         Check(_rule(function), partial(function, specimen), case)
-        for case, specimen in backbone_checks.specimens(backbone)
+        for case, specimen in backbone_checks.specimens(backbone, kinds)
         for function in backbone_checks.CHECKS
     ]
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from ..contracts.dataset import Dataset
-from ..contracts.modality import KINDS
 from ..contracts.samples import Draw
 from ..engine.frames import FramesColumn
 from ..engine.guard import only
@@ -19,7 +18,6 @@ from ..engine.prepared import Prepared, open_prepared
 from ..engine.preparing import prepare
 from ..engine.view import training_view
 from ..errors import DataNotPrepared
-from ..report.metrics import METRICS
 from .outcome import Failed, Skipped
 
 
@@ -73,11 +71,11 @@ def check_declarations_are_complete(sample: Sample) -> None:
         raise Skipped("its classes and modalities are declared by its data")
     if len(set(d.classes)) != len(d.classes) or len(d.classes) < 2:
         raise Failed(f"classes {d.classes}: expected at least two, each once")
-    names = [m.name for m in d.modalities]
+    names, kinds = [m.name for m in d.modalities], sample.registry.names("modality_kind")
     for m in d.modalities:
-        if m.kind not in KINDS or names.count(m.name) > 1 or not m.unit:
+        if m.kind not in kinds or names.count(m.name) > 1 or not m.unit:
             raise Failed(
-                f"modality {m.name!r}: kind {m.kind!r}, unit {m.unit!r}; expected one of {', '.join(KINDS)}"
+                f"modality {m.name!r}: kind {m.kind!r}, unit {m.unit!r}; expected one of {', '.join(kinds)}"
             )
         backbone = sample.registry.backbone(d.backbones.get(m.name, f"(none for {m.name})"))
         if not backbone.accepts(m):
@@ -87,7 +85,7 @@ def check_declarations_are_complete(sample: Sample) -> None:
         raise Failed(
             f"target {d.target}, privileged {d.privileged}: expected different ones of {tuple(names)}"
         )
-    if unknown := set(d.metrics) - set(METRICS):
+    if unknown := set(d.metrics) - set(sample.registry.names("metric")):
         raise Failed(f"metrics {sorted(unknown)} unknown")
 
 

@@ -24,6 +24,7 @@ from ..contracts.stage import Stage, Terms
 from ..engine.bench import EngineBench
 from ..engine.draws import torch_seeded
 from ..engine.identity import Context
+from ..metrics.builtin import METRICS
 from .collect import registry
 from .miniature import RECIPE, Miniature
 
@@ -77,7 +78,15 @@ class Bench(EngineBench):
             privileged=of.privileged,
             backbones={m: b.name for m, b in of.backbones.items()},
         )
-        context = Context(data, data.protocol(data.default_protocol), {}, of.backbones, RECIPE, seed=0)
+        context = Context(
+            data,
+            data.protocol(data.default_protocol),
+            {},
+            of.backbones,
+            RECIPE,
+            seed=0,
+            metrics=(METRICS["accuracy"],),
+        )
         super().__init__(Stage(), context, num_train=40, store=None)
         self._finished: dict[Stage, nn.Module] = {}
 

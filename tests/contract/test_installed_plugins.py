@@ -2,7 +2,7 @@
 
 import pytest
 
-from pmbench.report.metrics import METRICS
+from pmbench.metrics.builtin import METRICS
 from pmbench.testing.collect import registry, report, suite_of
 
 

@@ -20,6 +20,7 @@ from pmbench.engine.store import Store
 from pmbench.engine.train import Job, train_stage
 from pmbench.engine.trainer import Training
 from pmbench.engine.view import training_view
+from pmbench.metrics.builtin import METRICS
 
 CLASSES = ("a", "b", "c")
 RECIPE = pm.Recipe(lr=1e-2, epochs=3, batch_size=8, schedule="constant", select="last")
@@ -121,7 +122,9 @@ class Lab:
         self.prepared = find_or_prepare(self.dataset, self.root / "data")
         rule = self.dataset.protocol(self.protocol)
         chosen = {m: backbone(name) for m, name in self.dataset.backbones.items()} | self.backbones
-        self.context = Context(self.dataset, rule, self.prepared.fingerprint, chosen, self.recipe, self.seed)
+        metrics = tuple(METRICS[name] for name in rule.metrics)
+        prints = self.prepared.fingerprint
+        self.context = Context(self.dataset, rule, prints, chosen, self.recipe, self.seed, metrics)
         self.view = training_view(self.prepared, rule, self.seed)
         self.store = Store(self.root / "store")
 

@@ -11,6 +11,7 @@ from pmbench_mmh.surf import SqueezeExcite
 import pmbench as pm
 from pmbench.engine.bench import EngineBench, check_backbone
 from pmbench.engine.identity import Context
+from pmbench.metrics.builtin import METRICS
 
 FACES = tuple(pm.Modality(n, "image", (3, 112, 112), "1", grid="face") for n in ("rgb", "depth", "ir"))
 BY_WIDTH = {b.size: b for b in surf_resnet18}
@@ -31,7 +32,9 @@ class Surf(pm.Dataset):
 
 def bench(stage, width=64):
     backbones = {m.name: BY_WIDTH[width] for m in FACES}
-    context = Context(Surf(), Surf().protocol("split"), {}, backbones, pm.Recipe(), seed=0)
+    context = Context(
+        Surf(), Surf().protocol("split"), {}, backbones, pm.Recipe(), seed=0, metrics=(METRICS["accuracy"],)
+    )
     return EngineBench(stage, context, 0, None)
 
 

@@ -23,6 +23,7 @@ from pmbench.engine.identity import CellSpec, Context
 from pmbench.engine.pretrained import Library, choose_weights, fill, tensors_digest
 from pmbench.engine.store import Store
 from pmbench.errors import DataError, StoreError, UnknownName, UsageError
+from pmbench.metrics.builtin import METRICS
 
 
 class TwoBlocks(pm.Encoder):
@@ -342,7 +343,15 @@ def bench_with(stage, weights, tmp_path):
     prints = {
         part: dict.fromkeys(("three", "one", "labels", "index"), part) for part in ("train", "validation")
     }
-    context = Context(Signals(), Signals().protocol("split"), prints, nets, pm.Recipe(), seed=0)
+    context = Context(
+        Signals(),
+        Signals().protocol("split"),
+        prints,
+        nets,
+        pm.Recipe(),
+        seed=0,
+        metrics=(METRICS["accuracy"],),
+    )
     return EngineBench(stage, context, 0, Store(tmp_path / "store")), context
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from pmbench.report.metrics import score
+from pmbench.metrics.builtin import score
 from pmbench.report.record import (
     CellInfo,
     Cost,

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pmbench.errors import UnknownName, UsageError
-from pmbench.report import metrics
-from pmbench.report.metrics import METRICS, Evidence, score
+from pmbench.metrics import builtin as metrics
+from pmbench.metrics.builtin import METRICS, Evidence, score
 
 
 def expand(tp: int, fp: int, fn: int, tn: int) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pmbench.report.metrics import METRICS, Evidence
+from pmbench.metrics.builtin import METRICS, Evidence
 from pmbench.report.resampling import _bootstrap_weights, resample, seed_weights
 
 COUNTED = [name for name, metric in METRICS.items() if metric.recomputable]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pmbench.report.metrics import METRICS
+from pmbench.metrics.builtin import METRICS
 from pmbench.report.resampling import Resampled, resample
 from pmbench.report.statistics import (
     compare,

@@ -1,4 +1,4 @@
-"""Every metric, by name, in percent (0..100).
+"""The built-in metrics, by name, in percent (0..100).
 
 A class that no sample has would make a recall 0/0: means over classes run over the classes that occur in the
 labels, and a rate over an empty set raises UsageError. By convention `f1` with neither positive samples nor
@@ -10,53 +10,13 @@ Face anti-spoofing: the positive class is live (bona fide), every other class is
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 
-from ..errors import UnknownName, UsageError
+from ..contracts.metric import Evidence, Metric
+from ..errors import UsageError
 from . import counts
 from .counts import Counts
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """Inputs of a metric: labels and predicted classes (N,), logits (N, K), features (N, D), gallery
-    ((M, D), (M,) labels), attack types (N,), unused for live samples.
-    """
-
-    labels: np.ndarray
-    predicted: np.ndarray
-    num_classes: int
-    logits: np.ndarray | None = None
-    positive: int = 1
-    features: np.ndarray | None = None
-    gallery: tuple[np.ndarray, np.ndarray] | None = None
-    attack_types: Sequence[str] | None = None
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A named metric. `needs`: its input besides labels.
-
-    `of_counts(counts, positive)`, if given, maps counts (..., K) to values (...), nan where 0/0;
-    `looks_at_called` says whether it reads `Counts.called`.
-    """
-
-    name: str
-    title: str
-    needs: Literal["predicted", "logits", "features"]
-    function: Callable[[Evidence], float] = field(repr=False)
-    of_counts: Callable[[Counts, int], np.ndarray] | None = field(default=None, repr=False)
-    looks_at_called: bool = True
-    higher_is_better: bool = True
-
-    @property
-    def recomputable(self) -> bool:
-        """Whether labels and predicted classes are enough."""
-        return self.of_counts is not None
-
 
 # --- metrics over scores and features -----------------------------------------------------------------------
 
@@ -199,7 +159,7 @@ METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _ALL}
 
 
 def score(
-    names: Iterable[str],
+    metrics: Iterable[Metric],
     *,
     labels: np.ndarray,
     logits: np.ndarray,
@@ -209,10 +169,10 @@ def score(
     gallery: tuple[np.ndarray, np.ndarray] | None = None,
     attack_types: Sequence[str] | None = None,
 ) -> dict[str, float]:
-    """The named metrics, in percent. Predicted is the arg-max of `logits` (N, K), of equals the first.
+    """Values of the metrics by name; predictions are the arg-max of `logits` (N, K), the first of equals.
 
     `features` (N, D) and `gallery` ((M, D), (M,) labels) are for retrieval, `attack_types` (N,) for
-    `acer_worst`. Raises UnknownName, and UsageError where something that a metric needs is missing.
+    `acer_worst`. Raises UsageError where an input that a metric needs is missing.
     """
     logits = np.asarray(logits)
     if logits.ndim != 2 or logits.shape[1] != num_classes or np.isnan(logits).any():
@@ -220,9 +180,4 @@ def score(
     evidence = Evidence(
         np.asarray(labels), logits.argmax(1), num_classes, logits, positive, features, gallery, attack_types
     )
-    values = {}
-    for name in names:
-        if name not in METRICS:
-            raise UnknownName("metric", name, METRICS)
-        values[name] = METRICS[name].function(evidence)
-    return values
+    return {metric.name: float(metric.function(evidence)) for metric in metrics}

@@ -1,0 +1,49 @@
+"""A metric: how predictions on the test part are scored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Inputs of a metric: labels and predicted classes (N,), logits (N, K), features (N, D), gallery
+    ((M, D), (M,) labels), attack types (N,), unused for live samples.
+    """
+
+    labels: np.ndarray
+    predicted: np.ndarray
+    num_classes: int
+    logits: np.ndarray | None = None
+    positive: int = 1
+    features: np.ndarray | None = None
+    gallery: tuple[np.ndarray, np.ndarray] | None = None
+    attack_types: Sequence[str] | None = None
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A named metric: `function(evidence)` gives its value, in percent as a rule; `title` heads its column.
+
+    `needs` is its input besides labels. `of_counts(counts, positive)`, if given, maps counts of samples by
+    class (..., K) (`pmbench.metrics.counts.Counts`) to values (...), nan where 0/0; `looks_at_called` says
+    whether it reads `Counts.called`. With it a metric is recomputed from records and resampled on the board.
+    """
+
+    name: str
+    title: str
+    needs: Literal["predicted", "logits", "features"]
+    function: Callable[[Evidence], float] = field(repr=False)
+    of_counts: Callable[[Any, int], np.ndarray] | None = field(default=None, repr=False)
+    looks_at_called: bool = True
+    higher_is_better: bool = True
+
+    @property
+    def recomputable(self) -> bool:
+        """Whether labels and predicted classes are enough."""
+        return self.of_counts is not None
