@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pmbench.engine.plugins import load_plugins
 from pmbench.engine.preparing import find_or_prepare
+from pmbench.plugins import load_plugins
 
 
 @pytest.fixture(scope="session")

@@ -64,7 +64,7 @@ def _prepared_by_name(dataset: Dataset, root: Path) -> list[Dataset]:
 @group.command("list")
 def list_(data: DataOption = None, json_: JsonOption = False) -> None:
     """Data sets, and whether they are prepared."""
-    from ..engine.plugins import load_plugins
+    from ..plugins import load_plugins
     from .describe import attempt, offers, warn_broken
     from .tables import size_text, table
 
@@ -144,8 +144,8 @@ def prepare(
     """Turn the official form of a data set into the ready-to-train one, and check it."""
     from ..engine import preparing as engine
     from ..engine.downloading import fetch
-    from ..engine.plugins import load_plugins
     from ..errors import DataNotPrepared, PluginError, PmbenchError, UsageError
+    from ..plugins import load_plugins
     from .tables import plural, size_text
 
     offer, root = load_plugins(kinds=("dataset",)).offer("dataset", name), data_folder(data)
@@ -232,8 +232,8 @@ def _progress(name: str) -> Iterator[Callable[[str, int, int], None]]:
 def verify(name: NameArgument, data: DataOption = None, json_: JsonOption = False) -> None:
     """Compare the prepared form with what is expected: counts and digests. Fails where something differs."""
     from ..engine import prepared as engine
-    from ..engine.plugins import load_plugins
     from ..errors import DataError
+    from ..plugins import load_plugins
     from .tables import table
 
     dataset, root = load_plugins(kinds=("dataset",)).dataset(name), data_folder(data)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..contracts.backbone import Backbone, BackboneFamily
     from ..contracts.dataset import Dataset, Protocol
     from ..contracts.method import Method
-    from ..engine.plugins import Offer, Registry
+    from ..plugins import Offer, Registry
 
 Values = dict[str, Any]
 

@@ -10,7 +10,7 @@ import typer
 from .common import JsonOption, print_json
 
 if TYPE_CHECKING:
-    from ..engine.plugins import Registry
+    from ..plugins import Registry
 
 KINDS = ("methods", "datasets", "backbones", "protocols")
 
@@ -29,8 +29,8 @@ def list_(
     json_: JsonOption = False,
 ) -> None:
     """Methods, data sets, backbones and protocols that are installed."""
-    from ..engine.plugins import load_plugins
     from ..errors import UnknownName, UsageError
+    from ..plugins import load_plugins
     from .describe import warn_broken
 
     if dataset and not kind:

@@ -12,7 +12,7 @@ import typer
 from .common import JsonOption, print_json
 
 if TYPE_CHECKING:
-    from ..engine.plugins import Registry
+    from ..plugins import Registry
 
 
 def register(app: typer.Typer) -> None:
@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
 def plugins(json_: JsonOption = False) -> None:
     """Installed plugins: what each offers, which are broken, which names clash."""
-    from ..engine.plugins import load_plugins
+    from ..plugins import load_plugins
     from .describe import warn_broken
 
     registry = load_plugins()

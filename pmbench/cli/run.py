@@ -54,12 +54,12 @@ def run(options: RunOptions) -> None:
     again.
     """
     from ..engine.plan import make_plan
-    from ..engine.plugins import load_plugins
     from ..engine.provenance import provenance
     from ..engine.runner import Runner
     from ..engine.store import Store
     from ..engine.work import Place
     from ..errors import NothingToRun
+    from ..plugins import load_plugins
     from .board import write_board
     from .watch import watch
 

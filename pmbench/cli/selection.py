@@ -17,8 +17,8 @@ from ..errors import UnknownName, UsageError
 from .common import DataOption, JsonOption, StoreOption, names
 
 if TYPE_CHECKING:
-    from ..engine.plugins import Registry
     from ..engine.request import Request
+    from ..plugins import Registry
 
 T = TypeVar("T")
 _MATRIX = ("methods", "datasets", "protocols", "backbones", "seeds", "set", "weights", "recipe")

@@ -14,7 +14,7 @@ import typer
 from .common import DataOption, JsonOption, StoreOption, data_folder, print_json, store_folder
 
 if TYPE_CHECKING:
-    from ..engine.plugins import Offer, Registry
+    from ..plugins import Offer, Registry
 
 KINDS = ("method", "dataset", "backbone", "stage", "record")
 _SAID = {"dataset": "data set", "stage": "stored stage"}
@@ -44,8 +44,8 @@ def show(
     json_: JsonOption = False,
 ) -> None:
     """Show a method, data set, backbone, stored stage or record."""
-    from ..engine.plugins import load_plugins
     from ..errors import UnknownName, UsageError
+    from ..plugins import load_plugins
 
     if kind and kind not in KINDS:
         raise UnknownName("kind", kind, KINDS)

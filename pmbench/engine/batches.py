@@ -14,7 +14,7 @@ from torch import Tensor
 from ..contracts.batch import Batch
 from ..contracts.samples import Column, Draw, Where
 from ..contracts.stage import Stage
-from .draws import derive, generator
+from ..seeding import derive, generator
 from .view import Samples, Standard, TrainingView, read_rows
 
 MEMORY_LIMIT = 4 << 30

@@ -17,7 +17,7 @@ from ..contracts.modality import Modality
 from ..contracts.network import Classifier, Encoder, Frozen, Fusion, Head, Nets
 from ..contracts.stage import Stage
 from ..errors import ContractError, PluginError, PmbenchError, TrainingError
-from .draws import derive, torch_seeded
+from ..seeding import derive, torch_seeded
 from .identity import Context
 from .pretrained import Library, fill
 from .store import Store

@@ -61,11 +61,11 @@ def evaluate(request: Request) -> dict[str, Any]:
 
     torch.set_num_threads(request.threads)
 
+    from ..plugins import load_plugins
     from .archive import check_archive
     from .device import make_exact
     from .guard import only
     from .identity import file_digest
-    from .plugins import load_plugins
     from .prepared import open_prepared
 
     dataset = load_plugins(only=request.distribution, kinds=("dataset",)).dataset(request.dataset)

@@ -25,7 +25,7 @@ from ..errors import ContractError, TrainingError
 from .source import module_digest
 
 if TYPE_CHECKING:
-    from .plugins import Registry
+    from ..plugins import Registry
 
 ENGINE_VERSION = 1
 """Version of what pmbench itself computes in training: data reading, batches, networks, losses, selection.

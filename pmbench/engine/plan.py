@@ -15,9 +15,9 @@ from ..contracts.recipe import Recipe
 from ..contracts.setting import Setting
 from ..contracts.stage import Stage
 from ..errors import DataNotPrepared, PluginError, PmbenchError, UnknownName, Unsupported, UsageError
+from ..plugins import Registry
 from .guard import only
 from .identity import CellSpec, Context, digest, digests_of
-from .plugins import Registry
 from .prepared import Prepared
 from .preparing import find_or_prepare
 from .request import DEFAULT_DATASET, Request, Variant, variants_of

@@ -18,7 +18,7 @@ from ..contracts.backbone import Backbone, Weights
 from ..contracts.dataset import Dataset
 from ..errors import DataError, StoreError, UnknownName, UsageError
 from ..files import write_atomic, write_json
-from .draws import torch_seeded
+from ..seeding import torch_seeded
 from .identity import ENGINE_VERSION, backbone_identity, canonical
 from .identity import digest as value_digest
 from .store import DOWNLOAD, Store

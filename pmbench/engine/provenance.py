@@ -10,8 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from ..plugins import Registry
 from ..report.record import Provenance
-from .plugins import Registry
 
 _LIBRARIES = ("torch", "numpy", "scipy", "lightning-fabric")
 """Distributions that compute in every run; backbones declare theirs."""

@@ -11,7 +11,7 @@ from ..contracts.method import VALUE_SETS, Method
 from ..contracts.options import parse_value
 from ..contracts.recipe import Recipe
 from ..errors import UnknownName, UsageError
-from .plugins import Registry
+from ..plugins import Registry
 
 DEFAULT_DATASET = "hapt"
 """The data set of a run that names none."""

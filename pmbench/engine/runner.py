@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import PmbenchError, RecordError, StoreError, Unsupported
+from ..plugins import Registry
 from ..report.record import Provenance, Record, read_record, write_record
 from .evaluator import Evaluator
 from .evaluator import Request as Evaluation
 from .executors.local import BrokenPool, LocalPool
 from .identity import file_digest
 from .plan import Cell, Node, Plan, needed
-from .plugins import Registry
 from .queue import Queue
 from .recording import closed_record, finished_record
 from .scoring import needs_features

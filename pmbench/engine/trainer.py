@@ -21,10 +21,10 @@ from ..contracts.recipe import Recipe
 from ..contracts.stage import Stage
 from ..errors import ContractError, PmbenchError, TrainingError, UsageError
 from ..metrics.builtin import METRICS, score
+from ..seeding import derive
 from .batches import Order, TrainingBatches, fits_in_memory, validation_batches
 from .bench import EngineBench, checked_build, in_plugin
 from .device import Accelerator
-from .draws import derive
 from .identity import Context
 from .recipes import checked_recipe, rate_factor
 from .steps import Seen, Step, optimizers_of

@@ -14,7 +14,7 @@ from ..contracts.dataset import Protocol
 from ..contracts.samples import Column, Where
 from ..contracts.stage import Stage
 from ..errors import DataError, TrainingError, Unsupported
-from .draws import generator
+from ..seeding import generator
 from .prepared import Prepared
 
 VALIDATION_SHARE = 0.15

@@ -14,8 +14,8 @@ from typing import Any
 
 from ..contracts.stage import Stage
 from ..errors import PmbenchError, TrainingError
+from ..plugins import Registry, load_plugins
 from .identity import CellSpec, Context
-from .plugins import Registry, load_plugins
 from .prepared import Prepared, open_prepared
 from .store import Store
 

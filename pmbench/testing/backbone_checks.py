@@ -13,10 +13,10 @@ from ..contracts.backbone import Backbone
 from ..contracts.modality import Modality, ModalityKind
 from ..contracts.network import Encoder
 from ..engine.bench import check_backbone
-from ..engine.draws import torch_seeded
 from ..engine.identity import home
 from ..engine.pretrained import fill
 from ..errors import UsageError
+from ..seeding import torch_seeded
 from .outcome import Failed, Skipped
 
 

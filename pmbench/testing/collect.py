@@ -9,8 +9,8 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..engine.plugins import Registry, load_plugins
 from ..errors import UnknownName
+from ..plugins import Registry, load_plugins
 from .outcome import Check, Suite
 
 if TYPE_CHECKING:

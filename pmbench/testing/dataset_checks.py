@@ -13,11 +13,11 @@ from ..contracts.dataset import Dataset
 from ..contracts.samples import Draw
 from ..engine.frames import FramesColumn
 from ..engine.guard import only
-from ..engine.plugins import Registry
 from ..engine.prepared import Prepared, open_prepared
 from ..engine.preparing import prepare
 from ..engine.view import training_view
 from ..errors import DataNotPrepared
+from ..plugins import Registry
 from .outcome import Failed, Skipped
 
 
@@ -244,7 +244,7 @@ class _Fixed(Draw):
     def __call__(self, name: str) -> object:  # type: ignore[override]
         import torch
 
-        from ..engine.draws import derive
+        from ..seeding import derive
 
         return torch.rand(4, generator=torch.Generator().manual_seed(derive(0, name)))
 

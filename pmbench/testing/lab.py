@@ -22,9 +22,9 @@ from ..contracts.network import Encoder, Frozen, Nets, Output
 from ..contracts.setting import Setting
 from ..contracts.stage import Stage, Terms
 from ..engine.bench import EngineBench
-from ..engine.draws import torch_seeded
 from ..engine.identity import Context
 from ..metrics.builtin import METRICS
+from ..seeding import torch_seeded
 from .collect import registry
 from .miniature import RECIPE, Miniature
 

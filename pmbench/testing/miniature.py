@@ -13,8 +13,8 @@ from ..contracts.dataset import Dataset, Split
 from ..contracts.modality import Modality
 from ..contracts.recipe import Recipe
 from ..contracts.samples import Draw, Files, Part
-from ..engine.draws import generator
 from ..errors import UsageError
+from ..seeding import generator
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -19,7 +19,6 @@ from ..engine.bench import delivered
 from ..engine.device import accelerator, make_fabric
 from ..engine.guard import only
 from ..engine.identity import CellSpec, Context
-from ..engine.plugins import Registry
 from ..engine.prepared import Prepared
 from ..engine.preparing import prepare
 from ..engine.seal import Sealable, seal
@@ -28,6 +27,7 @@ from ..engine.train import Job, train_stage
 from ..engine.trainer import Training
 from ..engine.view import Standard, TrainingView, training_view
 from ..errors import PmbenchError, Unsupported
+from ..plugins import Registry
 from .miniature import RECIPE, Miniature
 from .outcome import Failed, Skipped
 

@@ -151,7 +151,7 @@ def test_light_parts_never_import_torch():
         "pmbench",
         "pmbench.media",
         "pmbench.engine.plan",
-        "pmbench.engine.plugins",
+        "pmbench.plugins",
         "pmbench.cli",
         "pmbench.errors",
         "pmbench.files",
@@ -163,7 +163,7 @@ def test_light_parts_never_import_torch():
         "    importlib.import_module(name)\n"
         f"    heavy = [m for m in {HEAVY!r} if m in sys.modules]\n"
         "    assert not heavy, (name, heavy)\n"
-        "from pmbench.engine.plugins import load_plugins\n"
+        "from pmbench.plugins import load_plugins\n"
         "found = load_plugins()\n"
         "assert found.names('method') and not found.broken, found.broken\n"
         "assert 'torch' not in sys.modules, 'listing plugins imports torch'\n"

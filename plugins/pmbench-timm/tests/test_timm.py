@@ -12,10 +12,10 @@ from pmbench_timm.models import backbone_of
 
 import pmbench as pm
 from pmbench.engine.bench import check_backbone
-from pmbench.engine.plugins import load_plugins
 from pmbench.engine.pretrained import Library, choose_weights, fill
 from pmbench.engine.store import Store
 from pmbench.errors import UnknownName
+from pmbench.plugins import load_plugins
 from pmbench.testing import contract_tests
 
 test_contract = contract_tests("timm/test_resnet")
@@ -203,9 +203,7 @@ def test_making_a_backbone_draws_no_number():
 
 
 def test_listing_imports_no_library():
-    script = (
-        "import sys; from pmbench.engine.plugins import load_plugins; load_plugins(); print(*sys.modules)"
-    )
+    script = "import sys; from pmbench.plugins import load_plugins; load_plugins(); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert "pmbench_timm" in done.stdout.split()
     assert not {"timm", "torch", "torchvision", "pytorchvideo"} & set(done.stdout.split())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from pmbench.engine.draws import derive, generator, torch_seeded
+from pmbench.seeding import derive, generator, torch_seeded
 
 
 def test_pinned_seeds():

@@ -22,7 +22,7 @@ KEYS = """
 import sys
 from pathlib import Path
 from pmbench.engine.plan import Request, make_plan
-from pmbench.engine.plugins import load_plugins
+from pmbench.plugins import load_plugins
 from pmbench.engine.store import Store
 root = Path(sys.argv[1])
 methods = ("hoffman", "gen_distill", "kd", "late_fusion")

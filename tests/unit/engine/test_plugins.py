@@ -61,7 +61,7 @@ def pmbench_published():
 
 LOOK = """
 import json
-from pmbench.engine.plugins import load_plugins
+from pmbench.plugins import load_plugins
 from pmbench.errors import PmbenchError
 found = load_plugins(ONLY)
 def ask(name):

@@ -18,11 +18,11 @@ import pytest
 
 import pmbench as pm
 from pmbench.engine import preparing, shards
-from pmbench.engine.plugins import load_plugins
 from pmbench.engine.prepared import open_prepared, verify
 from pmbench.engine.preparing import prepare
 from pmbench.errors import DataError, DataNotPrepared, PluginError, StoreError
 from pmbench.files import publish
+from pmbench.plugins import load_plugins
 from pmbench.testing import dataset_checks
 from pmbench.testing.outcome import Failed
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from pmbench.engine.plan import make_plan
-from pmbench.engine.plugins import Registry, load_plugins
 from pmbench.engine.request import Request, variants_of
 from pmbench.engine.store import Store
 from pmbench.errors import UsageError
+from pmbench.plugins import Registry, load_plugins
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pmbench as pm
 from pmbench.engine import runner
-from pmbench.engine.plugins import Registry
 from pmbench.engine.work import Place
+from pmbench.plugins import Registry
 
 
 def test_a_record_says_the_precision_of_its_own_recipe(tmp_path, monkeypatch):

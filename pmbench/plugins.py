@@ -10,16 +10,16 @@ from typing import Any
 
 import pluggy
 
-from .. import __version__
-from ..contracts import hooks
-from ..contracts.backbone import Backbone, BackboneFamily
-from ..contracts.dataset import Dataset
-from ..contracts.method import Method
-from ..contracts.metric import Metric
-from ..contracts.modality import KINDS, ModalityKind
-from ..contracts.published import Published
-from ..errors import PluginError, UnknownName
-from ..metrics.builtin import METRICS
+from . import __version__
+from .contracts import hooks
+from .contracts.backbone import Backbone, BackboneFamily
+from .contracts.dataset import Dataset
+from .contracts.method import Method
+from .contracts.metric import Metric
+from .contracts.modality import KINDS, ModalityKind
+from .contracts.published import Published
+from .errors import PluginError, UnknownName
+from .metrics.builtin import METRICS
 
 _KINDS: dict[str, tuple[str, type]] = {
     "method": ("pmbench_methods", Method),
