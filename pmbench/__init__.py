@@ -13,28 +13,22 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from . import media
-    from .builtin.stages import (
-        Distill,
-        DistillOptions,
-        EarlyFusion,
-        JointLateFusion,
-        LateFusion,
-        PseudoLabel,
-        PseudoLabelOptions,
-        Stream,
-        hallucination,
-        trained_on,
-        untrained,
-    )
     from .contracts.backbone import Backbone, BackboneFamily, Pretrained, Weights, backbone, renamed
     from .contracts.batch import Batch
     from .contracts.dataset import Dataset, Protocol, Split
     from .contracts.hooks import hookimpl
-    from .contracts.losses import cross_entropy, kl_divergence, mse, sigmoid_distance, soft_cross_entropy
     from .contracts.method import Ablation, Method, method
     from .contracts.metric import Evidence, Metric
     from .contracts.modality import Modality, ModalityKind
-    from .contracts.network import (
+    from .contracts.options import Options, option
+    from .contracts.published import Published, read_published
+    from .contracts.recipe import Recipe
+    from .contracts.samples import Column, Download, Draw, Files, Part, Sampling, Where
+    from .contracts.setting import Setting
+    from .contracts.stage import Bench, Group, Stage, Step, Terms
+    from .errors import ContractError, DataError, PmbenchError, UnknownName, Unsupported, UsageError
+    from .networks.losses import cross_entropy, kl_divergence, mse, sigmoid_distance, soft_cross_entropy
+    from .networks.modules import (
         Classifier,
         Encoder,
         Frozen,
@@ -48,17 +42,23 @@ if TYPE_CHECKING:
         copy_agreeing_layers,
         tail_of,
     )
-    from .contracts.options import Options, option
-    from .contracts.published import Published, read_published
-    from .contracts.recipe import Recipe
-    from .contracts.samples import Column, Download, Draw, Files, Part, Sampling, Where
-    from .contracts.setting import Setting
-    from .contracts.stage import Bench, Group, Stage, Step, Terms
-    from .errors import ContractError, DataError, PmbenchError, UnknownName, Unsupported, UsageError
+    from .networks.stages import (
+        Distill,
+        DistillOptions,
+        EarlyFusion,
+        JointLateFusion,
+        LateFusion,
+        PseudoLabel,
+        PseudoLabelOptions,
+        Stream,
+        hallucination,
+        trained_on,
+        untrained,
+    )
     from .report.record import Record
 
 _HOMES = {
-    "builtin.stages": (
+    "networks.stages": (
         "Distill DistillOptions EarlyFusion JointLateFusion LateFusion PseudoLabel PseudoLabelOptions Stream "
         "hallucination trained_on untrained"
     ),
@@ -66,9 +66,9 @@ _HOMES = {
     "contracts.batch": "Batch",
     "contracts.dataset": "Dataset Protocol Split",
     "contracts.hooks": "hookimpl",
-    "contracts.losses": "cross_entropy kl_divergence mse sigmoid_distance soft_cross_entropy",
+    "networks.losses": "cross_entropy kl_divergence mse sigmoid_distance soft_cross_entropy",
     "contracts.method": "Ablation Method method",
-    "contracts.network": (
+    "networks.modules": (
         "Classifier Encoder Frozen Fusion Head Joint MapInfo Mean Nets Output copy_agreeing_layers tail_of"
     ),
     "contracts.options": "Options option",

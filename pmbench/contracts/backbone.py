@@ -12,7 +12,7 @@ from .modality import Modality
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from .network import Encoder
+    from ..networks.modules import Encoder
 
 PROVIDES = ("pooled", "maps")
 

@@ -18,7 +18,7 @@ from .recipe import Recipe
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from .network import Classifier, Encoder, Frozen, Fusion, Head, Nets
+    from ..networks.modules import Classifier, Encoder, Frozen, Fusion, Head, Nets
 
 Terms = Mapping[str, "Tensor"]
 """Named summands of a loss, each a scalar."""

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from ..contracts.backbone import Backbone
 from ..contracts.modality import Modality
-from ..contracts.network import Classifier, Encoder, Frozen, Fusion, Head, Nets
 from ..contracts.stage import Stage
 from ..errors import ContractError, PluginError, PmbenchError, TrainingError
+from ..networks.modules import Classifier, Encoder, Frozen, Fusion, Head, Nets
 from ..seeding import derive, torch_seeded
 from .identity import Context
 from .pretrained import Library, fill

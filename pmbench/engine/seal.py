@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from ..contracts.batch import Batch
 from ..contracts.modality import Modality
-from ..contracts.network import Output
 from ..contracts.stage import Stage
 from ..errors import ContractError, PmbenchError, SealError
 from ..files import write_atomic
+from ..networks.modules import Output
 from .archive import SAMPLES, check_archive
 from .bench import delivered
 from .identity import Context

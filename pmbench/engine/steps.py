@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..contracts.network import Nets
 from ..contracts.recipe import Recipe
 from ..contracts.stage import Stage, Terms
 from ..errors import ContractError
+from ..networks.modules import Nets
 from .device import Accelerator
 from .recipes import checked_recipe
 

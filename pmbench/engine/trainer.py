@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from ..contracts.batch import Batch
-from ..contracts.network import Frozen, Output
 from ..contracts.recipe import Recipe
 from ..contracts.stage import Stage
 from ..errors import ContractError, PmbenchError, TrainingError, UsageError
 from ..metrics.builtin import METRICS, score
+from ..networks.modules import Frozen, Output
 from ..seeding import derive
 from .batches import Order, TrainingBatches, fits_in_memory, validation_batches
 from .bench import EngineBench, checked_build, in_plugin

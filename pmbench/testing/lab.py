@@ -18,12 +18,12 @@ from torch import Tensor, nn
 
 from ..contracts.batch import Batch
 from ..contracts.modality import Modality
-from ..contracts.network import Encoder, Frozen, Nets, Output
 from ..contracts.setting import Setting
 from ..contracts.stage import Stage, Terms
 from ..engine.bench import EngineBench
 from ..engine.identity import Context
 from ..metrics.builtin import METRICS
+from ..networks.modules import Encoder, Frozen, Nets, Output
 from ..seeding import torch_seeded
 from .collect import registry
 from .miniature import RECIPE, Miniature

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from ..contracts.method import Method
-from ..contracts.network import Nets
 from ..contracts.recipe import Recipe
 from ..contracts.setting import Setting
 from ..contracts.stage import Stage
@@ -27,6 +26,7 @@ from ..engine.train import Job, train_stage
 from ..engine.trainer import Training
 from ..engine.view import Standard, TrainingView, training_view
 from ..errors import PmbenchError, Unsupported
+from ..networks.modules import Nets
 from ..plugins import Registry
 from .miniature import RECIPE, Miniature
 from .outcome import Failed, Skipped
