@@ -21,9 +21,9 @@ from typing import Any
 from pmbench.cli.common import data_folder, store_folder
 from pmbench.engine.device import accelerator, make_fabric
 from pmbench.engine.plan import Cell, Request, make_plan
-from pmbench.engine.store import Store
 from pmbench.engine.work import Place, Train, perform, set_threads
 from pmbench.plugins import Registry, load_plugins
+from pmbench.store.store import Store
 
 Grid = dict[str, tuple[str, ...]]
 GRIDS: dict[str, Grid] = {

@@ -18,11 +18,11 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from pmbench.engine.bench import EngineBench, checked_build
 from pmbench.engine.plan import Cell, Request, make_plan
-from pmbench.engine.store import Store
 from pmbench.engine.trainer import Training
 from pmbench.engine.view import read_rows, training_view
 from pmbench.engine.work import Place, Train, perform, set_threads
 from pmbench.plugins import load_plugins
+from pmbench.store.store import Store
 
 EPOCHS, ROUNDS = 4, 5
 

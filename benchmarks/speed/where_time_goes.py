@@ -24,7 +24,7 @@ PARTS = {
     ),
     "planning": ("pmbench.engine.plan:make_plan",),
     "training": ("pmbench.engine.trainer:Training.run",),
-    "store": ("pmbench.engine.store:Store.put", "pmbench.engine.store:Store.whole"),
+    "store": ("pmbench.store.store:Store.put", "pmbench.store.store:Store.whole"),
     "sealing": ("pmbench.engine.seal:seal",),
     "evaluation": ("pmbench.engine.runner:Runner._evaluate",),
     "statistics and leaderboard": ("pmbench.cli.board:write_board", "pmbench.cli.run:_show"),

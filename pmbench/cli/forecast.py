@@ -14,7 +14,7 @@ from .tables import heading, plural, size_text, table
 
 if TYPE_CHECKING:
     from ..engine.plan import Cell, Node, Plan
-    from ..engine.store import Store
+    from ..store.store import Store
 
 SHOWN = 12
 

@@ -25,9 +25,9 @@ def register(app: typer.Typer) -> None:
 def plan(selection: Selection) -> None:
     """Show what a run would train: cells, stages, what is stored, time and disk. Nothing is trained."""
     from ..engine.plan import make_plan
-    from ..engine.store import Store
     from ..errors import NothingToRun
     from ..plugins import load_plugins
+    from ..store.store import Store
     from .forecast import forecast, show_forecast
 
     registry = load_plugins()

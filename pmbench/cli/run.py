@@ -56,10 +56,10 @@ def run(options: RunOptions) -> None:
     from ..engine.plan import make_plan
     from ..engine.provenance import provenance
     from ..engine.runner import Runner
-    from ..engine.store import Store
     from ..engine.work import Place
     from ..errors import NothingToRun
     from ..plugins import load_plugins
+    from ..store.store import Store
     from .board import write_board
     from .watch import watch
 

@@ -76,7 +76,7 @@ def _find(name: str, registry: Registry, store: Path, data: Path) -> list[Found]
         if registry.has(kind, name):
             found.append(Found(kind, partial(_offered, registry, kind, name, data), lines))
     if re.fullmatch(r"[0-9a-f]{4,64}", name):
-        from ..engine.store import Store
+        from ..store.store import Store
         from .stored import one_key, show_stage, stage_values
 
         if Store(store).find(name):

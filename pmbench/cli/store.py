@@ -14,7 +14,7 @@ import typer
 from .common import JsonOption, StoreOption, print_json, store_folder
 
 if TYPE_CHECKING:
-    from ..engine.store import Entry, Store
+    from ..store.store import Entry, Store
 
 group = typer.Typer(help="Finished stages: list, show, prune.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -26,8 +26,8 @@ def register(app: typer.Typer) -> None:
 @group.command("list")
 def list_(store: StoreOption = None, json_: JsonOption = False) -> None:
     """Finished stages, oldest first."""
-    from ..engine.store import Store
     from ..report.text import duration
+    from ..store.store import Store
     from .stored import SHOWN, damaged, entry_values
     from .tables import DAY, date_text, plural, size_text, table
 
@@ -89,7 +89,7 @@ def show(
     json_: JsonOption = False,
 ) -> None:
     """Everything about one finished stage."""
-    from ..engine.store import Store
+    from ..store.store import Store
     from .stored import one_key, show_stage, stage_values
 
     opened = Store(store_folder(store))
@@ -119,8 +119,8 @@ def prune(
     store: StoreOption = None,
 ) -> None:
     """Remove stages. What is removed is trained again where it is needed."""
-    from ..engine.store import Store
     from ..errors import UsageError
+    from ..store.store import Store
     from .stored import SHOWN, one_key
     from .tables import DAY, plural, size_text
 

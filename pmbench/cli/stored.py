@@ -12,7 +12,7 @@ from ..report.text import duration
 from .tables import date_text, fields, heading, plural, size_text, table
 
 if TYPE_CHECKING:
-    from ..engine.store import Entry, Store
+    from ..store.store import Entry, Store
 
 SHOWN = 12
 """Digits of a key that are printed."""

@@ -18,9 +18,9 @@ from ..contracts.stage import Stage
 from ..errors import ContractError, PluginError, PmbenchError, TrainingError
 from ..networks.modules import Classifier, Encoder, Frozen, Fusion, Head, Nets
 from ..seeding import derive, torch_seeded
-from .identity import Context
+from ..store.keys import Context
+from ..store.store import Store
 from .pretrained import Library, fill
-from .store import Store
 
 
 @dataclass

@@ -13,7 +13,7 @@ from filelock import FileLock
 from ..contracts.samples import Download
 from ..errors import DataError
 from ..files import explain, write_text
-from .identity import file_digest
+from ..store.keys import file_digest
 
 CHUNK = 1 << 20
 SECONDS = 30

@@ -62,10 +62,10 @@ def evaluate(request: Request) -> dict[str, Any]:
     torch.set_num_threads(request.threads)
 
     from ..plugins import load_plugins
+    from ..store.keys import file_digest
     from .archive import check_archive
     from .device import make_exact
     from .guard import only
-    from .identity import file_digest
     from .prepared import open_prepared
 
     dataset = load_plugins(only=request.distribution, kinds=("dataset",)).dataset(request.dataset)
@@ -119,7 +119,7 @@ def _predict(
     import pyarrow.parquet as pq
 
     from ..files import write_atomic
-    from .identity import file_digest
+    from ..store.keys import file_digest
 
     ids, _ = prepared.index(part)
     found = list(_outputs(module, prepared, request, part, rows))

@@ -16,12 +16,12 @@ from ..contracts.setting import Setting
 from ..contracts.stage import Stage
 from ..errors import DataNotPrepared, PluginError, PmbenchError, UnknownName, Unsupported, UsageError
 from ..plugins import Registry
+from ..store.keys import CellSpec, Context, digest, digests_of
+from ..store.store import Store
 from .guard import only
-from .identity import CellSpec, Context, digest, digests_of
 from .prepared import Prepared
 from .preparing import find_or_prepare
 from .request import DEFAULT_DATASET, Request, Variant, variants_of
-from .store import Store
 
 
 @dataclass(frozen=True)

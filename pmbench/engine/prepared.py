@@ -15,7 +15,7 @@ from ..contracts.dataset import Dataset, Protocol
 from ..contracts.modality import Modality
 from ..contracts.samples import Column, Sampling, Where
 from ..errors import DataError
-from .identity import digests_of, file_digest
+from ..store.keys import digests_of, file_digest
 
 if TYPE_CHECKING:
     import numpy as np

@@ -17,7 +17,7 @@ from ..contracts.dataset import Dataset
 from ..contracts.samples import Files, Part
 from ..errors import DataError, DataNotPrepared
 from ..files import explain, publish, write_json, write_text
-from .identity import file_digest
+from ..store.keys import file_digest
 from .prepared import SCHEMA, Prepared, damaged, data_folder, open_prepared
 from .shards import Problem, Shard, cut, join_frames, join_rows, read_all, stored_as_frames
 from .unpacking import unpacked

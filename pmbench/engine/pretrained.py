@@ -19,9 +19,9 @@ from ..contracts.dataset import Dataset
 from ..errors import DataError, StoreError, UnknownName, UsageError
 from ..files import write_atomic, write_json
 from ..seeding import torch_seeded
-from .identity import ENGINE_VERSION, backbone_identity, canonical
-from .identity import digest as value_digest
-from .store import DOWNLOAD, Store
+from ..store.keys import ENGINE_VERSION, backbone_identity, canonical
+from ..store.keys import digest as value_digest
+from ..store.store import DOWNLOAD, Store
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

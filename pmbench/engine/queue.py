@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from graphlib import TopologicalSorter
 
+from ..store.store import Store
 from .plan import Cell, Node
-from .store import Store
 from .work import Seal, Task, Train
 
 Program = tuple[str, tuple[str, ...]]

@@ -24,7 +24,7 @@ from ..report.record import (
     StageRun,
     Validation,
 )
-from .identity import digest
+from ..store.keys import digest
 from .plan import Cell, Variant, recipe_name
 from .prepared import Prepared
 from .scoring import score_predictions

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import DataError
 from ..metrics.builtin import score
-from .identity import Context
+from ..store.keys import Context
 from .prepared import Prepared
 
 

@@ -18,10 +18,10 @@ from ..contracts.stage import Stage
 from ..errors import ContractError, PmbenchError, SealError
 from ..files import write_atomic
 from ..networks.modules import Output
+from ..store.keys import Context
+from ..store.store import Store
 from .archive import SAMPLES, check_archive
 from .bench import delivered
-from .identity import Context
-from .store import Store
 from .trainer import standards_of
 from .view import Standard
 

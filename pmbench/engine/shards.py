@@ -24,9 +24,9 @@ from ..contracts.modality import Modality
 from ..contracts.samples import Files
 from ..errors import DataError, PluginError, PmbenchError, StoreError
 from ..files import explain, write_atomic, write_json
+from ..store.keys import digest
+from ..store.source import module_digest
 from .frames import Frames, Writer
-from .identity import digest
-from .source import module_digest
 from .work import leave_with_parent
 
 SAMPLES = 32

@@ -12,11 +12,11 @@ import torch
 from torch import nn
 
 from ..contracts.stage import Stage
+from ..store.keys import Context
+from ..store.store import Store
 from .device import Accelerator, unrepeatable
 from .guard import only
-from .identity import Context
 from .prepared import Prepared
-from .store import Store
 from .trainer import Training
 from .view import training_view
 

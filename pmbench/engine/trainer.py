@@ -22,13 +22,13 @@ from ..errors import ContractError, PmbenchError, TrainingError, UsageError
 from ..metrics.builtin import METRICS, score
 from ..networks.modules import Frozen, Output
 from ..seeding import derive
+from ..store.keys import Context
+from ..store.store import Store
 from .batches import Order, TrainingBatches, fits_in_memory, validation_batches
 from .bench import EngineBench, checked_build, in_plugin
 from .device import Accelerator
-from .identity import Context
 from .recipes import checked_recipe, rate_factor
 from .steps import Seen, Step, optimizers_of
-from .store import Store
 from .view import Standard, TrainingView
 
 Progress = Callable[[int, int], None]

@@ -15,9 +15,9 @@ from typing import Any
 from ..contracts.stage import Stage
 from ..errors import PmbenchError, TrainingError
 from ..plugins import Registry, load_plugins
-from .identity import CellSpec, Context
+from ..store.keys import CellSpec, Context
+from ..store.store import Store
 from .prepared import Prepared, open_prepared
-from .store import Store
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,10 @@ from ..contracts.modality import Modality
 from ..contracts.setting import Setting
 from ..contracts.stage import Stage, Terms
 from ..engine.bench import EngineBench
-from ..engine.identity import Context
 from ..metrics.builtin import METRICS
 from ..networks.modules import Encoder, Frozen, Nets, Output
 from ..seeding import torch_seeded
+from ..store.keys import Context
 from .collect import registry
 from .miniature import RECIPE, Miniature
 

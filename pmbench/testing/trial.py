@@ -17,17 +17,17 @@ from ..contracts.stage import Stage
 from ..engine.bench import delivered
 from ..engine.device import accelerator, make_fabric
 from ..engine.guard import only
-from ..engine.identity import CellSpec, Context
 from ..engine.prepared import Prepared
 from ..engine.preparing import prepare
 from ..engine.seal import Sealable, seal
-from ..engine.store import Store
 from ..engine.train import Job, train_stage
 from ..engine.trainer import Training
 from ..engine.view import Standard, TrainingView, training_view
 from ..errors import PmbenchError, Unsupported
 from ..networks.modules import Nets
 from ..plugins import Registry
+from ..store.keys import CellSpec, Context
+from ..store.store import Store
 from .miniature import RECIPE, Miniature
 from .outcome import Failed, Skipped
 

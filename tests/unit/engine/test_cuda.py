@@ -17,9 +17,9 @@ import torch
 
 from pmbench.engine.device import make_exact
 from pmbench.engine.evaluator import Evaluator, Request, _outputs
-from pmbench.engine.identity import file_digest
 from pmbench.engine.preparing import prepare
 from pmbench.engine.seal import seal
+from pmbench.store.keys import file_digest
 
 CUDA = "cuda"
 pytestmark = [

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import pmbench as pm
-from pmbench.engine import identity
-from pmbench.engine.identity import backbone_identity, canonical, code_digest, digest
 from pmbench.errors import ContractError
+from pmbench.store import keys as identity
+from pmbench.store.keys import backbone_identity, canonical, code_digest, digest
 
 STAGE = toys.Imitator(toys.Plain("far"))
 
@@ -23,7 +23,7 @@ import sys
 from pathlib import Path
 from pmbench.engine.plan import Request, make_plan
 from pmbench.plugins import load_plugins
-from pmbench.engine.store import Store
+from pmbench.store.store import Store
 root = Path(sys.argv[1])
 methods = ("hoffman", "gen_distill", "kd", "late_fusion")
 request = Request(methods, ("planted",), ("shared-10",), seeds=(0,))

@@ -19,11 +19,11 @@ import pmbench as pm
 from pmbench.builtin.backbones import BACKBONES
 from pmbench.engine import pretrained
 from pmbench.engine.bench import EngineBench
-from pmbench.engine.identity import CellSpec, Context
 from pmbench.engine.pretrained import Library, choose_weights, fill, tensors_digest
-from pmbench.engine.store import Store
 from pmbench.errors import DataError, StoreError, UnknownName, UsageError
 from pmbench.metrics.builtin import METRICS
+from pmbench.store.keys import CellSpec, Context
+from pmbench.store.store import Store
 
 
 class TwoBlocks(pm.Encoder):

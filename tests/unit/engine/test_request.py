@@ -9,9 +9,9 @@ import pytest
 
 from pmbench.engine.plan import make_plan
 from pmbench.engine.request import Request, variants_of
-from pmbench.engine.store import Store
 from pmbench.errors import UsageError
 from pmbench.plugins import Registry, load_plugins
+from pmbench.store.store import Store
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ import engine_lab as toys
 import pytest
 import torch
 
-from pmbench.engine.identity import digest
-from pmbench.engine.store import Store
 from pmbench.errors import StoreError
+from pmbench.store.keys import digest
+from pmbench.store.store import Store
 
 FIRST, SECOND = islice(({"n": n} for n in count() if digest({"n": n}).startswith("ab")), 2)
 KEY, OTHER = digest(FIRST), digest(SECOND)
@@ -192,8 +192,8 @@ def test_removing_after_an_interrupted_removal(store):
 HOLD = """
 import sys, time
 from pathlib import Path
-from pmbench.engine.identity import digest
-from pmbench.engine.store import Store
+from pmbench.store.keys import digest
+from pmbench.store.store import Store
 with Store(Path(sys.argv[1])).lock(sys.argv[2]) as mine:
     print("mine" if mine else "busy", flush=True)
     time.sleep(60 if mine else 0)

@@ -13,11 +13,11 @@ import torch
 
 import pmbench as pm
 from pmbench.engine.executors import local
-from pmbench.engine.identity import CellSpec, code_digest, file_digest
 from pmbench.engine.preparing import find_or_prepare
-from pmbench.engine.store import Store
 from pmbench.engine.work import Done, Place, Seal, Train, context_of, perform, registry
 from pmbench.errors import TrainingError, UsageError
+from pmbench.store.keys import CellSpec, code_digest, file_digest
+from pmbench.store.store import Store
 
 RECIPE = pm.Recipe(lr=1e-3, epochs=2, batch_size=40, select="last", schedule="constant")
 SPEC = CellSpec("planted", "shared-10", (("privileged_view", "mlp-16"), ("target_view", "mlp-16")), RECIPE, 0)

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from ..errors import StoreError
 from ..files import explain, folder_atomic, write_atomic, write_json
-from .identity import digest, file_digest
+from .keys import digest, file_digest
 
 if TYPE_CHECKING:
     from torch import Tensor
