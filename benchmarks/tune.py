@@ -19,11 +19,11 @@ from statistics import fmean
 from typing import Any
 
 from pmbench.cli.common import data_folder, store_folder
-from pmbench.engine.device import accelerator, make_fabric
 from pmbench.engine.plan import Cell, Request, make_plan
 from pmbench.engine.work import Place, Train, perform, set_threads
 from pmbench.plugins import Registry, load_plugins
 from pmbench.store.store import Store
+from pmbench.training.device import accelerator, make_fabric
 
 Grid = dict[str, tuple[str, ...]]
 GRIDS: dict[str, Grid] = {
@@ -80,8 +80,8 @@ def _same(text: str, default: Any) -> bool:
 
 def score(cell: Cell, prepared: Any, place: Place) -> float:
     """Trains what is not stored, then the validation metric of what the last stage delivers."""
-    from pmbench.engine.trainer import Training
-    from pmbench.engine.view import training_view
+    from pmbench.training.loop import Training
+    from pmbench.training.samples import training_view
 
     assert cell.stage is not None, cell.skip or cell.failure
     store = Store(place.store)

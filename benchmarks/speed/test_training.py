@@ -16,13 +16,13 @@ import torch
 import torch.nn.functional as F
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from pmbench.engine.bench import EngineBench, checked_build
 from pmbench.engine.plan import Cell, Request, make_plan
-from pmbench.engine.trainer import Training
-from pmbench.engine.view import read_rows, training_view
 from pmbench.engine.work import Place, Train, perform, set_threads
 from pmbench.plugins import load_plugins
 from pmbench.store.store import Store
+from pmbench.training.bench import EngineBench, checked_build
+from pmbench.training.loop import Training
+from pmbench.training.samples import read_rows, training_view
 
 EPOCHS, ROUNDS = 4, 5
 

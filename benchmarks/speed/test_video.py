@@ -18,10 +18,10 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 import pmbench as pm
-from pmbench.engine.batches import stream
 from pmbench.engine.prepared import Prepared
 from pmbench.engine.preparing import prepare
 from pmbench.testing.media import write_video
+from pmbench.training.batches import stream
 
 STORED, SHOWN, FRAMES = (128, 171), (112, 112), 16
 VIDEOS, LENGTH, CLIPS, BATCH, ROUNDS = 8, 180, 64, 8, 3

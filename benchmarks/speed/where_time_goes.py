@@ -19,11 +19,11 @@ OPEN: list[str] = []
 PARTS = {
     "data": (
         "pmbench.engine.plan:find_or_prepare",
-        "pmbench.engine.view:training_view",
-        "pmbench.engine.view:TrainingView.standard",
+        "pmbench.training.samples:training_view",
+        "pmbench.training.samples:TrainingView.standard",
     ),
     "planning": ("pmbench.engine.plan:make_plan",),
-    "training": ("pmbench.engine.trainer:Training.run",),
+    "training": ("pmbench.training.loop:Training.run",),
     "store": ("pmbench.store.store:Store.put", "pmbench.store.store:Store.whole"),
     "sealing": ("pmbench.engine.seal:seal",),
     "evaluation": ("pmbench.engine.runner:Runner._evaluate",),

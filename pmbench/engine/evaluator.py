@@ -63,8 +63,8 @@ def evaluate(request: Request) -> dict[str, Any]:
 
     from ..plugins import load_plugins
     from ..store.keys import file_digest
+    from ..training.device import make_exact
     from .archive import check_archive
-    from .device import make_exact
     from .guard import only
     from .prepared import open_prepared
 
@@ -142,7 +142,7 @@ def _outputs(module: Any, prepared: Any, request: Request, part: str, rows: Any)
 
     from ..contracts.samples import Where
     from ..errors import DataError
-    from .batches import evaluation_batches, stream
+    from ..training.batches import evaluation_batches, stream
 
     protocol = prepared.dataset.protocol(request.protocol)
     columns = {m: prepared.column(part, m, protocol) for m in request.inputs}

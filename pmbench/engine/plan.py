@@ -169,7 +169,7 @@ def recipe_name(dataset: Dataset, recipe: Recipe) -> str:
 
 
 def _with_sets(recipe: Recipe, sets: Mapping[str, Any]) -> Recipe:
-    from .recipes import checked_recipe
+    from ..training.schedule import checked_recipe
 
     return checked_recipe(recipe.but(**sets), "--set recipe")
 
@@ -211,7 +211,7 @@ def _weights(
 ) -> dict[str, Weights]:
     if text in ("", "none"):
         return {}
-    from .pretrained import choose_weights
+    from ..training.pretrained import choose_weights
 
     chosen = {m.name: registry.backbone(names[m.name]) for m in dataset.modalities}
     return choose_weights(text, dataset, chosen, store)

@@ -20,10 +20,10 @@ from ..files import write_atomic
 from ..networks.modules import Output
 from ..store.keys import Context
 from ..store.store import Store
+from ..training.bench import delivered
+from ..training.loop import standards_of
+from ..training.samples import Standard
 from .archive import SAMPLES, check_archive
-from .bench import delivered
-from .trainer import standards_of
-from .view import Standard
 
 LARGE = 100_000
 """Numbers of a sample beyond which a program is checked on three samples, not seven."""

@@ -131,7 +131,7 @@ def perform(task: Task, place: Place, report: Report = lambda key, done, total: 
 
 
 def _train(task: Train, place: Place, report: Report) -> None:
-    from .device import make_fabric
+    from ..training.device import make_fabric
 
     fabric = make_fabric(place.device, place.devices)
     if place.devices > 1:
@@ -167,8 +167,8 @@ def _train_share(fabric: Any, task: Train, place: Place, told: Any) -> None:
 
 def _train_part(fabric: Any, task: Train, place: Place, report: Report | None = None) -> None:
     """One process's share of a training; the first one stores the result."""
-    from .device import accelerator
-    from .train import Job, train_stage
+    from ..training.device import accelerator
+    from ..training.train import Job, train_stage
 
     if place.devices > 1:
         set_threads(place.threads)

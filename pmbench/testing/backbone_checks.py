@@ -11,12 +11,12 @@ from torch import Tensor
 
 from ..contracts.backbone import Backbone
 from ..contracts.modality import Modality, ModalityKind
-from ..engine.bench import check_backbone
-from ..engine.pretrained import fill
 from ..errors import UsageError
 from ..networks.modules import Encoder
 from ..seeding import torch_seeded
 from ..store.keys import home
+from ..training.bench import check_backbone
+from ..training.pretrained import fill
 from .outcome import Failed, Skipped
 
 

@@ -15,9 +15,9 @@ from ..engine.frames import FramesColumn
 from ..engine.guard import only
 from ..engine.prepared import Prepared, open_prepared
 from ..engine.preparing import prepare
-from ..engine.view import training_view
 from ..errors import DataNotPrepared
 from ..plugins import Registry
+from ..training.samples import training_view
 from .outcome import Failed, Skipped
 
 

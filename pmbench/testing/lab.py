@@ -20,11 +20,11 @@ from ..contracts.batch import Batch
 from ..contracts.modality import Modality
 from ..contracts.setting import Setting
 from ..contracts.stage import Stage, Terms
-from ..engine.bench import EngineBench
 from ..metrics.builtin import METRICS
 from ..networks.modules import Encoder, Frozen, Nets, Output
 from ..seeding import torch_seeded
 from ..store.keys import Context
+from ..training.bench import EngineBench
 from .collect import registry
 from .miniature import RECIPE, Miniature
 

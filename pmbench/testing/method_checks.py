@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from ..contracts.stage import Terms
-from ..engine.bench import EngineBench, checked_build, delivered
 from ..engine.guard import only
 from ..errors import ContractError, Unsupported
 from ..networks.modules import Frozen, Output
+from ..training.bench import EngineBench, checked_build, delivered
 from .miniature import FEW, RECIPE
 from .outcome import Failed, Skipped
 from .trial import Trained, Trial

@@ -14,20 +14,20 @@ from ..contracts.method import Method
 from ..contracts.recipe import Recipe
 from ..contracts.setting import Setting
 from ..contracts.stage import Stage
-from ..engine.bench import delivered
-from ..engine.device import accelerator, make_fabric
 from ..engine.guard import only
 from ..engine.prepared import Prepared
 from ..engine.preparing import prepare
 from ..engine.seal import Sealable, seal
-from ..engine.train import Job, train_stage
-from ..engine.trainer import Training
-from ..engine.view import Standard, TrainingView, training_view
 from ..errors import PmbenchError, Unsupported
 from ..networks.modules import Nets
 from ..plugins import Registry
 from ..store.keys import CellSpec, Context
 from ..store.store import Store
+from ..training.bench import delivered
+from ..training.device import accelerator, make_fabric
+from ..training.loop import Training
+from ..training.samples import Standard, TrainingView, training_view
+from ..training.train import Job, train_stage
 from .miniature import RECIPE, Miniature
 from .outcome import Failed, Skipped
 

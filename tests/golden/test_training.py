@@ -25,8 +25,8 @@ import pytest
 import torch
 
 import pmbench as pm
-from pmbench.engine.pretrained import tensors_digest
 from pmbench.store.keys import ENGINE_VERSION
+from pmbench.training.pretrained import tensors_digest
 
 GOLDEN = Path(__file__).with_name("training.json")
 RTOL, ATOL = 5e-4, 5e-5

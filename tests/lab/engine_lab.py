@@ -13,14 +13,14 @@ from torch import nn
 
 import pmbench as pm
 from pmbench.builtin.backbones import BACKBONES
-from pmbench.engine.device import accelerator, make_fabric
 from pmbench.engine.preparing import find_or_prepare
-from pmbench.engine.train import Job, train_stage
-from pmbench.engine.trainer import Training
-from pmbench.engine.view import training_view
 from pmbench.metrics.builtin import METRICS
 from pmbench.store.keys import Context
 from pmbench.store.store import Store
+from pmbench.training.device import accelerator, make_fabric
+from pmbench.training.loop import Training
+from pmbench.training.samples import training_view
+from pmbench.training.train import Job, train_stage
 
 CLASSES = ("a", "b", "c")
 RECIPE = pm.Recipe(lr=1e-2, epochs=3, batch_size=8, schedule="constant", select="last")

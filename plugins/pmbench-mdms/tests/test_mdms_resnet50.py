@@ -7,8 +7,8 @@ from pmbench_mdms.networks import Connected, TemporalConvolution, lockstep, spre
 from pmbench_mdms.resnet import from_torchvision
 
 import pmbench as pm
-from pmbench.engine.bench import check_backbone
-from pmbench.engine.pretrained import fill
+from pmbench.training.bench import check_backbone
+from pmbench.training.pretrained import fill
 
 BY_WIDTH = {b.size: b for b in mdms_resnet50}
 IMAGE = pm.Modality("rgb", "image", (3, 64, 64), "1")

@@ -9,9 +9,9 @@ from pmbench_mmh.backbones import surf_resnet18
 from pmbench_mmh.surf import SqueezeExcite
 
 import pmbench as pm
-from pmbench.engine.bench import EngineBench, check_backbone
 from pmbench.metrics.builtin import METRICS
 from pmbench.store.keys import Context
+from pmbench.training.bench import EngineBench, check_backbone
 
 FACES = tuple(pm.Modality(n, "image", (3, 112, 112), "1", grid="face") for n in ("rgb", "depth", "ir"))
 BY_WIDTH = {b.size: b for b in surf_resnet18}

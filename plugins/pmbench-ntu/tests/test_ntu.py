@@ -24,8 +24,8 @@ from pmbench_ntu.samples import (
 
 import pmbench as pm
 from pmbench.engine.preparing import prepare
-from pmbench.engine.view import training_view
 from pmbench.testing.media import write_ntu
+from pmbench.training.samples import training_view
 
 
 def official_60() -> list[Sample]:

@@ -9,8 +9,8 @@ from pmbench_panns import cnn14, cnn14_1d, cnn14_emb512
 from pmbench_panns.networks import from_panns
 
 import pmbench as pm
-from pmbench.engine.bench import check_backbone
-from pmbench.engine.pretrained import fill
+from pmbench.training.bench import check_backbone
+from pmbench.training.pretrained import fill
 
 PICTURE, EMBEDDED, SEQUENCE = ({b.size: b for b in bs} for bs in (cnn14, cnn14_emb512, cnn14_1d))
 AUDIO = pm.Modality("audio", "image", (1, 64, 96), "dB")

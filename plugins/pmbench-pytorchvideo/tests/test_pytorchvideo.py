@@ -8,8 +8,8 @@ from pytorchvideo.models import hub
 from pytorchvideo.models.hub import r2plus1d, resnet, x3d
 
 import pmbench as pm
-from pmbench.engine.bench import check_backbone
-from pmbench.engine.pretrained import fill
+from pmbench.training.bench import check_backbone
+from pmbench.training.pretrained import fill
 
 BY_NAME = {b.name: b for b in BACKBONES}
 PARAMETERS = {

@@ -11,12 +11,12 @@ import torch
 from pmbench_timm.models import backbone_of
 
 import pmbench as pm
-from pmbench.engine.bench import check_backbone
-from pmbench.engine.pretrained import Library, choose_weights, fill
 from pmbench.errors import UnknownName
 from pmbench.plugins import load_plugins
 from pmbench.store.store import Store
 from pmbench.testing import contract_tests
+from pmbench.training.bench import check_backbone
+from pmbench.training.pretrained import Library, choose_weights, fill
 
 test_contract = contract_tests("timm/test_resnet")
 

@@ -7,8 +7,8 @@ from pmbench_torchvision.networks import library
 from torchvision.models import video
 
 import pmbench as pm
-from pmbench.engine.bench import check_backbone
-from pmbench.engine.pretrained import fill
+from pmbench.training.bench import check_backbone
+from pmbench.training.pretrained import fill
 
 BACKBONES = {b.name: b for b in (*r2plus1d_18, *r2plus1d_10, *r3d_18, *mc3_18)}
 PUBLISHED = {"r2plus1d_18": 31_505_325, "r3d_18": 33_371_472, "mc3_18": 11_695_440}

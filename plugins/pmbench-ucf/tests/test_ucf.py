@@ -16,8 +16,8 @@ from pmbench_ucf.lists import SPLITS, clips, fold, numbered
 
 import pmbench as pm
 from pmbench.engine.preparing import prepare
-from pmbench.engine.view import training_view
 from pmbench.testing.media import write_ucf, write_video
+from pmbench.training.samples import training_view
 
 Lists = tuple[dict[int, str], dict[int, list[str]], dict[int, list[str]]]
 

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from pmbench.contracts.samples import Column
-from pmbench.engine import batches
-from pmbench.engine.batches import Order, TrainingBatches, fits_in_memory
 from pmbench.errors import ContractError, DataError
+from pmbench.training import batches
+from pmbench.training.batches import Order, TrainingBatches, fits_in_memory
 
 CPU = torch.device("cpu")
 

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 import pmbench as pm
-from pmbench.engine.bench import EngineBench, check_backbone, checked_build, delivered
 from pmbench.errors import ContractError
+from pmbench.training.bench import EngineBench, check_backbone, checked_build, delivered
 
 READS = ("near", "far", "wave", "echo", "slow")
 

@@ -15,11 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from pmbench.engine.device import make_exact
 from pmbench.engine.evaluator import Evaluator, Request, _outputs
 from pmbench.engine.preparing import prepare
 from pmbench.engine.seal import seal
 from pmbench.store.keys import file_digest
+from pmbench.training.device import make_exact
 
 CUDA = "cuda"
 pytestmark = [

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from pmbench.engine.device import Accelerator, make_exact, make_fabric, unrepeatable
 from pmbench.errors import UsageError
+from pmbench.training.device import Accelerator, make_exact, make_fabric, unrepeatable
 
 
 def test_full_precision_is_full_and_repeatable(monkeypatch):

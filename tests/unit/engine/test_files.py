@@ -10,12 +10,12 @@ import pytest
 import torch
 
 import pmbench as pm
-from pmbench.engine.batches import Order, TrainingBatches
 from pmbench.engine.frames import Frames, FramesColumn, Writer
 from pmbench.engine.prepared import open_prepared, verify
 from pmbench.engine.preparing import prepare
-from pmbench.engine.view import training_view
 from pmbench.errors import DataError
+from pmbench.training.batches import Order, TrainingBatches
+from pmbench.training.samples import training_view
 
 
 @pytest.fixture

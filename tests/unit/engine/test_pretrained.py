@@ -17,13 +17,13 @@ from torch import nn
 
 import pmbench as pm
 from pmbench.builtin.backbones import BACKBONES
-from pmbench.engine import pretrained
-from pmbench.engine.bench import EngineBench
-from pmbench.engine.pretrained import Library, choose_weights, fill, tensors_digest
 from pmbench.errors import DataError, StoreError, UnknownName, UsageError
 from pmbench.metrics.builtin import METRICS
 from pmbench.store.keys import CellSpec, Context
 from pmbench.store.store import Store
+from pmbench.training import pretrained
+from pmbench.training.bench import EngineBench
+from pmbench.training.pretrained import Library, choose_weights, fill, tensors_digest
 
 
 class TwoBlocks(pm.Encoder):

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import pmbench as pm
-from pmbench.engine.recipes import checked_recipe, rate_factor
 from pmbench.errors import TrainingError, UsageError
+from pmbench.training.schedule import checked_recipe, rate_factor
 
 
 def test_schedules_against_closed_forms():

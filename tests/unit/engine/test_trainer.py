@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 import pmbench as pm
-from pmbench.engine.device import accelerator, make_fabric
 from pmbench.engine.guard import only
-from pmbench.engine.steps import Step, optimizers_of
 from pmbench.errors import ContractError, PluginError, TrainingError, UsageError
+from pmbench.training.device import accelerator, make_fabric
+from pmbench.training.optimizers import Step, optimizers_of
 
 
 class Interrupted(Exception):
@@ -284,7 +284,7 @@ def test_the_curve_is_the_metric_on_validation_data(lab):
 def test_data_that_does_not_fit_is_validated_too(lab, monkeypatch):
     expected = lab.training(toys.Plain(select="best"))
     held = expected.run()
-    monkeypatch.setattr("pmbench.engine.batches.MEMORY_LIMIT", 0)
+    monkeypatch.setattr("pmbench.training.batches.MEMORY_LIMIT", 0)
     streamed = lab.training(toys.Plain(select="best"))
     assert streamed._validation is None
     assert streamed.batches.held is None
@@ -298,7 +298,7 @@ def test_dropout_does_not_depend_on_how_data_is_read(lab, monkeypatch):
     first = lab.training(stage)
     held = copy.deepcopy(first.run().state_dict())
     lab.store.checkpoint_path(first.key).unlink()
-    monkeypatch.setattr("pmbench.engine.batches.MEMORY_LIMIT", 0)
+    monkeypatch.setattr("pmbench.training.batches.MEMORY_LIMIT", 0)
     assert toys.same(lab.training(stage).run().state_dict(), held)
 
 

@@ -13,8 +13,8 @@ import pytest
 
 import pmbench as pm
 from pmbench.contracts.samples import Column
-from pmbench.engine.view import Samples, TrainingView, carve, training_view
 from pmbench.errors import DataError, TrainingError, Unsupported
+from pmbench.training.samples import Samples, TrainingView, carve, training_view
 
 
 def view(lab, protocol, seed=0):

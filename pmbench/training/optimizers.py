@@ -14,7 +14,7 @@ from ..contracts.stage import Stage, Terms
 from ..errors import ContractError
 from ..networks.modules import Nets
 from .device import Accelerator
-from .recipes import checked_recipe
+from .schedule import checked_recipe
 
 Seen = dict[str, list[tuple[int, Tensor]]]
 """Each term's values in one epoch, with the number of the step that gave them."""

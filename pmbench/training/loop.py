@@ -27,9 +27,9 @@ from ..store.store import Store
 from .batches import Order, TrainingBatches, fits_in_memory, validation_batches
 from .bench import EngineBench, checked_build, in_plugin
 from .device import Accelerator
-from .recipes import checked_recipe, rate_factor
-from .steps import Seen, Step, optimizers_of
-from .view import Standard, TrainingView
+from .optimizers import Seen, Step, optimizers_of
+from .samples import Standard, TrainingView
+from .schedule import checked_recipe, rate_factor
 
 Progress = Callable[[int, int], None]
 """Called after each epoch with (epochs done, epochs in all)."""

@@ -12,13 +12,13 @@ import torch
 from torch import nn
 
 from ..contracts.stage import Stage
+from ..engine.guard import only
+from ..engine.prepared import Prepared
 from ..store.keys import Context
 from ..store.store import Store
 from .device import Accelerator, unrepeatable
-from .guard import only
-from .prepared import Prepared
-from .trainer import Training
-from .view import training_view
+from .loop import Training
+from .samples import training_view
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ import numpy as np
 from ..contracts.dataset import Protocol
 from ..contracts.samples import Column, Where
 from ..contracts.stage import Stage
+from ..engine.prepared import Prepared
 from ..errors import DataError, TrainingError, Unsupported
 from ..seeding import generator
-from .prepared import Prepared
 
 VALIDATION_SHARE = 0.15
 FRAMES_LOOKED_AT = 512

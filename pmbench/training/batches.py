@@ -15,7 +15,7 @@ from ..contracts.batch import Batch
 from ..contracts.samples import Column, Draw, Where
 from ..contracts.stage import Stage
 from ..seeding import derive, generator
-from .view import Samples, Standard, TrainingView, read_rows
+from .samples import Samples, Standard, TrainingView, read_rows
 
 MEMORY_LIMIT = 4 << 30
 """Bytes of float32 samples up to which the data of a stage is held as tensors on the device."""
