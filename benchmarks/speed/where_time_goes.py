@@ -25,7 +25,7 @@ PARTS = {
     "planning": ("pmbench.engine.plan:make_plan",),
     "training": ("pmbench.training.loop:Training.run",),
     "store": ("pmbench.store.store:Store.put", "pmbench.store.store:Store.whole"),
-    "sealing": ("pmbench.engine.seal:seal",),
+    "sealing": ("pmbench.evaluation.seal:seal",),
     "evaluation": ("pmbench.engine.runner:Runner._evaluate",),
     "statistics and leaderboard": ("pmbench.cli.board:write_board", "pmbench.cli.run:_show"),
 }

@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import PmbenchError, RecordError, StoreError, Unsupported
+from ..evaluation.evaluator import Evaluator
+from ..evaluation.evaluator import Request as Evaluation
+from ..evaluation.scoring import needs_features
 from ..plugins import Registry
 from ..report.record import Provenance, Record, read_record, write_record
 from ..store.keys import file_digest
 from ..store.store import Store
-from .evaluator import Evaluator
-from .evaluator import Request as Evaluation
 from .executors.local import BrokenPool, LocalPool
 from .plan import Cell, Node, Plan, needed
 from .queue import Queue
 from .recording import closed_record, finished_record
-from .scoring import needs_features
 from .work import Done, Place, Seal, Task, Train
 
 

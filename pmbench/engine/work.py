@@ -111,8 +111,8 @@ def perform(task: Task, place: Place, report: Report = lambda key, done, total: 
     """Does the task in this process."""
     started = time.perf_counter()
     if isinstance(task, Seal):
+        from ..evaluation.seal import seal
         from .guard import only
-        from .seal import seal
 
         context, kind = context_of(task.spec, place.data), type(task.stage)
         context.require_key(task.stage, task.key)

@@ -17,8 +17,8 @@ from ..contracts.stage import Stage
 from ..engine.guard import only
 from ..engine.prepared import Prepared
 from ..engine.preparing import prepare
-from ..engine.seal import Sealable, seal
 from ..errors import PmbenchError, Unsupported
+from ..evaluation.seal import Sealable, seal
 from ..networks.modules import Nets
 from ..plugins import Registry
 from ..store.keys import CellSpec, Context

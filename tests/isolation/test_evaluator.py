@@ -8,8 +8,8 @@ import zipfile
 
 import pytest
 
-from pmbench.engine.archive import check_archive
 from pmbench.errors import SealError
+from pmbench.evaluation.program import check_archive
 
 METHOD = '''
 import pmbench as pm
@@ -26,7 +26,7 @@ def pmbench_methods():
 ASK = """
 import json
 from pathlib import Path
-from pmbench.engine.evaluator import Evaluator, Request
+from pmbench.evaluation.evaluator import Evaluator, Request
 evaluator = Evaluator()
 inputs = ("target_view",)
 part = "shared-10-test"

@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from pmbench.engine.evaluator import Evaluator, Request, _outputs
 from pmbench.engine.preparing import prepare
-from pmbench.engine.seal import seal
+from pmbench.evaluation.evaluator import Evaluator, Request, _outputs
+from pmbench.evaluation.seal import seal
 from pmbench.store.keys import file_digest
 from pmbench.training.device import make_exact
 

@@ -9,7 +9,7 @@ import torch
 
 import pmbench as pm
 from pmbench.contracts.samples import Column
-from pmbench.engine.evaluator import Request, _outputs
+from pmbench.evaluation.evaluator import Request, _outputs
 
 
 def outputs(said, clips):

@@ -23,7 +23,7 @@ from ..store.store import Store
 from ..training.bench import delivered
 from ..training.loop import standards_of
 from ..training.samples import Standard
-from .archive import SAMPLES, check_archive
+from .program import SAMPLES, check_archive
 
 LARGE = 100_000
 """Numbers of a sample beyond which a program is checked on three samples, not seven."""

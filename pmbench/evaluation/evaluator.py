@@ -1,7 +1,7 @@
 """The sealed evaluator: a process of its own that runs programs over the test modalities and writes
 predictions.
 
-Started as `python -m pmbench.engine.evaluator`; one JSON request a line on standard input, one JSON answer a
+Started as `python -m pmbench.evaluation.evaluator`; one JSON request a line on standard input, one JSON answer a
 line on standard output. It loads the plugin of the data set and no other, and can open the files it was
 handed and no others: not the privileged modality, not the labels.
 """
@@ -61,12 +61,12 @@ def evaluate(request: Request) -> dict[str, Any]:
 
     torch.set_num_threads(request.threads)
 
+    from ..engine.guard import only
+    from ..engine.prepared import open_prepared
     from ..plugins import load_plugins
     from ..store.keys import file_digest
     from ..training.device import make_exact
-    from .archive import check_archive
-    from .guard import only
-    from .prepared import open_prepared
+    from .program import check_archive
 
     dataset = load_plugins(only=request.distribution, kinds=("dataset",)).dataset(request.dataset)
     prepared = open_prepared(dataset, Path(request.data))
@@ -193,7 +193,7 @@ class Evaluator:
             if request.device == "cpu":
                 environment["CUDA_VISIBLE_DEVICES"] = ""
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "pmbench.engine.evaluator"],
+                [sys.executable, "-P", "-m", "pmbench.evaluation.evaluator"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,

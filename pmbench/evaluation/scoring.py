@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.prepared import Prepared
 from ..errors import DataError
 from ..metrics.builtin import score
 from ..store.keys import Context
-from .prepared import Prepared
 
 
 def read_predictions(path: Path, ids: list[str]) -> dict[str, np.ndarray]:
