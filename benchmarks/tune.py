@@ -19,9 +19,9 @@ from statistics import fmean
 from typing import Any
 
 from pmbench.cli.common import data_folder, store_folder
-from pmbench.engine.plan import Cell, Request, make_plan
-from pmbench.engine.work import Place, Train, perform, set_threads
 from pmbench.plugins import Registry, load_plugins
+from pmbench.run.plan import Cell, Request, make_plan
+from pmbench.run.worker import Place, Train, perform, set_threads
 from pmbench.store.store import Store
 from pmbench.training.device import accelerator, make_fabric
 

@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from pmbench.engine.plan import Cell, Request, make_plan
-from pmbench.engine.work import Place, Train, perform, set_threads
 from pmbench.plugins import load_plugins
+from pmbench.run.plan import Cell, Request, make_plan
+from pmbench.run.worker import Place, Train, perform, set_threads
 from pmbench.store.store import Store
 from pmbench.training.bench import EngineBench, checked_build
 from pmbench.training.loop import Training

@@ -18,15 +18,15 @@ SECONDS: collections.Counter[str] = collections.Counter()
 OPEN: list[str] = []
 PARTS = {
     "data": (
-        "pmbench.engine.plan:find_or_prepare",
+        "pmbench.run.plan:find_or_prepare",
         "pmbench.training.samples:training_view",
         "pmbench.training.samples:TrainingView.standard",
     ),
-    "planning": ("pmbench.engine.plan:make_plan",),
+    "planning": ("pmbench.run.plan:make_plan",),
     "training": ("pmbench.training.loop:Training.run",),
     "store": ("pmbench.store.store:Store.put", "pmbench.store.store:Store.whole"),
     "sealing": ("pmbench.evaluation.seal:seal",),
-    "evaluation": ("pmbench.engine.runner:Runner._evaluate",),
+    "evaluation": ("pmbench.run.coordinator:Runner._evaluate",),
     "statistics and leaderboard": ("pmbench.cli.board:write_board", "pmbench.cli.run:_show"),
 }
 
@@ -49,7 +49,7 @@ def timed(part: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 def main() -> None:
     started = time.perf_counter()
-    for name in ("torch", "lightning_fabric", "torch.export", "pyarrow.parquet", "pmbench.engine.runner"):
+    for name in ("torch", "lightning_fabric", "torch.export", "pyarrow.parquet", "pmbench.run.coordinator"):
         importlib.import_module(name)
     SECONDS["imports"] += time.perf_counter() - started
     for part, places in PARTS.items():

@@ -13,7 +13,7 @@ from ..report.text import duration
 from .tables import heading, plural, size_text, table
 
 if TYPE_CHECKING:
-    from ..engine.plan import Cell, Node, Plan
+    from ..run.plan import Cell, Node, Plan
     from ..store.store import Store
 
 SHOWN = 12
@@ -21,7 +21,7 @@ SHOWN = 12
 
 def forecast(plan: Plan, store: Store, workers: int) -> dict[str, Any]:
     """What `plan --json` prints. `seconds` is None where no stage like it is stored."""
-    from ..engine.plan import estimate, needed
+    from ..run.plan import estimate, needed
 
     wanted = needed(plan, plan.cells)
     seconds = estimate(plan, wanted.values(), store)
@@ -52,7 +52,7 @@ def forecast(plan: Plan, store: Store, workers: int) -> dict[str, Any]:
 
 
 def _cell(cell: Cell, wanted: Mapping[str, Node]) -> dict[str, Any]:
-    from ..engine.plan import recipe_name
+    from ..run.plan import recipe_name
 
     keys = [cell.context.key(stage) for stage in cell.stage.walk()] if cell.stage else []
     return {

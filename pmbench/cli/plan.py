@@ -13,8 +13,8 @@ from .selection import Selection, takes
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ..engine.request import Request
     from ..plugins import Registry
+    from ..run.request import Request
 
 
 def register(app: typer.Typer) -> None:
@@ -24,9 +24,9 @@ def register(app: typer.Typer) -> None:
 @takes(Selection)
 def plan(selection: Selection) -> None:
     """Show what a run would train: cells, stages, what is stored, time and disk. Nothing is trained."""
-    from ..engine.plan import make_plan
     from ..errors import NothingToRun
     from ..plugins import load_plugins
+    from ..run.plan import make_plan
     from ..store.store import Store
     from .forecast import forecast, show_forecast
 

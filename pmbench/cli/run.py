@@ -53,12 +53,12 @@ def run(options: RunOptions) -> None:
     """Train, seal, evaluate and rank. Floor, ceiling and control are added; what is stored is not trained
     again.
     """
-    from ..engine.plan import make_plan
-    from ..engine.provenance import provenance
-    from ..engine.runner import Runner
-    from ..engine.work import Place
     from ..errors import NothingToRun
     from ..plugins import load_plugins
+    from ..run.coordinator import Runner
+    from ..run.plan import make_plan
+    from ..run.provenance import provenance
+    from ..run.worker import Place
     from ..store.store import Store
     from .board import write_board
     from .watch import watch
@@ -77,9 +77,9 @@ def run(options: RunOptions) -> None:
     plan = make_plan(options.request(registry), registry, place.data, Store(place.store))
     workers = _given(options.workers, 1 if gpu else max(1, cores() // threads))
     if workers == 0:
-        from ..engine.executors.inline import Inline as pool
+        from ..run.executors.inline import Inline as pool
     else:
-        from ..engine.executors.local import LocalPool as pool  # type: ignore[assignment]
+        from ..run.executors.local import LocalPool as pool  # type: ignore[assignment]
     with watch() as watcher:
         runner = Runner(
             plan=plan,
@@ -116,7 +116,7 @@ def _device(name: str) -> str:
 
 
 def _show(outcome: object, board: Path, out: Path, as_json: bool) -> None:
-    from ..engine.runner import Outcome
+    from ..run.coordinator import Outcome
     from .leaderboard import ablation_values
 
     assert isinstance(outcome, Outcome)

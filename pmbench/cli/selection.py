@@ -17,8 +17,8 @@ from ..errors import UnknownName, UsageError
 from .common import DataOption, JsonOption, StoreOption, names
 
 if TYPE_CHECKING:
-    from ..engine.request import Request
     from ..plugins import Registry
+    from ..run.request import Request
 
 T = TypeVar("T")
 _MATRIX = ("methods", "datasets", "protocols", "backbones", "seeds", "set", "weights", "recipe")
@@ -121,7 +121,7 @@ class Selection:
 
     def request(self, registry: Registry) -> Request:
         """The request; options override what the matrix file says."""
-        from ..engine.request import DEFAULT_DATASET, Request
+        from ..run.request import DEFAULT_DATASET, Request
 
         matrix = _read(self.matrix) if self.matrix else {}
         methods = names(self.method) or tuple(matrix.get("methods", ()))

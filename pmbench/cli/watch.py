@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from .common import interactive
 
 if TYPE_CHECKING:
-    from ..engine.plan import Node
-    from ..engine.runner import Watcher
     from ..report.record import Record
+    from ..run.coordinator import Watcher
+    from ..run.plan import Node
 
 
 def label(node: Node) -> str:

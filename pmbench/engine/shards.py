@@ -24,10 +24,10 @@ from ..contracts.modality import Modality
 from ..contracts.samples import Files
 from ..errors import DataError, PluginError, PmbenchError, StoreError
 from ..files import explain, write_atomic, write_json
+from ..run.worker import leave_with_parent
 from ..store.keys import digest
 from ..store.source import module_digest
 from .frames import Frames, Writer
-from .work import leave_with_parent
 
 SAMPLES = 32
 """Samples of one shard: what an interrupted preparation may lose, for each process."""

@@ -150,7 +150,7 @@ def test_light_parts_never_import_torch():
     light = [
         "pmbench",
         "pmbench.media",
-        "pmbench.engine.plan",
+        "pmbench.run.plan",
         "pmbench.plugins",
         "pmbench.cli",
         "pmbench.errors",

@@ -21,7 +21,7 @@ STAGE = toys.Imitator(toys.Plain("far"))
 KEYS = """
 import sys
 from pathlib import Path
-from pmbench.engine.plan import Request, make_plan
+from pmbench.run.plan import Request, make_plan
 from pmbench.plugins import load_plugins
 from pmbench.store.store import Store
 root = Path(sys.argv[1])

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 import pmbench as pm
-from pmbench.engine.recording import published_for
 from pmbench.report.record import AblationRow, CellInfo
+from pmbench.run.recording import published_for
 
 
 def number(method: str, variant: str, *place: str, value: float) -> pm.Published:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pmbench.engine.plan import make_plan
-from pmbench.engine.request import Request, variants_of
 from pmbench.errors import UsageError
 from pmbench.plugins import Registry, load_plugins
+from pmbench.run.plan import make_plan
+from pmbench.run.request import Request, variants_of
 from pmbench.store.store import Store
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pmbench as pm
-from pmbench.engine import runner
-from pmbench.engine.work import Place
 from pmbench.plugins import Registry
+from pmbench.run import coordinator as runner
+from pmbench.run.worker import Place
 
 
 def test_a_record_says_the_precision_of_its_own_recipe(tmp_path, monkeypatch):

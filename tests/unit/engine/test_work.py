@@ -12,10 +12,10 @@ import pytest
 import torch
 
 import pmbench as pm
-from pmbench.engine.executors import local
 from pmbench.engine.preparing import find_or_prepare
-from pmbench.engine.work import Done, Place, Seal, Train, context_of, perform, registry
 from pmbench.errors import TrainingError, UsageError
+from pmbench.run.executors import local
+from pmbench.run.worker import Done, Place, Seal, Train, context_of, perform, registry
 from pmbench.store.keys import CellSpec, code_digest, file_digest
 from pmbench.store.store import Store
 

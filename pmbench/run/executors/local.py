@@ -10,7 +10,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-from ..work import Done, Place, Task, leave_with_parent, perform, set_threads
+from ..worker import Done, Place, Task, leave_with_parent, perform, set_threads
 
 _progress: Any = None
 

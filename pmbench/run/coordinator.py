@@ -21,7 +21,7 @@ from .executors.local import BrokenPool, LocalPool
 from .plan import Cell, Node, Plan, needed
 from .queue import Queue
 from .recording import closed_record, finished_record
-from .work import Done, Place, Seal, Task, Train
+from .worker import Done, Place, Seal, Task, Train
 
 
 class Watcher(Protocol):

@@ -6,7 +6,7 @@ import contextlib
 import sys
 from concurrent.futures import Future
 
-from ..work import Done, Place, Task, perform, set_threads
+from ..worker import Done, Place, Task, perform, set_threads
 
 
 class Inline:

@@ -6,7 +6,7 @@ from graphlib import TopologicalSorter
 
 from ..store.store import Store
 from .plan import Cell, Node
-from .work import Seal, Task, Train
+from .worker import Seal, Task, Train
 
 Program = tuple[str, tuple[str, ...]]
 """Key of a stage, and the inputs of the program made of it."""

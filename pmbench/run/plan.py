@@ -14,13 +14,13 @@ from ..contracts.method import Method
 from ..contracts.recipe import Recipe
 from ..contracts.setting import Setting
 from ..contracts.stage import Stage
+from ..engine.guard import only
+from ..engine.prepared import Prepared
+from ..engine.preparing import find_or_prepare
 from ..errors import DataNotPrepared, PluginError, PmbenchError, UnknownName, Unsupported, UsageError
 from ..plugins import Registry
 from ..store.keys import CellSpec, Context, digest, digests_of
 from ..store.store import Store
-from .guard import only
-from .prepared import Prepared
-from .preparing import find_or_prepare
 from .request import DEFAULT_DATASET, Request, Variant, variants_of
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from ..contracts.stage import Stage
+from ..engine.prepared import Prepared, open_prepared
 from ..errors import PmbenchError, TrainingError
 from ..plugins import Registry, load_plugins
 from ..store.keys import CellSpec, Context
 from ..store.store import Store
-from .prepared import Prepared, open_prepared
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,8 @@ def perform(task: Task, place: Place, report: Report = lambda key, done, total: 
     """Does the task in this process."""
     started = time.perf_counter()
     if isinstance(task, Seal):
+        from ..engine.guard import only
         from ..evaluation.seal import seal
-        from .guard import only
 
         context, kind = context_of(task.spec, place.data), type(task.stage)
         context.require_key(task.stage, task.key)

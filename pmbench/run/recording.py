@@ -10,6 +10,7 @@ from typing import Any
 
 from ..contracts.published import Published
 from ..contracts.stage import Stage
+from ..engine.prepared import Prepared
 from ..evaluation.scoring import score_predictions
 from ..metrics.builtin import METRICS
 from ..report.record import (
@@ -27,7 +28,6 @@ from ..report.record import (
 )
 from ..store.keys import digest
 from .plan import Cell, Variant, recipe_name
-from .prepared import Prepared
 
 FLAT_POINTS = 1.0
 """Percentage points that the last quarter of a flat validation curve may gain over the quarter before."""
