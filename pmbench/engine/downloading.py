@@ -12,8 +12,7 @@ from filelock import FileLock
 
 from ..contracts.samples import Download
 from ..errors import DataError
-from ..files import explain, write_text
-from ..store.keys import file_digest
+from ..files import explain, file_digest, write_text
 
 CHUNK = 1 << 20
 SECONDS = 30

@@ -15,7 +15,8 @@ from ..contracts.dataset import Dataset, Protocol
 from ..contracts.modality import Modality
 from ..contracts.samples import Column, Sampling, Where
 from ..errors import DataError
-from ..store.keys import digests_of, file_digest
+from ..files import file_digest
+from ..store.keys import digests_of
 
 if TYPE_CHECKING:
     import numpy as np

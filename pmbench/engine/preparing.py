@@ -16,8 +16,7 @@ from filelock import FileLock, Timeout
 from ..contracts.dataset import Dataset
 from ..contracts.samples import Files, Part
 from ..errors import DataError, DataNotPrepared
-from ..files import explain, publish, write_json, write_text
-from ..store.keys import file_digest
+from ..files import explain, file_digest, publish, write_json, write_text
 from .prepared import SCHEMA, Prepared, damaged, data_folder, open_prepared
 from .shards import Problem, Shard, cut, join_frames, join_rows, read_all, stored_as_frames
 from .unpacking import unpacked

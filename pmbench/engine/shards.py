@@ -24,7 +24,7 @@ from ..contracts.modality import Modality
 from ..contracts.samples import Files
 from ..errors import DataError, PluginError, PmbenchError, StoreError
 from ..files import explain, write_atomic, write_json
-from ..run.worker import leave_with_parent
+from ..processes import leave_with_parent
 from ..store.keys import digest
 from ..store.source import module_digest
 from .frames import Frames, Writer

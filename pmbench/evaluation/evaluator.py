@@ -1,9 +1,9 @@
 """The sealed evaluator: a process of its own that runs programs over the test modalities and writes
 predictions.
 
-Started as `python -m pmbench.evaluation.evaluator`; one JSON request a line on standard input, one JSON answer a
-line on standard output. It loads the plugin of the data set and no other, and can open the files it was
-handed and no others: not the privileged modality, not the labels.
+Started as `python -m pmbench.evaluation.evaluator`: one JSON request a line on standard input, one JSON
+answer a line on standard output. It loads the plugin of the data set and no other, and can open the test part
+of the target modalities and its ids: not the privileged modality, not the labels.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ def evaluate(request: Request) -> dict[str, Any]:
 
     from ..engine.guard import only
     from ..engine.prepared import open_prepared
+    from ..files import file_digest
     from ..plugins import load_plugins
-    from ..store.keys import file_digest
     from ..training.device import make_exact
     from .program import check_archive
 
@@ -118,8 +118,7 @@ def _predict(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from ..files import write_atomic
-    from ..store.keys import file_digest
+    from ..files import file_digest, write_atomic
 
     ids, _ = prepared.index(part)
     found = list(_outputs(module, prepared, request, part, rows))

@@ -13,9 +13,9 @@ from ..errors import PmbenchError, RecordError, StoreError, Unsupported
 from ..evaluation.evaluator import Evaluator
 from ..evaluation.evaluator import Request as Evaluation
 from ..evaluation.scoring import needs_features
+from ..files import file_digest
 from ..plugins import Registry
 from ..report.record import Provenance, Record, read_record, write_record
-from ..store.keys import file_digest
 from ..store.store import Store
 from .executors.local import BrokenPool, LocalPool
 from .plan import Cell, Node, Plan, needed

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,6 +14,7 @@ from ..contracts.stage import Stage
 from ..engine.prepared import Prepared, open_prepared
 from ..errors import PmbenchError, TrainingError
 from ..plugins import Registry, load_plugins
+from ..processes import leave_with_parent, set_threads
 from ..store.keys import CellSpec, Context
 from ..store.store import Store
 
@@ -67,28 +66,6 @@ class Done:
 
 Report = Callable[[str, int, int], None]
 """Called with (key, epochs done, epochs in all)."""
-
-
-def set_threads(threads: int) -> None:
-    """Threads of this process, before and after torch is there; bits depend on it, so it is never left to
-    chance.
-    """
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = str(threads)
-    import torch
-
-    torch.set_num_threads(threads)
-
-
-def leave_with_parent() -> None:
-    """Ends this process as soon as the one that started it is gone."""
-
-    def wait() -> None:
-        if (parent := multiprocessing.parent_process()) is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 @lru_cache(maxsize=1)

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from ..errors import StoreError
-from ..files import explain, folder_atomic, write_atomic, write_json
-from .keys import digest, file_digest
+from ..files import explain, file_digest, folder_atomic, write_atomic, write_json
+from .keys import digest
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,4 +1,4 @@
-"""One plugin offers a metric, a kind of modality, a backbone, a data set and published numbers: core is untouched."""
+"""One plugin adds a metric, a kind of modality, a backbone, a data set and published numbers."""
 
 from __future__ import annotations
 
@@ -82,7 +82,8 @@ def pmbench_datasets():
 def pmbench_published():
     return [
         pm.Published(
-            "Doe, 2026", "Table 1", "target_only", "", ("sparse",), ("sparse",), "clouds", "official", "top2", 71.5, True
+            "Doe, 2026", "Table 1", "target_only", "", ("sparse",), ("sparse",),
+            "clouds", "official", "top2", 71.5, True,
         )
     ]
 '''  # fmt: skip

@@ -6,7 +6,8 @@ import contextlib
 import sys
 from concurrent.futures import Future
 
-from ..worker import Done, Place, Task, perform, set_threads
+from ...processes import set_threads
+from ..worker import Done, Place, Task, perform
 
 
 class Inline:

@@ -10,7 +10,8 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-from ..worker import Done, Place, Task, leave_with_parent, perform, set_threads
+from ...processes import leave_with_parent, set_threads
+from ..worker import Done, Place, Task, perform
 
 _progress: Any = None
 

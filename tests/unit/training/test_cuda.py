@@ -18,7 +18,7 @@ import torch
 from pmbench.engine.preparing import prepare
 from pmbench.evaluation.evaluator import Evaluator, Request, _outputs
 from pmbench.evaluation.seal import seal
-from pmbench.store.keys import file_digest
+from pmbench.files import file_digest
 from pmbench.training.device import make_exact
 
 CUDA = "cuda"

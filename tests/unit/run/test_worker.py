@@ -14,9 +14,10 @@ import torch
 import pmbench as pm
 from pmbench.engine.preparing import find_or_prepare
 from pmbench.errors import TrainingError, UsageError
+from pmbench.files import file_digest
 from pmbench.run.executors import local
 from pmbench.run.worker import Done, Place, Seal, Train, context_of, perform, registry
-from pmbench.store.keys import CellSpec, code_digest, file_digest
+from pmbench.store.keys import CellSpec, code_digest
 from pmbench.store.store import Store
 
 RECIPE = pm.Recipe(lr=1e-3, epochs=2, batch_size=40, select="last", schedule="constant")
