@@ -1,4 +1,7 @@
-"""The command line: one small file per command."""
+"""The command line: one small file per command.
+
+May import: all rooms but builtin. Nothing imports it.
+"""
 
 from .app import main
 

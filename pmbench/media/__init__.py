@@ -3,6 +3,8 @@
 They are public as `pm.media.<name>`. Frames are uint8 (H, W, C), red first. A file that cannot be read is a
 DataError that names it and the reason. The packages that decode are optional and imported on first use:
 `pmbench[video]`, `pmbench[audio]`, `pmbench[flow]`.
+
+May import: errors, contracts.
 """
 
 from .depth import depth_frames

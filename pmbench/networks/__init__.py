@@ -1,1 +1,7 @@
-"""Room."""
+"""Networks and stages that plugins build on; public as `pm.<name>`.
+
+`modules` has the encoders, classifiers and fusion networks, `losses` the loss terms that several methods
+share, `stages` the stages that methods start from: streams, fusion, distillation, pseudo-labels.
+
+May import: errors, contracts.
+"""

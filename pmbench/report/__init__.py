@@ -1,1 +1,8 @@
-"""What is published: metrics, records, statistics, the leaderboard. Nothing here imports torch."""
+"""From records to boards: records, statistics, comparisons, the leaderboard as text and in the terminal.
+
+`record` is the schema of a record, `boards` groups records and makes rows, `comparison` pairs rows over
+seeds, `statistics` and `resampling` give intervals and p-values, `leaderboard` and `terminal` render.
+Nothing here imports torch: a board is a function of records alone.
+
+May import: errors, files, contracts, metrics.
+"""

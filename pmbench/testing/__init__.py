@@ -3,6 +3,8 @@
 `lab` builds stages and batches without data or training, `loops` has the shared losses in plain loops;
 `parts_of`, `first_digests` and `run_afresh` are for the tests of data plugins.
 
+May import: all rooms but builtin and cli.
+
 >>> from pmbench.testing import contract_tests
 >>> test_contract = contract_tests("kd")  # doctest: +SKIP
 """

@@ -14,7 +14,7 @@ def marks(kind, name):
     return [pytest.mark.slow] if known[name][0].value.pretrained or f"{name}-w8" in known else []
 
 
-OFFERS = [(kind, name) for kind, names in registry().offers.items() for name in sorted(names)]
+OFFERS = [(kind, n) for kind in ("method", "dataset", "backbone") for n in registry().names(kind)]
 CASES = [
     pytest.param(suite, check, id=f"{kind}-{name}-{check.name}", marks=marks(kind, name))
     for kind, name in OFFERS
