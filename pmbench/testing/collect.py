@@ -86,6 +86,17 @@ def method_suite(method: Method, *, dataset: str = "", data: Path | None = None)
     return Suite("method", method.name, _of_method(method, registry(), dataset, data), method.exceptions)
 
 
+def usual_case(method: Method) -> str:
+    """The first synthetic case that the method supports: where its checks run by default; "" if none is."""
+    from .miniature import CASES
+
+    for case in CASES:
+        trial = _trial(method, registry(), case, False, None)
+        if not trial.supported():
+            return case
+    return ""
+
+
 @lru_cache(maxsize=1)
 def registry() -> Registry:
     return load_plugins()

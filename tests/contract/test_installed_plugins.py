@@ -3,22 +3,29 @@
 import pytest
 
 from pmbench.metrics.builtin import METRICS
-from pmbench.testing.collect import registry, report, suite_of
+from pmbench.testing.collect import registry, report, suite_of, usual_case
 
 
-def marks(kind, name):
-    """Backbones of published size are slow; their narrow sisters, and their plugins' own tests, are not."""
-    if kind != "backbone":
-        return []
+def slow(kind, name):
+    """Cases left out by default: a method on other kinds of input than its usual one, and wide backbones."""
     known = registry().offers[kind]
-    return [pytest.mark.slow] if known[name][0].value.pretrained or f"{name}-w8" in known else []
+    if kind == "method":
+        usual = usual_case(registry().method(name))
+        return lambda check: check.case not in ("", usual)
+    if kind == "backbone":
+        wide = bool(known[name][0].value.pretrained) or f"{name}-w8" in known
+        wide = wide or name.rpartition("-")[2] in ("16", "32", "64")
+        return lambda check: wide
+    return lambda check: False
 
 
 OFFERS = [(kind, n) for kind in ("method", "dataset", "backbone") for n in registry().names(kind)]
 CASES = [
-    pytest.param(suite, check, id=f"{kind}-{name}-{check.name}", marks=marks(kind, name))
+    pytest.param(
+        suite, check, id=f"{kind}-{name}-{check.name}", marks=[pytest.mark.slow] if is_slow(check) else []
+    )
     for kind, name in OFFERS
-    for suite in [suite_of(kind, name)]
+    for suite, is_slow in [(suite_of(kind, name), slow(kind, name))]
     for check in suite.checks
 ]
 

@@ -281,6 +281,20 @@ def test_the_curve_is_the_metric_on_validation_data(lab):
     assert len(lines) == 9
 
 
+@pytest.mark.parametrize("precision", ["32", "bf16"])
+def test_validation_is_in_evaluation_mode_and_changes_nothing(lab, precision):
+    """Batch norm keeps its running statistics, dropout is off, and no number is drawn."""
+    training = lab.training(toys.Plain("wave", dropout=0.5), precision=precision)
+    training._epoch(0)
+    before = {name: tensor.clone() for name, tensor in training.nets.state_dict().items()}
+    assert any("running_mean" in name for name in before)
+    state = torch.get_rng_state()
+    first, second = training._validate(), training._validate()
+    assert first == second
+    assert toys.same(training.nets.state_dict(), before)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 def test_data_that_does_not_fit_is_validated_too(lab, monkeypatch):
     expected = lab.training(toys.Plain(select="best"))
     held = expected.run()
