@@ -6,17 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from pmbench_amid.losses import (
-    adversarial,
-    discrimination,
-    jsd,
-    log_h,
-    mi_bound,
-    nce,
-    partners,
-    positives,
-    same_class_cosines,
-)
+from pmbench_amid.losses import jsd, log_h, mi_bound, nce, partners, positives
 from pmbench_amid.networks import Composition, Discriminators
 
 import pmbench as pm
@@ -95,7 +85,7 @@ def slow_partners(labels):
 
 
 def judged(discriminator, x):
-    """D(x), the probability of "teacher", layer by layer."""
+    """D(x), the probability that x is M, layer by layer."""
     linear = [layer for layer in discriminator.layers if isinstance(layer, torch.nn.Linear)]
     for number, layer in enumerate(linear):
         weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()
@@ -170,14 +160,14 @@ def test_adversarial_terms_equal_plain_loops(labels, dynamic):
     low, high = math.exp(0.3), math.exp(1.1)
     weights = (low / (low + high), high / (low + high)) if dynamic else (0.5, 0.5)
     y, s = torch.as_tensor(labels), tensor(S)
-    found = adversarial(d, s, y)
+    found = d.adversarial(s, y)
     found.backward()
     assert found.item() == pytest.approx(slow_adversarial(d, weights, S, labels), abs=1e-10)
     slope = lab.numeric_gradient(lambda x: slow_adversarial(d, weights, x, labels), S)
     np.testing.assert_allclose(s.grad, slope, atol=1e-7)
     assert all(p.grad is None for p in d.parameters())
 
-    terms, expected = discrimination(d, tensor(M), s, y), slow_discrimination(d, weights, M, S, labels)
+    terms, expected = d.discrimination(tensor(M), s, y), slow_discrimination(d, weights, M, S, labels)
     assert terms.keys() == expected.keys()
     for name, term in terms.items():
         assert term.item() == pytest.approx(expected[name], abs=1e-10)
@@ -187,7 +177,7 @@ def test_adversarial_terms_equal_plain_loops(labels, dynamic):
 def test_discriminators_follow_the_slope_of_eq_13(name):
     d = discriminators()
     weights, m, s = d.weights().tolist(), tensor(M), tensor(S)
-    discrimination(d, m, s, torch.as_tensor(LABELS))[name].backward()
+    d.discrimination(m, s, torch.as_tensor(LABELS))[name].backward()
     assert m.grad is None
     assert s.grad is None
     own, other = (d.first, d.second) if name == "d1" else (d.second, d.first)
@@ -208,8 +198,8 @@ def test_without_d2_all_weight_is_on_d1():
     d = discriminators(second=False)
     assert d.weights().tolist() == [1.0, 0.0]
     y, expected = torch.as_tensor(LABELS), slow_adversarial(d, (1.0, 0.0), S, np.full(N, -1))
-    assert adversarial(d, tensor(S), y).item() == pytest.approx(expected)
-    assert discrimination(d, tensor(M), tensor(S), y).keys() == {"d1"}
+    assert d.adversarial(tensor(S), y).item() == pytest.approx(expected)
+    assert d.discrimination(tensor(M), tensor(S), y).keys() == {"d1"}
 
 
 def test_an_empty_batch_costs_nothing():
@@ -220,8 +210,8 @@ def test_an_empty_batch_costs_nothing():
         mi_bound(m, s, positives(y), TAU, mean=True),
         nce(m, s, positives(y), TAU),
         jsd(m, s, "lin"),
-        adversarial(d, s, y),
-        *discrimination(d, m, s, y).values(),
+        d.adversarial(s, y),
+        *d.discrimination(m, s, y).values(),
     ]
     assert all(term.item() == 0 for term in terms)
     d.observe(m, s, y)
@@ -344,21 +334,22 @@ def test_partners_make_d2_see_the_same_students():
     v, _ = partners(y)
     alone = d.weights()[1] * torch.nn.functional.softplus(-d.second(s[v])).mean()
     first = d.weights()[0] * torch.nn.functional.softplus(-d.first(s)).mean()
-    torch.testing.assert_close(adversarial(d, s, y), first + alone)
+    torch.testing.assert_close(d.adversarial(s, y), first + alone)
 
 
 def test_without_pairs_there_is_no_d2_term():
     d, y = discriminators(), torch.tensor([0, 1, 2, -1, -1, -1, 3])
-    assert discrimination(d, tensor(M), tensor(S), y).keys() == {"d1"}
-    adversarial(d, tensor(S), y).backward()
+    assert d.discrimination(tensor(M), tensor(S), y).keys() == {"d1"}
+    d.adversarial(tensor(S), y).backward()
 
 
 def test_similarities_average_over_samples_and_over_pairs():
-    sums, counts = same_class_cosines(tensor(M), tensor(S), torch.as_tensor(LABELS))
+    d = Discriminators(D, True, True).double()
+    d.observe(tensor(M), tensor(S), torch.as_tensor(LABELS))
     own = [cosine(M[i], S[i]) for i in range(N)]
     pairs = [cosine(M[i], S[j]) for i in range(N) for j in range(N) if i != j and is_positive(LABELS, i, j)]
-    np.testing.assert_allclose(sums.detach(), [sum(own), sum(pairs)])
-    assert counts.tolist() == [N, len(pairs)]
+    np.testing.assert_allclose(d.sums, [sum(own), sum(pairs)])
+    assert d.counts.tolist() == [N, len(pairs)]
 
 
 def test_weights_follow_eq_14_epoch_by_epoch():

@@ -3,14 +3,39 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, cast
+from functools import partial
+from typing import Any, Literal
 
 import pmbench as pm
 
-if TYPE_CHECKING:
-    from torch import Tensor, nn
 
-    from .networks import Composition, Discriminators
+@dataclass(frozen=True)
+class ComposeOptions(pm.Options):
+    dim: int | None = pm.option(
+        None, "width of all representations; none: that of the student's pooled vector", within="[1, inf)"
+    )
+
+
+@dataclass(frozen=True)
+class AmidOptions(ComposeOptions):
+    alpha1: float = pm.option(4.0, "weight of the bound with student features", within="[0, inf)")
+    alpha2: float = pm.option(1.6, "weight of the bound with privileged features", within="[0, inf)")
+    alpha3: float = pm.option(1.0, "weight of the adversarial term; 0: no discriminators", within="[0, inf)")
+    tau: float = pm.option(0.5, "temperature of the bounds", within="(0, inf)")
+    mi: Literal["bound", "nce"] = pm.option("bound", "the bound of eq. 8, or the pairwise loss of CCL")
+    mi_reduction: Literal["auto", "sum", "mean"] = pm.option(
+        "auto", "mean: the bound is divided by n once more; auto: if classes are large in a batch"
+    )
+    jsd: Literal["lin", "ccl"] = pm.option("lin", "Jensen-Shannon divergence, or the symmetric KL of CCL")
+    warmup: float = pm.option(1 / 3, "largest part of training that is warm-up", within="[0, 1]")
+    warmup_epochs: int = pm.option(20, "largest number of epochs that are warm-up", within="[0, inf)")
+    teacher: Literal["online", "detached", "fixed"] = pm.option(
+        "online", "detached: does not learn from the student's terms; fixed: trained before the student"
+    )
+    second_discriminator: bool = pm.option(True, "D2, which compares samples of one class")
+    dynamic_weights: bool = pm.option(True, "weights of D1 and D2 follow eq. 14; otherwise 1/2 each")
+    beta: float = pm.option(0.9, "momentum of the dynamic weights", within="[0, 1]")
+    discriminator_lr: float = pm.option(1e-4, "learning rate of D1 and D2, with Adam")
 
 
 @dataclass(frozen=True)
@@ -19,198 +44,110 @@ class Compose(pm.Stage):
 
     target: str
     auxiliaries: tuple[pm.Stage, ...]
-    dim: int | None = None
+    options: ComposeOptions = ComposeOptions()
 
     @property
     def reads(self) -> tuple[str, ...]:
-        return _reads(self.target, self.auxiliaries)
+        return (self.target, *(m for stage in self.auxiliaries for m in stage.reads))
 
     def build(self, bench: pm.Bench) -> pm.Nets:
-        from .networks import Composed
+        from .networks import Composed, Composition, classifier
 
-        student = _student(bench, self.target, self.dim)
-        composition = _composition(bench, self.auxiliaries, student.head.in_features)
-        return pm.Nets(student=Composed(student, composition))
+        student = classifier(bench, self.target, self.options.dim)
+        extractors = [bench.frozen(stage) for stage in self.auxiliaries]
+        return pm.Nets(student=Composed(student, Composition(extractors, student.head.in_features)))
 
     def losses(self, nets: pm.Nets, batch: pm.Batch) -> pm.Terms:
         return {"ce": pm.cross_entropy(nets.student(batch).logits, batch.labels)}
 
 
-class Views(NamedTuple):
-    """What one batch looks like: of all samples, then of the n that have every privileged modality."""
-
-    logits: Tensor
-    paired: Tensor
-    labels: Tensor
-    s: Tensor
-    a: list[Tensor]
-    m: Tensor
-    student: Tensor
-    teacher: Tensor
-
-
 @dataclass(frozen=True)
-class Amid(pm.Stage):
-    """S = E_t(x_t), A = E_a(x_a) frozen, M = MLP2([S|A]), one classifier `cls` for S and M.
+class Amid(Compose):
+    """S = E_t(x_t), A = E_a(x_a) frozen, M = MLP2([S|A...]), one classifier `cls` for S and M.
 
     CE(cls(S)) + CE(cls(M)) + JSD(cls(S), cls(M)), eq. 15 and 16; after the warm-up also
-    alpha1 L_MI(M, S) + alpha2 mean_a L_MI(M, A_a) + alpha3 L_adv(S), eq. 7 to 9 and 12, following a step of
-    the discriminators on eq. 13. Warm-up lasts while epoch < `warmup_epochs` and progress < `warmup`.
+    alpha1 L_MI(M, S) + alpha2 mean_a L_MI(M, A_a) + alpha3 L_adv(S), eq. 7 to 9 and 12, each time after a
+    step of the discriminators on eq. 13. Warm-up lasts while epoch < `warmup_epochs` and progress < `warmup`.
 
-    M carries gradients everywhere but in the discriminators' step, so that the teacher learns from every term
-    it is in, and E_t through it. `teacher` "detached" stops them in L_MI(M, S) and JSD. With `fixed`, a
-    finished `Compose`, M and its logits are constants, and terms without S are gone.
+    M has gradients everywhere but in the discriminators' step, so that the teacher learns from each of its
+    terms, and E_t through it. `teacher` "detached" stops them in L_MI(M, S) and JSD. With `fixed`, a finished
+    `Compose`, M and its logits are constants, and the terms without S are left out.
 
-    CE runs over labelled samples, terms with M or A over those that have every privileged modality, classes
-    of pairs are known of labelled samples alone: an unlabelled one is its own and only positive.
+    CE runs over labelled samples, terms with M or A over those that have every privileged modality. An
+    unlabelled sample has no class: it is its own and only positive.
     """
 
-    target: str
-    auxiliaries: tuple[pm.Stage, ...]
-    dim: int | None = None
-    alpha1: float = 4.0
-    alpha2: float = 1.6
-    alpha3: float = 1.0
-    tau: float = 0.5
-    mi: str = "bound"
-    mi_reduction: str = "auto"
-    jsd: str = "lin"
-    warmup: float = 1 / 3
-    warmup_epochs: int = 20
-    teacher: str = "online"
-    fixed: pm.Stage | None = None
-    second_discriminator: bool = True
-    dynamic_weights: bool = True
-    beta: float = 0.9
-    discriminator_lr: float = 1e-4
+    options: AmidOptions = AmidOptions()
+    fixed: Compose | None = None
 
     handles = frozenset({"unlabelled", "unpaired"})
 
-    def __post_init__(self) -> None:
-        pm.require_in("(0, inf)", tau=self.tau)
-        pm.require_in("[0, inf)", alpha1=self.alpha1, alpha2=self.alpha2, alpha3=self.alpha3)
-        pm.require_in("[0, 1]", beta=self.beta, warmup=self.warmup)
-        pm.require_in("[0, inf)", warmup_epochs=self.warmup_epochs)
-        pm.require_in("[1, inf)", dim=self.dim)
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        return _reads(self.target, self.auxiliaries)
-
     def build(self, bench: pm.Bench) -> pm.Nets:
-        from .networks import Discriminators
+        from .networks import Composition, Discriminators, classifier
 
         if (several := len(self.auxiliaries)) > 1:
             bench.note(f"L_MIa is the mean over {several} privileged modalities")
-        student = _student(bench, self.target, self.dim)
-        width = student.head.in_features
-        networks: dict[str, nn.Module] = {"student": student}
-        if self.fixed is None:
-            networks["composition"] = _composition(bench, self.auxiliaries, width)
+        o, student = self.options, classifier(bench, self.target, self.options.dim)
+        nets, width = pm.Nets(student=student), student.head.in_features
+        if self.fixed:
+            nets.teacher = bench.frozen(self.fixed)
         else:
-            networks["teacher"] = bench.frozen(self.fixed)
-        if self.alpha3:
-            dynamic = self.dynamic_weights
-            networks["discriminators"] = Discriminators(width, self.second_discriminator, dynamic)
-        return pm.Nets(**networks)
+            nets.composition = Composition([bench.frozen(stage) for stage in self.auxiliaries], width)
+        if o.alpha3:
+            nets.discriminators = Discriminators(width, o.second_discriminator, o.dynamic_weights)
+        return nets
 
     def groups(self, nets: pm.Nets) -> dict[str, pm.Group]:
-        main = (nets.student, *(() if self.fixed else (nets.composition,)))
-        if not self.alpha3:
-            return {"main": pm.Group(main)}
-        own = {"optimizer": "adam", "lr": self.discriminator_lr, "weight_decay": 0.0}
-        return {"main": pm.Group(main), "discriminators": pm.Group((nets.discriminators,), own)}
+        groups = {"main": pm.Group((nets.student,) if self.fixed else (nets.student, nets.composition))}
+        if self.options.alpha3:
+            own = {"optimizer": "adam", "lr": self.options.discriminator_lr, "weight_decay": 0.0}
+            groups["discriminators"] = pm.Group((nets.discriminators,), own)
+        return groups
 
     def update(self, nets: pm.Nets, batch: pm.Batch, step: pm.Step) -> None:
-        from .losses import discrimination
+        from . import losses
 
-        views = self.views(nets, batch)
-        if self.alpha3:
-            judges = _discriminators(nets)
-            judges.observe(views.m, views.s, views.labels)
-            if not self.warming(batch):
-                step(discrimination(judges, views.m, views.s, views.labels), "discriminators")
-        step(self.terms(nets, batch, views))
-
-    def losses(self, nets: pm.Nets, batch: pm.Batch) -> pm.Terms:
-        return self.terms(nets, batch, self.views(nets, batch))
+        judges: Any = nets.discriminators if self.options.alpha3 else None
+        o, out, paired = self.options, nets.student(batch), batch.present(*self.reads)
+        s, z_s, y = out.pooled[paired], out.logits[paired], batch.labels[paired]
+        terms = {"ce_student": pm.cross_entropy(out.logits, batch.labels)}
+        if self.fixed:
+            teacher = nets.teacher(batch)
+            m, z_m, auxiliary = teacher.pooled[paired], teacher.logits[paired], []
+        else:
+            student: Any = nets.student
+            composition: Any = nets.composition
+            auxiliary = [a[paired] for a in composition.auxiliary(batch)]
+            m = composition(s, auxiliary)
+            z_m = student.head(m)
+            terms["ce_teacher"] = pm.cross_entropy(z_m, y)
+        m_s, z_m = (m.detach(), z_m.detach()) if o.teacher == "detached" else (m, z_m)
+        terms["jsd"] = losses.jsd(z_s, z_m, o.jsd)
+        if judges:
+            judges.observe(m, s, y)
+        if not self.warming(batch):
+            mean, positive = self.takes_mean(*out.logits.shape), losses.positives(y)
+            bound = losses.nce if o.mi == "nce" else partial(losses.mi_bound, mean=mean)
+            if o.alpha1:
+                terms["mi_student"] = o.alpha1 * bound(m_s, s, positive, o.tau)
+            if o.alpha2 and auxiliary:
+                each = [bound(m, a, positive, o.tau) for a in auxiliary]
+                terms["mi_auxiliary"] = o.alpha2 * sum(each[1:], each[0]) / len(each)
+            if judges:
+                step(judges.discrimination(m, s, y), "discriminators")
+                terms["adversarial"] = o.alpha3 * judges.adversarial(s, y)
+        step(terms)
 
     def end_epoch(self, nets: pm.Nets) -> None:
-        if self.alpha3:
-            _discriminators(nets).end_epoch(self.beta)
+        if self.options.alpha3:
+            judges: Any = nets.discriminators
+            judges.end_epoch(self.options.beta)
 
     def warming(self, batch: pm.Batch) -> bool:
         """Whether this batch is in the warm-up: the first min(`warmup_epochs`, `warmup` * epochs) epochs."""
-        return batch.epoch < self.warmup_epochs and batch.progress < self.warmup
-
-    def views(self, nets: pm.Nets, batch: pm.Batch) -> Views:
-        """One pass through the networks."""
-        out = nets.student(batch)
-        paired = batch.present(*self.reads)
-        s, a = out.pooled[paired], []
-        if self.fixed is None:
-            composition, student = cast("Composition", nets.composition), cast("pm.Classifier", nets.student)
-            a = [x[paired] for x in composition.auxiliary(batch)]
-            m = composition(s, a)
-            taught = student.head(m)
-        else:
-            teacher = nets.teacher(batch)
-            m, taught = teacher.pooled[paired], teacher.logits[paired]
-        return Views(out.logits, paired, batch.labels[paired], s, a, m, out.logits[paired], taught)
-
-    def terms(self, nets: pm.Nets, batch: pm.Batch, views: Views) -> pm.Terms:
-        """Eq. 17, term by term, without those whose weight is 0."""
-        from .losses import adversarial, jsd, mi_bound, nce, positives
-
-        v, mean = views, self.takes_mean(*views.logits.shape)
-        still = self.teacher == "detached"
-        m, taught = (v.m.detach(), v.teacher.detach()) if still else (v.m, v.teacher)
-        terms = {"ce_student": pm.cross_entropy(v.logits, batch.labels)}
-        if self.fixed is None:
-            terms["ce_teacher"] = pm.cross_entropy(v.teacher, v.labels)
-        terms["jsd"] = jsd(v.student, taught, self.jsd)
-        if self.warming(batch):
-            return terms
-
-        def information(teacher: Tensor, other: Tensor) -> Tensor:
-            positive = positives(v.labels)
-            if self.mi == "nce":
-                return nce(teacher, other, positive, self.tau)
-            return mi_bound(teacher, other, positive, self.tau, mean)
-
-        if self.alpha1:
-            terms["mi_student"] = self.alpha1 * information(m, v.s)
-        if self.alpha2 and v.a:
-            each = [information(v.m, a) for a in v.a]
-            terms["mi_auxiliary"] = self.alpha2 * sum(each[1:], each[0]) / len(each)
-        if self.alpha3:
-            terms["adversarial"] = self.alpha3 * adversarial(_discriminators(nets), v.s, v.labels)
-        return terms
+        return batch.epoch < self.options.warmup_epochs and batch.progress < self.options.warmup
 
     def takes_mean(self, batch_size: int, num_classes: int) -> bool:
-        """Whether L_MI is divided by n once more; "auto": where k > 2 is expected of equal classes."""
-        if self.mi_reduction == "auto":
-            return 1 + (batch_size - 1) / num_classes > 2
-        return self.mi_reduction == "mean"
-
-
-def _discriminators(nets: pm.Nets) -> Discriminators:
-    return cast("Discriminators", nets.discriminators)
-
-
-def _reads(target: str, auxiliaries: tuple[pm.Stage, ...]) -> tuple[str, ...]:
-    return (target, *(m for stage in auxiliaries for m in stage.reads))
-
-
-def _student(bench: pm.Bench, target: str, dim: int | None) -> pm.Classifier:
-    """The target's classifier; where its pooled vector is not `dim` wide, with a linear layer to `dim`."""
-    from .networks import with_width
-
-    plain = bench.classifier(target)
-    return plain if dim in (None, plain.head.in_features) else with_width(plain, bench.head(dim))
-
-
-def _composition(bench: pm.Bench, auxiliaries: tuple[pm.Stage, ...], width: int) -> Composition:
-    from .networks import Composition
-
-    return Composition([bench.frozen(stage) for stage in auxiliaries], width)
+        """Whether L_MI is divided by n once more; "auto": if equal classes have over 2 samples in a batch."""
+        expected, choice = 1 + (batch_size - 1) / num_classes, self.options.mi_reduction
+        return expected > 2 if choice == "auto" else choice == "mean"

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, get_args
 
 import pmbench as pm
 
-from .stages import VARIANTS, Generate, Rescore
+from .stages import Generate, GenerateOptions, Rescore, Variant
+
+
+@dataclass(frozen=True)
+class CganOptions(GenerateOptions):
+    classifier: Literal["A", "B"] = pm.option("B", "the privileged network's, or that one fine-tuned")
+    features: int = pm.option(50, "width of the features of one privileged modality", within="[1, inf)")
 
 
 @pm.method(
@@ -24,52 +31,18 @@ from .stages import VARIANTS, Generate, Rescore
             {"variant": variant, "classifier": classifier},
             ("Roheda et al., ICASSP 2018 (CGAN)", "Table 1", f"{variant}/C_{classifier}"),
         )
-        for variant in VARIANTS
-        for classifier in ("A", "B")
+        for variant in get_args(Variant)
+        for classifier in "AB"
     },
 )
-def cgan(
-    setting: pm.Setting,
-    *,
-    variant: Literal[
-        "cgan", "cgan+cls", "cgan+cls+l2", "cgan+l2", "cls+l2", "dcor+cls", "cgan+dcor+cls"
-    ] = "cgan+cls+l2",
-    classifier: Literal["A", "B"] = "B",
-    features: int = 50,
-    alpha: float = 1e-3,
-    beta: float = 1e-5,
-    gamma: float = 1e-3,
-    saturating: bool = False,
-    dcor: Literal["biased", "u"] = "biased",
-    noise: float = 0.5,
-    generator_recipe: Literal["standard", "pix2pix"] = "standard",
-) -> pm.Stage:
-    """Target network that generates privileged features, against a discriminator that sees the target too
-
-    `variant`: terms of the generator's loss. `classifier`: the privileged network's own, or that one
-    fine-tuned on generated features. `alpha`, `beta`, `gamma` weigh the class, L2 and distance correlation
-    terms, which are sums over samples. `features` is the width of what is generated; several privileged
-    modalities are fused first, and then it is the width of the fused vector.
-    """
-    if features < 1:
-        raise pm.UsageError(f"features {features}: expected a width of 1 or more")
-    several = len(setting.privileged) > 1
-    privileged = (
-        pm.trained_on(*setting.privileged) if several else pm.Stream(setting.only_privileged(), features)
-    )
-    generated = Generate(
-        privileged,
-        setting.only_target(),
-        variant,
-        alpha,
-        beta,
-        gamma,
-        saturating,
-        dcor,
-        noise,
-        generator_recipe,
-    )
-    return generated if classifier == "A" else Rescore(generated)
+def cgan(setting: pm.Setting, options: CganOptions) -> pm.Stage:
+    """Target network that generates privileged features, against a discriminator that sees the target too"""
+    if len(setting.privileged) > 1:
+        privileged = pm.trained_on(*setting.privileged)
+    else:
+        privileged = pm.Stream(setting.only_privileged(), options.features)
+    generated = Generate(privileged, setting.only_target(), options)
+    return generated if options.classifier == "A" else Rescore(generated)
 
 
 @pm.hookimpl

@@ -1,29 +1,36 @@
-"""Stages of cgan: the game between generator and discriminator, and the classifier fitted to its outcome."""
+"""Stages of cgan: the game between generator and discriminator, and the classifier fine-tuned afterwards."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Literal
 
 import pmbench as pm
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from .networks import Discriminator
-
-VARIANTS = ("cgan", "cgan+cls", "cgan+cls+l2", "cgan+l2", "cls+l2", "dcor+cls", "cgan+dcor+cls")
-"""Rows of the paper's table 1: which terms the generator's loss has."""
+Variant = Literal["cgan", "cgan+cls", "cgan+cls+l2", "cgan+l2", "cls+l2", "dcor+cls", "cgan+dcor+cls"]
 
 PIX2PIX = {"optimizer": "adam", "lr": 2e-4, "beta1": 0.5, "weight_decay": 0.0}
 """Adam as in arXiv:1611.07004; the paper names no optimiser."""
 
 
 @dataclass(frozen=True)
+class GenerateOptions(pm.Options):
+    variant: Variant = pm.option("cgan+cls+l2", "terms of the generator's loss, as in the rows of table 1")
+    alpha: float = pm.option(1e-3, "weight of the class term, a sum over samples", within="[0, inf)")
+    beta: float = pm.option(1e-5, "weight of the L2 term, a sum over samples", within="[0, inf)")
+    gamma: float = pm.option(1e-3, "weight of the dcor term, a sum over samples", within="[0, inf)")
+    saturating: bool = pm.option(False, "the generator minimises log(1 - D), as eq. 1 has it, not -log D")
+    dcor: Literal["biased", "u"] = pm.option("biased", "the V-statistic, or that of U-centered distances")
+    noise: float = pm.option(0.5, "dropout rate in the generator; 0 for none", within="[0, 1)")
+    generator_recipe: Literal["standard", "pix2pix"] = pm.option(
+        "standard", "pix2pix: the discriminator's Adam"
+    )
+
+
+@dataclass(frozen=True)
 class Generate(pm.Stage):
-    """G makes of `target` the features F_M of a finished privileged network; D judges pairs (x_t, F).
+    """G generates from `target` the features F_M of a finished privileged network; D judges pairs (x_t, F).
 
     F_M = M(x_p) and C_A are the pooled vector and the head of `privileged`, both frozen; F_G = G(z, x_t). In
     every batch D minimises
@@ -37,34 +44,19 @@ class Generate(pm.Stage):
         l2    beta sum_i |F_M,i - F_G,i|^2           over samples that have every privileged modality
         dcor  gamma n (1 - dCor(F_M, F_G))           over the n such samples
 
-    Without "cgan" there is no D. E is a mean over samples; whatever looks at F_M skips those without it.
-    Delivered: C_A(G(x_t)), with z off.
+    Without "cgan" there is no D. E is a mean over samples; terms with F_M skip the samples that lack it.
+    Delivered: C_A(G(x_t)), without z.
     """
 
     privileged: pm.Stage
     target: str
-    variant: str = "cgan+cls+l2"
-    alpha: float = 1e-3
-    beta: float = 1e-5
-    gamma: float = 1e-3
-    saturating: bool = False
-    dcor: str = "biased"
-    noise: float = 0.5
-    generator_recipe: str = "standard"
+    options: GenerateOptions = GenerateOptions()
 
     handles = frozenset({"unlabelled", "unpaired"})
-
-    def __post_init__(self) -> None:
-        pm.require_in("[0, inf)", alpha=self.alpha, beta=self.beta, gamma=self.gamma)
-        pm.require_in("[0, 1)", noise=self.noise)
 
     @property
     def reads(self) -> tuple[str, ...]:
         return (self.target, *self.privileged.reads)
-
-    def has(self, term: str) -> bool:
-        """Whether `variant` names this term."""
-        return term in self.variant.split("+")
 
     def build(self, bench: pm.Bench) -> pm.Nets:
         from .networks import Discriminator, Generator, Scored
@@ -73,65 +65,44 @@ class Generate(pm.Stage):
             bench.note(f"features of a network that fuses {several} modalities")
         privileged = bench.frozen(self.privileged)
         width = privileged.head.in_features
-        generator = Generator(self.target, bench.encoder(self.target), width, self.noise)
-        student = Scored(generator, pm.Frozen(copy.deepcopy(privileged.head)))
-        if not self.has("cgan"):
-            return pm.Nets(student=student, privileged=privileged)
-        judge = Discriminator(self.target, bench.encoder(self.target), width)
-        return pm.Nets(student=student, discriminator=judge, privileged=privileged)
+        generator = Generator(self.target, bench.encoder(self.target), width, self.options.noise)
+        nets = pm.Nets(student=Scored(generator, pm.Frozen(copy.deepcopy(privileged.head))))
+        if "cgan" in self.options.variant:
+            nets.discriminator = Discriminator(self.target, bench.encoder(self.target), width)
+        nets.privileged = privileged
+        return nets
 
-    def groups(self, nets: pm.Nets) -> Mapping[str, pm.Group]:
-        changes = PIX2PIX if self.generator_recipe == "pix2pix" else {}
-        groups = {"generator": pm.Group((nets.student,), changes)}
-        return (
-            groups | {"discriminator": pm.Group((nets.discriminator,), PIX2PIX)}
-            if self.has("cgan")
-            else groups
-        )
+    def groups(self, nets: pm.Nets) -> dict[str, pm.Group]:
+        own = PIX2PIX if self.options.generator_recipe == "pix2pix" else {}
+        groups = {"generator": pm.Group((nets.student,), own)}
+        if "cgan" in self.options.variant:
+            groups["discriminator"] = pm.Group((nets.discriminator,), PIX2PIX)
+        return groups
 
     def update(self, nets: pm.Nets, batch: pm.Batch, step: pm.Step) -> None:
-        f_m, out = nets.privileged(batch).pooled.detach(), nets.student(batch)
-        if self.has("cgan"):
-            step(self.judgement(nets, batch, f_m, out.pooled), "discriminator")
-        step(self.generation(nets, batch, f_m, out), "generator")
+        from . import losses
 
-    def losses(self, nets: pm.Nets, batch: pm.Batch) -> pm.Terms:
-        return self.generation(nets, batch, nets.privileged(batch).pooled.detach(), nets.student(batch))
-
-    def judgement(self, nets: pm.Nets, batch: pm.Batch, f_m: Tensor, f_g: Tensor) -> pm.Terms:
-        """The two halves of L_D; F_M and F_G (B, k) are detached."""
-        from .losses import takes_for_fake, takes_for_real
-
-        judge = cast("Discriminator", nets.discriminator)
-        paired, seen = self._paired(batch), judge.seen(batch)
-        real = judge.verdict(seen[paired], f_m[paired].detach())
-        fake = judge.verdict(seen, f_g.detach())
-        return {"judge_real": takes_for_real(real), "judge_fake": takes_for_fake(fake)}
-
-    def generation(self, nets: pm.Nets, batch: pm.Batch, f_m: Tensor, out: pm.Output) -> pm.Terms:
-        """G's terms; `out` holds F_G and what C_A says of it."""
-        from .losses import class_sum, deception, decorrelation_sum, l2_sum
-
-        terms, paired = {}, self._paired(batch)
-        if self.has("cgan"):
-            judge = cast("Discriminator", nets.discriminator)
-            verdict = judge.verdict(judge.seen(batch).detach(), out.pooled)
-            terms["deceive"] = deception(verdict, self.saturating)
-        if self.has("cls"):
-            terms["classes"] = self.alpha * class_sum(out.logits, batch.labels)
-        if self.has("l2"):
-            terms["l2"] = self.beta * l2_sum(f_m[paired], out.pooled[paired])
-        if self.has("dcor"):
-            terms["dcor"] = self.gamma * decorrelation_sum(f_m[paired], out.pooled[paired], self.dcor)
-        return terms
-
-    def _paired(self, batch: pm.Batch) -> Tensor:
-        return batch.present(*self.privileged.reads)
+        o, terms, paired = self.options, {}, batch.present(*self.privileged.reads)
+        f_m, out = nets.privileged(batch).pooled[paired], nets.student(batch)
+        if "cgan" in o.variant:
+            judge: Any = nets.discriminator
+            seen = judge.seen(batch)
+            real, fake = judge(seen[paired], f_m), judge(seen, out.pooled.detach())
+            step({"judge_real": losses.is_real(real), "judge_fake": losses.is_fake(fake)}, "discriminator")
+            verdict = judge(judge.seen(batch).detach(), out.pooled)
+            terms["deceive"] = -losses.is_fake(verdict) if o.saturating else losses.is_real(verdict)
+        if "cls" in o.variant:
+            terms["classes"] = o.alpha * losses.class_sum(out.logits, batch.labels)
+        if "l2" in o.variant:
+            terms["l2"] = o.beta * losses.l2_sum(f_m, out.pooled[paired])
+        if "dcor" in o.variant:
+            terms["dcor"] = o.gamma * losses.decorrelation_sum(f_m, out.pooled[paired], o.dcor)
+        step(terms, "generator")
 
 
 @dataclass(frozen=True)
 class Rescore(pm.Stage):
-    """C_B: the classifier C_A, fine-tuned with cross-entropy on what a finished generator makes of x_t."""
+    """C_B: the classifier C_A, fine-tuned with cross-entropy on the features that a finished G generates."""
 
     generated: Generate
 
@@ -142,7 +113,7 @@ class Rescore(pm.Stage):
     def build(self, bench: pm.Bench) -> pm.Nets:
         from .networks import Scored
 
-        finished: Any = bench.frozen(self.generated)
+        finished = bench.frozen(self.generated)
         head = copy.deepcopy(finished.head.network).requires_grad_(True)
         return pm.Nets(student=Scored(pm.Frozen(finished.generator), head))
 
