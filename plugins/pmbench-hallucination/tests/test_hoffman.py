@@ -1,11 +1,11 @@
 """hoffman: plans, every loss option against plain loops, identities, start of h, gradient table."""
 
 import numpy as np
-import pmbench_hoffman
+import pmbench_hallucination
 import pytest
 import torch
-from pmbench_hoffman import hoffman
-from pmbench_hoffman.stages import Hallucinate
+from pmbench_hallucination import hoffman
+from pmbench_hallucination.hoffman import Hallucinate
 
 import pmbench as pm
 from pmbench.testing import lab, loops, run_afresh
@@ -234,7 +234,7 @@ def test_what_it_delivers_exports_with_dynamic_batch(setting):
 
 
 def test_hook_offers_hoffman_with_two_networks_at_test():
-    assert list(pmbench_hoffman.pmbench_methods()) == [hoffman]
+    assert list(pmbench_hallucination.pmbench_methods()) == [hoffman]
     assert hoffman.networks == 2
     assert hoffman.tests_on == "target"
     assert Hallucinate(ACC, GYRO).parents == (ACC, GYRO)
@@ -242,12 +242,12 @@ def test_hook_offers_hoffman_with_two_networks_at_test():
 
 def test_planning_imports_no_torch():
     code = (
-        "import sys, pmbench_hoffman\n"
+        "import sys, pmbench_hallucination\n"
         "import pmbench as pm\n"
         "from pmbench.builtin.backbones import BACKBONES\n"
         "m = {n: pm.Modality(n, 'sequence', (3, 8), 'g', 'time') for n in 'ab'}\n"
         "s = pm.Setting(('a',), ('b',), 3, m, {n: BACKBONES[0] for n in 'ab'})\n"
-        "assert pmbench_hoffman.hoffman.last_stage(s).layer == 'map'\n"
+        "assert pmbench_hallucination.hoffman.last_stage(s).layer == 'map'\n"
         "assert 'torch' not in sys.modules"
     )
     run_afresh(code)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Literal
 
 import pmbench as pm
 
-from .stages import LAMBDA, Hallucinate
+from .hoffman import LAMBDA, Hallucinate
 
 
 @pm.method(
@@ -82,8 +81,3 @@ def _require_comparable_maps(setting: pm.Setting, t: str, p: str) -> None:
             f"compares maps of one shape, but {t!r} is {a.kind} {a.shape} and {p!r} is {b.kind} {b.shape}",
             "layer=pooled compares pooled vectors",
         )
-
-
-@pm.hookimpl
-def pmbench_methods() -> Iterable[pm.Method]:
-    return (hoffman,)

@@ -58,7 +58,7 @@ class Deceive(pm.Stage):
         return (self.target, *self.privileged.reads)
 
     def build(self, bench: pm.Bench) -> pm.Nets:
-        from .networks import Discriminator, Judged
+        from .discriminator import Discriminator, Judged
 
         f_p = bench.frozen(self.privileged)
         h = pm.hallucination(bench, self.target, cast("pm.Classifier", f_p.network))

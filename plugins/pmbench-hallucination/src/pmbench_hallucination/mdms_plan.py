@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Literal
 
 import pmbench as pm
 
-from .backbones import mdms_resnet50
-from .stages import LAMBDA, HallucinateStream, JoinStreams, MultiplyStreams, NoisyStreams, ReceivingStream
+from .mdms import LAMBDA, HallucinateStream, JoinStreams, MultiplyStreams, NoisyStreams, ReceivingStream
 
 PAPER = "Garcia, Morerio, Murino, ECCV 2018, arXiv:1806.07110"
 PRINTED = "Garcia et al., ECCV 2018 (MDMS)"
@@ -192,13 +190,3 @@ def _layer(setting: pm.Setting) -> str:
     a, b = setting.modalities[t], setting.modalities[p]
     maps = "maps" in setting.backbones[p].provides and setting.backbones[p].accepts(a)
     return "map" if maps and setting.aligned(t, p) and a.shape[1:] == b.shape[1:] else "pooled"
-
-
-@pm.hookimpl
-def pmbench_methods() -> Iterable[pm.Method]:
-    return (mdms, mdms_step3_connected, mdms_noisy)
-
-
-@pm.hookimpl
-def pmbench_backbones() -> Iterable[pm.Backbone]:
-    return mdms_resnet50

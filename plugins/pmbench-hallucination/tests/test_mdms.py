@@ -1,11 +1,11 @@
 """mdms: plans, losses against plain loops, identities, lockstep, gradient table, what is delivered."""
 
 import numpy as np
-import pmbench_mdms
+import pmbench_hallucination
 import pytest
 import torch
-from pmbench_mdms import mdms, mdms_noisy, mdms_step3_connected
-from pmbench_mdms.networks import (
+from pmbench_hallucination import mdms, mdms_noisy, mdms_step3_connected
+from pmbench_hallucination.networks import (
     Connected,
     TemporalConvolution,
     branches,
@@ -13,7 +13,7 @@ from pmbench_mdms.networks import (
     lockstep,
     spread_over_time,
 )
-from pmbench_mdms.stages import HallucinateStream, JoinStreams, MultiplyStreams, count
+from pmbench_hallucination.mdms import HallucinateStream, JoinStreams, MultiplyStreams, count
 from torch import nn
 
 import pmbench as pm
@@ -317,7 +317,7 @@ def test_negative_variance_is_refused(setting):
 
 
 @pytest.mark.parametrize(
-    ("method", "row"), [(m, r) for m in pmbench_mdms.pmbench_methods() for r in m.ablations], ids=str
+    ("method", "row"), [(m, r) for m in pmbench_hallucination.pmbench_methods() for r in m.ablations], ids=str
 )
 def test_every_ablation_takes_a_finite_step(setting, method, row):
     bench = lab.Bench(setting)
@@ -459,7 +459,7 @@ def test_what_it_delivers_exports_with_dynamic_batch(setting, connection, form):
 
 
 def test_hook_offers_three_methods():
-    assert list(pmbench_mdms.pmbench_methods()) == [mdms, mdms_step3_connected, mdms_noisy]
+    assert list(pmbench_hallucination.pmbench_methods()) == [mdms, mdms_step3_connected, mdms_noisy]
     assert mdms.networks == 2
     assert MultiplyStreams(ACC, GYRO, "p2t", "code").parents == (ACC, GYRO)
     assert JoinStreams.__mro__[1] is pm.Stage
@@ -467,12 +467,12 @@ def test_hook_offers_three_methods():
 
 def test_planning_imports_no_torch():
     code = (
-        "import sys, pmbench_mdms\n"
+        "import sys, pmbench_hallucination\n"
         "import pmbench as pm\n"
         "from pmbench.builtin.backbones import BACKBONES\n"
         "m = {n: pm.Modality(n, 'sequence', (3, 8), 'g', 'time') for n in 'ab'}\n"
         "s = pm.Setting(('a',), ('b',), 3, m, {n: BACKBONES[0] for n in 'ab'})\n"
-        "assert pmbench_mdms.mdms.last_stage(s).connection == 'p2t'\n"
+        "assert pmbench_hallucination.mdms.last_stage(s).connection == 'p2t'\n"
         "assert 'torch' not in sys.modules"
     )
     run_afresh(code)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Literal
 
 import pmbench as pm
 
-from .stages import Deceive, Hallucination, NarrowStream
+from .admd import Deceive, Hallucination, NarrowStream
 
 TABLE = ("Garcia et al., TPAMI 2019 (ADMD, slides)", "slide Table 4 (ADMD)")
 
@@ -48,8 +47,3 @@ def admd(
         raise pm.UsageError(f"bottleneck {bottleneck}: expected a width of 1 or more")
     deceived = Deceive(NarrowStream(p, bottleneck), t, adversary, discriminator)
     return Hallucination(deceived, pm.Stream(t) if stream == "two" else None)
-
-
-@pm.hookimpl
-def pmbench_methods() -> Iterable[pm.Method]:
-    return (admd,)

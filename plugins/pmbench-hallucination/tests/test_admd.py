@@ -3,12 +3,12 @@
 import math
 
 import numpy as np
-import pmbench_admd
+import pmbench_hallucination
 import pytest
 import torch
-from pmbench_admd import admd
-from pmbench_admd.networks import WIDTHS, Discriminator
-from pmbench_admd.stages import JUDGE, Deceive, Hallucination, NarrowStream
+from pmbench_hallucination import admd
+from pmbench_hallucination.discriminator import WIDTHS, Discriminator
+from pmbench_hallucination.admd import JUDGE, Deceive, Hallucination, NarrowStream
 from torch import nn
 
 import pmbench as pm
@@ -287,19 +287,19 @@ def test_what_it_delivers_exports_with_dynamic_batch(setting, stream):
 
 
 def test_hook_offers_admd_with_two_networks_at_test():
-    assert list(pmbench_admd.pmbench_methods()) == [admd]
+    assert list(pmbench_hallucination.pmbench_methods()) == [admd]
     assert (admd.networks, admd.tests_on) == (2, "target")
     assert Deceive.handles == {"unlabelled", "unpaired"}
 
 
 def test_planning_imports_no_torch():
     code = (
-        "import sys, pmbench_admd\n"
+        "import sys, pmbench_hallucination\n"
         "import pmbench as pm\n"
         "from pmbench.builtin.backbones import BACKBONES\n"
         "m = {n: pm.Modality(n, 'sequence', (3, 8), 'g', 'time') for n in 'ab'}\n"
         "s = pm.Setting(('a',), ('b',), 3, m, {n: BACKBONES[0] for n in 'ab'})\n"
-        "assert pmbench_admd.admd.last_stage(s).reads == ('a',)\n"
+        "assert pmbench_hallucination.admd.last_stage(s).reads == ('a',)\n"
         "assert 'torch' not in sys.modules"
     )
     run_afresh(code)
