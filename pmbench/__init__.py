@@ -22,7 +22,6 @@ if TYPE_CHECKING:
         PseudoLabel,
         PseudoLabelOptions,
         Stream,
-        hallucination,
         trained_on,
         untrained,
     )
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
         cross_entropy,
         kl_divergence,
         mse,
-        sigmoid_distance,
         soft_cross_entropy,
     )
     from .contracts.method import Ablation, Method, method
@@ -49,7 +47,6 @@ if TYPE_CHECKING:
         Mean,
         Nets,
         Output,
-        copy_agreeing_layers,
         tail_of,
     )
     from .contracts.options import Options, option
@@ -63,17 +60,15 @@ if TYPE_CHECKING:
 _HOMES = {
     "builtin.stages": (
         "Distill DistillOptions EarlyFusion JointLateFusion LateFusion PseudoLabel PseudoLabelOptions Stream "
-        "hallucination trained_on untrained"
+        "trained_on untrained"
     ),
     "contracts.backbone": "Backbone BackboneFamily Pretrained Weights backbone renamed",
     "contracts.batch": "Batch",
     "contracts.dataset": "Dataset Protocol Split",
     "contracts.hooks": "hookimpl",
-    "contracts.losses": "cross_entropy kl_divergence mse sigmoid_distance soft_cross_entropy",
+    "contracts.losses": "cross_entropy kl_divergence mse soft_cross_entropy",
     "contracts.method": "Ablation Method method",
-    "contracts.network": (
-        "Classifier Encoder Frozen Fusion Head Joint MapInfo Mean Nets Output copy_agreeing_layers tail_of"
-    ),
+    "contracts.network": ("Classifier Encoder Frozen Fusion Head Joint MapInfo Mean Nets Output tail_of"),
     "contracts.options": "Options option",
     "contracts.recipe": "Recipe",
     "contracts.samples": "Column Download Draw Files Part Sampling Where",

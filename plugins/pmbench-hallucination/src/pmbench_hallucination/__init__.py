@@ -1,4 +1,4 @@
-"""Hallucination networks: a network on the target modality learns to give the features of a privileged one."""
+"""Hallucination networks: hoffman, mdms with its reference rows, and admd."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 import pmbench as pm
 
-from .admd_plan import admd
+from .admd import admd
 from .backbones import mdms_resnet50
-from .hoffman_plan import hoffman
-from .mdms_plan import mdms, mdms_noisy, mdms_step3_connected
+from .hoffman import hoffman
+from .mdms import mdms, mdms_noisy, mdms_step3_connected
 
 
 @pm.hookimpl

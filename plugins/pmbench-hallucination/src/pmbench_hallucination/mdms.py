@@ -1,28 +1,72 @@
-"""Steps 2 to 4 of mdms; step 1 is `pm.Stream` of each modality."""
+"""mdms: connected streams, and a hallucination network that takes the privileged stream's place.
+
+Step 1 is `pm.Stream` of each modality.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 import pmbench as pm
 
-if TYPE_CHECKING:
-    from torch import Tensor
+from .hallucination import compared_layer, hallucination_network
+from .losses import ImitationOptions, imitation
 
-LAMBDA = {"frame": 0.25, "sse": 0.01}
-"""Weight of eq. 3: the authors' code has 0.01 for the sum over all; 0.25 is that at its 25 frames a batch."""
+PAPER = "Garcia, Morerio, Murino, ECCV 2018, arXiv:1806.07110"
+PRINTED = "Garcia et al., ECCV 2018 (MDMS)"
+VARIANCES = {0.0: "none", 0.001: "1e-3", 0.01: "1e-2", 0.1: "1e-1", 1.0: "1e0", 10.0: "1e1", None: "void"}
+"""Variances of the noise in the paper's table 3, with their names there."""
 
-SHARE = {"eq3": 1.0, "eq5": 0.0}
-"""Weight of L_hall in the whole; that of eq. 7 is `alpha`."""
+INJECT = "m multiplied into u: u + u*m as in the authors' code, or u*m as in eq. 2 of the paper"
+Form = Literal["code", "paper"]
+Loss = Literal["eq3", "eq5", "eq7"]
+
+
+@dataclass(frozen=True)
+class ConnectionOptions(pm.Options):
+    connection: Literal["p2t", "t2p", "none"] = pm.option(
+        "p2t", "multiply privileged activations into the target stream, the other way round, or neither"
+    )
+    inject: Form = pm.option("code", INJECT)
+
+
+@dataclass(frozen=True)
+class Step3Options(ImitationOptions):
+    loss: Loss = pm.option("eq7", "step 3 imitates features (eq3), softened logits (eq5), or both (eq7)")
+    reduction: Literal["frame", "sse"] = pm.option(
+        "frame", "reduction of the feature loss: sum over a frame and mean over frames, or sum (sse)"
+    )
+
+
+@dataclass(frozen=True)
+class MdmsOptions(Step3Options, ConnectionOptions):
+    step: Literal["step3", "step4"] = pm.option("step4", "deliver h of step 3 alone, or both of step 4")
+    cut: Literal["test", "always"] = pm.option(
+        "test", "cut the connections of step 3 at test, or in its training too"
+    )
+
+
+@dataclass(frozen=True)
+class Step3ConnectedOptions(pm.Options):
+    loss: Loss = pm.option("eq7", "step 3 imitates features (eq3), softened logits (eq5), or both (eq7)")
+    inject: Form = pm.option("code", INJECT)
+
+
+@dataclass(frozen=True)
+class NoisyOptions(ConnectionOptions):
+    variance: float | None = pm.option(
+        0.1, "variance of the factor on the privileged input, whose mean is 1; none: void", within="[0, inf)"
+    )
 
 
 @dataclass(frozen=True)
 class MultiplyStreams(pm.Stage):
-    """Step 2: both finished streams, connected, trained on with cross-entropy of the mean of their logits.
+    """Step 2: both trained streams, connected, trained on with cross-entropy of the mean of their logits.
 
     `connection` "p2t": the privileged stream's activations are multiplied into the target stream's behind
-    every block; "t2p" the other way round; "none" or "off" not at all. Clips get temporal convolutions here.
+    every block; "t2p" the other way round; "none" or "off" (impossible) not at all. Clips get temporal
+    convolutions here.
     """
 
     target: pm.Stage
@@ -38,11 +82,11 @@ class MultiplyStreams(pm.Stage):
         from .networks import Connected, spread_over_time
 
         note_off(bench, self.connection)
-        f_t, f_p = bench.trainable(self.target), bench.trainable(self.privileged)
-        for stream, modality in zip((f_t, f_p), self.reads, strict=True):
+        streams = bench.trainable(self.target), bench.trainable(self.privileged)
+        for stream, modality in zip(streams, self.reads, strict=True):
             if bench.modality(modality).kind == "clip":
                 spread_over_time(stream)
-        return pm.Nets(student=Connected(f_t, f_p, self.connection, self.inject))
+        return pm.Nets(student=Connected(*streams, self.connection, self.inject))
 
     def losses(self, nets: pm.Nets, batch: pm.Batch) -> pm.Terms:
         return {"ce": pm.cross_entropy(nets.student(batch).logits, batch.labels)}
@@ -52,36 +96,18 @@ class MultiplyStreams(pm.Stage):
 class HallucinateStream(pm.Stage):
     """Step 3: h looks at the target modality, starts from f_p of step 2, and imitates it; f_p is frozen.
 
-    eq3  L_hall = w |sigmoid(A_p) - sigmoid(A_h)|^2: summed over a sample's or frame's elements, mean over
-    batch
-         and frames (`reduction` "frame"), or summed over all ("sse")
-    eq5  L_GD = (1-l) CE(z_h, y) + l CE(softmax(z_p/T), softmax(z_h/T'))
-    eq7  (1-a) L_GD + a L_hall
-
-    A is the last block's map, or the pooled vector, by `layer`. With `connection` "p2t" f_p is multiplied
-    into h in training; what is delivered is h alone, its connections cut. With "t2p" the teacher is f_p as
-    step 2 trained it, with f_t multiplied in, and h has no connections. With eq3 alone h keeps the head of
-    f_p. It starts from f_p (`pm.hallucination`).
+    Minimizes eq. 3, 5 or 7 (`losses.imitation`). With `connection` "p2t" f_p is multiplied into h in
+    training; h is delivered alone, its connections cut. With "t2p" the teacher is f_p as step 2 trained it,
+    with f_t multiplied in, and h has no connections. With eq. 3 alone h keeps the head of f_p.
     """
 
     multiplied: pm.Stage
-    loss: str = "eq7"
-    connection: str = "p2t"
-    inject: str = "code"
-    layer: str = "map"
-    reduction: str = "frame"
-    weight: float = LAMBDA["frame"]
-    alpha: float = 0.5
-    imitation: float = 0.5
-    temperature: float = 10.0
-    student_temperature: float = 10.0
+    options: Step3Options
+    connection: str
+    inject: str
+    layer: str
 
     handles = frozenset({"unlabelled"})
-
-    def __post_init__(self) -> None:
-        pm.require_in("(0, inf)", temperature=self.temperature, student_temperature=self.student_temperature)
-        pm.require_in("[0, 1]", imitation=self.imitation, alpha=self.alpha)
-        pm.require_in("[0, inf)", weight=self.weight)
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -91,46 +117,31 @@ class HallucinateStream(pm.Stage):
         from .networks import spread_over_time
 
         note_off(bench, self.connection)
-        if self.layer == "pooled" and self.loss != "eq5":
+        if self.layer == "pooled" and self.options.loss != "eq5":
             bench.note("pooled vectors are compared in place of maps")
         f_t, f_p = bench.frozen(self.multiplied).networks
         clip = bench.modality(self.reads[0]).kind == "clip"
-        h = pm.hallucination(bench, self.reads[0], f_p, *([spread_over_time] if clip else []))
-        h.head.requires_grad_(self.loss != "eq3")
-        frozen = {"privileged": pm.Frozen(f_p)}
+        h = hallucination_network(bench, self.reads[0], f_p, *([spread_over_time] if clip else []))
+        h.head.requires_grad_(self.options.loss != "eq3")
+        nets = pm.Nets(student=h, privileged=pm.Frozen(f_p))
         if self.connection == "t2p":
-            frozen["target"] = pm.Frozen(f_t)
-        return pm.Nets(student=h, **frozen)
+            nets.add_module("target", pm.Frozen(f_t))
+        return nets
 
     def losses(self, nets: pm.Nets, batch: pm.Batch) -> pm.Terms:
-        h, p = self._imitated(nets, batch)
-        share = SHARE.get(self.loss, self.alpha)
-        terms = {}
-        if self.loss != "eq3":
-            soft = pm.soft_cross_entropy(p.logits, h.logits, self.temperature, self.student_temperature)
-            terms["hard"] = (1 - share) * (1 - self.imitation) * pm.cross_entropy(h.logits, batch.labels)
-            terms["soft"] = (1 - share) * self.imitation * soft
-        if self.loss != "eq5":
-            a_p, a_h = (o.maps[-1] if self.layer == "map" else o.pooled for o in (p, h))
-            whole = pm.sigmoid_distance(a_p, a_h)
-            terms["hallucination"] = share * self.weight * whole / count(a_h, self.reduction)
-        return terms
+        from .networks import branches
 
-    def _imitated(self, nets: pm.Nets, batch: pm.Batch) -> tuple[pm.Output, pm.Output]:
-        """Outputs of h and of its teacher."""
-        from .networks import lockstep
-
-        if self.connection == "p2t":
-            p, h = lockstep(nets.privileged, nets.student, batch, self.inject)
-            return h, p
         if self.connection == "t2p":
-            return nets.student(batch), lockstep(nets.target, nets.privileged, batch, self.inject)[1]
-        return nets.student(batch), nets.privileged(batch)
+            h = nets.student(batch)
+            p = branches(nets.target, nets.privileged, batch, "t2p", self.inject)[1]
+        else:
+            h, p = branches(nets.student, nets.privileged, batch, self.connection, self.inject)
+        return imitation(self.options, self.layer, p, h, batch.labels)
 
 
 @dataclass(frozen=True)
 class JoinStreams(pm.Stage):
-    """Step 4: f_t of step 2 and h of step 3, connected as in step 2 with h in f_p's place; x_t alone.
+    """Step 4: f_t of step 2 and h of step 3, connected as in step 2 with h in place of f_p; x_t alone.
 
     Cross-entropy of the mean of their logits moves both.
     """
@@ -147,9 +158,9 @@ class JoinStreams(pm.Stage):
     def build(self, bench: pm.Bench) -> pm.Nets:
         from .networks import Connected
 
-        f_t: Any = bench.trainable(self.multiplied)
+        step2: Any = bench.trainable(self.multiplied)
         h = bench.trainable(self.hallucination)
-        return pm.Nets(student=Connected(f_t.networks[0], h, self.connection, self.inject))
+        return pm.Nets(student=Connected(step2.networks[0], h, self.connection, self.inject))
 
     def losses(self, nets: pm.Nets, batch: pm.Batch) -> pm.Terms:
         return {"ce": pm.cross_entropy(nets.student(batch).logits, batch.labels)}
@@ -178,19 +189,16 @@ class ReceivingStream(pm.Stage):
 
 @dataclass(frozen=True)
 class NoisyStreams(pm.Stage):
-    """The streams of step 2 with the privileged input times N(1, variance); None: with nothing in its place.
+    """The streams of step 2 with the privileged input times N(1, variance); with none, the input is void.
 
-    One draw for all samples, so that the network stays a function of its inputs. Every sample meets the noise
-    with the distribution that a draw of its own would have: the expected accuracy is the same.
+    One draw for all samples, so that the network stays a function of its inputs. Each sample meets the noise
+    with the distribution of a draw of its own: the expected accuracy is the same.
     """
 
     multiplied: pm.Stage
     variance: float | None
 
     trains = False
-
-    def __post_init__(self) -> None:
-        pm.require_in("[0, inf)", variance=self.variance)
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -205,15 +213,124 @@ class NoisyStreams(pm.Stage):
 
 
 def note_off(bench: pm.Bench, connection: str) -> None:
-    """Tells where the setting allows no connections."""
     if connection == "off":
         bench.note("streams are not connected: their maps are missing, not aligned or not of one shape")
 
 
-def count(activations: Tensor, reduction: str) -> int:
-    """What the sum over activations (B, *shape) is divided by: 1 for "sse", B F for "frame".
+def _row(variant: str, table: str = "Table 2", **options: object) -> pm.Ablation:
+    return pm.Ablation(options, (PRINTED, table, variant))
 
-    F is the number of frames of maps (B, C, F, h, w) and 1 for others.
+
+@pm.method(
+    "mdms",
+    paper=PAPER,
+    networks=2,
+    deviations=(
+        "connections behind every block, after its activation, into all of the next: no residual shortcuts "
+        "(inside the stages, as in the paper, with mdms_resnet50)",
+        "step 3 is tested with its connections cut: connected it would see the privileged modality at test",
+        "L_hall is summed over a sample and averaged over the batch, times 0.25; the code sums, times 0.01",
+        "both sides of the soft term at T = 10, as in the code; the paper softens the teacher alone",
+        "temporal convolutions, for clips, join in step 2; the paper has them from step 1, as mdms_resnet50",
+    ),
+    ablations={
+        "table 2, row 10: step 3, no connections, eq. 3": _row(
+            "row10:step3_no_conn;eq3", step="step3", connection="none", loss="eq3"
+        ),
+        "table 2, row 11: step 3, eq. 3": _row("row11:step3_conn;eq3", step="step3", loss="eq3"),
+        "table 2, row 12: step 3, eq. 5": _row("row12:step3_conn;eq4", step="step3", loss="eq5"),
+        "table 2, row 13: step 3, eq. 7": _row("row13:step3_conn;eq7", step="step3", loss="eq7"),
+        "table 2, row 14: step 3, no connections, eq. 7": _row(
+            "row14:step3_no_conn;eq7", step="step3", connection="none"
+        ),
+        "table 2, row 15: step 4": _row("row15:step4;xent", step="step4"),
+        "supplement, 13a: step 3, inverted": _row(
+            "row13a:inverted_step3;eq7", "Supp. Table 1", step="step3", connection="t2p"
+        ),
+        "supplement, 15a: step 4, inverted": _row(
+            "row15a:inverted_step4", "Supp. Table 1", step="step4", connection="t2p"
+        ),
+    },
+)
+def mdms(setting: pm.Setting, options: MdmsOptions) -> pm.Stage:
+    """Connected streams, a hallucination network that imitates the privileged one, then both on the target"""
+    link = _connection(setting, options)
+    step2 = _step2(setting, *link)
+    within = ("none", "code") if link[0] == "p2t" and options.cut == "always" else link
+    h = HallucinateStream(step2, options, *within, compared_layer(setting))
+    return h if options.step == "step3" else JoinStreams(step2, h, *link)
+
+
+@pm.method(
+    "mdms_step3_connected",
+    paper=PAPER,
+    role="reference",
+    tests_on="all",
+    networks=2,
+    deviations=("weights and selected epoch are those of step 3 with its connections cut at test",),
+)
+def mdms_step3_connected(setting: pm.Setting, options: Step3ConnectedOptions) -> pm.Stage:
+    """Step 3 of `mdms` with its connections at test: given the privileged modality, so no valid result"""
+    _require_connectable(setting)
+    step2 = _step2(setting, "p2t", options.inject)
+    h = HallucinateStream(
+        step2, Step3Options(loss=options.loss), "p2t", options.inject, compared_layer(setting)
+    )
+    return ReceivingStream(step2, h, options.inject)
+
+
+@pm.method(
+    "mdms_noisy",
+    paper=f"{PAPER}, table 3",
+    role="reference",
+    tests_on="all",
+    networks=2,
+    deviations=(
+        "noise multiplies the standardised input, without clamping; 'void' is the training mean",
+        "one draw of noise for all samples of a seed",
+    ),
+    ablations={
+        "table 3, void" if variance is None else f"table 3, variance {variance:g}": _row(
+            f"step2_noisy_depth:sigma2={sigma}", "Table 3", variance=variance
+        )
+        for variance, sigma in VARIANCES.items()
+    },
+)
+def mdms_noisy(setting: pm.Setting, options: NoisyOptions) -> pm.Stage:
+    """The connected streams of `mdms`, given both modalities at test, the privileged one times noise
+
+    Where this falls below `mdms`, the hallucination network is the better sensor.
     """
-    frames = activations.shape[2] if activations.dim() == 5 else 1
-    return 1 if reduction == "sse" else max(len(activations) * frames, 1)
+    return NoisyStreams(_step2(setting, *_connection(setting, options)), options.variance)
+
+
+def _step2(setting: pm.Setting, connection: str, inject: str) -> pm.Stage:
+    """Step 2. Without connections and clips it is late fusion, trained jointly."""
+    names = setting.only_target(), setting.only_privileged()
+    streams = tuple(pm.Stream(name) for name in names)
+    if connection in ("p2t", "t2p") or any(setting.modalities[name].kind == "clip" for name in names):
+        return MultiplyStreams(*streams, connection, inject)
+    return pm.JointLateFusion(streams)
+
+
+def _connection(setting: pm.Setting, options: ConnectionOptions) -> tuple[str, str]:
+    """Fields `connection` and `inject` of stages: "off" where the networks cannot be connected."""
+    try:
+        _require_connectable(setting)
+    except pm.Unsupported:
+        return "off", "code"
+    return options.connection, "code" if options.connection == "none" else options.inject
+
+
+def _require_connectable(setting: pm.Setting) -> None:
+    t, p = setting.only_target(), setting.only_privileged()
+    setting.require_maps(t, p)
+    setting.require_aligned(t, p)
+    a, b = setting.modalities[t], setting.modalities[p]
+    same = setting.backbones[t].name == setting.backbones[p].name
+    if not same or a.kind != b.kind or a.shape[1:] != b.shape[1:]:
+        raise pm.Unsupported(
+            f"connects maps of one shape, but {t!r} is {a.kind} {a.shape} with "
+            f"{setting.backbones[t].name!r}, {p!r} is {b.kind} {b.shape} with {setting.backbones[p].name!r}",
+            "choose one backbone for both",
+        )
