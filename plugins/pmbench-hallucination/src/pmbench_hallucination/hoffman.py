@@ -13,7 +13,9 @@ from .losses import ImitationOptions, imitation
 
 @dataclass(frozen=True)
 class HoffmanOptions(ImitationOptions):
-    reduction: Literal["mean", "sse"] = pm.option("mean", "of the feature loss: mean, or sum of squares")
+    reduction: Literal["mean", "sse"] = pm.option(
+        "mean", "reduction of the feature loss: mean over elements, or sum (sse)"
+    )
     layer: Literal["auto", "map", "pooled"] = pm.option(
         "auto", "features to compare; auto: maps where both agree in shape and grid, else pooled vectors"
     )
@@ -45,7 +47,7 @@ class Hallucinate(pm.Stage):
         if self.options.layer == "pooled" and self.options.loss != "eq5":
             bench.note("pooled vectors are compared in place of maps")
         trained: Any = bench.trainable(self.privileged)
-        h = hallucination_network(bench, *self.target.reads, trained)
+        h = hallucination_network(bench, self.target.reads[0], trained)
         f_p = trained if self.options.train_privileged else bench.frozen(self.privileged)
         return pm.Nets(target=bench.trainable(self.target), hallucination=h, privileged=f_p)
 

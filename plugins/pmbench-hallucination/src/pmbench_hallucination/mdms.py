@@ -306,11 +306,11 @@ def mdms_noisy(setting: pm.Setting, options: NoisyOptions) -> pm.Stage:
 
 def _step2(setting: pm.Setting, connection: str, inject: str) -> pm.Stage:
     """Step 2. Without connections and clips it is late fusion, trained jointly."""
-    names = setting.only_target(), setting.only_privileged()
-    streams = tuple(pm.Stream(name) for name in names)
-    if connection in ("p2t", "t2p") or any(setting.modalities[name].kind == "clip" for name in names):
-        return MultiplyStreams(*streams, connection, inject)
-    return pm.JointLateFusion(streams)
+    t, p = setting.only_target(), setting.only_privileged()
+    clip = "clip" in (setting.modalities[t].kind, setting.modalities[p].kind)
+    if connection in ("p2t", "t2p") or clip:
+        return MultiplyStreams(pm.Stream(t), pm.Stream(p), connection, inject)
+    return pm.JointLateFusion((pm.Stream(t), pm.Stream(p)))
 
 
 def _connection(setting: pm.Setting, options: ConnectionOptions) -> tuple[str, str]:
