@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .contracts.setting import Setting
     from .contracts.stage import Bench, Group, Stage, Step, Terms
     from .errors import ContractError, DataError, PmbenchError, UnknownName, Unsupported, UsageError
-    from .networks.losses import cross_entropy, kl_divergence, mse, sigmoid_distance, soft_cross_entropy
+    from .networks.losses import cross_entropy, kl_divergence, mse, soft_cross_entropy
     from .networks.modules import (
         Classifier,
         Encoder,
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
         Mean,
         Nets,
         Output,
-        copy_agreeing_layers,
         tail_of,
     )
     from .networks.stages import (
@@ -51,7 +50,6 @@ if TYPE_CHECKING:
         PseudoLabel,
         PseudoLabelOptions,
         Stream,
-        hallucination,
         trained_on,
         untrained,
     )
@@ -60,16 +58,16 @@ if TYPE_CHECKING:
 _HOMES = {
     "networks.stages": (
         "Distill DistillOptions EarlyFusion JointLateFusion LateFusion PseudoLabel PseudoLabelOptions Stream "
-        "hallucination trained_on untrained"
+        "trained_on untrained"
     ),
     "contracts.backbone": "Backbone BackboneFamily Pretrained Weights backbone renamed",
     "contracts.batch": "Batch",
     "contracts.dataset": "Dataset Protocol Split",
     "contracts.hooks": "hookimpl",
-    "networks.losses": "cross_entropy kl_divergence mse sigmoid_distance soft_cross_entropy",
+    "networks.losses": "cross_entropy kl_divergence mse soft_cross_entropy",
     "contracts.method": "Ablation Method method",
     "networks.modules": (
-        "Classifier Encoder Frozen Fusion Head Joint MapInfo Mean Nets Output copy_agreeing_layers tail_of"
+        "Classifier Encoder Frozen Fusion Head Joint MapInfo Mean Nets Output tail_of"
     ),
     "contracts.options": "Options option",
     "contracts.published": "Published read_published",

@@ -42,13 +42,6 @@ def soft_cross_entropy(
     return -(target * F.log_softmax(student / student_temperature, 1)).sum() / max(len(student), 1)
 
 
-def sigmoid_distance(teacher: Tensor, student: Tensor) -> Tensor:
-    """|sigmoid(teacher) - sigmoid(student)|^2, summed over all elements (the hallucination loss of
-    doi:10.1109/CVPR.2016.96); the teacher is detached.
-    """
-    return ((teacher.detach().sigmoid() - student.sigmoid()) ** 2).sum()
-
-
 def mse(student: Tensor, teacher: Tensor) -> Tensor:
     """Mean of squared differences over all elements; the teacher is detached."""
     return F.mse_loss(student, teacher.detach(), reduction="sum") / max(student.numel(), 1)

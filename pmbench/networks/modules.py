@@ -188,31 +188,6 @@ class Frozen(nn.Module):
             return getattr(super().__getattr__("network"), name)
 
 
-def copy_agreeing_layers(source: nn.Module, into: nn.Module) -> tuple[str, ...]:
-    """Copies every layer of `source` that `into` has under that name with tensors of those shapes.
-
-    A layer is a module with parameters or buffers of its own; it is copied whole or not at all, so that no
-    bias comes without its weight. Returns the names of the layers of `into` that stay as they are.
-    """
-    layers, left = dict(source.named_modules()), []
-    for name, layer in into.named_modules():
-        mine = _own_tensors(layer)
-        if not mine:
-            continue
-        theirs = _own_tensors(layers[name]) if name in layers else {}
-        if {k: v.shape for k, v in mine.items()} != {k: v.shape for k, v in theirs.items()}:
-            left.append(name)
-            continue
-        for key, tensor in mine.items():
-            tensor.detach().copy_(theirs[key].detach())
-    return tuple(left)
-
-
-def _own_tensors(layer: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers of `layer` itself, without those of the layers inside."""
-    return dict([*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)])
-
-
 class Nets(nn.Module):
     """The networks of a stage by name: `Nets(student=..., teacher=...)`, reached as `nets.student`."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -175,30 +174,3 @@ class PseudoLabel(pm.Stage):
 def untrained(bench: pm.Bench, modalities: tuple[str, ...]) -> pm.Classifier | pm.Fusion:
     """The network that `trained_on(*modalities)` starts from."""
     return bench.classifier(modalities[0]) if len(modalities) == 1 else bench.fusion(*modalities)
-
-
-def hallucination(
-    bench: pm.Bench,
-    target: str,
-    like: pm.Classifier,
-    reshape: Callable[[pm.Classifier], object] = lambda network: None,
-) -> pm.Classifier:
-    """A network on `target` that can imitate `like`, a finished one on another modality, and starts from it.
-
-    It has the architecture of `like`; every layer starts from that of `like` where all its tensors agree in
-    shape, else from its own draw. Where that backbone cannot take `target`, it is the target's network with a
-    bottleneck as wide as the pooled vector of `like`, and only its head starts from there. `reshape` changes
-    it before weights are copied. Both departures are noted.
-    """
-    width, same = like.head.in_features, bench.fits(like.fed, target)
-    narrow = like.bottleneck is not None or (not same and bench.features(target) != width)
-    bottleneck = width if narrow else None
-    if same:
-        h = bench.classifier(like.fed, fed=target, bottleneck=bottleneck)
-    else:
-        h = bench.classifier(target, bottleneck=bottleneck)
-        bench.note("h has the target's architecture")
-    reshape(h)
-    if left := pm.copy_agreeing_layers(like, h) if same else pm.copy_agreeing_layers(like.head, h.head):
-        bench.note(f"h draws its own {', '.join(left)}, whose shape differs from the privileged network's")
-    return h

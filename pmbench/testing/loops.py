@@ -67,12 +67,3 @@ def mse(a: np.ndarray, b: np.ndarray) -> float:
     for x, y in zip(a.ravel(), b.ravel(), strict=True):
         total += (x - y) ** 2
     return total / a.size
-
-
-def sigmoid_sse(a: np.ndarray, b: np.ndarray, rows: Rows = None) -> float:
-    """Sum of squared differences of sigmoids."""
-    total = 0.0
-    for n in range(len(a)) if rows is None else rows:
-        for x, y in zip(a[n].ravel(), b[n].ravel(), strict=True):
-            total += (1 / (1 + math.exp(-x)) - 1 / (1 + math.exp(-y))) ** 2
-    return total

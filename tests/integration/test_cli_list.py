@@ -21,7 +21,7 @@ def test_json_has_every_kind(run_cli: Any) -> None:
     found = run_cli("list", "--json").json()
     assert set(found) == set(KINDS)
     method = next(m for m in found["methods"] if m["name"] == "hoffman")
-    assert method["distribution"] == "pmbench-hoffman"
+    assert method["distribution"] == "pmbench-hallucination"
     assert method["options"]["temperature"] == {"type": "float", "default": 10.0}
     dataset = next(d for d in found["datasets"] if d["name"] == "planted")
     assert dataset["modalities"][0] == {

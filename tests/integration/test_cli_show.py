@@ -24,7 +24,7 @@ def pmbench_methods():
 
 def test_method(run_cli: Any) -> None:
     text = run_cli("show", "hoffman").stdout
-    for expected in ("Hoffman", "deviations", "eq3 or eq5 or eq7", "float or none", "pmbench-hoffman"):
+    for expected in ("Hoffman", "deviations", "eq3 or eq5 or eq7", "float or none", "pmbench-hallucination"):
         assert expected in text
 
 

@@ -34,10 +34,6 @@ TERMS = {
         lambda s: pm.soft_cross_entropy(torch.as_tensor(TEACHER), s, 10.0, 10.0),
         lambda s: loops.soft_cross_entropy(TEACHER, s, 10.0, 10.0),
     ),
-    "sigmoid_distance": (
-        lambda s: pm.sigmoid_distance(torch.as_tensor(TEACHER), s),
-        lambda s: loops.sigmoid_sse(TEACHER, s, range(len(s))),
-    ),
     "mse": (lambda s: pm.mse(s, torch.as_tensor(TEACHER)), lambda s: loops.mse(s, TEACHER)),
 }
 

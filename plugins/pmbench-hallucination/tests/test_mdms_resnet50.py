@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from pmbench_mdms.backbones import IMAGENET, mdms_resnet50
-from pmbench_mdms.networks import Connected, TemporalConvolution, lockstep, spread_over_time
-from pmbench_mdms.resnet import from_torchvision
+from pmbench_hallucination.backbones import IMAGENET, mdms_resnet50
+from pmbench_hallucination.networks import Connected, TemporalConvolution, lockstep, spread_over_time
+from pmbench_hallucination.resnet import from_torchvision
 
 import pmbench as pm
 from pmbench.training.bench import check_backbone

@@ -1,8 +1,7 @@
-"""Networks of admd: two discriminators over bottleneck vectors, and h together with its judge."""
+"""Networks of admd: two discriminators of bottleneck vectors, and h together with its discriminator."""
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 import pmbench as pm
@@ -12,23 +11,17 @@ WIDTHS = (1024, 1024, 1024, 2048, 3076)
 
 
 class Discriminator(nn.Module):
-    """Bottleneck vectors (n, k), or (B, F, k) for F frames -> logits (n, outputs), or (B F, outputs).
+    """Bottleneck vectors (B, k) -> logits (B, outputs).
 
-    With several frames every vector is joined by the one-hot position of its frame. `form` "action": layers
-    of 256 and 128 with leaky ReLU 0.2; "objects": five layers with ReLU, two of them residual. No batch norm.
+    `form` "action": layers of 256 and 128 with leaky ReLU 0.2; "objects": five layers with ReLU, two of them
+    residual. No batch norm.
     """
 
-    positions: Tensor
-
-    def __init__(self, width: int, outputs: int, frames: int = 1, form: str = "action") -> None:
+    def __init__(self, width: int, outputs: int, form: str = "action") -> None:
         super().__init__()
-        self.register_buffer("positions", torch.eye(frames) if frames > 1 else torch.zeros(1, 0))
-        self.layers = (_action if form == "action" else _objects)(width + self.positions.shape[1], outputs)
+        self.layers = (_action if form == "action" else _objects)(width, outputs)
 
     def forward(self, v: Tensor) -> Tensor:
-        if v.dim() == 3:
-            positions = self.positions.expand(len(v), -1, -1)  # (B, F, F)
-            v = torch.cat([positions, v], 2).flatten(0, 1)  # (B F, F + k)
         return self.layers(v)
 
 

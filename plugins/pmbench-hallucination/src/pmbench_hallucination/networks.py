@@ -18,9 +18,9 @@ Stream = Any
 
 
 def spread_over_time(classifier: Stream) -> Stream:
-    """The classifier of clips with a fresh temporal convolution behind every block, in place.
+    """Adds a fresh temporal convolution after every block of a classifier of clips, in place.
 
-    One whose backbone has its own stays as it is.
+    A classifier whose backbone has its own is left unchanged.
     """
     if any(isinstance(module, TemporalConvolution) for module in classifier.encoder.modules()):
         return classifier
@@ -31,15 +31,15 @@ def spread_over_time(classifier: Stream) -> Stream:
 
 
 def inject(u: Tensor, m: Tensor, form: str) -> Tensor:
-    """What goes on in the receiving network: u + u*m as in the authors' code, or u*m, eq. 2 as printed."""
+    """m multiplied into u: u + u*m as in the authors' code, or u*m as eq. 2 is printed ("paper")."""
     return u + u * m if form == "code" else u * m
 
 
 def lockstep(source: Stream, into: Stream, batch: Inputs, form: str) -> tuple[pm.Output, pm.Output]:
     """Outputs of both classifiers, each block's activations of `source` multiplied into those of `into`.
 
-    Gradients flow into both. Stages of `mdms_resnet50` are connected inside, as the paper has it. Elsewhere
-    the maps are the blocks' own results, before what is multiplied in behind them.
+    Gradients flow into both. Stages of `mdms_resnet50` are connected inside, as in the paper. Elsewhere the
+    maps are the blocks' own results, before the multiplication that follows them.
     """
     m, u = source.encoder.stem(batch[source.fed]), into.encoder.stem(batch[into.fed])
     given, received = [], []
@@ -74,7 +74,7 @@ def _on_grid(raw: Tensor, axes: int) -> Tensor:
 def branches(
     target: Stream, privileged: Stream, batch: Inputs, connection: str, form: str
 ) -> tuple[pm.Output, pm.Output]:
-    """Outputs of target and privileged classifier; `connection` says which one is multiplied into which."""
+    """Outputs of target and privileged classifier; `connection` is the direction of multiplication."""
     if connection == "p2t":
         p, t = lockstep(privileged, target, batch, form)
         return t, p

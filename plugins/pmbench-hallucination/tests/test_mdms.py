@@ -1,11 +1,19 @@
-"""mdms: plans, losses against plain loops, identities, lockstep, gradient table, what is delivered."""
+"""mdms: plans, terms of step 3, identities, lockstep, gradient table, what is delivered."""
 
 import numpy as np
-import pmbench_mdms
+import pmbench_hallucination
 import pytest
 import torch
-from pmbench_mdms import mdms, mdms_noisy, mdms_step3_connected
-from pmbench_mdms.networks import (
+from pmbench_hallucination.losses import imitation
+from pmbench_hallucination.mdms import (
+    HallucinateStream,
+    MultiplyStreams,
+    Step3Options,
+    mdms,
+    mdms_noisy,
+    mdms_step3_connected,
+)
+from pmbench_hallucination.networks import (
     Connected,
     TemporalConvolution,
     branches,
@@ -13,11 +21,10 @@ from pmbench_mdms.networks import (
     lockstep,
     spread_over_time,
 )
-from pmbench_mdms.stages import HallucinateStream, JoinStreams, MultiplyStreams, count
 from torch import nn
 
 import pmbench as pm
-from pmbench.testing import lab, loops, run_afresh
+from pmbench.testing import lab, run_afresh
 
 RANDOM = np.random.default_rng(6)
 N = 5
@@ -27,97 +34,23 @@ MAPS = {name: RANDOM.normal(0, 2, (N, 4, 6)) for name in Z}
 POOLED = {name: RANDOM.normal(0, 2, (N, 7)) for name in Z}
 ACC, GYRO = pm.Stream("acc"), pm.Stream("gyro")
 
-OPTIONS = [
-    {},
-    {"loss": "eq3"},
-    {"loss": "eq3", "reduction": "sse", "layer": "pooled"},
-    {"loss": "eq5", "temperature": 5.0, "student_temperature": 1.0, "imitation": 0.3},
-    {"loss": "eq7", "alpha": 0.2, "imitation": 0.6, "reduction": "sse"},
-    {"loss": "eq7", "alpha": 0.7, "weight": 3.0, "layer": "pooled"},
-]
-
 
 @pytest.fixture
 def setting():
     return lab.setting(("acc",), ("gyro",))
 
 
-def step3(options, connection="none"):
-    weight = {"frame": 0.25, "sse": 0.01}[options.get("reduction", "frame")]
-    joint = pm.JointLateFusion((ACC, GYRO))
-    return HallucinateStream(joint, **{"connection": connection, "weight": weight, **options})
-
-
-def references(stage):
-    """Terms of step 3 in plain loops, each a function of (z_h, A_h)."""
-    z_p, rows = Z["privileged"], range(N)
-    a_p = (MAPS if stage.layer == "map" else POOLED)["privileged"]
-    share = {"eq3": 1.0, "eq5": 0.0, "eq7": stage.alpha}[stage.loss]
-    size = N if stage.reduction == "frame" else 1
-    terms = {}
-    if stage.loss != "eq3":
-        gd = 1 - share
-        terms["hard"] = lambda z, a: gd * (1 - stage.imitation) * loops.cross_entropy(z, LABELS)
-        terms["soft"] = lambda z, a: (
-            gd
-            * stage.imitation
-            * loops.soft_cross_entropy(z_p, z, stage.temperature, stage.student_temperature)
-        )
-    if stage.loss != "eq5":
-        terms["hallucination"] = lambda z, a: share * stage.weight * loops.sigmoid_sse(a_p, a, rows) / size
-    return terms
-
-
-def given(stage):
+@pytest.mark.parametrize("options", [{}, {"loss": "eq3"}, {"loss": "eq5"}, {"reduction": "sse"}], ids=str)
+@pytest.mark.parametrize("layer", ["map", "pooled"])
+def test_step3_imitates_the_privileged_network(options, layer):
+    stage = HallucinateStream(pm.JointLateFusion((ACC, GYRO)), Step3Options(**options), "none", "code", layer)
     nets = pm.Nets(**{name: lab.Given(Z[name], POOLED[name], MAPS[name]) for name in Z})
-    return stage.losses(nets, lab.batch(stage.reads, LABELS)), nets
-
-
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_step3_equals_plain_loops_in_value_and_gradient(options):
-    stage = step3(options)
-    expected = references(stage)
-    assert given(stage)[0].keys() == expected.keys()
-    features = MAPS if stage.layer == "map" else POOLED
-    point = [Z["student"], features["student"]]
-    for name, reference in expected.items():
-        found, nets = given(stage)
-        found[name].backward()
-        assert found[name].item() == pytest.approx(reference(*point), abs=1e-10)
-        h = nets.student
-        for i, leaf in enumerate((h.logits, h.last_map if stage.layer == "map" else h.pooled)):
-            slope = lab.numeric_gradient(lambda x: reference(*point[:i], x, *point[i + 1 :]), point[i])  # noqa: B023
-            got = np.zeros_like(slope) if leaf.grad is None else leaf.grad.numpy()
-            np.testing.assert_allclose(got, slope, atol=1e-7, err_msg=f"{name}, argument {i}")
-        assert all(p.grad is None for p in nets.privileged.parameters())
-
-
-def test_without_labels_only_the_hard_term_is_gone():
-    stage = step3({})
-    nets = pm.Nets(**{name: lab.Given(Z[name], POOLED[name], MAPS[name]) for name in Z})
-    found = stage.losses(nets, lab.batch(stage.reads, np.full(N, -1)))
-    assert found["hard"].item() == 0
-    assert found["soft"].item() > 0
-    assert found["hallucination"].item() > 0
+    batch = lab.batch(stage.reads, LABELS)
+    expected = imitation(stage.options, layer, nets.privileged({}), nets.student({}), batch.labels)
+    found = stage.losses(nets, batch)
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], term) for name, term in expected.items())
     assert stage.handles == {"unlabelled"}
-
-
-def test_alpha_leads_from_generalized_distillation_to_the_feature_loss():
-    def total(**options):
-        return sum(v.item() for v in given(step3(options))[0].values())
-
-    assert total(alpha=0.0) == pytest.approx(total(loss="eq5"))
-    assert total(alpha=1.0) == pytest.approx(total(loss="eq3"))
-    assert total(alpha=0.5) == pytest.approx((total(loss="eq5") + total(loss="eq3")) / 2)
-
-
-def test_the_frame_form_is_the_sum_at_twenty_five_frames_a_batch():
-    clips = torch.zeros(1, 3, 25, 2, 2)  # one clip of 25 frames
-    assert (count(clips, "frame"), count(clips, "sse")) == (25, 1)
-    assert 0.25 / count(clips, "frame") == pytest.approx(0.01 / count(clips, "sse"))
-    assert count(torch.zeros(7, 3, 5, 2, 2), "frame") == 35
-    assert count(torch.zeros(7, 3), "frame") == 7
-    assert count(clips[:0], "frame") == 1
 
 
 # --- connections --------------------------------------------------------------------------------------------
@@ -305,19 +238,10 @@ def test_connected_step3_is_a_skip_without_connections():
         mdms_step3_connected.last_stage(lab.setting(("acc",), ("gyro",), backbones={"acc": "cnn1d-16"}))
 
 
-@pytest.mark.parametrize("bad", [{"temperature": 0.0}, {"imitation": 2.0}, {"alpha": -1.0}, {"weight": -1.0}])
-def test_impossible_hyper_parameters_are_refused(setting, bad):
-    with pytest.raises(pm.PmbenchError, match="expected"):
-        mdms.last_stage(setting, **bad)
-
-
-def test_negative_variance_is_refused(setting):
-    with pytest.raises(pm.PmbenchError, match="expected"):
-        mdms_noisy.last_stage(setting, variance=-1.0)
-
-
 @pytest.mark.parametrize(
-    ("method", "row"), [(m, r) for m in pmbench_mdms.pmbench_methods() for r in m.ablations], ids=str
+    ("method", "row"),
+    [(m, r) for m in (mdms, mdms_noisy, mdms_step3_connected) for r in m.ablations],
+    ids=str,
 )
 def test_every_ablation_takes_a_finite_step(setting, method, row):
     bench = lab.Bench(setting)
@@ -458,21 +382,22 @@ def test_what_it_delivers_exports_with_dynamic_batch(setting, connection, form):
     lab.exported(stage.deliver(stage.build(lab.Bench(setting))), lab.batch(("acc",)))
 
 
-def test_hook_offers_three_methods():
-    assert list(pmbench_mdms.pmbench_methods()) == [mdms, mdms_step3_connected, mdms_noisy]
+def test_the_distribution_offers_five_methods():
+    offered = [m.name for m in pmbench_hallucination.pmbench_methods()]
+    assert offered == ["hoffman", "mdms", "mdms_step3_connected", "mdms_noisy", "admd"]
     assert mdms.networks == 2
     assert MultiplyStreams(ACC, GYRO, "p2t", "code").parents == (ACC, GYRO)
-    assert JoinStreams.__mro__[1] is pm.Stage
 
 
 def test_planning_imports_no_torch():
     code = (
-        "import sys, pmbench_mdms\n"
+        "import sys\n"
         "import pmbench as pm\n"
+        "from pmbench_hallucination.mdms import mdms\n"
         "from pmbench.builtin.backbones import BACKBONES\n"
         "m = {n: pm.Modality(n, 'sequence', (3, 8), 'g', 'time') for n in 'ab'}\n"
         "s = pm.Setting(('a',), ('b',), 3, m, {n: BACKBONES[0] for n in 'ab'})\n"
-        "assert pmbench_mdms.mdms.last_stage(s).connection == 'p2t'\n"
+        "assert mdms.last_stage(s).connection == 'p2t'\n"
         "assert 'torch' not in sys.modules"
     )
     run_afresh(code)

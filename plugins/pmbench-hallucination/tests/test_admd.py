@@ -3,12 +3,10 @@
 import math
 
 import numpy as np
-import pmbench_admd
 import pytest
 import torch
-from pmbench_admd import admd
-from pmbench_admd.networks import WIDTHS, Discriminator
-from pmbench_admd.stages import JUDGE, Deceive, Hallucination, NarrowStream
+from pmbench_hallucination.admd import DISCRIMINATOR, GAMES, Deceive, Hallucination, NarrowStream, admd
+from pmbench_hallucination.discriminator import WIDTHS, Discriminator
 from torch import nn
 
 import pmbench as pm
@@ -69,14 +67,13 @@ def references(adversary, present):
     "present", [np.ones(N, bool), PRESENT, np.zeros(N, bool)], ids=["all", "some", "none"]
 )
 def test_terms_equal_plain_loops_in_value_and_gradient(adversary, present):
-    stage = Deceive(NarrowStream("gyro"), "acc", adversary)
+    game, y, paired = GAMES[adversary], torch.as_tensor(LABELS), torch.as_tensor(present)
     outputs = 1 if adversary == "lsgan" else K + 1
-    batch = lab.batch(stage.reads, LABELS, present={"gyro": present})
     point = [WEIGHT[outputs], V["p"], V["h"]]
     for name, reference in references(adversary, present).items():
         judge = Linear(outputs)
         v_p, v_h = (torch.tensor(V[m], requires_grad=True) for m in "ph")
-        terms = {**stage.judgement(judge, v_p, v_h, batch), **stage.deception(judge, v_h, batch)}
+        terms = {**game.judge(judge, v_p, v_h, y, paired), **game.deceive(judge, v_h, y)}
         assert terms[name].item() == pytest.approx(reference(*point), abs=1e-10)
         if terms[name].requires_grad:
             terms[name].backward()
@@ -90,29 +87,27 @@ def test_terms_equal_plain_loops_in_value_and_gradient(adversary, present):
 
 
 def test_without_labels_the_judge_still_sees_fakes():
-    stage = Deceive(NarrowStream("gyro"), "acc")
-    batch = lab.batch(stage.reads, np.full(N, -1))
+    game, y = GAMES["classes"], torch.full((N,), -1)
     v_p, v_h = torch.tensor(V["p"]), torch.tensor(V["h"])
-    found = stage.judgement(Linear(K + 1), v_p, v_h, batch)
+    found = game.judge(Linear(K + 1), v_p, v_h, y, y < 0)
     assert found["judge_real"].item() == 0
     assert found["judge_fake"].item() > 0
-    assert stage.deception(Linear(K + 1), v_h, batch)["deceive"].item() == 0
+    assert game.deceive(Linear(K + 1), v_h, y)["deceive"].item() == 0
 
 
 def test_where_fakes_are_as_good_as_real_both_losses_tend_to_ln_2():
     """Equal class-conditional vectors, separable classes: the best judge says half y, half fake."""
     labels = torch.arange(12) % K
     v = torch.eye(K)[labels]
-    stage, judge = Deceive(NarrowStream("gyro"), "acc"), Discriminator(K, K + 1)
-    batch = pm.Batch({"gyro": v, "acc": v}, labels, labels)
+    game, judge = GAMES["classes"], Discriminator(K, K + 1)
     optimizer = torch.optim.Adam(judge.parameters(), lr=1e-3)
     for _ in range(1000):
-        loss = sum(stage.judgement(judge, v, v, batch).values())
+        loss = sum(game.judge(judge, v, v, labels, labels >= 0).values())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     assert loss.item() == pytest.approx(math.log(2), abs=5e-3)
-    assert stage.deception(judge, v, batch)["deceive"].item() == pytest.approx(math.log(2), abs=3e-2)
+    assert game.deceive(judge, v, labels)["deceive"].item() == pytest.approx(math.log(2), abs=3e-2)
 
 
 # --- discriminator --------------------------------------------------------------------------------------
@@ -149,25 +144,6 @@ def test_residual_layers_add_their_input():
     assert torch.equal(residual(x), x.relu())
 
 
-def test_several_frames_are_judged_one_by_one_with_their_position():
-    judge = Discriminator(128, K + 1, frames=5)
-    assert judge.layers[0].in_features == 128 + 5
-    v = torch.randn(2, 5, 128)
-    verdict = judge(v)
-    assert verdict.shape == (10, K + 1)
-    position = torch.zeros(5)
-    position[3] = 1
-    torch.testing.assert_close(verdict[5 + 3], judge.layers(torch.cat([position, v[1, 3]])))
-
-
-def test_frames_share_the_label_of_their_clip():
-    stage, labels = Deceive(NarrowStream("gyro"), "acc", frames=5), torch.tensor([2, 0])
-    judge, v = Discriminator(8, K + 1, frames=5), torch.randn(2, 5, 8)
-    batch = pm.Batch({"gyro": v, "acc": v}, labels, labels)
-    expected = pm.cross_entropy(judge(v), torch.tensor([2] * 5 + [0] * 5))
-    torch.testing.assert_close(stage.deception(judge, v, batch)["deceive"], expected)
-
-
 # --- stages ---------------------------------------------------------------------------------------------
 
 
@@ -189,7 +165,6 @@ def test_an_update_moves_judge_then_h_and_nothing_else(setting, options):
     assert {n for n in still if n.startswith("student.")} == {
         "student.hallucination.head.weight",
         "student.hallucination.head.bias",
-        "student.discriminator.positions",
     }
     assert {n for n in before if n.startswith("privileged.")} <= still
     assert torch.equal(nets.student.hallucination.head.weight, nets.privileged.head.weight)
@@ -203,7 +178,11 @@ def test_every_trainable_parameter_is_in_one_group(setting):
     assert len(mine) == len(set(mine))
     assert set(mine) == {id(p) for p in nets.parameters() if p.requires_grad}
     groups = stage.groups(nets)
-    assert groups["discriminator"].changes == JUDGE == {"optimizer": "adam", "lr": 1e-3, "weight_decay": 0.0}
+    assert (
+        groups["discriminator"].changes
+        == DISCRIMINATOR
+        == {"optimizer": "adam", "lr": 1e-3, "weight_decay": 0.0}
+    )
     assert groups["hallucination"].changes == {}
 
 
@@ -286,20 +265,20 @@ def test_what_it_delivers_exports_with_dynamic_batch(setting, stream):
     lab.exported(stage.deliver(stage.build(lab.Bench(setting))), lab.batch(("acc",)))
 
 
-def test_hook_offers_admd_with_two_networks_at_test():
-    assert list(pmbench_admd.pmbench_methods()) == [admd]
+def test_two_networks_are_tested_on_the_target():
     assert (admd.networks, admd.tests_on) == (2, "target")
     assert Deceive.handles == {"unlabelled", "unpaired"}
 
 
 def test_planning_imports_no_torch():
     code = (
-        "import sys, pmbench_admd\n"
+        "import sys\n"
         "import pmbench as pm\n"
+        "from pmbench_hallucination.admd import admd\n"
         "from pmbench.builtin.backbones import BACKBONES\n"
         "m = {n: pm.Modality(n, 'sequence', (3, 8), 'g', 'time') for n in 'ab'}\n"
         "s = pm.Setting(('a',), ('b',), 3, m, {n: BACKBONES[0] for n in 'ab'})\n"
-        "assert pmbench_admd.admd.last_stage(s).reads == ('a',)\n"
+        "assert admd.last_stage(s).reads == ('a',)\n"
         "assert 'torch' not in sys.modules"
     )
     run_afresh(code)

@@ -1,0 +1,177 @@
+"""admd: a hallucination network deceives a discriminator of privileged features that knows the classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import pmbench as pm
+
+from .hallucination import hallucination_network
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+DISCRIMINATOR = {"optimizer": "adam", "lr": 1e-3, "weight_decay": 0.0}
+"""The discriminator's recipe: Adam at 1e-3 as in the paper. h keeps the standard one."""
+
+TABLE = ("Garcia et al., TPAMI 2019 (ADMD, slides)", "slide Table 4 (ADMD)")
+
+
+@dataclass(frozen=True)
+class GameOptions(pm.Options):
+    adversary: Literal["classes", "lsgan"] = pm.option(
+        "classes", "discriminator of all classes and one for fakes, or of real and fake alone (lsgan)"
+    )
+    discriminator: Literal["action", "objects"] = pm.option(
+        "action", "layers of the paper's experiments on actions, or on objects"
+    )
+
+
+@dataclass(frozen=True)
+class AdmdOptions(GameOptions):
+    stream: Literal["two", "hall"] = pm.option(
+        "two", "mean of the logits of target stream and hallucination network, or the latter alone"
+    )
+    bottleneck: int = pm.option(
+        128, "width of the compared vectors, at most that of the pooled features", within="[1, inf)"
+    )
+
+
+class Classes:
+    """D has K + 1 classes, the last one "fake".
+
+    L_D = 1/2 [CE(D(v_p), y) + CE(D(sg v_h), fake)]        L_H = CE(D(v_h), y)
+    """
+
+    @staticmethod
+    def judge(d: nn.Module, v_p: Tensor, v_h: Tensor, y: Tensor, paired: Tensor) -> pm.Terms:
+        real, fake = d(v_p.detach()), d(v_h.detach())
+        real_loss = pm.cross_entropy(real, y.masked_fill(~paired, -1))
+        fake_loss = pm.cross_entropy(fake, y * 0 + fake.shape[1] - 1)
+        return {"judge_real": real_loss / 2, "judge_fake": fake_loss / 2}
+
+    @staticmethod
+    def deceive(d: nn.Module, v_h: Tensor, y: Tensor) -> pm.Terms:
+        return {"deceive": pm.cross_entropy(d(v_h), y)}
+
+
+class LeastSquares:
+    """D has one output d in (0, 1) and sees no labels.
+
+    L_D = 1/2 [mean (d(v_p) - 1)^2 + mean d(sg v_h)^2]     L_H = mean (d(v_h) - 1)^2
+    """
+
+    @staticmethod
+    def judge(d: nn.Module, v_p: Tensor, v_h: Tensor, y: Tensor, paired: Tensor) -> pm.Terms:
+        real, fake = d(v_p.detach())[paired].sigmoid(), d(v_h.detach()).sigmoid()
+        return {"judge_real": pm.mse(real, real * 0 + 1) / 2, "judge_fake": pm.mse(fake, fake * 0) / 2}
+
+    @staticmethod
+    def deceive(d: nn.Module, v_h: Tensor, y: Tensor) -> pm.Terms:
+        fake = d(v_h).sigmoid()
+        return {"deceive": pm.mse(fake, fake * 0 + 1)}
+
+
+GAMES: Mapping[str, type[Classes | LeastSquares]] = {"classes": Classes, "lsgan": LeastSquares}
+
+
+@dataclass(frozen=True)
+class NarrowStream(pm.Stream):
+    """A stream whose bottleneck is `bottleneck` wide, or as its pooled features if those are narrower."""
+
+    bottleneck: int | None = 128
+
+    def build(self, bench: pm.Bench) -> pm.Nets:
+        features = bench.features(self.modality)
+        width = min(self.bottleneck or features, features)
+        return pm.Nets(student=bench.classifier(self.modality, bottleneck=width))
+
+
+@dataclass(frozen=True)
+class Deceive(pm.Stage):
+    """h, looking at `target`, against a discriminator D that tells its bottleneck vectors from those of f_p.
+
+    h has f_p's architecture and starts from it. v_p = bottleneck(f_p(x_p)), f_p frozen; v_h =
+    bottleneck(h(x_t)). In every batch first D minimizes L_D, then h minimizes L_H; `adversary` chooses the
+    game. Terms with y run over labelled samples, those with v_p over samples that have the privileged
+    modality, the others over all. The head of h is frozen: it stays f_p's.
+    """
+
+    privileged: pm.Stage
+    target: str
+    options: GameOptions
+
+    handles = frozenset({"unlabelled", "unpaired"})
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return (self.target, *self.privileged.reads)
+
+    def build(self, bench: pm.Bench) -> pm.Nets:
+        from .discriminator import Discriminator, Judged
+
+        f_p: Any = bench.frozen(self.privileged)
+        h = hallucination_network(bench, self.target, f_p.network)
+        h.head.requires_grad_(False)
+        outputs = bench.num_classes + 1 if self.options.adversary == "classes" else 1
+        d = Discriminator(h.head.in_features, outputs, self.options.discriminator)
+        return pm.Nets(student=Judged(h, d), privileged=f_p)
+
+    def groups(self, nets: pm.Nets) -> Mapping[str, pm.Group]:
+        student: Any = nets.student
+        return {
+            "discriminator": pm.Group((student.discriminator,), DISCRIMINATOR),
+            "hallucination": pm.Group((student.hallucination,)),
+        }
+
+    def update(self, nets: pm.Nets, batch: pm.Batch, step: pm.Step) -> None:
+        student: Any = nets.student
+        game, d = GAMES[self.options.adversary], student.discriminator
+        y, paired = batch.labels, batch.present(*self.privileged.reads)
+        v_p, v_h = nets.privileged(batch).pooled, student.hallucination(batch).pooled
+        step(game.judge(d, v_p, v_h, y, paired), "discriminator")
+        step(game.deceive(d, v_h, y), "hallucination")
+
+
+@dataclass(frozen=True)
+class Hallucination(pm.Stage):
+    """The tested network: h alone, or the mean of its logits and those of a trained target network."""
+
+    deceived: Deceive
+    stream: pm.Stage | None
+
+    trains = False
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return (self.deceived.target,)
+
+    def build(self, bench: pm.Bench) -> pm.Nets:
+        h = pm.Frozen(bench.frozen(self.deceived).hallucination)
+        return pm.Nets(student=h if self.stream is None else pm.Mean(bench.frozen(self.stream), h))
+
+
+@pm.method(
+    "admd",
+    paper="Garcia, Morerio, Murino, IEEE TPAMI 2019, arXiv:1810.08437",
+    networks=2,
+    deviations=(
+        "no batch norm in the discriminator and its bottleneck, which the authors' code has by its defaults",
+        "the standard recipe for h; Adam at 1e-3 for the discriminator alone",
+        "a bottleneck no wider than the pooled features",
+    ),
+    ablations={
+        "hallucination stream alone": pm.Ablation({"stream": "hall"}, (*TABLE, "row24:hall_stream_alone")),
+        "two streams": pm.Ablation({"stream": "two"}, (*TABLE, "row25:two_stream_rgb+hall")),
+        "without classes (standard adversarial game)": pm.Ablation({"adversary": "lsgan"}),
+        "without classes, hallucination stream alone": pm.Ablation({"adversary": "lsgan", "stream": "hall"}),
+        "discriminator of the object experiments": pm.Ablation({"discriminator": "objects"}),
+    },
+)
+def admd(setting: pm.Setting, options: AdmdOptions) -> pm.Stage:
+    """Target stream and a hallucination network that deceives a discriminator of privileged features"""
+    t, p = setting.only_target(), setting.only_privileged()
+    deceived = Deceive(NarrowStream(p, options.bottleneck), t, options)
+    return Hallucination(deceived, pm.Stream(t) if options.stream == "two" else None)
