@@ -66,9 +66,7 @@ _HOMES = {
     "contracts.hooks": "hookimpl",
     "networks.losses": "cross_entropy kl_divergence mse soft_cross_entropy",
     "contracts.method": "Ablation Method method",
-    "networks.modules": (
-        "Classifier Encoder Frozen Fusion Head Joint MapInfo Mean Nets Output tail_of"
-    ),
+    "networks.modules": ("Classifier Encoder Frozen Fusion Head Joint MapInfo Mean Nets Output tail_of"),
     "contracts.options": "Options option",
     "contracts.published": "Published read_published",
     "contracts.recipe": "Recipe",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import subprocess
 from pathlib import Path
 
@@ -34,6 +35,8 @@ def test_there_are_hooks():
         "pmbench_backbones",
         "pmbench_datasets",
         "pmbench_methods",
+        "pmbench_metrics",
+        "pmbench_modality_kinds",
         "pmbench_published",
         "pmbench_run_finished",
     ]
@@ -68,6 +71,22 @@ def test_nothing_of_one_machine_is_committed():
 def test_no_lock_file_with_registry_addresses_is_committed():
     names = {path.name for path in committed()}
     assert not names & {"uv.lock", "poetry.lock", "Pipfile.lock", "pip.conf", ".netrc", ".pypirc"}
+
+
+SUBJECT = re.compile(r"[a-z0-9][a-z0-9 ,_.-]*: [a-z0-9`].*[^.]")
+FIRST = "tests: preparing and recipes in modules of their own"
+
+
+def test_commit_subjects():
+    """Area first, in 72 characters: `store: write artifacts atomically`. Checked from FIRST on."""
+    if not (REPOSITORY / ".git").exists():
+        pytest.skip("not a git checkout")
+    log = ["git", "log", "--no-merges", "--format=%s"]
+    done = subprocess.run(log, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    subjects = done.stdout.splitlines()
+    recent = subjects[: subjects.index(FIRST)] if FIRST in subjects else []
+    wrong = [s for s in recent if len(s) > 72 or not SUBJECT.fullmatch(s)]
+    assert not wrong, "expected `area: imperative` in at most 72 characters"
 
 
 def test_every_plugin_has_what_a_distribution_needs():
