@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     )
     from .contracts.backbone import Backbone, BackboneFamily, Pretrained, Weights, backbone, renamed
     from .contracts.batch import Batch
-    from .contracts.dataset import Dataset, Protocol, Split
+    from .contracts.dataset import Dataset
     from .contracts.hooks import hookimpl
     from .contracts.losses import (
         cross_entropy,
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         copy_agreeing_layers,
         tail_of,
     )
+    from .contracts.protocol import Protocol, Split
     from .contracts.recipe import Recipe
     from .contracts.samples import Column, Download, Draw, Files, Part, Sampling, Where
     from .contracts.setting import Modality, Setting
@@ -63,13 +64,14 @@ _HOMES = {
     ),
     "contracts.backbone": "Backbone BackboneFamily Pretrained Weights backbone renamed",
     "contracts.batch": "Batch",
-    "contracts.dataset": "Dataset Protocol Split",
+    "contracts.dataset": "Dataset",
     "contracts.hooks": "hookimpl",
     "contracts.losses": "cross_entropy kl_divergence mse sigmoid_distance soft_cross_entropy",
     "contracts.method": "Ablation Method method",
     "contracts.network": (
         "Classifier Encoder Frozen Fusion Head Joint MapInfo Mean Nets Output copy_agreeing_layers tail_of"
     ),
+    "contracts.protocol": "Protocol Split",
     "contracts.recipe": "Recipe",
     "contracts.samples": "Column Download Draw Files Part Sampling Where",
     "contracts.setting": "Modality Setting",

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..contracts.backbone import Backbone, Weights
-from ..contracts.dataset import Dataset, Protocol
+from ..contracts.dataset import Dataset
+from ..contracts.protocol import Protocol
 from ..contracts.recipe import Recipe
 from ..contracts.setting import Modality, Setting
 from ..contracts.stage import Stage

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from ..contracts.dataset import Dataset, Protocol
+from ..contracts.dataset import Dataset
+from ..contracts.protocol import Protocol
 from ..contracts.samples import Column, Sampling, Where
 from ..contracts.setting import Modality
 from ..errors import DataError

@@ -10,7 +10,7 @@ from math import prod
 
 import numpy as np
 
-from ..contracts.dataset import Protocol
+from ..contracts.protocol import Protocol
 from ..contracts.samples import Column, Where
 from ..contracts.stage import Stage
 from ..errors import DataError, TrainingError, Unsupported

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..contracts.dataset import Dataset, Split
+from ..contracts.dataset import Dataset
+from ..contracts.protocol import Split
 from ..contracts.recipe import Recipe
 from ..contracts.samples import Draw, Files, Part
 from ..contracts.setting import Modality

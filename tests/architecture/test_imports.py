@@ -16,7 +16,8 @@ import pmbench
 ROOT = Path(pmbench.__file__).parent
 REPOSITORY = ROOT.parent
 VALUES = frozenset(
-    f"pmbench.contracts.{name}" for name in ("setting", "recipe", "samples", "dataset", "method", "stage")
+    f"pmbench.contracts.{name}"
+    for name in ("setting", "recipe", "samples", "protocol", "dataset", "method", "stage")
 )
 LAYERS = {
     "errors": (),
