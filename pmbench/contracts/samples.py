@@ -122,8 +122,8 @@ class Draw:
 
 @dataclass(frozen=True)
 class Download:
-    """A file of an official download that is open to everyone. `size` in bytes, 0 where it is not known;
-    `sha256` is empty where its source states none.
+    """A file of an open download. `size` in bytes, 0 if unknown; `sha256` is the digest or its first hex
+    digits, empty if the source states none.
     """
 
     url: str
