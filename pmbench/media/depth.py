@@ -8,7 +8,7 @@ from os import PathLike
 import numpy as np
 
 from ..errors import DataError
-from .images import image, image_files
+from .images import decoded_image, image_files
 from .video import WHOLE_IMAGE, Box
 
 
@@ -29,7 +29,7 @@ def depth_frames(
     """
     near, far = metres
     for path in image_files(folder, pattern).values():
-        frame = image(path)
+        frame = decoded_image(path)
         if not frame.format.name.startswith("gray16"):
             raise DataError(f"{path} holds {frame.format.name} pixels; expected one 16-bit channel")
         depth = frame.to_ndarray(format="gray16le")

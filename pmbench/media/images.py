@@ -1,4 +1,4 @@
-"""Numbered images of one folder, as the frames of a clip."""
+"""Image files: one as a single frame, numbered ones of a folder as the frames of a clip."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
-from .video import Size, decoded, opened, resized
+from .video import Size, decoded, find_stream, opened, resized
+
+
+def image(path: str | PathLike[str], size: Size) -> np.ndarray:
+    """The image in a file, uint8 (H, W, 3), resized by bilinear filtering."""
+    return resized(decoded_image(path), size)
 
 
 def image_frames(
@@ -19,7 +24,7 @@ def image_frames(
 ) -> Iterator[np.ndarray]:
     """The images of `image_files(folder, pattern)` in order of their numbers, uint8 (H, W, 3)."""
     for path in image_files(folder, pattern, gaps=gaps).values():
-        yield resized(image(path), size)
+        yield image(path, size)
 
 
 def image_files(folder: str | PathLike[str], pattern: str, *, gaps: bool = False) -> Mapping[int, Path]:
@@ -53,11 +58,11 @@ def image_files(folder: str | PathLike[str], pattern: str, *, gaps: bool = False
     return dict(sorted(found.items()))
 
 
-def image(path: Path) -> Any:
-    """The single frame in an image file, as FFmpeg has decoded it."""
+def decoded_image(path: str | PathLike[str]) -> Any:
+    """The frame that FFmpeg decodes from an image file; raises DataError where the file is truncated."""
     with opened(path) as container:
-        stream = container.streams.video[0]
-        stream.codec_context.options = {"err_detect": "explode"}  # half a JPEG would be filled up with grey
+        stream = find_stream(container, "video", path)
+        stream.codec_context.options = {"err_detect": "explode"}  # else FFmpeg fills up half a JPEG with grey
         for frame in decoded(container, stream):
             return frame
     raise DataError(f"{path} holds no image that can be decoded")

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import DataError, UsageError
 from .extras import extra
-from .video import decoded, opened
+from .video import decoded, find_stream, opened
 
 MELS, WINDOW, HOP, LOWEST, HIGHEST = 64, 1024, 320, 50, 14_000  # bands, samples, samples, hertz, hertz
 
@@ -20,9 +20,7 @@ def sound(path: str | PathLike[str], rate: int = 32_000) -> np.ndarray:
     """
     av = extra("av", "video")
     with opened(path) as container:
-        if not container.streams.audio:
-            raise DataError(f"{path} has no audio stream")
-        stream = container.streams.audio[0]
+        stream = find_stream(container, "audio", path)
         stream.thread_type = "NONE"
         resampler = av.AudioResampler(format="fltp", rate=rate)
         pieces = []

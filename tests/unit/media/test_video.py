@@ -1,3 +1,5 @@
+"""Readers of videos, sound, flow, images and depth, against files written for the test."""
+
 from __future__ import annotations
 
 import os
@@ -315,6 +317,8 @@ def test_half_an_image_is_no_image(tmp_path, suffix, share):
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
     with pytest.raises(DataError, match=r"1\.(png|jpg)"):
         list(media.image_frames(tmp_path, (8, 8), f"*.{suffix}"))
+    with pytest.raises(DataError, match=r"1\.(png|jpg)"):
+        media.image(path, (8, 8))
 
 
 # --- depth -----------------------------------------------------------------------------------------------
