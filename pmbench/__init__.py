@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     )
     from .contracts.protocol import Protocol, Split
     from .contracts.recipe import Recipe
-    from .contracts.samples import Column, Download, Draw, Files, Part, Sampling, Where
+    from .contracts.samples import AugmentRng, Column, CropParams, Download, Files, Part, Sampling
     from .contracts.setting import Modality, Setting
     from .contracts.stage import Bench, Group, Stage, Step, Terms, require_in
     from .errors import ContractError, DataError, PmbenchError, UnknownName, Unsupported, UsageError
@@ -73,7 +73,7 @@ _HOMES = {
     ),
     "contracts.protocol": "Protocol Split",
     "contracts.recipe": "Recipe",
-    "contracts.samples": "Column Download Draw Files Part Sampling Where",
+    "contracts.samples": "AugmentRng Column CropParams Download Files Part Sampling",
     "contracts.setting": "Modality Setting",
     "contracts.stage": "Bench Group Stage Step Terms require_in",
     "errors": "ContractError DataError PmbenchError UnknownName Unsupported UsageError",

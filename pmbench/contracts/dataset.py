@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..errors import DataNotPrepared, UnknownName
 from .protocol import Protocol, Split, parse_protocol
 from .recipe import Recipe
-from .samples import Download, Draw, Part, Sampling
+from .samples import AugmentRng, Download, Part, Sampling
 from .setting import Modality
 
 if TYPE_CHECKING:
@@ -85,8 +85,8 @@ class Dataset:
         """
         raise NotImplementedError(f"{type(self).__name__} does not implement read(source)")
 
-    def augment(self, batch: Mapping[str, Tensor], draw: Draw) -> Mapping[str, Tensor]:
-        """Training batches with augmentation. Modalities on one grid must use the same names of draws."""
+    def augment(self, batch: Mapping[str, Tensor], rng: AugmentRng) -> Mapping[str, Tensor]:
+        """Training batch with augmentation. Modalities on one grid must ask `rng` for the same names."""
         return batch
 
     # --- methods of a data set that a user's files declare ------------------------------------------------

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..contracts.samples import Column, Sampling, Where
+from ..contracts.samples import Column, CropParams, Sampling
 from ..contracts.setting import Modality
 from ..errors import DataError
 from ..media.extras import extra
@@ -185,7 +185,7 @@ class FramesColumn(Column):
     def shape(self) -> tuple[int, ...]:
         return self.modality.shape
 
-    def read(self, index: int, where: Where = Where()) -> np.ndarray:  # noqa: B008
+    def read(self, index: int, crop: CropParams = CropParams()) -> np.ndarray:  # noqa: B008
         modality = self.modality
         height, width = modality.shape[-2:]
         count = int(self.frames.counts[index])
@@ -193,10 +193,10 @@ class FramesColumn(Column):
             return np.zeros(modality.shape, np.uint8)
         shape = self.frames.shape
         assert shape is not None
-        top, left = round(where.y * (shape[0] - height)), round(where.x * (shape[1] - width))
-        taken = self.frames.read(index, self.sampling.indices(count, where.moment))
+        top, left = round(crop.y * (shape[0] - height)), round(crop.x * (shape[1] - width))
+        taken = self.frames.read(index, self.sampling.indices(count, crop.t))
         clip = np.stack([frame[top : top + height, left : left + width] for frame in taken])  # (T, H, W, C)
-        if where.flip and modality.flip:
+        if crop.flip and modality.flip:
             clip = clip[:, :, ::-1].copy()
             if modality.flip == "negate":
                 clip[..., 0] = 255 - clip[..., 0]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ..contracts.dataset import Dataset
 from ..contracts.protocol import Protocol
-from ..contracts.samples import Column, Sampling, Where
+from ..contracts.samples import Column, CropParams, Sampling
 from ..contracts.setting import Modality
 from ..errors import DataError
 from .identity import digests_of, file_digest
@@ -93,7 +93,7 @@ class Prepared:
         """
         protocol = protocol or self.dataset.protocol(self.dataset.default_protocol)
         modality = protocol.seen(self.dataset.modality(name))
-        return joined([self._column(one, modality, protocol.sampling) for one in part.split("+")])
+        return concat_columns([self._column(one, modality, protocol.sampling) for one in part.split("+")])
 
     def complete(self, part: str, names: Sequence[str]) -> np.ndarray:
         """Which samples of a part have all of these modalities: their numbers."""
@@ -150,8 +150,8 @@ class Prepared:
         return f"delete {self.folder} and run `pmbench data prepare {self.dataset.name}` again"
 
 
-def joined(columns: list[Column]) -> Column:
-    """Several parts' columns as one."""
+def concat_columns(columns: list[Column]) -> Column:
+    """The columns of several parts as one."""
     import numpy as np
 
     if len(columns) == 1:
@@ -162,14 +162,12 @@ def joined(columns: list[Column]) -> Column:
             [np.ones(c.length, bool) if c.present is None else c.present for c in columns]
         )
     arrays = [c.array for c in columns if c.array is not None]
-    whole = cast("np.ndarray", Stacked(arrays)) if len(arrays) == len(columns) else None
-    return Joined(sum(c.length for c in columns), whole, present, tuple(columns))
+    whole = cast("np.ndarray", ConcatArray(arrays)) if len(arrays) == len(columns) else None
+    return ConcatColumn(sum(c.length for c in columns), whole, present, tuple(columns))
 
 
-class Stacked:
-    """Arrays one after the other as one array, of which rows are read where they lie: they may be mapped
-    files of gigabytes.
-    """
+class ConcatArray:
+    """Arrays concatenated along axis 0, without a copy: they may be memory-mapped files of gigabytes."""
 
     def __init__(self, arrays: Sequence[np.ndarray]) -> None:
         import numpy as np
@@ -191,8 +189,8 @@ class Stacked:
 
 
 @dataclass(frozen=True)
-class Joined(Column):
-    """Columns one after the other."""
+class ConcatColumn(Column):
+    """Columns concatenated along their samples."""
 
     columns: tuple[Column, ...] = ()
 
@@ -200,10 +198,10 @@ class Joined(Column):
     def shape(self) -> tuple[int, ...]:
         return self.columns[0].shape
 
-    def read(self, index: int, where: Where = Where()) -> np.ndarray:  # noqa: B008
+    def read(self, index: int, crop: CropParams = CropParams()) -> np.ndarray:  # noqa: B008
         for column in self.columns:
             if index < column.length:
-                return column.read(index, where)
+                return column.read(index, crop)
             index -= column.length
         raise IndexError(index)
 

@@ -12,7 +12,7 @@ import numpy as np
 from ..contracts.dataset import Dataset
 from ..contracts.protocol import Split
 from ..contracts.recipe import Recipe
-from ..contracts.samples import Draw, Files, Part
+from ..contracts.samples import AugmentRng, Files, Part
 from ..contracts.setting import Modality
 from ..engine.draws import generator
 from ..errors import UsageError
@@ -90,8 +90,8 @@ class Miniature(Dataset):
     def augments(self) -> bool:
         return self.like is not None and self.like.augments
 
-    def augment(self, batch: Mapping[str, Tensor], draw: Draw) -> Mapping[str, Tensor]:
-        return batch if self.like is None else self.like.augment(batch, draw)
+    def augment(self, batch: Mapping[str, Tensor], rng: AugmentRng) -> Mapping[str, Tensor]:
+        return batch if self.like is None else self.like.augment(batch, rng)
 
     def variant(self, name: str, parts: Mapping[str, Part]) -> Miniature:
         """The same declarations over other samples."""

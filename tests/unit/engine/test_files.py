@@ -168,21 +168,21 @@ def test_where_a_clip_is_taken(raw):
     read = raw.column("a", "rgb", protocol()).read
     x, y, t = shown(read(0))
     assert (x.tolist(), y.tolist(), t.tolist()) == (list(range(3, 13)), list(range(2, 10)), [1, 2, 3, 4])
-    x, y, t = shown(read(0, pm.Where(1.0, 1.0, 0.0)))
+    x, y, t = shown(read(0, pm.CropParams(1.0, 1.0, 0.0)))
     assert (x[0], y[0], t.tolist()) == (0, 4, [2, 3, 4, 5])
-    x, y, t = shown(read(0, pm.Where(0.0, 0.0, 1.0, flip=True)))
+    x, y, t = shown(read(0, pm.CropParams(0.0, 0.0, 1.0, flip=True)))
     assert (x.tolist(), y[0], t[0]) == (list(range(15, 5, -1)), 0, 0)
 
 
 def test_a_flip_reverses_horizontal_flow(raw):
     column = raw.column("a", "flow", protocol())
-    plain, flipped = column.read(0), column.read(0, pm.Where(flip=True))
+    plain, flipped = column.read(0), column.read(0, pm.CropParams(flip=True))
     np.testing.assert_array_equal(flipped[0], 255 - plain[0, :, :, ::-1])
     np.testing.assert_array_equal(flipped[1], plain[1, :, :, ::-1])
     still = FramesColumn.open(
         raw.path("a", "flow"), dataclasses.replace(column.modality, flip=""), column.sampling
     )
-    np.testing.assert_array_equal(still.read(0, pm.Where(flip=True)), still.read(0))
+    np.testing.assert_array_equal(still.read(0, pm.CropParams(flip=True)), still.read(0))
 
 
 def test_frames_smaller_than_what_is_shown_are_refused(raw):
