@@ -21,7 +21,7 @@ TIMEOUT_S = 30.0
 LOST = (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ValueError)
 """Errors of a connection or an address, unlike those of the disk."""
 Report = Callable[[str, int, int], None]
-"""Called with the name of the file, kilobytes received and kilobytes in all."""
+"""Progress callback: a description, the amount done and the total."""
 
 
 def fetch_all(downloads: Sequence[Download], folder: Path, report: Report) -> Path:

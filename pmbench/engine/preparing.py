@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import errno
+import io
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,13 +19,11 @@ from ..contracts.dataset import Dataset
 from ..contracts.samples import Files, Part
 from ..errors import DataError, DataNotPrepared
 from ..files import explain, publish, write_json, write_text
+from .downloading import Report
 from .identity import file_digest
 from .prepared import SCHEMA, Prepared, damaged, data_folder, open_prepared
 from .shards import Problem, Shard, cut, join_frames, join_rows, read_all, stored_as_frames
 from .unpacking import unpacked
-
-Report = Callable[[str, int, int], None]
-"""Called with what is being done, how many samples of it are done, and of how many."""
 
 
 def find_or_prepare(dataset: Dataset, root: Path) -> Prepared:
@@ -172,10 +172,11 @@ def _refuse(
     """Raises DataError where files cannot be read, unless that is to be skipped and no test needs them."""
     if not problems:
         return
-    lines = [("part", "modality", "id", "reason")]
-    lines += [(p.part, p.modality, str(parts[p.part].ids[p.sample]), p.reason) for p in problems]
-    text = "".join(",".join(_cell(value) for value in line) + "\n" for line in lines)
-    write_text(path, text)
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(("part", "modality", "id", "reason"))
+    writer.writerows((p.part, p.modality, parts[p.part].ids[p.sample], p.reason) for p in problems)
+    write_text(path, table.getvalue())
     needed = [p for p in problems if p.part in dataset.part_names(test=True) and p.modality in dataset.target]
     if skip and not needed:
         return
@@ -191,10 +192,6 @@ def _refuse(
         f"get them again and run the same command, which goes on where it was; or leave them out of training "
         f"with --skip-damaged; all are listed in {path}",
     )
-
-
-def _cell(value: str) -> str:
-    return '"' + value.replace('"', '""') + '"' if any(c in value for c in ',"\n') else value
 
 
 def _test_has_target(dataset: Dataset, written: Mapping[str, Any], parts: Mapping[str, Part]) -> None:

@@ -178,19 +178,6 @@ def _unit(features: np.ndarray) -> np.ndarray:
     return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
 
 
-def average_clips(ids: Sequence[str], logits: np.ndarray) -> tuple[list[str], np.ndarray]:
-    """Clip logits (N, K) -> (videos in order of first appearance, mean softmax of their clips (V, K))."""
-    logits = np.asarray(logits, float)
-    if logits.ndim != 2 or len(ids) != len(logits):
-        raise UsageError(f"{len(ids)} ids for logits {logits.shape}; expected one id for each row of (N, K)")
-    order = {video: position for position, video in enumerate(dict.fromkeys(ids))}
-    row = np.array([order[video] for video in ids], dtype=int)
-    odds = np.exp(logits - logits.max(1, keepdims=True))
-    sums = np.zeros((len(order), logits.shape[1]))
-    np.add.at(sums, row, odds / odds.sum(1, keepdims=True))
-    return list(order), sums / np.bincount(row)[:, None]
-
-
 # --- the registry -------------------------------------------------------------------------------------------
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pmbench.errors import UnknownName, UsageError
 from pmbench.report import metrics
-from pmbench.report.metrics import METRICS, average_clips, score
+from pmbench.report.metrics import METRICS, score
 
 
 def expand(tp: int, fp: int, fn: int, tn: int) -> tuple[np.ndarray, np.ndarray]:
@@ -159,17 +159,6 @@ def test_retrieval_equals_plain_loops(k: int) -> None:
 def test_retrieval_ignores_the_length_of_features() -> None:
     gallery = np.array([[100.0, 1.0], [0.0, 0.1]])
     assert metrics.recall_at_k(np.array([[0.1, 1.0]]), np.array([1]), gallery, np.array([0, 1]), 1) == 100.0
-
-
-def test_clips_of_a_video_are_averaged_after_the_softmax() -> None:
-    logits = np.array([[2.0, 0.0], [0.0, 8.0], [0.0, 1.0]])
-    ids, mean = average_clips(["b", "a", "b"], logits)
-    assert ids == ["b", "a"]
-    first = (np.exp(2) / (np.exp(2) + 1) + 1 / (1 + np.exp(1))) / 2
-    assert mean[0] == pytest.approx([first, 1 - first])
-    assert mean.sum(1) == pytest.approx([1, 1])
-    with pytest.raises(UsageError, match="2 ids"):
-        average_clips(["a", "b"], logits)
 
 
 # --- what cannot be computed --------------------------------------------------------------------------------
