@@ -154,11 +154,12 @@ class Dataset:
         """
         return parse_protocol(self, name)
 
-    def not_prepared(self, root: Path) -> DataNotPrepared:
-        """The error for a data set whose prepared form is not under `root`."""
+    def not_prepared(self, root: Path, problem: str = "") -> DataNotPrepared:
+        """The error for a data set whose prepared form is not under `root`, or unusable for a `problem`."""
         embedded = self.find_source() is not None
         hint = f"`pmbench data prepare {self.name}` prepares it" if embedded else self.how_to_get()
-        return DataNotPrepared(f"data set {self.name!r} is not prepared under {root}", hint)
+        message = f"data set {self.name!r} is not prepared under {root}" + (problem and f": {problem}")
+        return DataNotPrepared(message, hint)
 
     def how_to_get(self) -> str:
         """How to obtain the official form, and the command that prepares it."""

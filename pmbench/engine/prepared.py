@@ -21,7 +21,8 @@ from .identity import digests_of, file_digest
 if TYPE_CHECKING:
     import numpy as np
 
-SCHEMA = 1
+SCHEMA = 2
+"""Layout of the prepared form. Raise it with every change, so that older data is prepared anew."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ class Prepared:
         import numpy as np
 
         path = self._checked(part, modality.name)
-        if path.suffix == ".frames":
+        if path.suffix == ".arrow":
             from .frames import FramesColumn
 
             return FramesColumn.open(path, modality, sampling)
@@ -220,8 +221,10 @@ def open_prepared(dataset: Dataset, root: Path) -> Prepared:
     folder = data_folder(dataset, root)
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        if manifest["schema"] != SCHEMA or manifest["dataset"] != dataset.name:
-            raise ValueError(f"schema {manifest['schema']}, data set {manifest['dataset']!r}")
+        if manifest["dataset"] != dataset.name:
+            raise ValueError(f"data set {manifest['dataset']!r}")
+        if manifest["schema"] != SCHEMA:
+            raise dataset.not_prepared(root, f"schema {manifest['schema']} is there, {SCHEMA} is needed")
         indexes = {
             part: folder / entry["files"]["index"]["file"] for part, entry in manifest["parts"].items()
         }

@@ -299,7 +299,7 @@ def _write_part(
         if not isinstance(array, Files):
             np.save(folder / f"{m}.npy", np.ascontiguousarray(array), allow_pickle=False)
         elif stored_as_frames(modality, array):
-            missing[m] = join_frames(folder / f"{m}.frames", shards[name, m])
+            missing[m] = join_frames(folder / f"{m}.arrow", shards[name, m])
         else:
             missing[m] = join_rows(folder / f"{m}.npy", (len(array.items), *modality.shape), shards[name, m])
     np.save(folder / "labels.npy", part.labels.astype(np.int64), allow_pickle=False)
@@ -322,6 +322,6 @@ def _described(path: Path, file: str, missing: int) -> dict[str, Any]:
         "file": file,
         "sha256": file_digest(path),
         "bytes": stat.st_size,
-        **({"mtime_ns": stat.st_mtime_ns} if path.suffix == ".frames" else {}),
+        **({"mtime_ns": stat.st_mtime_ns} if path.suffix == ".arrow" else {}),
         **({"missing": missing} if missing else {}),
     }

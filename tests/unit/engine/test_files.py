@@ -52,14 +52,14 @@ def test_frames_come_back(tmp_path):
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "other"])
 def test_a_file_that_is_not_of_frames_is_named(tmp_path, damage):
-    path = tmp_path / "x.frames"
+    path = tmp_path / "x.arrow"
     with path.open("wb") as file:
         writer = Writer(file, "raw")
         writer.add(films.film(0, 3), 25)
         writer.close()
     content = path.read_bytes()
     path.write_bytes({"empty": b"", "cut": content[:-9], "other": b"RIFF" * 100}[damage])
-    with pytest.raises(DataError, match=r"x\.frames is not a whole file of frames"):
+    with pytest.raises(DataError, match=r"x\.arrow is not a whole file of frames"):
         Frames(path)
 
 
@@ -93,7 +93,7 @@ def test_what_was_prepared_comes_back(raw, source):
 def test_each_modality_and_part_is_a_file_of_its_own(raw):
     opened = raw.files("b+c", ("rgb", "labels"))
     assert [p.relative_to(raw.folder).as_posix() for p in opened] == [
-        "b/rgb.frames", "b/labels.npy", "c/rgb.frames", "c/labels.npy",
+        "b/rgb.arrow", "b/labels.npy", "c/rgb.arrow", "c/labels.npy",
     ]  # fmt: skip
 
 
