@@ -15,15 +15,16 @@ if TYPE_CHECKING:
     from . import media
     from .contracts.backbone import Backbone, BackboneFamily, Pretrained, Weights, backbone, renamed
     from .contracts.batch import Batch
-    from .contracts.dataset import Dataset, Protocol, Split
+    from .contracts.dataset import Dataset
     from .contracts.hooks import hookimpl
     from .contracts.method import Ablation, Method, method
     from .contracts.metric import Evidence, Metric
     from .contracts.modality import Modality, ModalityKind
     from .contracts.options import Options, option
+    from .contracts.protocol import Protocol, Split
     from .contracts.published import Published, read_published
     from .contracts.recipe import Recipe
-    from .contracts.samples import Column, Download, Draw, Files, Part, Sampling, Where
+    from .contracts.samples import AugmentRng, Column, CropParams, Download, Files, Part, Sampling
     from .contracts.setting import Setting
     from .contracts.stage import Bench, Group, Stage, Step, Terms
     from .errors import ContractError, DataError, PmbenchError, UnknownName, Unsupported, UsageError
@@ -62,15 +63,16 @@ _HOMES = {
     ),
     "contracts.backbone": "Backbone BackboneFamily Pretrained Weights backbone renamed",
     "contracts.batch": "Batch",
-    "contracts.dataset": "Dataset Protocol Split",
+    "contracts.dataset": "Dataset",
     "contracts.hooks": "hookimpl",
     "networks.losses": "cross_entropy kl_divergence mse soft_cross_entropy",
     "contracts.method": "Ablation Method method",
     "networks.modules": ("Classifier Encoder Frozen Fusion Head Joint MapInfo Mean Nets Output tail_of"),
     "contracts.options": "Options option",
     "contracts.published": "Published read_published",
+    "contracts.protocol": "Protocol Split",
     "contracts.recipe": "Recipe",
-    "contracts.samples": "Column Download Draw Files Part Sampling Where",
+    "contracts.samples": "AugmentRng Column CropParams Download Files Part Sampling",
     "contracts.metric": "Evidence Metric",
     "contracts.modality": "Modality ModalityKind",
     "contracts.setting": "Setting",

@@ -104,7 +104,7 @@ def ours(prepared: Prepared, threads: int) -> int:
     batches = (
         (
             np.array([c[0] for c in clips[i : i + BATCH]]),
-            {"rgb": [pm.Where(*c[1:]) for c in clips[i : i + BATCH]]},
+            {"rgb": [pm.CropParams(*c[1:]) for c in clips[i : i + BATCH]]},
         )
         for i in range(0, CLIPS, BATCH)
     )

@@ -171,7 +171,7 @@ def load(path: Path, kind: str) -> Any:
     if kind == "clip":
         return _numbered(path) if path.is_dir() else pm.media.video_frames(path, STORED)
     if kind == "image":
-        return pm.media.video_frames(path, STORED)
+        return [pm.media.image(path, STORED)]
     if path.suffix.lower() in SOUNDS:
         return pm.media.log_mel(pm.media.sound(path), seconds=SECONDS)
     return _array(path)

@@ -143,7 +143,7 @@ def prepare(
 ) -> None:
     """Turn the official form of a data set into the ready-to-train one, and check it."""
     from ..engine import preparing as engine
-    from ..engine.downloading import fetch
+    from ..engine.downloading import fetch_all
     from ..errors import DataNotPrepared, PluginError, PmbenchError, UsageError
     from ..plugins import load_plugins
     from .tables import plural, size_text
@@ -168,7 +168,7 @@ def prepare(
     try:
         with _progress(name) as say:
             if download:
-                source = fetch(dataset.downloads, root / "downloads" / name, say)
+                source = fetch_all(dataset.downloads, root / "downloads" / name, say)
             assert source is not None
             prepared = engine.prepare(
                 dataset,

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..contracts.backbone import Backbone, BackboneFamily
-    from ..contracts.dataset import Dataset, Protocol
+    from ..contracts.dataset import Dataset
     from ..contracts.method import Method
+    from ..contracts.protocol import Protocol
     from ..plugins import Offer, Registry
 
 Values = dict[str, Any]

@@ -1,4 +1,4 @@
-"""Samples: how the official form gives them, which clip and part of a frame is taken, how one is read."""
+"""Samples: parts and files of the official form, sampling of clips, crops, columns of prepared data."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ class Part:
 class Sampling:
     """Which frames of a recording make up a clip.
 
-    `frames` consecutive ones, `stride` apart, from a place drawn anew in every epoch; or, with `even`, one
-    out of each of `frames` equal pieces of the recording. A recording that is too short starts again from its
-    beginning. At test, `test_clips` clips are taken at equal distances and their class probabilities
-    averaged; validation takes the one in the middle.
+    `frames` frames, `stride` apart, from a random position in every epoch; or, with `even`, one from each of
+    `frames` equal segments of the recording. A recording that is too short is repeated from its beginning. At
+    test time `test_clips` equidistant clips are sampled and their class probabilities averaged; validation
+    uses the center clip.
     """
 
     frames: int = 16
@@ -60,24 +60,27 @@ class Sampling:
     even: bool = False
     test_clips: int = 1
 
-    def indices(self, length: int, moment: float) -> list[int]:
-        """The frames to take out of `length`; `moment` in [0, 1] is between the first and the last clip."""
+    def indices(self, length: int, t: float) -> list[int]:
+        """Indices of a clip's frames in a recording of `length`; t from 0, the first clip, to 1, the last."""
         if self.even:
-            inside = min(moment, 1 - 1e-9)
+            inside = min(t, 1 - 1e-9)
             return [int((k + inside) * length / self.frames) for k in range(self.frames)]
         span = (self.frames - 1) * self.stride + 1
-        start = round(moment * max(0, length - span))
+        start = round(t * max(0, length - span))
         return [(start + k * self.stride) % length for k in range(self.frames)]
 
     def moments(self) -> list[float]:
-        """Where the test clips are taken."""
+        """Positions t of the test clips."""
         return [(k + 0.5) / self.test_clips for k in range(self.test_clips)]
 
 
-class Where(NamedTuple):
-    """Which clip of a recording, and which part of its frames: all in [0, 1], 0.5 is the middle."""
+class CropParams(NamedTuple):
+    """Position of a crop in a recording, along time, height and width: from 0 to 1, 0.5 is the center.
 
-    moment: float = 0.5
+    `flip` mirrors it horizontally.
+    """
+
+    t: float = 0.5
     y: float = 0.5
     x: float = 0.5
     flip: bool = False
@@ -87,7 +90,7 @@ class Where(NamedTuple):
 class Column:
     """One modality of one part: N samples of (*shape), read on demand.
 
-    `array` is the whole column where it lies in one array; else None and `read(i, where)` decodes sample i.
+    `array` is the whole column if it is a single array; else None and `read(i, crop)` decodes sample i.
     `present` (N,) says which samples have the modality, None that all have.
     """
 
@@ -99,21 +102,20 @@ class Column:
     def shape(self) -> tuple[int, ...]:
         """Shape of one sample."""
         if self.array is None:
-            raise NotImplementedError(f"{type(self).__name__} has no array and does not say its shape")
+            raise NotImplementedError(f"{type(self).__name__} has no array and does not implement shape")
         return self.array.shape[1:]
 
-    def read(self, index: int, where: Where = Where()) -> np.ndarray:  # noqa: B008
+    def read(self, index: int, crop: CropParams = CropParams()) -> np.ndarray:  # noqa: B008
         if self.array is None:
-            raise NotImplementedError(
-                f"{type(self).__name__} has no array and does not say how to read a sample"
-            )
+            raise NotImplementedError(f"{type(self).__name__} has no array and does not implement read")
         return self.array[index]
 
 
-class Draw:
-    """Augmentation draws of one batch, by name: equal names give equal draws, whatever else is read.
+class AugmentRng:
+    """Random numbers for the augmentation of one batch, by name.
 
-    `draw("flip")` is (B,) uniform in [0, 1), on the device of the batch.
+    `rng("flip")` is (B,) uniform in [0, 1), on the batch's device. Equal names give equal numbers, whatever
+    other names are asked for.
     """
 
     def __call__(self, name: str) -> Tensor:
@@ -122,8 +124,8 @@ class Draw:
 
 @dataclass(frozen=True)
 class Download:
-    """A file of an official download that is open to everyone. `size` in bytes, 0 where it is not known;
-    `sha256` is empty where its source states none.
+    """A file of an open download. `size` in bytes, 0 if unknown; `sha256` is the digest or its first hex
+    digits, empty if the source states none.
     """
 
     url: str

@@ -1,4 +1,4 @@
-"""Official downloads: resumed where they stopped, checked where their source states a digest."""
+"""Downloads over HTTP: resumed after a lost connection, checked against their digest."""
 
 from __future__ import annotations
 
@@ -15,67 +15,71 @@ from ..errors import DataError
 from ..files import explain, file_digest, write_text
 
 CHUNK = 1 << 20
-SECONDS = 30
-"""After so long without a byte, a connection counts as lost."""
+TIMEOUT_S = 30.0
+"""Longest silence of a server before a connection counts as lost."""
+LOST = (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ValueError)
+"""Errors of a connection or an address, unlike those of the disk."""
+Report = Callable[[str, int, int], None]
+"""Progress callback: a description, the amount done and the total."""
 
 
-def fetch(downloads: Sequence[Download], folder: Path, report: Callable[[str, int, int], None]) -> Path:
-    """The folder with all files, of which those already whole are not fetched again.
+def fetch_all(downloads: Sequence[Download], folder: Path, report: Report) -> Path:
+    """Downloads into `folder` the files that it does not have yet, one process at a time. Returns `folder`.
 
-    `report` is told what is fetched, and how many kilobytes of how many. Raises DataError where a server
-    cannot be reached or a file is not what it should be; what has come stays, and the next call goes on.
+    Raises DataError where a server is out of reach or a file has another size or digest.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name(f".{folder.name}.lock")):
             for download in downloads:
-                whole = folder / download.file
-                if not whole.exists():
-                    _fetch(download, whole, report)
+                fetch(download, folder / download.file, report)
     except OSError as error:
         raise explain(error, folder) from error
     return folder
 
 
-def _fetch(download: Download, whole: Path, report: Callable[[str, int, int], None]) -> None:
-    part = whole.with_name(whole.name + ".part")
-    version = whole.with_name(whole.name + ".version")
+def fetch(download: Download, path: Path, report: Report) -> None:
+    """Downloads one file to `path` unless it exists; the caller excludes other processes.
+
+    Received bytes stay beside it in `.part` until the file is complete, and the next call resumes there.
+    """
+    if path.exists():
+        return
+    part = path.with_name(path.name + ".part")
+    version = path.with_name(path.name + ".version")
     start = part.stat().st_size if part.exists() else 0
     if not version.exists() and not download.sha256:
-        start = 0  # nothing would tell whether the rest is of the same file
+        start = 0  # nothing tells whether the rest is of the same file
     if not (download.size and start == download.size):
         _receive(download, part, start, version, report)
-    found = file_digest(part) if download.sha256 else ""
-    if found != download.sha256 or (download.size and part.stat().st_size != download.size):
-        size = part.stat().st_size
+    size, digest = part.stat().st_size, file_digest(part) if download.sha256 else ""
+    if not digest.startswith(download.sha256) or (download.size and size != download.size):
         part.unlink()
         version.unlink(missing_ok=True)
         raise DataError(
-            f"{download.url} gave {size} bytes with SHA-256 {found or 'unchecked'}; expected "
+            f"{download.url} gave {size} bytes with SHA-256 {digest or 'unchecked'}; expected "
             f"{download.size or 'any number of'} bytes with {download.sha256 or 'any'}",
-            "try again, or get the file in another way and give it with --source",
+            "try again, or download the file in another way and give it with --source",
         )
-    part.replace(whole)
+    part.replace(path)
     version.unlink(missing_ok=True)
 
 
-def _receive(
-    download: Download, part: Path, start: int, version: Path, report: Callable[[str, int, int], None]
-) -> None:
-    """Appends to `part` what is behind `start`; all of it again where the file has changed since `version`,
-    what the server called it, was written.
+def _receive(download: Download, part: Path, start: int, version: Path, report: Report) -> None:
+    """Appends to `part` from byte `start` on. Starts over if the file on the server is no longer the version
+    (ETag or Last-Modified) that the file `version` names.
     """
     headers = {"Range": f"bytes={start}-"} if start else {}
     if start and version.exists():
         headers["If-Range"] = version.read_text(encoding="utf-8")
-    request = urllib.request.Request(download.url, headers=headers)
     try:
-        with urllib.request.urlopen(request, timeout=SECONDS) as answer:
-            if start and answer.status != 206:  # it does not resume, or has another file: from the beginning
+        request = urllib.request.Request(download.url, headers=headers)
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
+            if start and answer.status != 206:  # no support for ranges, or another version
                 start = 0
             if not start:
                 part.unlink(missing_ok=True)
-                tag = answer.headers.get("ETag", "W/")  # a weak one does not stand for the very bytes
+                tag = answer.headers.get("ETag", "W/")  # a weak one does not promise equal bytes
                 tag = answer.headers.get("Last-Modified", "") if tag.startswith("W/") else tag
                 write_text(version, tag) if tag else version.unlink(missing_ok=True)
             total = start + int(answer.headers.get("Content-Length") or 0)
@@ -88,17 +92,17 @@ def _receive(
                 raise http.client.IncompleteRead(b"", total - done)
     except urllib.error.HTTPError as error:
         if error.code == 416 and error.headers.get("Content-Range") == f"bytes */{start}":
-            return  # there is no more
+            return  # nothing is missing
         if error.code == 416:
             part.unlink()
-        raise _lost(download, error.reason) from error
-    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+        raise _lost(download, error) from error
+    except LOST as error:
         raise _lost(download, getattr(error, "reason", error)) from error
 
 
 def _lost(download: Download, reason: object) -> DataError:
     return DataError(
         f"{download.url} could not be fetched: {reason}",
-        "the same command goes on where it stopped; or get the file in another way (a browser) and give "
+        "the same command resumes the download; or download the file in another way (a browser) and give "
         "it with --source",
     )

@@ -1,15 +1,14 @@
-"""Frames of many recordings in one mapped file: any clip is a few reads, none of it a seek in a video.
+"""Frames of many recordings in one memory-mapped Arrow IPC file, from which clips are read without seeking in
+a video.
 
-Layout: a line of magic, the encoded frames of all samples one after the other, then three arrays as numpy
-writes them (the end of every frame in bytes, the first frame of every sample, frames per second), a JSON
-object with size and codec, and its length in 8 bytes.
+Columns: `frames`, a list of encoded frames for each sample, and `rate`, frames per second. The schema's
+metadata hold the frames' shape and codec.
 """
 
 from __future__ import annotations
 
 import json
-import mmap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,11 +16,12 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ..contracts.modality import Modality
-from ..contracts.samples import Column, Sampling, Where
+from ..contracts.samples import Column, CropParams, Sampling
 from ..errors import DataError
 from ..media.extras import extra
 
-MAGIC = b"pmbench frames 1\n"
+BATCH_BYTES = 1 << 25
+"""Size of the encoded frames after which a record batch is written."""
 QUALITY = 90
 CODECS = ("jpeg", "raw")
 
@@ -31,7 +31,7 @@ def _simplejpeg() -> Any:
 
 
 def encode(frame: np.ndarray, codec: str) -> bytes:
-    """One frame, uint8 (H, W, C). JPEG holds 1 or 3 channels; others lie below one another in grey."""
+    """One frame, uint8 (H, W, C). JPEG holds 1 or 3 channels; others are stacked vertically in gray."""
     if codec == "raw":
         return np.ascontiguousarray(frame).tobytes()
     height, width, channels = frame.shape
@@ -42,7 +42,7 @@ def encode(frame: np.ndarray, codec: str) -> bytes:
 
 
 def decode(data: Any, shape: tuple[int, int, int], codec: str) -> np.ndarray:
-    """What `encode` was given, for frames of `shape` (H, W, C)."""
+    """Inverse of `encode` for frames of `shape` (H, W, C)."""
     height, width, channels = shape
     if codec == "raw":
         return np.frombuffer(data, np.uint8).reshape(shape)
@@ -53,112 +53,115 @@ def decode(data: Any, shape: tuple[int, int, int], codec: str) -> np.ndarray:
 
 
 class Writer:
-    """Appends samples to a frames file; `close` makes it complete."""
+    """Appends samples to a frames file; `close` completes it."""
 
     def __init__(self, file: BinaryIO, codec: str) -> None:
         self._file, self._codec = file, codec
-        self._ends: list[int] = []
-        self._first, self._rates = [0], list[float]()
         self._shape: tuple[int, ...] | None = None
-        self._at = file.write(MAGIC)
+        self._ipc: Any = None
+        self._clear()
 
     def add(self, frames: Iterable[np.ndarray], rate: float) -> None:
-        """One sample's frames, uint8 (H, W, C); none where it lacks the modality. Raises DataError where
-        their shapes differ from those before.
+        """Appends a sample: frames uint8 (H, W, C), none if it lacks the modality. Raises DataError if their
+        shape differs from earlier ones.
         """
+        encoded = []
         for frame in frames:
-            self._agree(frame.shape)
+            self._check_shape(frame.shape)
             if frame.dtype != np.uint8:
                 raise DataError(f"frames are {frame.dtype}; expected uint8")
-            self._append(encode(frame, self._codec))
-        self._end_sample(rate)
+            encoded.append(encode(frame, self._codec))
+        self._append(encoded, rate)
 
     def extend(self, other: Frames) -> None:
-        """All samples of another frames file of the same codec, as they are."""
+        """Appends all samples of another frames file with the same codec, without decoding them."""
         if other.shape is not None:
-            self._agree(other.shape)
+            self._check_shape(other.shape)
         for sample, rate in enumerate(other.rates):
-            for data in other.encoded(sample):
-                self._append(data)
-            self._end_sample(float(rate))
+            self._append(other.encoded(sample), float(rate))
 
     def close(self) -> None:
-        for array in (self._ends, self._first):
-            np.save(self._file, np.asarray(array, np.int64))
-        np.save(self._file, np.asarray(self._rates, np.float64))
-        head = json.dumps({"shape": self._shape, "codec": self._codec, "index": self._at}).encode()
-        self._file.write(head + len(head).to_bytes(8, "little"))
+        self._write_batch()
+        self._ipc.close()
 
-    def _agree(self, shape: tuple[int, ...]) -> None:
+    def _check_shape(self, shape: tuple[int, ...]) -> None:
         self._shape = self._shape or tuple(shape)
         if tuple(shape) != self._shape:
             raise DataError(f"a frame has shape {tuple(shape)}, those before it {self._shape}")
 
-    def _append(self, data: Any) -> None:
-        self._at += self._file.write(data)
-        self._ends.append(self._at)
-
-    def _end_sample(self, rate: float) -> None:
-        self._first.append(len(self._ends))
+    def _append(self, encoded: list[Any], rate: float) -> None:
+        self._samples.append(encoded)
         self._rates.append(rate)
+        self._bytes += sum(map(len, encoded))
+        if self._bytes >= BATCH_BYTES:
+            self._write_batch()
+
+    def _write_batch(self) -> None:
+        import pyarrow as pa
+
+        samples = pa.array(self._samples, pa.list_(pa.large_binary()))
+        batch = pa.record_batch({"frames": samples, "rate": pa.array(self._rates, pa.float64())})
+        if self._ipc is None:  # the first batch is written once there is a frame, so the shape is known
+            head = {"shape": json.dumps(self._shape), "codec": self._codec}
+            self._ipc = pa.ipc.new_file(self._file, batch.schema.with_metadata(head))
+        self._ipc.write_batch(batch)
+        self._clear()
+
+    def _clear(self) -> None:
+        self._samples, self._rates, self._bytes = list[list[Any]](), list[float](), 0
 
 
 class Frames:
-    """An open frames file. `shape` (H, W, C) is None where no sample has a frame; `rates` (N,) frames per
-    second, 0 where unknown.
+    """An open frames file. `shape` (H, W, C) is None if no sample has a frame; `counts` (N,) frames of each
+    sample; `rates` (N,) frames per second, 0 if unknown.
     """
 
     def __init__(self, path: Path) -> None:
+        import pyarrow as pa
+
         self.path = path
         try:
-            with path.open("rb") as file:
-                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-                if self._map[: len(MAGIC)] != MAGIC:
-                    raise ValueError("it does not begin as one")
-                size = len(self._map)
-                length = int.from_bytes(self._map[size - 8 :], "little")
-                head = json.loads(self._map[size - 8 - length : size - 8])
-                file.seek(head["index"])
-                self._ends, self._first, self.rates = (np.load(file, allow_pickle=False) for _ in range(3))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+            table.validate(full=True)  # of offsets, not of frames
+            head = table.schema.metadata
+            self._samples, self.rates = table["frames"], table["rate"].to_numpy()
+            self.counts = np.concatenate([np.diff(chunk.offsets) for chunk in self._samples.chunks])
+            shape, self.codec = json.loads(head[b"shape"]), head[b"codec"].decode()
+        except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(
                 f"{path} is not a whole file of frames: {error}", "prepare the data again"
             ) from error
-        self.codec: str = head["codec"]
-        self.shape: tuple[int, int, int] | None = tuple(head["shape"]) if head["shape"] else None
+        self.shape: tuple[int, int, int] | None = tuple(shape) if shape else None
 
     def __len__(self) -> int:
         return len(self.rates)
 
-    @property
-    def counts(self) -> np.ndarray:
-        """(N,) frames of each sample."""
-        return np.diff(self._first)
-
-    def encoded(self, sample: int) -> Iterator[memoryview]:
-        for number in range(int(self._first[sample]), int(self._first[sample + 1])):
-            yield self._frame(number)
+    def encoded(self, sample: int, wanted: Sequence[int] | None = None) -> list[memoryview]:
+        """Encoded frames of a sample, all or those `wanted` by number."""
+        wanted = range(self.counts[sample]) if wanted is None else wanted
+        if not wanted:
+            return []
+        frames = self._samples[sample].values
+        _, offsets, content = frames.buffers()  # a slice of it each is faster than pyarrow's scalars
+        ends = np.frombuffer(offsets, np.int64)[frames.offset :]
+        data = memoryview(content).cast("B")
+        return [data[ends[n] : ends[n + 1]] for n in wanted]
 
     def read(self, sample: int, wanted: Sequence[int]) -> list[np.ndarray]:
         """Frames of a sample by number, each uint8 (H, W, C)."""
         assert self.shape is not None
-        first, shape, codec = int(self._first[sample]), self.shape, self.codec
         try:
-            return [decode(self._frame(first + number), shape, codec) for number in wanted]
+            return [decode(data, self.shape, self.codec) for data in self.encoded(sample, wanted)]
         except ValueError as error:
             raise DataError(
                 f"{self.path}: a frame of sample {sample} cannot be decoded: {error}",
                 "prepare the data again",
             ) from error
 
-    def _frame(self, number: int) -> memoryview:
-        start = int(self._ends[number - 1]) if number else len(MAGIC)
-        return memoryview(self._map)[start : int(self._ends[number])]
-
 
 @dataclass(frozen=True)
 class FramesColumn(Column):
-    """Clips (C, T, H, W) or images (C, H, W), uint8, cut out of a frames file."""
+    """Clips (C, T, H, W) or images (C, H, W), uint8, cropped from a frames file."""
 
     frames: Frames = field(default=None, hash=False)  # type: ignore[assignment]
     modality: Modality = field(default=None, hash=False)  # type: ignore[assignment]
@@ -166,7 +169,7 @@ class FramesColumn(Column):
 
     @staticmethod
     def open(path: Path, modality: Modality, sampling: Sampling | None) -> FramesColumn:
-        """Raises DataError where the stored frames are smaller than what the modality shows of them."""
+        """Raises DataError if the stored frames are smaller than the modality's shape."""
         frames = Frames(path)
         channels, (height, width) = modality.channels, modality.shape[-2:]
         stored = frames.shape or (height, width, channels)
@@ -176,8 +179,7 @@ class FramesColumn(Column):
                 f"{(height, width, channels)}",
                 "prepare the data again",
             )
-        counts = frames.counts
-        present = None if counts.all() else counts > 0
+        present = None if frames.counts.all() else frames.counts > 0
         clip = sampling if modality.kind == "clip" and sampling else Sampling(frames=1)
         return FramesColumn(len(frames), None, present, frames, modality, clip)
 
@@ -185,7 +187,7 @@ class FramesColumn(Column):
     def shape(self) -> tuple[int, ...]:
         return self.modality.shape
 
-    def read(self, index: int, where: Where = Where()) -> np.ndarray:  # noqa: B008
+    def read(self, index: int, crop: CropParams = CropParams()) -> np.ndarray:  # noqa: B008
         modality = self.modality
         height, width = modality.shape[-2:]
         count = int(self.frames.counts[index])
@@ -193,10 +195,10 @@ class FramesColumn(Column):
             return np.zeros(modality.shape, np.uint8)
         shape = self.frames.shape
         assert shape is not None
-        top, left = round(where.y * (shape[0] - height)), round(where.x * (shape[1] - width))
-        taken = self.frames.read(index, self.sampling.indices(count, where.moment))
+        top, left = round(crop.y * (shape[0] - height)), round(crop.x * (shape[1] - width))
+        taken = self.frames.read(index, self.sampling.indices(count, crop.t))
         clip = np.stack([frame[top : top + height, left : left + width] for frame in taken])  # (T, H, W, C)
-        if where.flip and modality.flip:
+        if crop.flip and modality.flip:
             clip = clip[:, :, ::-1].copy()
             if modality.flip == "negate":
                 clip[..., 0] = 255 - clip[..., 0]

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from ..contracts.dataset import Dataset, Protocol
+from ..contracts.dataset import Dataset
 from ..contracts.modality import Modality
-from ..contracts.samples import Column, Sampling, Where
+from ..contracts.protocol import Protocol
+from ..contracts.samples import Column, CropParams, Sampling
 from ..errors import DataError
 from ..files import file_digest
 from ..store.keys import digests_of
@@ -21,7 +22,8 @@ from ..store.keys import digests_of
 if TYPE_CHECKING:
     import numpy as np
 
-SCHEMA = 1
+SCHEMA = 2
+"""Layout of the prepared form. Raise it with every change, so that older data is prepared anew."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ class Prepared:
         """
         protocol = protocol or self.dataset.protocol(self.dataset.default_protocol)
         modality = protocol.seen(self.dataset.modality(name))
-        return joined([self._column(one, modality, protocol.sampling) for one in part.split("+")])
+        return concat_columns([self._column(one, modality, protocol.sampling) for one in part.split("+")])
 
     def complete(self, part: str, names: Sequence[str]) -> np.ndarray:
         """Which samples of a part have all of these modalities: their numbers."""
@@ -107,7 +109,7 @@ class Prepared:
         import numpy as np
 
         path = self._checked(part, modality.name)
-        if path.suffix == ".frames":
+        if path.suffix == ".arrow":
             from .frames import FramesColumn
 
             return FramesColumn.open(path, modality, sampling)
@@ -150,8 +152,8 @@ class Prepared:
         return f"delete {self.folder} and run `pmbench data prepare {self.dataset.name}` again"
 
 
-def joined(columns: list[Column]) -> Column:
-    """Several parts' columns as one."""
+def concat_columns(columns: list[Column]) -> Column:
+    """The columns of several parts as one."""
     import numpy as np
 
     if len(columns) == 1:
@@ -162,14 +164,12 @@ def joined(columns: list[Column]) -> Column:
             [np.ones(c.length, bool) if c.present is None else c.present for c in columns]
         )
     arrays = [c.array for c in columns if c.array is not None]
-    whole = cast("np.ndarray", Stacked(arrays)) if len(arrays) == len(columns) else None
-    return Joined(sum(c.length for c in columns), whole, present, tuple(columns))
+    whole = cast("np.ndarray", ConcatArray(arrays)) if len(arrays) == len(columns) else None
+    return ConcatColumn(sum(c.length for c in columns), whole, present, tuple(columns))
 
 
-class Stacked:
-    """Arrays one after the other as one array, of which rows are read where they lie: they may be mapped
-    files of gigabytes.
-    """
+class ConcatArray:
+    """Arrays concatenated along axis 0, without a copy: they may be memory-mapped files of gigabytes."""
 
     def __init__(self, arrays: Sequence[np.ndarray]) -> None:
         import numpy as np
@@ -191,8 +191,8 @@ class Stacked:
 
 
 @dataclass(frozen=True)
-class Joined(Column):
-    """Columns one after the other."""
+class ConcatColumn(Column):
+    """Columns concatenated along their samples."""
 
     columns: tuple[Column, ...] = ()
 
@@ -200,10 +200,10 @@ class Joined(Column):
     def shape(self) -> tuple[int, ...]:
         return self.columns[0].shape
 
-    def read(self, index: int, where: Where = Where()) -> np.ndarray:  # noqa: B008
+    def read(self, index: int, crop: CropParams = CropParams()) -> np.ndarray:  # noqa: B008
         for column in self.columns:
             if index < column.length:
-                return column.read(index, where)
+                return column.read(index, crop)
             index -= column.length
         raise IndexError(index)
 
@@ -222,8 +222,10 @@ def open_prepared(dataset: Dataset, root: Path) -> Prepared:
     folder = data_folder(dataset, root)
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        if manifest["schema"] != SCHEMA or manifest["dataset"] != dataset.name:
-            raise ValueError(f"schema {manifest['schema']}, data set {manifest['dataset']!r}")
+        if manifest["dataset"] != dataset.name:
+            raise ValueError(f"data set {manifest['dataset']!r}")
+        if manifest["schema"] != SCHEMA:
+            raise dataset.not_prepared(root, f"schema {manifest['schema']} is there, {SCHEMA} is needed")
         indexes = {
             part: folder / entry["files"]["index"]["file"] for part, entry in manifest["parts"].items()
         }

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import errno
+import io
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,12 +19,10 @@ from ..contracts.dataset import Dataset
 from ..contracts.samples import Files, Part
 from ..errors import DataError, DataNotPrepared
 from ..files import explain, file_digest, publish, write_json, write_text
+from .downloading import Report
 from .prepared import SCHEMA, Prepared, damaged, data_folder, open_prepared
 from .shards import Problem, Shard, cut, join_frames, join_rows, read_all, stored_as_frames
 from .unpacking import unpacked
-
-Report = Callable[[str, int, int], None]
-"""Called with what is being done, how many samples of it are done, and of how many."""
 
 
 def find_or_prepare(dataset: Dataset, root: Path) -> Prepared:
@@ -171,10 +171,11 @@ def _refuse(
     """Raises DataError where files cannot be read, unless that is to be skipped and no test needs them."""
     if not problems:
         return
-    lines = [("part", "modality", "id", "reason")]
-    lines += [(p.part, p.modality, str(parts[p.part].ids[p.sample]), p.reason) for p in problems]
-    text = "".join(",".join(_cell(value) for value in line) + "\n" for line in lines)
-    write_text(path, text)
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(("part", "modality", "id", "reason"))
+    writer.writerows((p.part, p.modality, parts[p.part].ids[p.sample], p.reason) for p in problems)
+    write_text(path, table.getvalue())
     needed = [p for p in problems if p.part in dataset.part_names(test=True) and p.modality in dataset.target]
     if skip and not needed:
         return
@@ -190,10 +191,6 @@ def _refuse(
         f"get them again and run the same command, which goes on where it was; or leave them out of training "
         f"with --skip-damaged; all are listed in {path}",
     )
-
-
-def _cell(value: str) -> str:
-    return '"' + value.replace('"', '""') + '"' if any(c in value for c in ',"\n') else value
 
 
 def _test_has_target(dataset: Dataset, written: Mapping[str, Any], parts: Mapping[str, Part]) -> None:
@@ -301,7 +298,7 @@ def _write_part(
         if not isinstance(array, Files):
             np.save(folder / f"{m}.npy", np.ascontiguousarray(array), allow_pickle=False)
         elif stored_as_frames(modality, array):
-            missing[m] = join_frames(folder / f"{m}.frames", shards[name, m])
+            missing[m] = join_frames(folder / f"{m}.arrow", shards[name, m])
         else:
             missing[m] = join_rows(folder / f"{m}.npy", (len(array.items), *modality.shape), shards[name, m])
     np.save(folder / "labels.npy", part.labels.astype(np.int64), allow_pickle=False)
@@ -324,6 +321,6 @@ def _described(path: Path, file: str, missing: int) -> dict[str, Any]:
         "file": file,
         "sha256": file_digest(path),
         "bytes": stat.st_size,
-        **({"mtime_ns": stat.st_mtime_ns} if path.suffix == ".frames" else {}),
+        **({"mtime_ns": stat.st_mtime_ns} if path.suffix == ".arrow" else {}),
         **({"missing": missing} if missing else {}),
     }

@@ -81,7 +81,7 @@ def cut(folder: Path, part: str, modality: Modality, files: Files, codec: str) -
             part, modality.name, modality.kind, modality.shape, codec, _told(files.load), _told(files.rate),
             [_told(item) for item in items], _own_code(),
         ]  # fmt: skip
-        name = f"{part}-{modality.name}-{first:06d}-{digest(told)[:16]}{'.frames' if frames else '.npy'}"
+        name = f"{part}-{modality.name}-{first:06d}-{digest(told)[:16]}{'.arrow' if frames else '.npy'}"
         found.append(
             Shard(folder / name, part, modality, first, dataclasses.replace(files, items=items), codec)
         )

@@ -18,13 +18,12 @@ from typing import IO, Any
 from ..errors import DataError, UsageError
 from ..files import write_atomic, write_json
 from ..media.extras import extra
+from .downloading import Report
 
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".rar")
 
 
-def unpacked(
-    source: Path, scratch: Path, report: Callable[[str, int, int], None] = lambda what, done, total: None
-) -> Path:
+def unpacked(source: Path, scratch: Path, report: Report = lambda what, done, total: None) -> Path:
     """The tree that `source` holds: a folder as it is, archives, or a folder of them, unpacked to `scratch`.
 
     What was unpacked before stays, unless one of its archives is another one now. Raises DataError where an
@@ -71,7 +70,7 @@ def _is_archive(path: Path) -> bool:
     return path.is_file() and path.name.lower().endswith(ENDINGS)
 
 
-def _unpack(archive: Path, folder: Path, report: Callable[[str, int, int], None]) -> None:
+def _unpack(archive: Path, folder: Path, report: Report) -> None:
     stamp = folder / f".{archive.name}.unpacked"
     if stamp.exists():
         return

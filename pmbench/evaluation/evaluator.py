@@ -139,7 +139,7 @@ def _outputs(module: Any, prepared: Any, request: Request, part: str, rows: Any)
     import numpy as np
     import torch
 
-    from ..contracts.samples import Where
+    from ..contracts.samples import CropParams
     from ..errors import DataError
     from ..training.batches import evaluation_batches, stream
 
@@ -153,9 +153,7 @@ def _outputs(module: Any, prepared: Any, request: Request, part: str, rows: Any)
     largest = max(4 * int(np.prod(column.shape)) for column in columns.values())
     chosen = [rows[batch] for batch in evaluation_batches(len(rows), largest)]
     wanted = (
-        (batch, {name: [Where(moment)] * len(batch) for name in columns})
-        for batch in chosen
-        for moment in moments
+        (batch, {name: [CropParams(t)] * len(batch) for name in columns}) for batch in chosen for t in moments
     )
     clips: list[tuple[Any, Any]] = []
     for arrays in stream(columns, wanted, request.data_workers):

@@ -1,7 +1,7 @@
-"""Readers of video, images, sound, flow, depth and skeletons, for plugins that bring data sets of files.
+"""Readers of video, images, sound, flow, depth and skeletons, for data set plugins.
 
-They are public as `pm.media.<name>`. Frames are uint8 (H, W, C), red first. A file that cannot be read is a
-DataError that names it and the reason. The packages that decode are optional and imported on first use:
+They are public as `pm.media.<name>`. Frames are uint8 (H, W, C) in RGB order. A file that cannot be read
+raises a DataError with its path and the reason. Decoders are optional packages, imported on first use:
 `pmbench[video]`, `pmbench[audio]`, `pmbench[flow]`.
 
 May import: errors, contracts.
@@ -9,7 +9,7 @@ May import: errors, contracts.
 
 from .depth import depth_frames
 from .flow import tvl1
-from .images import image_files, image_frames
+from .images import image, image_files, image_frames
 from .skeleton import Alignment, Skeletons, alignment, skeletons
 from .sound import log_mel, sound
 from .video import Box, Size, frame_rate, has_audio, video_frames
@@ -23,6 +23,7 @@ __all__ = [
     "depth_frames",
     "frame_rate",
     "has_audio",
+    "image",
     "image_files",
     "image_frames",
     "log_mel",

@@ -8,8 +8,10 @@ from os import PathLike
 import numpy as np
 
 from ..errors import DataError
-from .images import image, image_files
+from .images import decoded_image, image_files
 from .video import WHOLE_IMAGE, Box
+
+FARTHEST = 5.0  # metres
 
 
 def depth_frames(
@@ -17,19 +19,17 @@ def depth_frames(
     size: tuple[int, int],
     pattern: str,
     *,
-    metres: tuple[float, float] = (0.0, 5.0),
     jet: bool = False,
     crop: Box = WHOLE_IMAGE,
 ) -> Iterator[np.ndarray]:
-    """16-bit PNGs of millimetres as uint8 (H, W, 1), or (H, W, 3) in the colours of the map "jet".
+    """16-bit PNGs of millimetres as uint8 (H, W, 1), or (H, W, 3) in the color map "jet".
 
-    `metres` goes linearly to 0..255 and is the same for every frame, so that a distance keeps its value;
-    what was not measured, 0 in the files, becomes 0. `crop` is cut out first. Pixels are taken, not mixed:
-    the mean of a person and a wall is the depth of neither.
+    0 to FARTHEST metres map linearly to 0..255, the same for every frame, so that a distance keeps its value;
+    missing measurements, 0 in the files, stay 0. After `crop` pixels are resampled to the nearest neighbor,
+    for the mean of a person and a wall is the depth of neither.
     """
-    near, far = metres
     for path in image_files(folder, pattern).values():
-        frame = image(path)
+        frame = decoded_image(path)
         if not frame.format.name.startswith("gray16"):
             raise DataError(f"{path} holds {frame.format.name} pixels; expected one 16-bit channel")
         depth = frame.to_ndarray(format="gray16le")
@@ -37,7 +37,7 @@ def depth_frames(
             ((start + (np.arange(wanted) + 0.5) / wanted * (end - start)) * there).astype(int)
             for wanted, there, start, end in zip(size, depth.shape, crop[:2], crop[2:], strict=True)
         )
-        share = np.clip((depth[rows][:, columns] / 1000 - near) / (far - near), 0, 1)  # (H, W)
+        share = np.clip(depth[rows][:, columns] / 1000 / FARTHEST, 0, 1)  # (H, W)
         grey = np.rint(share * 255).astype(np.uint8)
         yield JET[grey] if jet else grey[..., None]
 

@@ -1,4 +1,4 @@
-"""Packages that only some data sets need."""
+"""Optional packages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..errors import UsageError
 
 
 def extra(module: str, name: str) -> Any:
-    """The imported `module`, which the extra `name` of pmbench installs; UsageError where it is missing."""
+    """Import `module`; raises UsageError that names the extra of pmbench which installs it."""
     try:
         return importlib.import_module(module)
     except ImportError as error:

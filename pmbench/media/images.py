@@ -1,4 +1,4 @@
-"""Numbered images of one folder, as the frames of a clip."""
+"""Image files: one as a single frame, numbered ones of a folder as the frames of a clip."""
 
 from __future__ import annotations
 
@@ -11,23 +11,26 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
-from .video import Size, decoded, opened, resized
+from .video import Size, decoded, find_stream, opened, resized
 
 
-def image_frames(
-    folder: str | PathLike[str], size: Size, pattern: str, *, gaps: bool = False
-) -> Iterator[np.ndarray]:
+def image(path: str | PathLike[str], size: Size) -> np.ndarray:
+    """The image in a file, uint8 (H, W, 3), resized by bilinear filtering."""
+    return resized(decoded_image(path), size)
+
+
+def image_frames(folder: str | PathLike[str], size: Size, pattern: str) -> Iterator[np.ndarray]:
     """The images of `image_files(folder, pattern)` in order of their numbers, uint8 (H, W, 3)."""
-    for path in image_files(folder, pattern, gaps=gaps).values():
-        yield resized(image(path), size)
+    for path in image_files(folder, pattern).values():
+        yield image(path, size)
 
 
-def image_files(folder: str | PathLike[str], pattern: str, *, gaps: bool = False) -> Mapping[int, Path]:
-    """number -> file, in order of the numbers, wherever they start.
+def image_files(folder: str | PathLike[str], pattern: str) -> Mapping[int, Path]:
+    """Number -> file, in order of the numbers, whatever the first one is.
 
     `pattern` is a file name in which the first `*` stands for the number ("img_*.jpg"), any further one for
-    anything ("frame_*_tc_*_rgb.jpg"). Raises DataError where nothing fits, where two files have one number,
-    and, unless `gaps`, where a number between the first and the last is missing.
+    anything ("frame_*_tc_*_rgb.jpg"). Raises DataError where no file matches, two files have the same number,
+    or a number between the first and the last is missing.
     """
     first, *others = (re.escape(piece) for piece in pattern.split("*"))
     named = re.compile(first + r"(\d+)" + ".*".join(others))
@@ -40,12 +43,12 @@ def image_files(folder: str | PathLike[str], pattern: str, *, gaps: bool = False
         if match := named.fullmatch(path.name):
             number = int(match[1])
             if number in found:
-                raise DataError(f"{folder}: {found[number].name} and {path.name} have one number")
+                raise DataError(f"{folder}: {found[number].name} and {path.name} have the same number")
             found[number] = path
     if not found:
         raise DataError(f"{folder} has no file named like {pattern}")
     missing = sorted({*range(min(found), max(found))} - {*found})
-    if missing and not gaps:
+    if missing:
         listed = ", ".join(str(n) for n in missing[:5]) + (", ..." if len(missing) > 5 else "")
         raise DataError(
             f"{folder}: {len(missing)} of {pattern} from {min(found)} to {max(found)} are missing: {listed}"
@@ -53,11 +56,11 @@ def image_files(folder: str | PathLike[str], pattern: str, *, gaps: bool = False
     return dict(sorted(found.items()))
 
 
-def image(path: Path) -> Any:
-    """The single frame in an image file, as FFmpeg has decoded it."""
+def decoded_image(path: str | PathLike[str]) -> Any:
+    """The frame that FFmpeg decodes from an image file; raises DataError where the file is truncated."""
     with opened(path) as container:
-        stream = container.streams.video[0]
-        stream.codec_context.options = {"err_detect": "explode"}  # half a JPEG would be filled up with grey
+        stream = find_stream(container, "video", path)
+        stream.codec_context.options = {"err_detect": "explode"}  # else FFmpeg fills up half a JPEG with grey
         for frame in decoded(container, stream):
             return frame
     raise DataError(f"{path} holds no image that can be decoded")

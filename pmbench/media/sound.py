@@ -1,4 +1,4 @@
-"""The sound track of a file, and its log-mel spectrogram."""
+"""The audio stream of a file, and its log-mel spectrogram."""
 
 from __future__ import annotations
 
@@ -6,47 +6,44 @@ from os import PathLike
 
 import numpy as np
 
-from ..errors import DataError, UsageError
+from ..errors import DataError
 from .extras import extra
-from .video import decoded, opened
+from .video import decoded, find_stream, opened
 
+RATE = 32_000  # hertz
 MELS, WINDOW, HOP, LOWEST, HIGHEST = 64, 1024, 320, 50, 14_000  # bands, samples, samples, hertz, hertz
 
 
-def sound(path: str | PathLike[str], rate: int = 32_000) -> np.ndarray:
-    """The first sound track at `rate` hertz, float32 (n,) within [-1, 1]: the mean of its channels.
+def sound(path: str | PathLike[str]) -> np.ndarray:
+    """The first audio stream at 32 kHz, float32 (n,) within [-1, 1]: the mean of its channels.
 
-    Raises DataError where there is none (`has_audio` tells), or nothing of it can be decoded.
+    Raises DataError where there is none (see `has_audio`), or none of it can be decoded.
     """
     av = extra("av", "video")
     with opened(path) as container:
-        if not container.streams.audio:
-            raise DataError(f"{path} has no audio stream")
-        stream = container.streams.audio[0]
+        stream = find_stream(container, "audio", path)
         stream.thread_type = "NONE"
-        resampler = av.AudioResampler(format="fltp", rate=rate)
+        resampler = av.AudioResampler(format="fltp", rate=RATE)
         pieces = []
-        for frame in (*decoded(container, stream), None):  # None empties the resampler
+        for frame in (*decoded(container, stream), None):  # None flushes the resampler
             pieces += [piece.to_ndarray().mean(0) for piece in resampler.resample(frame)]
     if not sum(map(len, pieces)):
         raise DataError(f"{path}: nothing of its sound can be decoded")
     return np.concatenate(pieces).astype(np.float32)
 
 
-def log_mel(samples: np.ndarray, rate: int = 32_000, *, seconds: float | None = None) -> np.ndarray:
-    """Log-mel spectrogram in decibels, float32 (64, T), a column every 320 samples.
+def log_mel(samples: np.ndarray, *, seconds: float | None = None) -> np.ndarray:
+    """Log-mel spectrogram in decibels of `samples` (n,) at 32 kHz, float32 (64, 1 + n // 320).
 
-    The front end of the PANNs networks (CNN14): Hann window of 1024, power, 64 bands from 50 to 14,000 hertz,
-    never below -100 dB. With `seconds`, `samples` (n,) are cut, or filled up with silence, to that duration;
-    T = 1 + duration // 320.
+    The front end of the PANNs networks (CNN14): Hann window of 1024 samples, hop of 320, power, 64 bands from
+    50 to 14,000 hertz, at least -100 dB. With `seconds`, samples are truncated or zero-padded to that
+    duration.
     """
-    if rate < 2 * HIGHEST:
-        raise UsageError(f"bands up to {HIGHEST} hertz need a rate of {2 * HIGHEST} hertz; got {rate}")
     librosa = extra("librosa", "audio")
     if seconds is not None:
-        length = round(seconds * rate)
+        length = round(seconds * RATE)
         samples = np.pad(samples[:length], (0, max(0, length - len(samples))))
     spectrum = np.abs(librosa.stft(samples, n_fft=WINDOW, hop_length=HOP, pad_mode="reflect")) ** 2  # (F, T)
-    bands = librosa.filters.mel(sr=rate, n_fft=WINDOW, n_mels=MELS, fmin=LOWEST, fmax=HIGHEST)  # (64, F)
+    bands = librosa.filters.mel(sr=RATE, n_fft=WINDOW, n_mels=MELS, fmin=LOWEST, fmax=HIGHEST)  # (64, F)
     power = np.einsum("mf,ft->mt", bands, spectrum)  # not `@`, whose bits change with the number of cores
     return librosa.power_to_db(power, ref=1.0, amin=1e-10, top_db=None).astype(np.float32)

@@ -17,26 +17,27 @@ Size = tuple[int, int] | int
 """(height, width) in pixels, or the length of the shorter side, the aspect being kept."""
 
 Box = tuple[float, float, float, float]
-"""(top, left, bottom, right) of a part of an image, as shares of its height and width."""
+"""(top, left, bottom, right) of a crop, as fractions of height and width."""
 
 WHOLE_IMAGE: Box = (0.0, 0.0, 1.0, 1.0)
 
 COMPLETE = 0.9
-"""A video with fewer frames than this share of what its header reports, less one, is cut short.
+"""A video with fewer frames than this fraction of the number in its header, less one, is truncated.
 
-Old MPEG-4 files report a frame more or less than they hold, and a damaged frame is left out: both are fine.
+Old MPEG-4 files report a frame more or less than they hold, and damaged frames are skipped: both are fine.
 """
 
 
 def video_frames(path: str | PathLike[str], size: Size, *, crop: Box = WHOLE_IMAGE) -> Iterator[np.ndarray]:
-    """Every frame that can be decoded, uint8 (H, W, 3): its part `crop`, resized to `size` by bilinear
+    """Every frame that can be decoded, uint8 (H, W, 3): cropped to `crop`, resized to `size` by bilinear
     filtering.
 
-    Nothing is sought: time stamps of MPEG-4 in AVI skip, and a seek by time lands a frame off. One thread, so
-    that equal files give equal bits. Raises DataError where the file has no video, or ends too early.
+    Frames are decoded in order, without seeking: time stamps of MPEG-4 in AVI skip, and a seek by time is off
+    by a frame. One thread, so that equal files give equal bits. Raises DataError where the file has no video
+    or is truncated.
     """
     with opened(path) as container:
-        stream = _stream(container, "video", path)
+        stream = find_stream(container, "video", path)
         stream.thread_type = "NONE"
         count = 0
         for frame in decoded(container, stream):
@@ -53,7 +54,7 @@ def video_frames(path: str | PathLike[str], size: Size, *, crop: Box = WHOLE_IMA
 def frame_rate(path: str | PathLike[str]) -> float:
     """Frames per second, averaged over the file."""
     with opened(path) as container:
-        rate = _stream(container, "video", path).average_rate
+        rate = find_stream(container, "video", path).average_rate
         if not rate:
             raise DataError(f"{path} does not say how many frames a second it has")
         return float(rate)
@@ -66,7 +67,7 @@ def has_audio(path: str | PathLike[str]) -> bool:
 
 
 def resized(frame: Any, size: Size, crop: Box = WHOLE_IMAGE) -> np.ndarray:
-    """The part `crop` of a decoded frame, the right way up, as uint8 (H, W, 3)."""
+    """A decoded frame, rotated as its metadata says, cropped to `crop` and resized, uint8 (H, W, 3)."""
     frame = _upright(frame)
     top, left, bottom, right = crop
     height, width = frame.height * (bottom - top), frame.width * (right - left)
@@ -82,7 +83,7 @@ def resized(frame: Any, size: Size, crop: Box = WHOLE_IMAGE) -> np.ndarray:
 
 
 def _upright(frame: Any) -> Any:
-    """The frame as players show it: telephones film lying, and write into the file how it is to be turned."""
+    """Apply the container's rotation metadata."""
     turns = round(getattr(frame, "rotation", 0) / 90) % 4  # anticlockwise; not known to all versions of av
     if not turns:
         return frame
@@ -92,9 +93,9 @@ def _upright(frame: Any) -> Any:
 
 @contextmanager
 def opened(path: str | PathLike[str]) -> Iterator[Any]:
-    """The container in the file at `path`; whatever FFmpeg finds wrong with it becomes a DataError."""
+    """Open the file at `path` with FFmpeg, whose errors become a DataError."""
     av = extra("av", "video")
-    av.logging.set_level(av.logging.PANIC)  # what is wrong is said once, in the error
+    av.logging.set_level(av.logging.PANIC)  # the error says it
     try:
         if not Path(path).stat().st_size:
             raise DataError(f"{path} is empty (0 bytes)", "get it again")
@@ -107,7 +108,7 @@ def opened(path: str | PathLike[str]) -> Iterator[Any]:
 
 
 def decoded(container: Any, stream: Any) -> Iterator[Any]:
-    """What can be decoded of `stream`; damaged packets are passed over, as every player does."""
+    """The frames of `stream`; damaged packets are skipped, as players do."""
     av = extra("av", "video")
     for packet in container.demux(stream):
         try:
@@ -116,7 +117,8 @@ def decoded(container: Any, stream: Any) -> Iterator[Any]:
             continue
 
 
-def _stream(container: Any, kind: str, path: str | PathLike[str]) -> Any:
+def find_stream(container: Any, kind: str, path: str | PathLike[str]) -> Any:
+    """The first "video" or "audio" stream; raises DataError where there is none."""
     streams = getattr(container.streams, kind)
     if not streams:
         raise DataError(f"{path} has no {kind} stream")

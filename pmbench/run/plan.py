@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ..contracts.backbone import Weights
-from ..contracts.dataset import Dataset, Protocol
+from ..contracts.dataset import Dataset
 from ..contracts.method import Method
+from ..contracts.protocol import Protocol
 from ..contracts.recipe import Recipe
 from ..contracts.setting import Setting
 from ..contracts.stage import Stage

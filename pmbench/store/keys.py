@@ -13,10 +13,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..contracts.backbone import Backbone, Weights
-from ..contracts.dataset import Dataset, Protocol
+from ..contracts.dataset import Dataset
 from ..contracts.metric import Metric
 from ..contracts.modality import Modality
 from ..contracts.options import Options
+from ..contracts.protocol import Protocol
 from ..contracts.recipe import Recipe
 from ..contracts.setting import Setting
 from ..contracts.stage import Stage

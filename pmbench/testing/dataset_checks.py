@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..contracts.dataset import Dataset
-from ..contracts.samples import Draw
+from ..contracts.samples import AugmentRng
 from ..engine.frames import FramesColumn
 from ..engine.guard import only
 from ..engine.prepared import Prepared, open_prepared
@@ -240,7 +240,7 @@ def check_validation_data_is_apart(sample: Sample) -> None:
             raise Failed(f"split {name!r}: a sample is in both training and validation data")
 
 
-class _Fixed(Draw):
+class _Fixed(AugmentRng):
     def __call__(self, name: str) -> object:  # type: ignore[override]
         import torch
 

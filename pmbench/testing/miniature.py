@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..contracts.dataset import Dataset, Split
+from ..contracts.dataset import Dataset
 from ..contracts.modality import Modality
+from ..contracts.protocol import Split
 from ..contracts.recipe import Recipe
-from ..contracts.samples import Draw, Files, Part
+from ..contracts.samples import AugmentRng, Files, Part
 from ..errors import UsageError
 from ..seeding import generator
 
@@ -89,8 +90,8 @@ class Miniature(Dataset):
     def augments(self) -> bool:
         return self.like is not None and self.like.augments
 
-    def augment(self, batch: Mapping[str, Tensor], draw: Draw) -> Mapping[str, Tensor]:
-        return batch if self.like is None else self.like.augment(batch, draw)
+    def augment(self, batch: Mapping[str, Tensor], rng: AugmentRng) -> Mapping[str, Tensor]:
+        return batch if self.like is None else self.like.augment(batch, rng)
 
     def variant(self, name: str, parts: Mapping[str, Part]) -> Miniature:
         """The same declarations over other samples."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..contracts.batch import Batch
-from ..contracts.samples import Column, Draw, Where
+from ..contracts.samples import AugmentRng, Column, CropParams
 from ..contracts.stage import Stage
 from ..seeding import derive, generator
 from .samples import Samples, Standard, TrainingView, read_rows
@@ -62,8 +62,8 @@ class Order:
         return np.concatenate(passes)[start : start + size].reshape(self.steps, width)
 
 
-class _NamedDraw(Draw):
-    """Draws for a whole batch, of which each process takes its share."""
+class _BatchRng(AugmentRng):
+    """Random numbers for a whole batch, of which each process takes its share."""
 
     def __init__(
         self, seed: int, epoch: int, step: int, size: int, shard: tuple[int, int], device: torch.device
@@ -75,9 +75,9 @@ class _NamedDraw(Draw):
 
     def __call__(self, name: str) -> Tensor:
         seed, epoch, step = self._purpose
-        chance = torch.Generator().manual_seed(derive(seed, "augment", name, epoch, step))
+        rng = torch.Generator().manual_seed(derive(seed, "augment", name, epoch, step))
         rank, world = self._shard
-        return torch.rand(self._size, generator=chance)[rank::world].to(self._device)
+        return torch.rand(self._size, generator=rng)[rank::world].to(self._device)
 
 
 @dataclass
@@ -122,7 +122,7 @@ class TrainingBatches:
         for step, tensors in enumerate(read):
             rows = index[step]
             if dataset.augments:
-                tensors = dataset.augment(tensors, self._draw(epoch, step, self.device))
+                tensors = dataset.augment(tensors, self._rng(epoch, step, self.device))
             present = {m: mask[rows] for m, mask in self.present.items()}
             if present:
                 tensors = dict(tensors)
@@ -146,48 +146,45 @@ class TrainingBatches:
             yield {name: tensor[rows] for name, tensor in held}
 
     def _streamed(self, epoch: int, order: np.ndarray) -> Iterator[dict[str, Tensor]]:
-        moments = self._wheres(epoch)
-        reads = ((self.rows[batch], where) for batch, where in zip(order, moments, strict=True))
+        reads = zip((self.rows[batch] for batch in order), self._crops(epoch), strict=True)
         for arrays in stream(self.columns, reads, self.workers):
             yield {
                 name: standardise(torch.from_numpy(array).to(self.device), self.standards[name])
                 for name, array in arrays.items()
             }
 
-    def _wheres(self, epoch: int) -> Iterator[dict[str, list[Where]]]:
-        """Which clip and which part of each frame the samples of each batch show, by modality."""
+    def _crops(self, epoch: int) -> Iterator[dict[str, list[CropParams]]]:
+        """The crops of each batch's samples, by modality; modalities on one grid share them."""
         grids = {m.name: m.grid or m.name for m in self.view.prepared.dataset.modalities}
         for step in range(self.order.steps):
-            draw = self._draw(epoch, step, torch.device("cpu"))
-            moments = draw("moment").tolist()
-            places = {}
+            rng = self._rng(epoch, step, torch.device("cpu"))
+            times = rng("moment").tolist()
+            crops = {}
             for grid in {grids[name] for name in self.columns}:
-                drawn = (draw(f"{what} of {grid}").tolist() for what in ("top", "left", "flip"))
-                places[grid] = [
-                    Where(moment, top, left, flip > 0.5)
-                    for moment, top, left, flip in zip(moments, *drawn, strict=True)
+                drawn = (rng(f"{what} of {grid}").tolist() for what in ("top", "left", "flip"))
+                crops[grid] = [
+                    CropParams(t, y, x, flip > 0.5) for t, y, x, flip in zip(times, *drawn, strict=True)
                 ]
-            yield {name: places[grids[name]] for name in self.columns}
+            yield {name: crops[grids[name]] for name in self.columns}
 
-    def _draw(self, epoch: int, step: int, device: torch.device) -> Draw:
-        return _NamedDraw(self.order.seed, epoch, step, self.order.batch_size, self.shard, device)
+    def _rng(self, epoch: int, step: int, device: torch.device) -> AugmentRng:
+        return _BatchRng(self.order.seed, epoch, step, self.order.batch_size, self.shard, device)
 
 
-Rows = tuple[np.ndarray, Mapping[str, Sequence[Where]]]
-"""Rows of a batch, and where each modality is looked at; a modality without is looked at in the middle."""
+Rows = tuple[np.ndarray, Mapping[str, Sequence[CropParams]]]
+"""Rows of a batch, and their crops by modality; center crops for modalities that are left out."""
 
 
 def stream(
     columns: Mapping[str, Column], batches: Iterable[Rows], threads: int
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Reads batches in order, `threads` of them at a time while the caller works; 0 reads when asked.
+    """Reads batches in order, `threads` of them ahead of the caller; with 0 on demand.
 
-    Threads do, for what takes time is decoding, which runs outside Python's lock.
+    Threads suffice because decoding, the bulk of the work, releases Python's lock.
     """
 
-    def read(rows: np.ndarray, where: Mapping[str, Sequence[Where]]) -> dict[str, np.ndarray]:
-        middle = [Where()] * len(rows)
-        return {name: read_rows(c, rows, where.get(name, middle)) for name, c in columns.items()}
+    def read(rows: np.ndarray, crops: Mapping[str, Sequence[CropParams]]) -> dict[str, np.ndarray]:
+        return {name: read_rows(c, rows, crops.get(name)) for name, c in columns.items()}
 
     if threads == 0:
         yield from (read(*batch) for batch in batches)
@@ -241,8 +238,7 @@ def validation_batches(
     """The validation samples in order."""
     large = max((4 * int(np.prod(c.shape)) for c in columns.values()), default=1)
     cuts = evaluation_batches(len(samples.rows), large)
-    nowhere: Mapping[str, Sequence[Where]] = {}
-    for arrays in stream(columns, ((samples.rows[cut], nowhere) for cut in cuts), threads):
+    for arrays in stream(columns, ((samples.rows[cut], {}) for cut in cuts), threads):
         yield {
             name: standardise(torch.from_numpy(np.require(a, None, "W")).to(device), standards[name])
             for name, a in arrays.items()

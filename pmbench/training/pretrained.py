@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import socket
-import sys
 import urllib.parse
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock
+
 from ..contracts.backbone import Backbone, Weights
 from ..contracts.dataset import Dataset
+from ..contracts.samples import Download
+from ..engine.downloading import fetch
 from ..errors import DataError, StoreError, UnknownName, UsageError
-from ..files import write_atomic, write_json
+from ..files import explain, write_atomic, write_json
 from ..seeding import torch_seeded
 from ..store.keys import ENGINE_VERSION, backbone_identity, canonical
 from ..store.keys import digest as value_digest
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 Tensors = Mapping[str, "Tensor"]
 
-TIMEOUT_S = 10.0
-"""Longest silence of a server before it counts as out of reach."""
 NONE = ("", "none")
 FILES = (".safetensors", ".pth", ".pt", ".pyth")
 _INSIDE = ("state_dict", "model_state", "model_state_dict", "model")
@@ -134,27 +132,32 @@ class Library:
         )
 
     def fetched(self, name: str, backbone: Backbone, encoder: nn.Module) -> tuple[Weights, Tensors]:
-        """The weights that a backbone offers under that name: from this folder, unless its code or a library
-        has changed since and may name tensors otherwise; else from their address.
+        """The weights that a backbone offers as `name`, downloaded unless they are in this folder.
+
+        They are downloaded again when the backbone's code or one of its libraries changes, which may rename
+        tensors.
         """
         assert backbone.pretrained is not None
         url = backbone.pretrained.urls[name]
         made_by = [backbone_identity(backbone), ENGINE_VERSION, url]
         known = self.root / "names" / f"{value_digest(made_by)}.json"
-        if (digest := _read_digest(known)) and self.path(digest).is_file():
-            weights = Weights(name, digest)
-            return weights, self.load(weights)
-        suffix = Path(urllib.parse.urlsplit(url).path).suffix
-        file = self.root / f"{DOWNLOAD}{known.stem[:12]}-{os.getpid()}{suffix}"  # others may fetch it too
-        try:
+        known.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(known.with_suffix(".lock")):
+            if (digest := _read_digest(known)) and self.path(digest).is_file():
+                weights = Weights(name, digest)
+                return weights, self.load(weights)
+            suffix = Path(urllib.parse.urlsplit(url).path).suffix
+            file = self.root / f"{DOWNLOAD}{known.stem[:12]}{suffix}"
             _download(name, backbone, url, file)
-            tensors = _named(_read(file), backbone, encoder)
-        finally:
-            file.unlink(missing_ok=True)
-        weights = Weights(name, tensors_digest(tensors))
-        self.keep(weights, tensors)
-        write_json(known, {"backbone": backbone.name, "name": name, "url": url, "digest": weights.digest})
-        return weights, tensors
+            try:
+                tensors = _named(_read(file), backbone, encoder)
+            finally:
+                file.unlink()
+            weights = Weights(name, tensors_digest(tensors))
+            self.keep(weights, tensors)
+            content = {"backbone": backbone.name, "name": name, "url": url, "digest": weights.digest}
+            write_json(known, content)
+            return weights, tensors
 
 
 def _read_digest(path: Path) -> str:
@@ -167,31 +170,31 @@ def _read_digest(path: Path) -> str:
 
 
 def _download(name: str, backbone: Backbone, url: str, file: Path) -> None:
-    """By the loader of torch.hub, which checks the digest where the file's name has one: `-<hex digits>.`"""
-    from torch.hub import download_url_to_file
+    """Fetches `url`. As in torch.hub, `-<hex digits>.` in its name is the beginning of the file's SHA-256."""
+    from rich.console import Console
+    from rich.progress import Progress
 
-    found = re.search(r"-([0-9a-f]{8,})\.", url)
+    digest = re.search(r"-([0-9a-f]{8,})\.", url)
+    download = Download(url, name, sha256=digest[1] if digest else "")
+    console = Console(stderr=True)
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with _impatient():
-            download_url_to_file(url, str(file), found[1] if found else None, progress=sys.stderr.isatty())
-    except (OSError, RuntimeError, ValueError) as error:
-        reason = str(error).strip("<>") or type(error).__name__
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+            bar = progress.add_task("")
+            fetch(
+                download,
+                file,
+                lambda what, done, total: progress.update(
+                    bar, description=what, completed=done, total=total or None
+                ),
+            )
+    except DataError as error:
         raise UsageError(
-            f"weights {name!r} of backbone {backbone.name!r} cannot be fetched from {url}: {reason}",
-            "--weights none starts from chance; or fetch that file where there is a network, and give it as "
-            "--weights FILE or --weights MODALITY=FILE (.safetensors, .pth)",
+            f"weights {name!r} of backbone {backbone.name!r}: {error.message}",
+            "--weights none starts from random weights; or download that file on a machine with network "
+            "access and give it as --weights FILE or --weights MODALITY=FILE (.safetensors, .pth)",
         ) from error
-
-
-@contextmanager
-def _impatient() -> Iterator[None]:
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(TIMEOUT_S)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
+    except OSError as error:
+        raise explain(error, file) from error
 
 
 def _read(path: Path) -> Tensors:

@@ -10,8 +10,8 @@ from math import prod
 
 import numpy as np
 
-from ..contracts.dataset import Protocol
-from ..contracts.samples import Column, Where
+from ..contracts.protocol import Protocol
+from ..contracts.samples import Column, CropParams
 from ..contracts.stage import Stage
 from ..engine.prepared import Prepared
 from ..errors import DataError, TrainingError, Unsupported
@@ -133,12 +133,12 @@ class TrainingView:
         return Standard(mean.astype(np.float32), deviation.astype(np.float32))
 
 
-def read_rows(column: Column, rows: np.ndarray, where: Sequence[Where] | None = None) -> np.ndarray:
-    """The given samples of a column, (n, *shape)."""
+def read_rows(column: Column, rows: np.ndarray, crops: Sequence[CropParams] | None = None) -> np.ndarray:
+    """The given samples of a column, (n, *shape), without `crops` at their center."""
     if column.array is not None:
         return np.asarray(column.array[rows])
-    where = where or [Where()] * len(rows)
-    return np.stack([column.read(int(row), at) for row, at in zip(rows, where, strict=True)])
+    crops = crops or [CropParams()] * len(rows)
+    return np.stack([column.read(int(row), crop) for row, crop in zip(rows, crops, strict=True)])
 
 
 def training_view(prepared: Prepared, protocol: Protocol, seed: int) -> TrainingView:

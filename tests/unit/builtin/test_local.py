@@ -169,6 +169,13 @@ def test_other_kinds_further_down_are_files_that_cannot_be_read(folder, tmp_path
         prepare(Local().named("kitchen"), folder, tmp_path / "data")
 
 
+def test_a_truncated_picture_is_a_file_that_cannot_be_read(folder, tmp_path):
+    face = folder / "3" / "face.jpg"
+    face.write_bytes(face.read_bytes()[: face.stat().st_size // 2])
+    with pytest.raises(DataError, match=r"1 files of 'local/kitchen' cannot be read: .*3.face\.jpg"):
+        prepare(Local().named("kitchen"), folder, tmp_path / "data")
+
+
 def test_a_name_is_needed(folder, tmp_path):
     with pytest.raises(UsageError, match="needs a name") as caught:
         prepare(Local(), folder, tmp_path / "data")

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from pmbench import Download
-from pmbench.engine.downloading import fetch
+from pmbench.engine.downloading import fetch_all
 from pmbench.errors import DataError
 
 CONTENT = bytes(range(256)) * 5000
@@ -68,10 +68,10 @@ def silent(what, done, total):
 def test_a_file_is_fetched_once(server, tmp_path):
     told = []
     wanted = [Download(server.url, "x.rar", len(CONTENT), DIGEST)]
-    assert fetch(wanted, tmp_path / "d", lambda *news: told.append(news)) == tmp_path / "d"
+    assert fetch_all(wanted, tmp_path / "d", lambda *news: told.append(news)) == tmp_path / "d"
     assert (tmp_path / "d" / "x.rar").read_bytes() == CONTENT
     assert told[-1] == ("fetching x.rar (kB)", len(CONTENT) // 1000, len(CONTENT) // 1000)
-    fetch(wanted, tmp_path / "d", silent)
+    fetch_all(wanted, tmp_path / "d", silent)
     assert len(server.asked) == 1
 
 
@@ -80,11 +80,11 @@ def test_a_lost_connection_is_resumed(server, tmp_path, resumes):
     server.drops, server.resumes = 1, resumes
     wanted = [Download(server.url, "x.rar", len(CONTENT), DIGEST)]
     with pytest.raises(DataError, match="could not be fetched") as caught:
-        fetch(wanted, tmp_path, silent)
-    assert "goes on where it stopped" in caught.value.hint
+        fetch_all(wanted, tmp_path, silent)
+    assert "resumes the download" in caught.value.hint
     assert (tmp_path / "x.rar.part").stat().st_size == 400_000
     assert not (tmp_path / "x.rar").exists()
-    fetch(wanted, tmp_path, silent)
+    fetch_all(wanted, tmp_path, silent)
     assert (tmp_path / "x.rar").read_bytes() == CONTENT
     assert server.asked[1] == ("/file", "bytes=400000-")
 
@@ -94,9 +94,9 @@ def test_a_file_that_changed_between_is_not_mixed(server, tmp_path, tag):
     """Without a digest its version tells, and where the server has none, all of it is fetched again."""
     server.drops, server.tag = 1, tag
     with pytest.raises(DataError, match="could not be fetched"):
-        fetch([Download(server.url, "x.rar")], tmp_path, silent)
+        fetch_all([Download(server.url, "x.rar")], tmp_path, silent)
     server.content, server.tag = bytes(reversed(CONTENT)), tag and '"2"'
-    fetch([Download(server.url, "x.rar")], tmp_path, silent)
+    fetch_all([Download(server.url, "x.rar")], tmp_path, silent)
     assert (tmp_path / "x.rar").read_bytes() == server.content
     assert [p.name for p in tmp_path.iterdir()] == ["x.rar"]
 
@@ -104,8 +104,8 @@ def test_a_file_that_changed_between_is_not_mixed(server, tmp_path, tag):
 def test_without_a_digest_it_is_resumed_where_the_server_tells_versions(server, tmp_path):
     server.drops, server.tag = 1, '"1"'
     with pytest.raises(DataError):
-        fetch([Download(server.url, "x.rar")], tmp_path, silent)
-    fetch([Download(server.url, "x.rar")], tmp_path, silent)
+        fetch_all([Download(server.url, "x.rar")], tmp_path, silent)
+    fetch_all([Download(server.url, "x.rar")], tmp_path, silent)
     assert (tmp_path / "x.rar").read_bytes() == CONTENT
     assert [wanted for _, wanted in server.asked] == [None, "bytes=400000-"]
 
@@ -115,14 +115,14 @@ def test_a_part_that_was_whole_already(server, tmp_path, more):
     (tmp_path / "x.rar.part").write_bytes(CONTENT + more)
     if more:
         with pytest.raises(DataError, match="could not be fetched"):
-            fetch([Download(server.url, "x.rar", 0, DIGEST)], tmp_path, silent)
-    fetch([Download(server.url, "x.rar", 0, DIGEST)], tmp_path, silent)
+            fetch_all([Download(server.url, "x.rar", 0, DIGEST)], tmp_path, silent)
+    fetch_all([Download(server.url, "x.rar", 0, DIGEST)], tmp_path, silent)
     assert (tmp_path / "x.rar").read_bytes() == CONTENT
 
 
 def test_two_at_once(server, tmp_path):
     wanted = [Download(server.url, "x.rar")]
-    calls = [threading.Thread(target=fetch, args=(wanted, tmp_path / "d", silent)) for _ in range(3)]
+    calls = [threading.Thread(target=fetch_all, args=(wanted, tmp_path / "d", silent)) for _ in range(3)]
     for call in calls:
         call.start()
     for call in calls:
@@ -131,21 +131,21 @@ def test_two_at_once(server, tmp_path):
     assert len(server.asked) == 1
 
 
-@pytest.mark.parametrize("wrong", [{"sha256": "0" * 64}, {"size": 7}])
+@pytest.mark.parametrize("wrong", [{"sha256": "0" * 64}, {"sha256": "0" * 8}, {"size": 7}])
 def test_a_file_that_is_not_what_it_should_be(server, tmp_path, wrong):
     expected = {"size": len(CONTENT), "sha256": DIGEST} | wrong
     with pytest.raises(DataError, match="expected"):
-        fetch([Download(server.url, "x.rar", **expected)], tmp_path, silent)
+        fetch_all([Download(server.url, "x.rar", **expected)], tmp_path, silent)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_without_a_stated_digest(server, tmp_path):
-    fetch([Download(server.url, "x.rar")], tmp_path, silent)
+    fetch_all([Download(server.url, "x.rar")], tmp_path, silent)
     assert (tmp_path / "x.rar").read_bytes() == CONTENT
 
 
 def test_servers_that_cannot_help(server, tmp_path):
     for url in (server.url.replace("file", "missing"), "http://127.0.0.1:9/file", "http://nowhere.invalid/x"):
         with pytest.raises(DataError, match="could not be fetched") as caught:
-            fetch([Download(url, "x.rar")], tmp_path, silent)
+            fetch_all([Download(url, "x.rar")], tmp_path, silent)
         assert "--source" in caught.value.hint

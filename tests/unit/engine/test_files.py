@@ -52,14 +52,14 @@ def test_frames_come_back(tmp_path):
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "other"])
 def test_a_file_that_is_not_of_frames_is_named(tmp_path, damage):
-    path = tmp_path / "x.frames"
+    path = tmp_path / "x.arrow"
     with path.open("wb") as file:
         writer = Writer(file, "raw")
         writer.add(films.film(0, 3), 25)
         writer.close()
     content = path.read_bytes()
     path.write_bytes({"empty": b"", "cut": content[:-9], "other": b"RIFF" * 100}[damage])
-    with pytest.raises(DataError, match=r"x\.frames is not a whole file of frames"):
+    with pytest.raises(DataError, match=r"x\.arrow is not a whole file of frames"):
         Frames(path)
 
 
@@ -93,7 +93,7 @@ def test_what_was_prepared_comes_back(raw, source):
 def test_each_modality_and_part_is_a_file_of_its_own(raw):
     opened = raw.files("b+c", ("rgb", "labels"))
     assert [p.relative_to(raw.folder).as_posix() for p in opened] == [
-        "b/rgb.frames", "b/labels.npy", "c/rgb.frames", "c/labels.npy",
+        "b/rgb.arrow", "b/labels.npy", "c/rgb.arrow", "c/labels.npy",
     ]  # fmt: skip
 
 
@@ -168,21 +168,21 @@ def test_where_a_clip_is_taken(raw):
     read = raw.column("a", "rgb", protocol()).read
     x, y, t = shown(read(0))
     assert (x.tolist(), y.tolist(), t.tolist()) == (list(range(3, 13)), list(range(2, 10)), [1, 2, 3, 4])
-    x, y, t = shown(read(0, pm.Where(1.0, 1.0, 0.0)))
+    x, y, t = shown(read(0, pm.CropParams(1.0, 1.0, 0.0)))
     assert (x[0], y[0], t.tolist()) == (0, 4, [2, 3, 4, 5])
-    x, y, t = shown(read(0, pm.Where(0.0, 0.0, 1.0, flip=True)))
+    x, y, t = shown(read(0, pm.CropParams(0.0, 0.0, 1.0, flip=True)))
     assert (x.tolist(), y[0], t[0]) == (list(range(15, 5, -1)), 0, 0)
 
 
 def test_a_flip_reverses_horizontal_flow(raw):
     column = raw.column("a", "flow", protocol())
-    plain, flipped = column.read(0), column.read(0, pm.Where(flip=True))
+    plain, flipped = column.read(0), column.read(0, pm.CropParams(flip=True))
     np.testing.assert_array_equal(flipped[0], 255 - plain[0, :, :, ::-1])
     np.testing.assert_array_equal(flipped[1], plain[1, :, :, ::-1])
     still = FramesColumn.open(
         raw.path("a", "flow"), dataclasses.replace(column.modality, flip=""), column.sampling
     )
-    np.testing.assert_array_equal(still.read(0, pm.Where(flip=True)), still.read(0))
+    np.testing.assert_array_equal(still.read(0, pm.CropParams(flip=True)), still.read(0))
 
 
 def test_frames_smaller_than_what_is_shown_are_refused(raw):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import pmbench as pm
-from pmbench.engine.prepared import data_folder, open_prepared, verify
+from pmbench.engine.prepared import SCHEMA, data_folder, open_prepared, verify
 from pmbench.engine.preparing import find_or_prepare, prepare
 from pmbench.errors import DataError, DataNotPrepared
 
@@ -195,10 +195,10 @@ def test_verify_has_a_row_for_everything(tmp_path):
         "{",
         "[]",
         "{}",
-        '{"schema": 99}',
-        '{"schema": 1, "dataset": "other", "parts": {}}',
-        '{"schema": 1, "dataset": "toy", "parts": {"train": {}}}',
-        '{"schema": 1, "dataset": "toy", "parts": 3}',
+        '{"schema": 2}',
+        '{"schema": 2, "dataset": "other", "parts": {}}',
+        '{"schema": 2, "dataset": "toy", "parts": {"train": {}}}',
+        '{"schema": 2, "dataset": "toy", "parts": 3}',
     ],
 )
 def test_a_damaged_manifest(tmp_path, text):
@@ -207,6 +207,18 @@ def test_a_damaged_manifest(tmp_path, text):
     with pytest.raises(DataError, match=r"manifest\.json is not a manifest of data set 'toy'"):
         open_prepared(toys.Toy(), tmp_path)
     assert prepare(toys.Toy(), SOURCE, tmp_path).fingerprint == prepared.fingerprint
+
+
+def test_an_older_form_is_prepared_anew(tmp_path):
+    prepared = prepare(toys.Toy(), SOURCE, tmp_path)
+    path = prepared.folder / "manifest.json"
+    current = path.read_text()
+    path.write_text(json.dumps({**prepared.manifest, "schema": SCHEMA - 1}))
+    with pytest.raises(DataNotPrepared, match="schema 1 is there, 2 is needed") as caught:
+        open_prepared(toys.Toy(), tmp_path)
+    assert "pmbench data prepare toy" in caught.value.hint
+    assert find_or_prepare(toys.Toy(), tmp_path).fingerprint == prepared.fingerprint
+    assert path.read_text() == current
 
 
 def test_an_embedded_data_set_is_prepared_on_first_use(tmp_path):

@@ -99,9 +99,9 @@ def test_what_a_shard_is_called_covers_all_that_goes_in(tmp_path, monkeypatch):
     def changed(module):
         return "other" if module == "pmbench.media.video" else original(module)
 
-    before, original = called(folder), shards.code_digest
+    before, original = called(folder), shards.module_digest
     shards._own_code.cache_clear()
-    monkeypatch.setattr(shards, "code_digest", changed)  # the reader that `load` calls is another one now
+    monkeypatch.setattr(shards, "module_digest", changed)  # the reader that `load` calls is another one now
     assert called(folder) != before
     shards._own_code.cache_clear()
 

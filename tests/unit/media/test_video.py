@@ -1,3 +1,5 @@
+"""Readers of videos, sound, flow, images and depth, against files written for the test."""
+
 from __future__ import annotations
 
 import os
@@ -160,7 +162,7 @@ def test_sound_keeps_pitch_length_and_loudness(tmp_path, mp3, channels):
     both = np.stack([tone(1000)] * channels, 1)
     write_video(tmp_path / "clip.avi", moving_square(), sound=both, mp3=mp3)
     assert media.has_audio(tmp_path / "clip.avi")
-    samples = media.sound(tmp_path / "clip.avi", 32_000)
+    samples = media.sound(tmp_path / "clip.avi")
     assert samples.dtype == np.float32
     assert len(samples) / 32_000 == pytest.approx(1.2, abs=0.06)
     assert samples[3200:-6400].std() == pytest.approx(0.5 / np.sqrt(2), rel=0.06)  # LAME scales by 0.95
@@ -209,8 +211,6 @@ def test_log_mel_cuts_and_fills_up_with_silence():
     assert (short.shape, long.shape) == ((64, 51), (64, 201))
     np.testing.assert_allclose(long[:, 105:], -100, atol=1e-3)
     np.testing.assert_array_equal(long[:, :90], media.log_mel(samples)[:, :90])
-    with pytest.raises(UsageError, match="28000 hertz"):
-        media.log_mel(samples, 16_000)
 
 
 def test_log_mel_does_not_depend_on_the_number_of_threads():
@@ -283,9 +283,9 @@ def test_images_are_sorted_as_numbers(tmp_path, base, suffix):
 
 
 def test_a_further_star_stands_for_anything(tmp_path):
-    for number, stamp in ((2, 90_467_319), (10, 12)):
+    for number, stamp in ((9, 90_467_319), (10, 12)):
         write_image(tmp_path / f"frame_{number}_tc_{stamp}_rgb.jpg", np.zeros((8, 8, 3), np.uint8))
-    assert [*media.image_files(tmp_path, "frame_*_tc_*_rgb.jpg", gaps=True)] == [2, 10]
+    assert [*media.image_files(tmp_path, "frame_*_tc_*_rgb.jpg")] == [9, 10]
 
 
 def test_gaps_are_reported(tmp_path):
@@ -293,10 +293,9 @@ def test_gaps_are_reported(tmp_path):
         write_image(tmp_path / f"{number:03d}.png", np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(DataError, match=r"5 of \*\.png from 1 to 9 are missing: 3, 4, 6, 7, 8"):
         list(media.image_frames(tmp_path, (8, 8), "*.png"))
-    assert len(list(media.image_frames(tmp_path, (8, 8), "*.png", gaps=True))) == 4
     write_image(tmp_path / "05.png", np.zeros((8, 8, 3), np.uint8))
-    with pytest.raises(DataError, match="have one number"):
-        media.image_files(tmp_path, "*.png", gaps=True)
+    with pytest.raises(DataError, match="have the same number"):
+        media.image_files(tmp_path, "*.png")
 
 
 def test_folders_without_images(tmp_path):
@@ -315,6 +314,8 @@ def test_half_an_image_is_no_image(tmp_path, suffix, share):
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
     with pytest.raises(DataError, match=r"1\.(png|jpg)"):
         list(media.image_frames(tmp_path, (8, 8), f"*.{suffix}"))
+    with pytest.raises(DataError, match=r"1\.(png|jpg)"):
+        media.image(path, (8, 8))
 
 
 # --- depth -----------------------------------------------------------------------------------------------
@@ -329,8 +330,8 @@ def test_depth_keeps_its_unit_in_every_frame(tmp_path):
     frames = list(media.depth_frames(tmp_path, (10, 20), "MDepth-*.png"))
     assert {frame.shape for frame in frames} == {(10, 20, 1)}
     assert [sorted(set(frame.ravel().tolist())) for frame in frames] == [[0, 51], [204, 255]]
-    right = media.depth_frames(tmp_path, (4, 4), "MDepth-*.png", metres=(0.5, 4.5), crop=(0, 0.5, 1, 1))
-    assert [set(frame.ravel().tolist()) for frame in right] == [{32}, {223}]
+    right = media.depth_frames(tmp_path, (4, 4), "MDepth-*.png", crop=(0, 0.5, 1, 1))
+    assert [set(frame.ravel().tolist()) for frame in right] == [{51}, {204}]
 
 
 def test_depth_in_colours(tmp_path):

@@ -173,7 +173,7 @@ def test_reading_ahead_stops_when_nobody_asks_any_more(lab):
     read = []
 
     class Slow(Column):
-        def read(self, index, where=None):
+        def read(self, index, crop=None):
             read.append(index)
             return np.zeros(2, np.float32)
 
@@ -187,7 +187,7 @@ def test_reading_ahead_stops_when_nobody_asks_any_more(lab):
 
 def test_an_error_in_a_thread_arrives(lab):
     class Broken(Column):
-        def read(self, index, where=None):
+        def read(self, index, crop=None):
             raise DataError("sample 3 is damaged")
 
     with pytest.raises(DataError, match="sample 3"):
@@ -204,7 +204,7 @@ class Decoded(Column):
     def shape(self):
         return self.source.shape[1:]
 
-    def read(self, index, where=None):
+    def read(self, index, crop=None):
         return self.source[index]
 
 

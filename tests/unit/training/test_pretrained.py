@@ -7,6 +7,7 @@ import hashlib
 import http.server
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ClassVar
 
@@ -17,11 +18,11 @@ from torch import nn
 
 import pmbench as pm
 from pmbench.builtin.backbones import BACKBONES
+from pmbench.engine import downloading
 from pmbench.errors import DataError, StoreError, UnknownName, UsageError
 from pmbench.metrics.builtin import METRICS
 from pmbench.store.keys import CellSpec, Context
 from pmbench.store.store import Store
-from pmbench.training import pretrained
 from pmbench.training.bench import EngineBench
 from pmbench.training.pretrained import Library, choose_weights, fill, tensors_digest
 
@@ -152,22 +153,44 @@ def test_a_name_is_fetched_anew_when_a_library_has_another_version(tmp_path, ser
         assert len(asked) == times
 
 
-def test_two_processes_may_fetch_one_file(tmp_path, served, monkeypatch):
-    """The second fetches, reads and removes its own while the first has fetched, and not yet read."""
+def test_a_file_is_fetched_once_for_callers_at_the_same_time(tmp_path, served):
     folder, address, asked = served
     torch.save(of_library(), folder / "net.pth")
-    net, read, first = backbone(big=f"{address}/net.pth"), pretrained._read, []
+    net = backbone(big=f"{address}/net.pth")
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda _: choose("three=big", tmp_path, net), range(3)))
+    assert found[0]["three"].name == "big"
+    assert found == found[:1] * 3
+    assert asked == ["/net.pth"]
 
-    def other_first(path):
-        if not first:
-            first.append(path)
-            monkeypatch.setattr("os.getpid", lambda: 2)
-            choose("three=big", tmp_path, net)
-        return read(path)
 
-    monkeypatch.setattr(pretrained, "_read", other_first)
-    assert set(choose("three=big", tmp_path, net)) == {"three"}
-    assert len(asked) == 2
+def test_a_lost_connection_is_resumed(tmp_path):
+    """The digest in the file's name tells that the rest is of the same file."""
+    torch.save(of_library(), tmp_path / "net.pth")
+    content, asked = (tmp_path / "net.pth").read_bytes(), []
+
+    class Dropping(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.headers.get("Range"))
+            start = int(asked[-1][6:-1]) if asked[-1] else 0
+            self.send_response(206 if start else 200)
+            self.send_header("Content-Length", str(len(content) - start))
+            self.end_headers()
+            self.wfile.write(content[start : None if start else 1000])
+
+        def log_message(self, form, *args):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Dropping)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    digest = hashlib.sha256(content).hexdigest()[:8]
+    net = backbone(big=f"http://127.0.0.1:{server.server_port}/net-{digest}.pth")
+    with pytest.raises(UsageError, match="could not be fetched"):
+        choose("big", tmp_path, net)
+    assert choose("big", tmp_path, net)["three"].digest == tensors_digest(convert(of_library()))
+    assert asked == [None, "bytes=1000-"]
+    assert not list((tmp_path / "store" / "pretrained").glob("download-*"))
+    server.shutdown()
 
 
 def test_only_backbones_that_offer_the_name_get_it(tmp_path, served):
@@ -222,18 +245,17 @@ def test_out_of_reach_is_told_at_once(tmp_path, address):
         assert part in caught.value.message
     assert "--weights none" in caught.value.hint
     assert "--weights FILE" in caught.value.hint
-    assert list((tmp_path / "store" / "pretrained").iterdir()) == []
+    assert not list((tmp_path / "store" / "pretrained").glob("download-*"))
 
 
 def test_a_silent_server_does_not_hold_us(tmp_path, monkeypatch):
     import socket
 
-    monkeypatch.setattr(pretrained, "TIMEOUT_S", 0.3)
+    monkeypatch.setattr(downloading, "TIMEOUT_S", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/net.pth"
         with pytest.raises(UsageError, match="timed out"):
             choose("big", tmp_path, backbone(big=url))
-    assert socket.getdefaulttimeout() is None
 
 
 def test_not_found_and_a_wrong_digest_in_the_name(tmp_path, served):

@@ -125,12 +125,12 @@ class Pines(pm.Dataset):
         for name, purposes in (("train", "+v"), ("test", "T")):
             yield name, _part(cube, labels, blocks_for(purposes))
 
-    def augment(self, batch: Mapping[str, Tensor], draw: pm.Draw) -> Mapping[str, Tensor]:
+    def augment(self, batch: Mapping[str, Tensor], rng: pm.AugmentRng) -> Mapping[str, Tensor]:
         """One of the eight flips and quarter turns of each patch, the same for both modalities."""
         import torch
 
         flip, turn, half_turn = (
-            (draw(name) < 0.5)[:, None, None, None] for name in ("flip", "turn", "half_turn")
+            (rng(name) < 0.5)[:, None, None, None] for name in ("flip", "turn", "half_turn")
         )
 
         def moved(x: Tensor) -> Tensor:

@@ -1,0 +1,235 @@
+"""Protocols: what makes numbers comparable, and the grammar of their names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ..errors import UnknownName, UsageError
+from .modality import Modality
+from .samples import Sampling
+
+if TYPE_CHECKING:
+    from .dataset import Dataset
+
+
+@dataclass(frozen=True)
+class Split:
+    """An official split: the parts to train, validate and test on.
+
+    "a+b" is part a followed by part b, so that splits which overlap store no sample twice. Without an
+    official `validation` part, whole groups are carved out of the training part: `validation_groups` if
+    given, else about 15 % of it by a fixed hash; without groups 15 % of each class. `unlabelled` says that
+    some training samples have no label.
+    """
+
+    train: str
+    test: str
+    validation: str | None = None
+    validation_groups: tuple[str, ...] = ()
+    unlabelled: bool = False
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Split, setting, metrics and validation rule of a comparison.
+
+    `labels_per_class` K: only K training samples of each class (drawn by seed) keep their label, as do K of
+    each class in the validation data; the rest stay, paired and unlabelled. `paired_percent` P: only P % of
+    the training samples (drawn by seed) have the privileged modalities.
+    """
+
+    name: str
+    split_name: str
+    split: Split
+    target: tuple[str, ...]
+    privileged: tuple[str, ...]
+    metrics: tuple[str, ...]
+    labels_per_class: int | None = None
+    paired_percent: int = 100
+    sampling: Sampling | None = None
+
+    def seen(self, modality: Modality) -> Modality:
+        """The modality as networks see it under this protocol: clips of as many frames as it samples."""
+        if self.sampling is None or modality.kind != "clip":
+            return modality
+        channels, _, *grid = modality.shape
+        return replace(modality, shape=(channels, self.sampling.frames, *grid))
+
+    @property
+    def demands(self) -> frozenset[str]:
+        """What training samples may lack: "unlabelled", "unpaired"."""
+        return frozenset(
+            (["unlabelled"] if self.labels_per_class is not None or self.split.unlabelled else [])
+            + (["unpaired"] if self.paired_percent < 100 else [])
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """Fields that decide which training samples there are and what they hold; part of every stage's key.
+
+        The direction is left out, so that both directions share their streams.
+        """
+        thinned = {"paired_percent": self.paired_percent, "privileged": list(self.privileged)}
+        return {
+            "split": asdict(self.split),
+            "labels_per_class": self.labels_per_class,
+            **(thinned if self.paired_percent < 100 else {}),
+            **({"sampling": asdict(self.sampling)} if self.sampling else {}),
+        }
+
+
+def parse_protocol(dataset: Dataset, name: str) -> Protocol:
+    """The protocol called `name`: `<part>[+<part>...][@<modality>]`, a part being a split or one of KINDS.
+
+    Without a split the first one is meant. The protocol gets its canonical name: parts in the order of KINDS,
+    none that says what holds without it. Raises UnknownName, or UsageError where parts contradict the data
+    set.
+    """
+    body, at, direction = name.partition("@")
+    splits: list[str] = []
+    values: dict[str, list[str]] = {kind.pattern: [] for kind in KINDS}
+    for part in [*body.split("+"), *([at + direction] if direction else [])]:
+        if part in dataset.splits and not splits:
+            splits.append(part)
+            continue
+        kind, value = _kind_of(part)
+        if kind is None or value in values[kind.pattern] or (values[kind.pattern] and not kind.repeats):
+            raise _unknown(dataset, name)
+        values[kind.pattern].append(value)
+    split = splits[0] if splits else dataset.default_split
+    usual = dataset.target, dataset.privileged, dataset.metrics
+    protocol = Protocol(name, split, dataset.splits[split], *usual, sampling=_usual_sampling(dataset))
+    parts: list[str] = []
+    for kind in KINDS:
+        if values[kind.pattern]:
+            protocol = kind.read(dataset, protocol, values[kind.pattern])
+            parts += kind.write(dataset, protocol)
+    if split != dataset.default_split or not parts or parts[0].startswith("@"):
+        parts.insert(0, split)
+    return replace(protocol, name="+".join(parts).replace("+@", "@"))
+
+
+@dataclass(frozen=True)
+class PartKind:
+    """One kind of part in protocol names. Group 1 of `pattern` is the part's value.
+
+    `read(dataset, protocol, values)` applies the values of all parts of this kind, and
+    `write(dataset, protocol)` renders them again: nothing where they are the data set's defaults. `examples`
+    go into the error for unknown names.
+    """
+
+    pattern: str
+    read: Callable[[Dataset, Protocol, list[str]], Protocol]
+    write: Callable[[Dataset, Protocol], list[str]]
+    examples: Callable[[Dataset], list[str]] = lambda dataset: []
+    repeats: bool = False
+
+
+def _read_few(dataset: Dataset, protocol: Protocol, values: list[str]) -> Protocol:
+    return replace(protocol, labels_per_class=int(values[0]))
+
+
+def _read_paired(dataset: Dataset, protocol: Protocol, values: list[str]) -> Protocol:
+    return replace(protocol, paired_percent=int(values[0]))
+
+
+def _read_privileged(dataset: Dataset, protocol: Protocol, values: list[str]) -> Protocol:
+    for modality in values:
+        dataset.modality(modality)
+        if modality in dataset.target:
+            raise UsageError(
+                f"protocol {protocol.name!r}: {modality!r} is the target modality; drop 'with-{modality}', "
+                "or swap the direction with '@<modality>'"
+            )
+    if set(values) == set(dataset.privileged):
+        return protocol
+    chosen = tuple(m for m in _candidates(dataset) if m in values)
+    return replace(protocol, privileged=chosen)
+
+
+def _write_privileged(dataset: Dataset, protocol: Protocol) -> list[str]:
+    usual = protocol.privileged == dataset.privileged
+    return [] if usual else [f"with-{modality}" for modality in protocol.privileged]
+
+
+def _read_sampling(dataset: Dataset, protocol: Protocol, values: list[str]) -> Protocol:
+    usual = _usual_sampling(dataset)
+    if usual is None:
+        raise _unknown(dataset, protocol.name)
+    way, _, frames = values[0].partition("-")
+    sampling = replace(usual, frames=int(frames), even=way == "even")
+    return replace(protocol, sampling=sampling)
+
+
+def _write_sampling(dataset: Dataset, protocol: Protocol) -> list[str]:
+    sampling = protocol.sampling
+    if sampling is None or sampling == _usual_sampling(dataset):
+        return []
+    return [f"{'even' if sampling.even else 'clip'}-{sampling.frames}"]
+
+
+def _read_direction(dataset: Dataset, protocol: Protocol, values: list[str]) -> Protocol:
+    (modality,) = values
+    dataset.modality(modality)
+    if modality in dataset.target:
+        raise UsageError(
+            f"protocol {protocol.name!r}: {modality!r} is the target modality already; drop '@{modality}'"
+        )
+    privileged = (*dataset.target, *(m for m in protocol.privileged if m != modality))
+    return replace(protocol, target=(modality,), privileged=privileged)
+
+
+KINDS = (
+    # few-K: K labelled training samples of each class
+    PartKind(r"few-([1-9]\d*)", _read_few, lambda _, p: [f"few-{p.labels_per_class}"]),
+    # privileged-P: P % of the training samples have the privileged modalities
+    PartKind(
+        r"privileged-(0*[1-9]\d?)",
+        _read_paired,
+        lambda _, p: [f"privileged-{p.paired_percent}"],
+        lambda _: ["privileged-50"],
+    ),
+    # with-M: modality M is privileged instead of the usual ones; several parts make several privileged
+    PartKind(
+        r"with-(.*)",
+        _read_privileged,
+        _write_privileged,
+        lambda dataset: [f"with-{m}" for m in _candidates(dataset)],
+        repeats=True,
+    ),
+    # clip-F: F consecutive frames of a recording; even-F: F frames spread over it
+    PartKind(
+        r"((?:clip|even)-[1-9]\d*)",
+        _read_sampling,
+        _write_sampling,
+        lambda dataset: ["clip-16", "even-5"] if _usual_sampling(dataset) else [],
+    ),
+    # @M: test on modality M; the usual target modalities become privileged. The last one, as a suffix.
+    PartKind(r"@(.*)", _read_direction, lambda _, p: [f"@{p.target[0]}"]),
+)
+"""Kinds of parts besides splits, in the order of canonical names."""
+
+
+def _kind_of(part: str) -> tuple[PartKind | None, str]:
+    for kind in KINDS:
+        if match := re.fullmatch(kind.pattern, part):
+            return kind, match[1]
+    return None, ""
+
+
+def _usual_sampling(dataset: Dataset) -> Sampling | None:
+    """How clips are sampled unless the name says otherwise; None for data sets without clips."""
+    return dataset.sampling if any(m.kind == "clip" for m in dataset.modalities) else None
+
+
+def _candidates(dataset: Dataset) -> list[str]:
+    """Modalities that can be privileged."""
+    return [m.name for m in dataset.modalities if m.name not in dataset.target]
+
+
+def _unknown(dataset: Dataset, name: str) -> UnknownName:
+    examples = [example for kind in KINDS for example in kind.examples(dataset)]
+    known = [*dataset.protocol_names(), *examples]
+    return UnknownName(f"protocol of data set {dataset.name!r}", name, known)
