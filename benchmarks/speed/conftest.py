@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pmbench.engine.preparing import find_or_prepare
+from pmbench.data.prepare import find_or_prepare
 from pmbench.plugins import load_plugins
 
 

@@ -93,7 +93,7 @@ class HandWritten:
     """
 
     def __init__(self, cell: Cell, data: Path) -> None:
-        from pmbench.engine.prepared import open_prepared
+        from pmbench.data.prepared import open_prepared
 
         self.cell = cell
         self.prepared = open_prepared(cell.context.dataset, data)

@@ -18,8 +18,8 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 import pmbench as pm
-from pmbench.engine.prepared import Prepared
-from pmbench.engine.preparing import prepare
+from pmbench.data.prepare import prepare
+from pmbench.data.prepared import Prepared
 from pmbench.testing.media import write_video
 from pmbench.training.batches import stream
 

@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
 
 
 def state_of(dataset: Dataset, root: Path) -> State:
-    from ..engine.prepared import open_prepared
+    from ..data.prepared import open_prepared
     from ..errors import DataError, DataNotPrepared
 
     try:
@@ -142,8 +142,8 @@ def prepare(
     ] = False,
 ) -> None:
     """Turn the official form of a data set into the ready-to-train one, and check it."""
-    from ..engine import preparing as engine
-    from ..engine.downloading import fetch_all
+    from ..data import prepare as engine
+    from ..data.download import fetch_all
     from ..errors import DataNotPrepared, PluginError, PmbenchError, UsageError
     from ..plugins import load_plugins
     from .tables import plural, size_text
@@ -231,7 +231,7 @@ def _progress(name: str) -> Iterator[Callable[[str, int, int], None]]:
 @group.command()
 def verify(name: NameArgument, data: DataOption = None, json_: JsonOption = False) -> None:
     """Compare the prepared form with what is expected: counts and digests. Fails where something differs."""
-    from ..engine import prepared as engine
+    from ..data import prepared as engine
     from ..errors import DataError
     from ..plugins import load_plugins
     from .tables import table

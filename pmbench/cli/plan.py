@@ -45,7 +45,7 @@ def plan(selection: Selection) -> None:
 
 def _announce_preparation(request: Request, registry: Registry, root: Path) -> None:
     """Keys depend on the prepared data, so an embedded data set is prepared now; that may take a moment."""
-    from ..engine.prepared import data_folder as prepared_folder
+    from ..data.prepared import data_folder as prepared_folder
 
     for name in request.datasets:
         dataset = registry.dataset(name)

@@ -61,8 +61,8 @@ def evaluate(request: Request) -> dict[str, Any]:
 
     torch.set_num_threads(request.threads)
 
-    from ..engine.guard import only
-    from ..engine.prepared import open_prepared
+    from ..data.access import only
+    from ..data.prepared import open_prepared
     from ..files import file_digest
     from ..plugins import load_plugins
     from ..training.device import make_exact

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.prepared import Prepared
+from ..data.prepared import Prepared
 from ..errors import DataError
 from ..metrics.builtin import score
 from ..store.keys import Context

@@ -15,9 +15,9 @@ from ..contracts.protocol import Protocol
 from ..contracts.recipe import Recipe
 from ..contracts.setting import Setting
 from ..contracts.stage import Stage
-from ..engine.guard import only
-from ..engine.prepared import Prepared
-from ..engine.preparing import find_or_prepare
+from ..data.access import only
+from ..data.prepare import find_or_prepare
+from ..data.prepared import Prepared
 from ..errors import DataNotPrepared, PluginError, PmbenchError, UnknownName, Unsupported, UsageError
 from ..plugins import Registry
 from ..store.keys import CellSpec, Context, digest, digests_of

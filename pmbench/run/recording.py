@@ -10,7 +10,7 @@ from typing import Any
 
 from ..contracts.published import Published
 from ..contracts.stage import Stage
-from ..engine.prepared import Prepared
+from ..data.prepared import Prepared
 from ..evaluation.scoring import score_predictions
 from ..metrics.builtin import METRICS
 from ..report.record import (

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..contracts.stage import Stage
-from ..engine.prepared import Prepared, open_prepared
+from ..data.prepared import Prepared, open_prepared
 from ..errors import PmbenchError, TrainingError
 from ..plugins import Registry, load_plugins
 from ..processes import leave_with_parent, set_threads
@@ -88,7 +88,7 @@ def perform(task: Task, place: Place, report: Report = lambda key, done, total: 
     """Does the task in this process."""
     started = time.perf_counter()
     if isinstance(task, Seal):
-        from ..engine.guard import only
+        from ..data.access import only
         from ..evaluation.seal import seal
 
         context, kind = context_of(task.spec, place.data), type(task.stage)

@@ -152,7 +152,7 @@ def _trial(method: Method, found: Registry, case: str, real: bool, data: Path | 
     from .trial import Trial
 
     if real:
-        from ..engine.preparing import find_or_prepare
+        from ..data.prepare import find_or_prepare
 
         small = sampled(find_or_prepare(found.dataset(case), data or _folder()))
     else:

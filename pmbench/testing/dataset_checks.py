@@ -11,10 +11,10 @@ import numpy as np
 
 from ..contracts.dataset import Dataset
 from ..contracts.samples import AugmentRng
-from ..engine.frames import FramesColumn
-from ..engine.guard import only
-from ..engine.prepared import Prepared, open_prepared
-from ..engine.preparing import prepare
+from ..data.access import only
+from ..data.frames import FramesColumn
+from ..data.prepare import prepare
+from ..data.prepared import Prepared, open_prepared
 from ..errors import DataNotPrepared
 from ..plugins import Registry
 from ..training.samples import training_view

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..contracts.stage import Terms
-from ..engine.guard import only
+from ..data.access import only
 from ..errors import ContractError, Unsupported
 from ..networks.modules import Frozen, Output
 from ..training.bench import EngineBench, checked_build, delivered

@@ -20,7 +20,7 @@ from ..seeding import generator
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..engine.prepared import Prepared
+    from ..data.prepared import Prepared
 
 CLASSES = ("north", "east", "south", "west")
 PER_CLASS = {"train": 12, "validation": 4, "test": 6}

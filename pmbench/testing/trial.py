@@ -14,9 +14,9 @@ from ..contracts.method import Method
 from ..contracts.recipe import Recipe
 from ..contracts.setting import Setting
 from ..contracts.stage import Stage
-from ..engine.guard import only
-from ..engine.prepared import Prepared
-from ..engine.preparing import prepare
+from ..data.access import only
+from ..data.prepare import prepare
+from ..data.prepared import Prepared
 from ..errors import PmbenchError, Unsupported
 from ..evaluation.seal import Sealable, seal
 from ..networks.modules import Nets

@@ -15,7 +15,7 @@ from filelock import FileLock
 from ..contracts.backbone import Backbone, Weights
 from ..contracts.dataset import Dataset
 from ..contracts.samples import Download
-from ..engine.downloading import fetch
+from ..data.download import fetch
 from ..errors import DataError, StoreError, UnknownName, UsageError
 from ..files import explain, write_atomic, write_json
 from ..seeding import torch_seeded

@@ -13,7 +13,7 @@ import numpy as np
 from ..contracts.protocol import Protocol
 from ..contracts.samples import Column, CropParams
 from ..contracts.stage import Stage
-from ..engine.prepared import Prepared
+from ..data.prepared import Prepared
 from ..errors import DataError, TrainingError, Unsupported
 from ..seeding import generator
 

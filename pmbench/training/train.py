@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from ..contracts.stage import Stage
-from ..engine.guard import only
-from ..engine.prepared import Prepared
+from ..data.access import only
+from ..data.prepared import Prepared
 from ..store.keys import Context
 from ..store.store import Store
 from .device import Accelerator, unrepeatable

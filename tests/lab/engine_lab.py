@@ -13,7 +13,7 @@ from torch import nn
 
 import pmbench as pm
 from pmbench.builtin.backbones import BACKBONES
-from pmbench.engine.preparing import find_or_prepare
+from pmbench.data.prepare import find_or_prepare
 from pmbench.metrics.builtin import METRICS
 from pmbench.store.keys import Context
 from pmbench.store.store import Store

@@ -23,7 +23,7 @@ from pmbench_ntu.samples import (
 )
 
 import pmbench as pm
-from pmbench.engine.preparing import prepare
+from pmbench.data.prepare import prepare
 from pmbench.testing.media import write_ntu
 from pmbench.training.samples import training_view
 

@@ -15,7 +15,7 @@ from pmbench_ucf.classes import CLASSES, SOUNDING
 from pmbench_ucf.lists import SPLITS, clips, fold, numbered
 
 import pmbench as pm
-from pmbench.engine.preparing import prepare
+from pmbench.data.prepare import prepare
 from pmbench.testing.media import write_ucf, write_video
 from pmbench.training.samples import training_view
 

@@ -9,8 +9,8 @@ import pytest
 
 import pmbench as pm
 from pmbench.builtin.local import Local, _in_order
-from pmbench.engine.prepared import open_prepared
-from pmbench.engine.preparing import prepare
+from pmbench.data.prepare import prepare
+from pmbench.data.prepared import open_prepared
 from pmbench.errors import DataError, UnknownName, UsageError
 from pmbench.plugins import load_plugins
 from pmbench.testing.media import write_image, write_video

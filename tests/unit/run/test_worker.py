@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import pmbench as pm
-from pmbench.engine.preparing import find_or_prepare
+from pmbench.data.prepare import find_or_prepare
 from pmbench.errors import TrainingError, UsageError
 from pmbench.files import file_digest
 from pmbench.run.executors import local

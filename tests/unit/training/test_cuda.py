@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from pmbench.engine.preparing import prepare
+from pmbench.data.prepare import prepare
 from pmbench.evaluation.evaluator import Evaluator, Request, _outputs
 from pmbench.evaluation.seal import seal
 from pmbench.files import file_digest

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import pmbench as pm
-from pmbench.engine.guard import only
+from pmbench.data.access import only
 from pmbench.errors import ContractError, PluginError, TrainingError, UsageError
 from pmbench.training.device import accelerator, make_fabric
 from pmbench.training.optimizers import Step, optimizers_of

@@ -18,7 +18,7 @@ from torch import nn
 
 import pmbench as pm
 from pmbench.builtin.backbones import BACKBONES
-from pmbench.engine import downloading
+from pmbench.data import download as downloading
 from pmbench.errors import DataError, StoreError, UnknownName, UsageError
 from pmbench.metrics.builtin import METRICS
 from pmbench.store.keys import CellSpec, Context

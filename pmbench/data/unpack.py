@@ -18,7 +18,7 @@ from typing import IO, Any
 from ..errors import DataError, UsageError
 from ..files import write_atomic, write_json
 from ..media.extras import extra
-from .downloading import Report
+from .download import Report
 
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".rar")
 

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from pmbench import Download
-from pmbench.engine.downloading import fetch_all
+from pmbench.data.download import fetch_all
 from pmbench.errors import DataError
 
 CONTENT = bytes(range(256)) * 5000

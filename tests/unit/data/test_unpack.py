@@ -11,7 +11,7 @@ import zipfile
 import pytest
 import stored_rar
 
-from pmbench.engine.unpacking import unpacked
+from pmbench.data.unpack import unpacked
 from pmbench.errors import DataError, UsageError
 
 FILES = {"UCF-101/Run/v_1.avi": b"one" * 1000, "UCF-101/Jump/v_2.avi": b"two", "empty.txt": b""}

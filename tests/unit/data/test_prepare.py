@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 
 import pmbench as pm
-from pmbench.engine import preparing, shards
-from pmbench.engine.prepared import open_prepared, verify
-from pmbench.engine.preparing import prepare
+from pmbench.data import prepare as preparing
+from pmbench.data import shards
+from pmbench.data.prepare import prepare
+from pmbench.data.prepared import open_prepared, verify
 from pmbench.errors import DataError, DataNotPrepared, PluginError, StoreError
 from pmbench.files import publish
 from pmbench.plugins import load_plugins

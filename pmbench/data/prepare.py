@@ -19,10 +19,10 @@ from ..contracts.dataset import Dataset
 from ..contracts.samples import Files, Part
 from ..errors import DataError, DataNotPrepared
 from ..files import explain, file_digest, publish, write_json, write_text
-from .downloading import Report
+from .download import Report
 from .prepared import SCHEMA, Prepared, damaged, data_folder, open_prepared
 from .shards import Problem, Shard, cut, join_frames, join_rows, read_all, stored_as_frames
-from .unpacking import unpacked
+from .unpack import unpacked
 
 
 def find_or_prepare(dataset: Dataset, root: Path) -> Prepared:

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import pmbench as pm
-from pmbench.engine.frames import Frames, FramesColumn, Writer
-from pmbench.engine.prepared import open_prepared, verify
-from pmbench.engine.preparing import prepare
+from pmbench.data.frames import Frames, FramesColumn, Writer
+from pmbench.data.prepare import prepare
+from pmbench.data.prepared import open_prepared, verify
 from pmbench.errors import DataError
 from pmbench.training.batches import Order, TrainingBatches
 from pmbench.training.samples import training_view

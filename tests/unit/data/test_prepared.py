@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import pmbench as pm
-from pmbench.engine.prepared import SCHEMA, data_folder, open_prepared, verify
-from pmbench.engine.preparing import find_or_prepare, prepare
+from pmbench.data.prepare import find_or_prepare, prepare
+from pmbench.data.prepared import SCHEMA, data_folder, open_prepared, verify
 from pmbench.errors import DataError, DataNotPrepared
 
 SOURCE = toys.Path(toys.__file__)
