@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from pmbench.metrics.builtin import score
+from pmbench.metrics.builtin import METRICS, score
 from pmbench.report.record import (
     CellInfo,
     Cost,
@@ -109,7 +109,7 @@ def record(
     done = status == "done"
     given = {"target": ["gyro"], "privileged": ["accel"], "all": ["gyro", "accel"]}[tests_on]
     values = score(
-        dict.fromkeys([metric, "accuracy", "macro_f1"]),
+        [METRICS[name] for name in dict.fromkeys([metric, "accuracy", "macro_f1"])],
         labels=labels,
         logits=np.eye(classes)[predicted],
         num_classes=classes,
