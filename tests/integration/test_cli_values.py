@@ -6,13 +6,20 @@ import json
 from typing import Any
 
 SOURCE = '''
+from dataclasses import dataclass
+
 import pmbench as pm
 
 
+@dataclass(frozen=True)
+class TunedOptions(pm.DistillOptions):
+    imitation: float = pm.option(0.75, "weight of the soft term", within="[0, 1]")
+
+
 @pm.method("tuned", paper="made up", small={"imitation": 0.25})
-def tuned(setting: pm.Setting, *, imitation: float = 0.75) -> pm.Stage:
+def tuned(setting: pm.Setting, options: TunedOptions) -> pm.Stage:
     """Distillation with values for small data"""
-    return pm.Distill(pm.Stream(setting.only_privileged()), setting.target, 2.0, imitation)
+    return pm.Distill(pm.Stream(setting.only_privileged()), setting.target, options)
 
 
 @pm.hookimpl

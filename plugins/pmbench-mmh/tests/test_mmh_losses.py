@@ -12,7 +12,7 @@ from pmbench_mmh.losses import (
     similarities,
 )
 from pmbench_mmh.networks import RegionWeights, Sum
-from pmbench_mmh.stages import DiscrepancyAware, Joint, RegionAware
+from pmbench_mmh.stages import DadOptions, DiscrepancyAware, Joint, RadDadOptions, RadOptions, RegionAware
 from torch import nn
 
 import pmbench as pm
@@ -79,7 +79,7 @@ def test_a_clip_gives_the_regions_of_its_mean_over_time():
 
 def world(axes):
     grid = (6, 5) if axes == 2 else (6,)
-    stage = RegionAware(FUSED, "acc", 0.7, 1.5, axes=axes)
+    stage = RegionAware(FUSED, "acc", RadOptions(alpha=0.7, temperature=1.5), axes)
     n = 21 if axes == 2 else 7
     return {
         "stage": stage,
@@ -123,7 +123,7 @@ def rad_loop(slow_mmh, w, rows, phi_i, weight_i, query, key, weighting, fixed=No
 def test_rad_equals_plain_loops_in_value_and_gradient(slow_mmh, weighting, axes, present):
     w = world(axes)
     rows = list(range(B)) if present is None else np.flatnonzero(present)
-    stage = RegionAware(FUSED, "acc", 0.7, 1.5, weighting, axes=axes)
+    stage = RegionAware(FUSED, "acc", RadOptions(alpha=0.7, temperature=1.5, weighting=weighting), axes)
     nets = nets_of(w, weighting)
     masks = {} if present is None else {"gyro": present}
     term = stage.losses(nets, lab.batch(stage.reads, LABELS, present=masks))["regions"]
@@ -147,7 +147,7 @@ def test_rad_equals_plain_loops_in_value_and_gradient(slow_mmh, weighting, axes,
     assert all(p.grad is None for p in nets.teacher.parameters())
 
 
-def test_a_late_fused_teacher_says_the_mean_of_its_streams(slow_mmh):
+def test_region_logits_of_a_late_fused_teacher_are_the_mean_of_its_streams(slow_mmh):
     w = world(2)
     streams = [Shown(w["z_m"], [w["phi_m"]], *w["head_m"]), Shown(w["z_i"], [w["phi_i"]], *w["head_i"])]
     found = region_logits(streams, [s(None) for s in streams], 2, (1, 2, 4))
@@ -207,8 +207,8 @@ def test_learned_weights_have_882_parameters_for_21_regions():
     assert sum(p.numel() for p in RegionWeights(7).parameters()) == 2 * 49
 
 
-def asked(head, phi, scales=(1, 2, 4), axes=2):
-    """A head's answers on the regions of one map."""
+def classified(head, phi, scales=(1, 2, 4), axes=2):
+    """A head's logits on the regions of one map."""
     network = nn.ModuleDict()
     network.head = head
     return region_logits([network], [pm.Output(None, None, (phi,))], axes, scales)
@@ -219,7 +219,7 @@ def test_the_whole_map_alone_is_plain_distillation(grid):
     """Where logits are head(mean over the grid) and 4 divides the grid, so that bins do not overlap."""
     maps = [torch.as_tensor(draw(B, c, *grid)) for c in (3, 2)]
     heads = [pm.Head(c, K).double() for c in (3, 2)]
-    shown, guessed = (asked(h, m, (4,)) for h, m in zip(heads, maps, strict=True))
+    shown, guessed = (classified(h, m, (4,)) for h, m in zip(heads, maps, strict=True))
     z_m, z_i = (h(m.mean((2, 3))) for h, m in zip(heads, maps, strict=True))
     found = region_divergences(shown, guessed, 2.0)
     assert found.shape == (1,)
@@ -234,14 +234,14 @@ def test_at_7_by_7_bins_overlap_and_the_whole_map_is_not_the_mean():
 
 def test_equal_networks_on_equal_maps_agree_everywhere():
     phi, head = torch.as_tensor(draw(B, 3, 8, 8)), pm.Head(3, K).double()
-    g = region_divergences(asked(head, phi), asked(head, phi), 2.0)
+    g = region_divergences(classified(head, phi), classified(head, phi), 2.0)
     torch.testing.assert_close(g, torch.zeros(21, dtype=torch.float64))
 
 
 def test_constant_maps_have_equal_divergences():
     flat = [torch.as_tensor(draw(B, 3, 1, 1)).expand(B, 3, 6, 7) for _ in "mi"]
     heads = [pm.Head(3, K).double() for _ in "mi"]
-    g = region_divergences(*(asked(h, m) for h, m in zip(heads, flat, strict=True)), 2.0)
+    g = region_divergences(*(classified(h, m) for h, m in zip(heads, flat, strict=True)), 2.0)
     torch.testing.assert_close(g, g[:1].expand(21))
     assert g[0] > 0
 
@@ -250,8 +250,8 @@ def test_one_region_is_kd_up_to_scale():
     """CE + alpha KL = (1 + alpha) ((1-l) CE + l KL) for l = alpha / (1 + alpha)."""
     w, alpha = world(1), 0.4
     rad, kd = (
-        RegionAware(FUSED, "acc", alpha, 2.0, axes=0),
-        pm.Distill(FUSED, ("acc",), 2.0, alpha / (1 + alpha)),
+        RegionAware(FUSED, "acc", RadOptions(alpha=alpha), axes=0),
+        pm.Distill(FUSED, ("acc",), pm.DistillOptions(2.0, alpha / (1 + alpha))),
     )
     batch = lab.batch(rad.reads, LABELS, present={"gyro": PRESENT})
     mine = sum(rad.losses(nets_of(w, "uniform"), batch).values())
@@ -271,7 +271,7 @@ def test_dad_equals_plain_loops_in_value_and_gradient(slow_mmh, form, present):
         student=Shown(draw(B, K), own, draw(K, 4), draw(K)),
         teacher=Shown(draw(B, K), shown, draw(K, 5), draw(K)),
     )
-    stage = DiscrepancyAware(FUSED, "acc", 3.0, form)
+    stage = DiscrepancyAware(FUSED, "acc", DadOptions(beta=3.0, form=form))
     rows = list(range(B)) if present is None else np.flatnonzero(present)
     masks = {} if present is None else {"gyro": present}
     term = stage.losses(nets, lab.batch(stage.reads, LABELS, present=masks))["relations"]
@@ -326,7 +326,7 @@ def test_rotations_and_the_order_of_the_batch_do_not_matter(form):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_alone_equal_or_empty_nothing_is_told_apart(form):
+def test_one_sample_none_or_equal_maps_have_no_distance(form):
     for rows in (0, 1, 5):
         a = torch.as_tensor(draw(rows, 3, 4))
         b = (a.clone() if rows == 5 else torch.as_tensor(draw(rows, 3, 4))).requires_grad_()
@@ -337,7 +337,7 @@ def test_alone_equal_or_empty_nothing_is_told_apart(form):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_samples_without_any_activation_do_no_harm(form):
+def test_samples_without_activation_have_a_finite_gradient(form):
     a = torch.as_tensor(draw(5, 3, 4))
     b = torch.as_tensor(draw(5, 3, 4))
     b[1] = 0
@@ -354,8 +354,9 @@ def test_samples_without_any_activation_do_no_harm(form):
 def test_joint_terms_are_those_of_rad_and_dad():
     w = world(1)
     nets = nets_of(w, "learned")
-    rad, dad = RegionAware(FUSED, "acc", 0.7, 1.5, axes=1), DiscrepancyAware(FUSED, "acc", 3.0, "cos_fro")
-    joint = Joint(FUSED, "acc", 0.7, 1.5, axes=1, beta=3.0, form="cos_fro")
+    options = RadDadOptions(alpha=0.7, temperature=1.5, beta=3.0, form="cos_fro")
+    rad, dad = RegionAware(FUSED, "acc", options, 1), DiscrepancyAware(FUSED, "acc", options)
+    joint = Joint(FUSED, "acc", options, 1)
     batch = lab.batch(rad.reads, LABELS)
     found = joint.losses(nets, batch)
     assert list(found) == ["ce", "regions", "relations"]

@@ -68,7 +68,7 @@ def test_self_train_needs_unlabelled_samples():
     with pytest.raises(pm.Unsupported, match="without label"):
         plan("self_train", lab.setting(("acc",), ("gyro",)))
     stage = plan("self_train", lab.setting(("acc",), ("gyro",), demands=("unlabelled",)), threshold=0.9)
-    assert stage == pm.PseudoLabel(pm.Stream("acc", replica=1), ("acc",), "hard", 0.9)
+    assert stage == pm.PseudoLabel(pm.Stream("acc", replica=1), ("acc",), pm.PseudoLabelOptions("hard", 0.9))
 
 
 @pytest.mark.parametrize("name", sorted(BY_NAME))

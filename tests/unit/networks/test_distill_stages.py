@@ -1,4 +1,4 @@
-"""Distill and PseudoLabel: values and gradients against plain loops, identities, bad hyper-parameters."""
+"""Distill and PseudoLabel: values and gradients against plain loops, identities, options."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ ACC, GYRO = pm.Stream("acc"), pm.Stream("gyro")
 
 
 def terms(stage, student=STUDENT, labels=LABELS, present=None):
-    """(terms, student network) of a stage whose networks say STUDENT and TEACHER."""
+    """(terms, networks) of a stage whose networks give the logits STUDENT and TEACHER."""
     nets = pm.Nets(student=lab.Given(student), teacher=lab.Given(TEACHER))
     masks = {} if present is None else {"gyro": present}
     return stage.losses(nets, lab.batch(stage.reads, labels, present=masks)), nets
@@ -32,13 +32,13 @@ def agrees(stage, term, plain, **situation):
 
 
 def test_distill_terms():
-    stage = pm.Distill(GYRO, ("acc",), 4.0, 0.9)
+    stage = pm.Distill(GYRO, ("acc",), pm.DistillOptions(4.0, 0.9))
     agrees(stage, "ce", lambda s: 0.1 * loops.cross_entropy(s, LABELS))
     agrees(stage, "soft", lambda s: 0.9 * loops.kl_divergence(TEACHER, s, 4.0))
 
 
-def test_distill_teaches_where_the_teacher_sees():
-    stage = pm.Distill(GYRO, ("acc",), 2.0, 0.3)
+def test_distill_skips_samples_that_the_teacher_cannot_read():
+    stage = pm.Distill(GYRO, ("acc",), pm.DistillOptions(2.0, 0.3))
     agrees(stage, "ce", lambda s: 0.7 * loops.cross_entropy(s, LABELS), present=PRESENT)
     agrees(stage, "soft", lambda s: 0.3 * loops.kl_divergence(TEACHER, s, 2.0, TAUGHT), present=PRESENT)
 
@@ -48,11 +48,11 @@ def test_distill_teaches_where_the_teacher_sees():
     [
         pm.Distill(GYRO, ("acc",)),
         pm.PseudoLabel(GYRO, ("acc",)),
-        pm.PseudoLabel(GYRO, ("acc",), "soft"),
-        pm.PseudoLabel(GYRO, ("acc",), "soft", 1.0),
+        pm.PseudoLabel(GYRO, ("acc",), pm.PseudoLabelOptions("soft")),
+        pm.PseudoLabel(GYRO, ("acc",), pm.PseudoLabelOptions("soft", 1.0)),
     ],
 )
-def test_where_the_teacher_sees_nothing_it_teaches_nothing(stage):
+def test_without_any_sample_for_the_teacher_its_term_is_zero(stage):
     found, nets = terms(stage, present=np.zeros(6, bool))
     taught = next(v for k, v in found.items() if k != "ce")
     taught.backward()
@@ -65,7 +65,10 @@ def test_distill_without_imitation_is_plain_training():
     setting = lab.setting(("acc",), ("gyro",))
     bench = lab.Bench(setting)
     gradients = []
-    for stage in (ACC, pm.Distill(pm.EarlyFusion(("acc", "gyro")), ("acc",), 4.0, 0.0)):
+    for stage in (
+        ACC,
+        pm.Distill(pm.EarlyFusion(("acc", "gyro")), ("acc",), pm.DistillOptions(imitation=0.0)),
+    ):
         nets = stage.build(bench)
         total = sum(stage.losses(nets, lab.batch(stage.reads)).values())
         total.backward()
@@ -89,17 +92,17 @@ def test_pseudo_label_hard():
 
 
 def test_pseudo_label_soft():
-    stage = pm.PseudoLabel(GYRO, ("acc",), "soft")
+    stage = pm.PseudoLabel(GYRO, ("acc",), pm.PseudoLabelOptions("soft"))
     agrees(stage, "pseudo", lambda s: loops.soft_cross_entropy(TEACHER, s, 1.0, rows=UNLABELLED))
 
 
 @pytest.mark.parametrize("labels", ["hard", "soft"])
-def test_pseudo_label_asks_only_a_sure_teacher_that_sees(labels):
+def test_pseudo_labels_need_a_confident_teacher_with_its_modalities(labels):
     confidence = [max(loops.softmax(row)) for row in TEACHER]
     threshold = sorted(confidence[i] for i in UNLABELLED)[1]
     asked = [i for i in UNLABELLED if confidence[i] >= threshold and PRESENT[i]]
     assert 0 < len(asked) < len(UNLABELLED)
-    stage = pm.PseudoLabel(GYRO, ("acc",), labels, threshold)
+    stage = pm.PseudoLabel(GYRO, ("acc",), pm.PseudoLabelOptions(labels, threshold))
     guesses = np.array([TEACHER[i].argmax() if i in asked else -1 for i in range(6)])
     plain = {
         "hard": lambda s: loops.cross_entropy(s, guesses),
@@ -118,23 +121,23 @@ def test_equal_halves_weigh_all_samples_alike():
 @pytest.mark.parametrize("labels", ["hard", "soft"])
 def test_pseudo_label_with_all_labels_is_plain_training(labels):
     y = np.array([0, 1, 2, 0, 1, 2])
-    found, _ = terms(pm.PseudoLabel(GYRO, ("acc",), labels), labels=y)
+    found, _ = terms(pm.PseudoLabel(GYRO, ("acc",), pm.PseudoLabelOptions(labels)), labels=y)
     assert found["pseudo"].item() == 0
     assert found["ce"].item() == pytest.approx(loops.cross_entropy(STUDENT, y))
 
 
 @pytest.mark.parametrize(
-    "make",
+    ("options", "bad"),
     [
-        lambda: pm.Distill(GYRO, ("acc",), 0.0),
-        lambda: pm.Distill(GYRO, ("acc",), 4.0, 1.5),
-        lambda: pm.PseudoLabel(GYRO, ("acc",), "firm"),
-        lambda: pm.PseudoLabel(GYRO, ("acc",), "hard", 1.5),
+        (pm.DistillOptions, {"temperature": 0.0}),
+        (pm.DistillOptions, {"imitation": 1.5}),
+        (pm.PseudoLabelOptions, {"labels": "firm"}),
+        (pm.PseudoLabelOptions, {"threshold": 1.5}),
     ],
 )
-def test_impossible_hyper_parameters_are_refused(make):
-    with pytest.raises(pm.PmbenchError, match="expected"):
-        make()
+def test_options_out_of_range_are_refused(options, bad):
+    with pytest.raises(pm.UsageError, match=f"option '{next(iter(bad))}' is .*; expected"):
+        options(**bad)
 
 
 def test_a_modality_read_by_both_is_read_once():

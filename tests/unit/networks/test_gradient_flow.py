@@ -16,7 +16,7 @@ STAGES = (
     pm.Distill(FUSED, ("acc",)),
     pm.Distill(GYRO, ("acc", "mag")),
     pm.PseudoLabel(FUSED, ("acc",)),
-    pm.PseudoLabel(GYRO, ("acc",), "soft"),
+    pm.PseudoLabel(GYRO, ("acc",), pm.PseudoLabelOptions("soft")),
 )
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import pmbench as pm
 
@@ -18,7 +17,7 @@ _EPS = 1e-6
 
 
 def regions(features: Tensor, axes: int, scales: tuple[int, ...]) -> Tensor:
-    """Normalising pooling to 4 cells along each axis, then means of blocks of s cells for every scale s.
+    """Normalizing pooling to 4 cells along each axis, then means of blocks of s cells for every scale s.
 
     features (B, C, *grid) with `axes` 1 (time) or 2 (height, width; a time axis before them is averaged
     away) -> (B, N, C), N = sum over s of (4/s)^axes, finest first in reading order. Eq. 2-4 of the paper;
@@ -75,7 +74,7 @@ def similarities(features: Tensor) -> Tensor:
 
 
 def relation_distance(teacher: Sequence[Tensor], student: Sequence[Tensor], form: str) -> Tensor:
-    """What tells the relations among the samples of a batch apart, summed over pairs of maps (eq. 14).
+    """Distance between the relations among the samples of a batch, summed over pairs of maps (eq. 14).
 
     Maps (B, ...) of equal B -> scalar; the teacher's are detached; 0 for B = 0.
     "cos_mse": mean over B^2 of (D_m - D_i)^2; "cos_fro": Frobenius norm of D_m - D_i; "sp_mse": mean over
@@ -92,26 +91,17 @@ def relation_distance(teacher: Sequence[Tensor], student: Sequence[Tensor], form
     return torch.stack(distances).sum()
 
 
-def members(network: nn.Module) -> tuple[nn.Module, ...]:
-    """The networks whose logits a late-fused teacher averages; any other network is its own only one."""
-    inside = getattr(network, "networks", None)
-    return tuple(inside) if isinstance(inside, nn.ModuleList) else (network,)
-
-
 def region_logits(
-    networks: Sequence[nn.Module], outputs: Sequence[pm.Output], axes: int, scales: tuple[int, ...]
+    networks: Sequence[pm.Classifier], outputs: Sequence[pm.Output], axes: int, scales: tuple[int, ...]
 ) -> Tensor:
-    """What the networks' own heads say about each region of their last maps, averaged over the networks.
+    """Logits of the networks' own heads on each region of their last maps, averaged over the networks.
 
     -> (B, N, K); with `axes` 0 the one region is the whole input, and its logits are those of the networks.
     """
-    if axes == 0:
-        each = [output.logits.unsqueeze(1) for output in outputs]
-    else:
-        each = [
-            cast("pm.Head", network.head)(regions(output.maps[-1], axes, scales))
-            for network, output in zip(networks, outputs, strict=True)
-        ]
+    each = [
+        network.head(regions(output.maps[-1], axes, scales)) if axes else output.logits.unsqueeze(1)
+        for network, output in zip(networks, outputs, strict=True)
+    ]
     return torch.stack(each).mean(0)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 
 import torch
@@ -25,18 +24,12 @@ class RegionWeights(nn.Module):
 
     def forward(self, divergences: Tensor) -> Tensor:
         """(N,) -> (N,), summing to 1."""
-        attention = torch.outer(self.key(divergences), self.query(divergences)).softmax(1)
-        return attention.mean(0)
+        return torch.outer(self.key(divergences), self.query(divergences)).softmax(1).mean(0)
 
 
-class Sum(nn.Module):
+class Sum(pm.Mean):
     """Several networks side by side: the sum of their logits, their pooled features joined."""
 
-    def __init__(self, *networks: nn.Module) -> None:
-        super().__init__()
-        self.networks = nn.ModuleList(networks)
-
     def forward(self, batch: Mapping[str, Tensor]) -> pm.Output:
-        outputs = [network(batch) for network in self.networks]
-        logits = functools.reduce(torch.add, [o.logits for o in outputs])
-        return pm.Output(logits, torch.cat([o.pooled for o in outputs], 1))
+        mean = super().forward(batch)
+        return mean._replace(logits=len(self.networks) * mean.logits)

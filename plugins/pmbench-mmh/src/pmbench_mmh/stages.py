@@ -2,26 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import pmbench as pm
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
 SCALES = (1, 2, 4)
 """Cell sizes of the pyramid over 4 x 4 cells: 16, 4 and 1 regions."""
-SIDE = max(SCALES)
-WEIGHTINGS = ("learned", "detached_G", "uniform")
-FORMS: Mapping[str, float] = {"cos_mse": 100.0, "sp_mse": 100.0, "cos_fro": 1.0}
-"""How relations are compared, each with the weight that makes it about as large as the cross-entropy."""
+BETA = {"cos_mse": 100.0, "sp_mse": 100.0, "cos_fro": 1.0}
+"""For each form of the relations, the weight that makes them about as large as the cross-entropy."""
+
+
+@dataclass(frozen=True)
+class TeacherOptions(pm.Options):
+    """The plan makes the teacher that this option names, and a stage has it as its parent."""
+
+    teacher: Literal["early", "late"] = pm.option(
+        "early", "one network over all modalities, or finished streams whose logits are averaged (rad only)"
+    )
+
+
+@dataclass(frozen=True)
+class RadOptions(TeacherOptions):
+    alpha: float = pm.option(0.4, "weight of the regions", within="[0, inf)")
+    temperature: float = pm.option(2.0, "temperature of the region logits", within="(0, inf)")
+    weighting: Literal["learned", "detached_G", "uniform"] = pm.option(
+        "learned",
+        "weights of regions from their divergences, the same without gradient through them, or equal",
+    )
+    scales: tuple[int, ...] = pm.option(
+        SCALES, "cell sizes of the pyramid over 4 x 4 cells; 4: the whole map"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.scales or not set(self.scales) <= set(SCALES):
+            raise pm.UsageError(f"option 'scales' is {self.scales}; expected some of {SCALES}")
+        object.__setattr__(self, "scales", tuple(sorted(set(self.scales))))
+
+
+@dataclass(frozen=True)
+class DadOptions(TeacherOptions):
+    beta: float | None = pm.option(
+        None, "weight of the relations; none: 100, or 1 for cos_fro", within="[0, inf)"
+    )
+    form: Literal["cos_mse", "cos_fro", "sp_mse"] = pm.option(
+        "cos_mse",
+        "mean square or Frobenius norm of differences in cosine, mean square of those in dot products",
+    )
+
+    @property
+    def weight(self) -> float:
+        return BETA[self.form] if self.beta is None else self.beta
+
+
+@dataclass(frozen=True)
+class RadDadOptions(DadOptions, RadOptions):
+    """Those of `rad`, then those of `dad`."""
 
 
 @dataclass(frozen=True)
 class Taught(pm.Stage):
-    """CE(z_s, y) over labelled samples, plus what the teacher hints at over all samples that it can see."""
+    """CE(z_s, y) over labelled samples, and hints over those that have every modality of the teacher."""
 
     teacher: pm.Stage
     modality: str
@@ -36,152 +82,110 @@ class Taught(pm.Stage):
         return pm.Nets(student=bench.classifier(self.modality), teacher=bench.frozen(self.teacher))
 
     def losses(self, nets: pm.Nets, batch: pm.Batch) -> pm.Terms:
-        from .losses import members
-
         student, taught = nets.student(batch), batch.present(*self.teacher.reads)
-        teachers = members(nets.teacher)
-        said = [_only(teacher(batch), taught) for teacher in teachers]
-        return {
-            "ce": pm.cross_entropy(student.logits, batch.labels),
-            **self.hints(nets, _only(student, taught), teachers, said),
-        }
+        teachers = [_only(network(batch), taught) for network in members(nets.teacher)]
+        ce = pm.cross_entropy(student.logits, batch.labels)
+        return {"ce": ce, **self.hints(nets, _only(student, taught), teachers)}
 
-    def hints(
-        self,
-        nets: pm.Nets,
-        student: pm.Output,
-        teachers: Sequence[nn.Module],
-        said: Sequence[pm.Output],
-    ) -> pm.Terms:
-        """Terms from the student's Output and, network by network, the teacher's on the same samples."""
+    def hints(self, nets: pm.Nets, student: pm.Output, teachers: Sequence[pm.Output]) -> pm.Terms:
+        """Terms of the student's Output and those of the teacher's networks, on the same samples."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class RegionAware(Taught):
-    """RAD: alpha sum_n omega_n g_n, g_n = T^2 KL of the two heads' answers on region n of the last maps.
+    """RAD: alpha sum_n omega_n g_n, g_n = T^2 KL(teacher || student) of the heads' logits on region n.
 
-    Regions are the cells of a pyramid over the map pooled to 4 cells along each of `axes` axes (2: height and
-    width, 21 regions; 1: time, 7; 0: no comparable maps, the logits themselves, 1). A late-fused teacher's
-    answer on a region is the mean of its streams'. omega by `weighting`: "learned" (eq. 6), "detached_G" (the
-    same, but no gradient reaches the student through omega), "uniform" (1/N). `scales` are the cell sizes.
+    Regions are the cells of a pyramid over the last map pooled to 4 cells along each of `axes` axes (2:
+    height and width, 21 regions; 1: time, 7). With 0 axes no maps are comparable, and the one region has the
+    logits of the networks. Region logits of a late-fused teacher are the mean of its streams'. omega is
+    learned from g (eq. 6), or 1/N.
     """
 
-    alpha: float = 0.4
-    temperature: float = 2.0
-    weighting: str = "learned"
-    scales: tuple[int, ...] = SCALES
+    options: RadOptions = RadOptions()
     axes: int = 2
-
-    def __post_init__(self) -> None:
-        pm.require_in("[0, inf)", alpha=self.alpha)
-        pm.require_in("(0, inf)", temperature=self.temperature)
-        if not self.scales or self.scales != tuple(s for s in SCALES if s in self.scales):
-            raise pm.UsageError(f"scales {self.scales}: expected some of {SCALES}, each once, in this order")
 
     @property
     def regions(self) -> int:
         """N, the number of regions."""
-        return sum((SIDE // s) ** self.axes for s in self.scales) if self.axes else 1
+        return sum((max(SCALES) // s) ** self.axes for s in self.options.scales) if self.axes else 1
 
     def build(self, bench: pm.Bench) -> pm.Nets:
         from .networks import RegionWeights
 
-        nets = super().build(bench)
+        student = bench.classifier(self.modality)
+        nets = pm.Nets(student=student, teacher=bench.frozen(self.teacher))
         if not self.axes:
-            bench.note(
-                "no maps to compare position by position: one region, so that RAD is plain distillation of "
-                "logits"
+            bench.note("no maps to compare by position: one region, so that RAD is distillation of logits")
+            return nets
+        last, shape = student.encoder.maps[-1], bench.modality(self.modality).shape[1:]
+        if student.head.in_features != last.channels:
+            raise pm.ContractError(
+                f"the backbone of {self.modality!r} pools a map of {last.channels} channels to "
+                f"{student.head.in_features} features, so that its head cannot classify a region",
+                "choose a backbone whose pooled features are the mean of its last map",
             )
-        else:
-            student = cast("pm.Classifier", nets.student)
-            shape = bench.modality(self.modality).shape[1:]
-            _check_head(self.modality, student)
-            one = all(n <= s for n, s in zip(shape, student.encoder.maps[-1].stride, strict=True))
-            # where the student's last map is one position all its regions are one, whatever they weigh
-            if self.weighting != "uniform" and self.regions > 1 and not one:
-                nets.add_module("weights", RegionWeights(self.regions))
+        # on a last map of one position all regions are equal, and so are their divergences
+        several = any(n > s for n, s in zip(shape, last.stride, strict=True))
+        if self.options.weighting != "uniform" and self.regions > 1 and several:
+            nets.add_module("weights", RegionWeights(self.regions))
         return nets
 
-    def hints(
-        self,
-        nets: pm.Nets,
-        student: pm.Output,
-        teachers: Sequence[nn.Module],
-        said: Sequence[pm.Output],
-    ) -> pm.Terms:
+    def hints(self, nets: pm.Nets, student: pm.Output, teachers: Sequence[pm.Output]) -> pm.Terms:
         from .losses import region_divergences, region_logits
 
-        shown = region_logits(teachers, said, self.axes, self.scales)
-        guessed = region_logits([nets.student], [student], self.axes, self.scales)
-        g = region_divergences(shown, guessed, self.temperature)
-        return {"regions": self.alpha * self._weighted(nets, g)}
-
-    def _weighted(self, nets: pm.Nets, g: Tensor) -> Tensor:
-        weights = getattr(nets, "weights", None)
-        if weights is None:
-            return g.mean()
-        omega: Tensor = weights(g.detach() if self.weighting == "detached_G" else g)
-        return (omega * g).sum()
+        o = self.options
+        theirs = region_logits(members(nets.teacher), teachers, self.axes, o.scales)
+        own = region_logits(members(nets.student), [student], self.axes, o.scales)
+        g = region_divergences(theirs, own, o.temperature)
+        if not hasattr(nets, "weights"):
+            return {"regions": o.alpha * g.mean()}
+        omega = nets.weights(g.detach() if o.weighting == "detached_G" else g)
+        return {"regions": o.alpha * (omega * g).sum()}
 
 
 @dataclass(frozen=True)
 class DiscrepancyAware(Taught):
-    """DAD: beta times the distance between how two networks tell the samples of a batch apart (eq. 11-14).
+    """DAD: beta times the distance between two networks' relations among the samples of a batch (eq. 11-14).
 
-    Compared are the teacher's maps from the joint on with as many last maps of the student; `form` as in
-    `losses.relation_distance`.
+    The fused teacher's maps, all behind its joint, are compared with as many last maps of the student.
     """
 
-    beta: float = FORMS["cos_mse"]
-    form: str = "cos_mse"
+    options: DadOptions = DadOptions()
 
-    def __post_init__(self) -> None:
-        check_relations(self.beta, self.form)
+    def hints(self, nets: pm.Nets, student: pm.Output, teachers: Sequence[pm.Output]) -> pm.Terms:
+        from .losses import relation_distance
 
-    def hints(
-        self,
-        nets: pm.Nets,
-        student: pm.Output,
-        teachers: Sequence[nn.Module],
-        said: Sequence[pm.Output],
-    ) -> pm.Terms:
-        return {"relations": self.beta * relations(said, student, self.form)}
+        (fused,) = teachers
+        count = len(fused.maps)
+        if not 0 < count <= len(student.maps):
+            raise pm.ContractError(
+                f"the fused teacher gives {count} maps behind its joint, the student {len(student.maps)}; "
+                "expected at least one, and as many of the student"
+            )
+        distance = relation_distance(fused.maps, student.maps[-count:], self.options.form)
+        return {"relations": self.options.weight * distance}
 
 
 @dataclass(frozen=True)
-class Joint(RegionAware):
+class Joint(RegionAware, DiscrepancyAware):
     """RAD and DAD in one student: CE + alpha L_RAD + beta L_DAD.
 
     Deviation: ours. The paper trains two students and adds their logits.
     """
 
-    beta: float = FORMS["cos_mse"]
-    form: str = "cos_mse"
+    options: RadDadOptions = RadDadOptions()
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_relations(self.beta, self.form)
-
-    def hints(
-        self,
-        nets: pm.Nets,
-        student: pm.Output,
-        teachers: Sequence[nn.Module],
-        said: Sequence[pm.Output],
-    ) -> pm.Terms:
-        by_region = super().hints(nets, student, teachers, said)
-        return {**by_region, "relations": self.beta * relations(said, student, self.form)}
+    def hints(self, nets: pm.Nets, student: pm.Output, teachers: Sequence[pm.Output]) -> pm.Terms:
+        regions = RegionAware.hints(self, nets, student, teachers)
+        return {**regions, **DiscrepancyAware.hints(self, nets, student, teachers)}
 
 
 @dataclass(frozen=True)
-class Added(pm.Stage):
+class Added(pm.LateFusion):
     """Finished students on one modality side by side, their logits added, nothing trained."""
 
-    students: tuple[pm.Stage, ...]
     modality: str
-
-    trains = False
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -190,41 +194,14 @@ class Added(pm.Stage):
     def build(self, bench: pm.Bench) -> pm.Nets:
         from .networks import Sum
 
-        return pm.Nets(student=Sum(*(bench.frozen(student) for student in self.students)))
+        return pm.Nets(student=Sum(*(bench.frozen(student) for student in self.streams)))
 
 
-def relations(said: Sequence[pm.Output], student: pm.Output, form: str) -> Tensor:
-    """Distance of the fused teacher's relations, on every map behind the joint, from the student's."""
-    from .losses import relation_distance
-
-    (fused,) = said
-    if not 0 < len(fused.maps) <= len(student.maps):
-        raise pm.ContractError(
-            f"the fused teacher gives {len(fused.maps)} maps behind its joint, the student "
-            f"{len(student.maps)}; expected at least one, and as many of the student"
-        )
-    return relation_distance(fused.maps, student.maps[-len(fused.maps) :], form)
-
-
-def check_relations(beta: float, form: str) -> None:
-    """Raises UsageError for a weight or a form that there is not."""
-    pm.require_in("[0, inf)", beta=beta)
-    if form not in FORMS:
-        raise pm.UsageError(f"form {form!r}: expected one of {', '.join(FORMS)}")
-
-
-def _check_head(modality: str, student: pm.Classifier) -> None:
-    """Region logits are head(mean over cells), so that the head must take the channels of the last map."""
-    channels, features = student.encoder.maps[-1].channels, student.head.in_features
-    if features != channels:
-        raise pm.ContractError(
-            f"the backbone of {modality!r} pools a map of {channels} channels to {features} features, so "
-            "that its head cannot be asked about a region",
-            "choose a backbone whose pooled features are the mean of its last map",
-        )
+def members(network: Any) -> tuple[Any, ...]:
+    """The networks whose logits a late-fused teacher averages; any other network alone."""
+    return tuple(getattr(network, "networks", (network,)))
 
 
 def _only(output: pm.Output, rows: Tensor) -> pm.Output:
     """The Output of the samples in `rows` (B,) bool."""
-    logits, pooled, maps = output
-    return type(output)(logits[rows], pooled[rows], tuple(m[rows] for m in maps))
+    return pm.Output(output.logits[rows], output.pooled[rows], tuple(m[rows] for m in output.maps))
