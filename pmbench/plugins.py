@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -19,7 +19,6 @@ from .contracts.metric import Metric
 from .contracts.modality import KINDS, ModalityKind
 from .contracts.published import Published
 from .errors import PluginError, UnknownName
-from .metrics.builtin import METRICS
 
 _KINDS: dict[str, tuple[str, type]] = {
     "method": ("pmbench_methods", Method),
@@ -36,7 +35,15 @@ _SHOWN = {
     "metric": "metric",
     "modality_kind": "kind of modality",
 }
-_BUILT_IN = {"metric": METRICS, "modality_kind": KINDS}
+
+
+def _built_in(kind: str) -> Mapping[str, Any]:
+    """Values that pmbench offers without a hook; metrics are imported on first use, for they need numpy."""
+    if kind == "metric":
+        from .metrics.builtin import METRICS
+
+        return METRICS
+    return KINDS if kind == "modality_kind" else {}
 
 
 @dataclass(frozen=True)
@@ -75,17 +82,20 @@ class Registry:
     _made: dict[str, list[Offer]] = field(default_factory=dict)
 
     def names(self, kind: str) -> list[str]:
-        return sorted(self.offers[kind])
+        return sorted({*self.offers[kind], *_built_in(kind)})
 
     def offer(self, kind: str, name: str) -> Offer:
         """The one offer of that name; raises UnknownName, or PluginError where two distributions offer it."""
+        built_in = _built_in(kind)
+        if name in built_in:
+            return Offer(kind, built_in[name], "pmbench", __version__)
         found = self.offers[kind].get(name, []) or self._of_family(kind, name)
         if not found:
-            hint = "" if kind in _BUILT_IN else f"`pmbench list {kind}s` shows all; "
+            hint = "" if built_in else f"`pmbench list {kind}s` shows all; "
             if self.broken:
                 hint += f"not loaded: {', '.join(b.distribution for b in self.broken)} (`pmbench plugins`)"
             hint = hint.removesuffix("; ")
-            known = {*self.offers[kind], *(self.families if kind == "backbone" else ())}
+            known = {*self.names(kind), *(self.families if kind == "backbone" else ())}
             raise UnknownName(_SHOWN[kind], name, known, hint)
         if len(found) > 1:
             owners = " and ".join(sorted({o.distribution for o in found})) or "one distribution twice"
@@ -163,8 +173,6 @@ def load_plugins(only: str | None = None, kinds: Iterable[str] = tuple(_HOOKS)) 
     manager = pluggy.PluginManager("pmbench")
     manager.add_hookspecs(hooks)
     registry = Registry(manager)
-    for kind, values in _BUILT_IN.items():
-        _take(registry, kind, object, values.values(), "pmbench", __version__)
     found = importlib.metadata.entry_points(group=hooks.ENTRY_POINT_GROUP)
     for point in sorted(found, key=lambda p: (p.dist.name if p.dist else "", p.name)):
         distribution = point.dist.name if point.dist else "unknown"

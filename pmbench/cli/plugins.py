@@ -93,4 +93,10 @@ def _show(loaded: list[dict[str, Any]], registry: Registry, collisions: list[dic
         )
 
 
-_TITLES = {"method": "methods", "dataset": "data sets", "backbone": "backbones"}
+_TITLES = {
+    "method": "methods",
+    "dataset": "data sets",
+    "backbone": "backbones",
+    "metric": "metrics",
+    "modality_kind": "kinds of modalities",
+}
