@@ -92,7 +92,8 @@ def stage_values(store: Store, key: str) -> dict[str, Any]:
 def show_stage(values: dict[str, Any]) -> None:
     inputs, cost = values.get("inputs", {}), values.get("cost", {})
     environment, selected = values.get("environment", {}), values.get("selected", {})
-    options = {k: v for k, v in inputs.get("fields", {}).items() if not _is_stage(v)}
+    own = {k: v for k, v in inputs.get("fields", {}).items() if not _is_stage(v)}
+    options = {k: v for name, value in own.items() for k, v in _flat(name, value).items()}
     took = f"{duration(cost.get('seconds'))}, {cost.get('steps')} steps, {cost.get('samples')} samples"
     if cost.get("waited") and cost.get("seconds"):
         took += f", {cost['waited'] / cost['seconds']:.0%} waiting for data"
@@ -128,7 +129,12 @@ def show_stage(values: dict[str, Any]) -> None:
     )
 
 
+def _flat(name: str, value: Any) -> dict[str, Any]:
+    """The options of a stage by their own names; any other field as it is."""
+    return value if isinstance(value, dict) else {name: value}
+
+
 def _is_stage(value: Any) -> bool:
     if isinstance(value, list):
         return any(_is_stage(v) for v in value)
-    return isinstance(value, dict)
+    return isinstance(value, dict) and set(value) == {"key"}

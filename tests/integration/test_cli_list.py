@@ -22,7 +22,12 @@ def test_json_has_every_kind(run_cli: Any) -> None:
     assert set(found) == set(KINDS)
     method = next(m for m in found["methods"] if m["name"] == "hoffman")
     assert method["distribution"] == "pmbench-hallucination"
-    assert method["options"]["temperature"] == {"type": "float", "default": 10.0}
+    assert method["options"]["temperature"] == {
+        "type": "float",
+        "default": 10.0,
+        "within": "(0, inf)",
+        "help": "temperature of the teacher's logits",
+    }
     dataset = next(d for d in found["datasets"] if d["name"] == "planted")
     assert dataset["modalities"][0] == {
         "name": "target_view", "kind": "vector", "shape": [50], "unit": "standard deviations", "grid": ""

@@ -110,7 +110,7 @@ def test_repeated_and_comma_separated_names_and_a_matrix(bench: Any, tmp_path: P
         (("--method", "kd", "--dataset", "planted", "--set", "recipe.epoch=2"), "did you mean 'epochs'?"),
         (("--method", "kd", "--dataset", "planted", "--set", "temperature=hot"), "expected a number"),
         (("--method", "kd", "--dataset", "planted", "--set", "teacher=nobody"), "one of fused, privileged"),
-        (("--method", "kd", "--dataset", "planted", "--set", "temperature=-1"), "temperature -1.0"),
+        (("--method", "kd", "--dataset", "planted", "--set", "temperature=-1"), "temperature' is -1.0"),
         (("--method", "kd", "--dataset", "planted", "--backbone", "cnn2d-8"), "takes image"),
         (("--method", "kd", "--seeds", "2", "--seed", "1"), "both given"),
         (("--matrix", "nowhere.toml"), "nowhere.toml cannot be read"),
