@@ -99,7 +99,7 @@ class HandWritten:
         self.prepared = open_prepared(cell.context.dataset, data)
         view = training_view(self.prepared, cell.context.protocol, 0)
         assert cell.stage is not None
-        handed = view.handed(cell.stage)
+        handed = view.indices_for(cell.stage)
         self.rows, self.labels = view.train.rows[handed], torch.from_numpy(view.train.labels[handed])
         self.order = Training(cell.stage, cell.context, view, Store(data / "none"), _Cpu()).order  # type: ignore[arg-type]
 

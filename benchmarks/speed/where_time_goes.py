@@ -20,7 +20,7 @@ PARTS = {
     "data": (
         "pmbench.run.plan:find_or_prepare",
         "pmbench.training.samples:training_view",
-        "pmbench.training.samples:TrainingView.standard",
+        "pmbench.training.samples:TrainingView.channel_stats",
     ),
     "planning": ("pmbench.run.plan:make_plan",),
     "training": ("pmbench.training.loop:Training.run",),

@@ -117,8 +117,8 @@ class Stage:
     Fields, source code, data and recipe make its key; two stages with equal keys are one and are trained
     once. `replica` tells apart stages that are equal in all but the random draw.
 
-    A stage is handed the training samples that have a label and every modality it reads. With "unlabelled" in
-    `handles` it is also handed samples without a label, with "unpaired" those that lack a modality (the mask
+    A stage trains on the samples that have a label and every modality it reads. With "unlabelled" in
+    `handles` it also trains on samples without a label, with "unpaired" those that lack a modality (the mask
     is `batch.present`). A stage with `trains = False` only puts together what its parents delivered.
     """
 

@@ -1,4 +1,4 @@
-"""Which files of the data a process may open: what it is not handed, it cannot read."""
+"""Access to prepared data: which of its files a process may open."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _hook(event: str, arguments: tuple[object, ...]) -> None:
     )
     if within_reach and real not in _Guard.allowed:
         raise ContractError(
-            f"{_Guard.who} opened {real}, which it is not handed",
+            f"{_Guard.who} opened {real}, which it may not read",
             "a stage sees its training samples through its batches alone; test data and labels are never "
             "open to it",
         )

@@ -77,11 +77,11 @@ def cut(folder: Path, part: str, modality: Modality, files: Files, codec: str) -
     found = []
     for first in range(0, len(files.items), SAMPLES):
         items = files.items[first : first + SAMPLES]
-        told = [
-            part, modality.name, modality.kind, modality.shape, codec, _told(files.load), _told(files.rate),
-            [_told(item) for item in items], _own_code(),
-        ]  # fmt: skip
-        name = f"{part}-{modality.name}-{first:06d}-{digest(told)[:16]}{'.arrow' if frames else '.npy'}"
+        identity = [
+            *(part, modality.name, modality.kind, modality.shape, codec, _own_code()),
+            *(stable_repr(value) for value in (files.load, files.rate, list(items))),
+        ]
+        name = f"{part}-{modality.name}-{first:06d}-{digest(identity)[:16]}{'.arrow' if frames else '.npy'}"
         found.append(
             Shard(folder / name, part, modality, first, dataclasses.replace(files, items=items), codec)
         )
@@ -95,29 +95,32 @@ def _own_code() -> list[str]:
     return [module_digest(name) for name in (__name__, Writer.__module__, *readers)]
 
 
-def _told(value: Any) -> Any:
-    """A value in words that are the same in every process; functions with the digest of their code, files
-    with size and time, folders with those of the files in them.
+def stable_repr(value: Any) -> Any:
+    """JSON values that identify `value` and are equal in every process.
+
+    A function is identified by its module's digest, a file by its size and modification time, a folder by
+    those of its entries, an array by the digest of its bytes.
     """
+    recurse = stable_repr
     if isinstance(value, functools.partial):
-        return [_told(value.func), [_told(v) for v in value.args], _told(dict(value.keywords))]
+        return [recurse(value.func), [recurse(v) for v in value.args], recurse(dict(value.keywords))]
     if callable(value):
         return [value.__module__, value.__qualname__, module_digest(value.__module__)]
     if isinstance(value, Path):
         try:
             stat = value.stat()
-            inside = sorted(_entries(value)) if value.is_dir() else []
+            entries = sorted(_entries(value)) if value.is_dir() else []
         except OSError:
             return str(value)
-        return [str(value), stat.st_size, stat.st_mtime_ns, inside]
+        return [str(value), stat.st_size, stat.st_mtime_ns, entries]
     if isinstance(value, np.ndarray):
         return [str(value.dtype), value.shape, hashlib.sha256(value.tobytes()).hexdigest()]
     if is_dataclass(value):
-        return [type(value).__qualname__, *(_told(getattr(value, field.name)) for field in fields(value))]
+        return [type(value).__qualname__, *(recurse(getattr(value, field.name)) for field in fields(value))]
     if isinstance(value, list | tuple):
-        return [_told(v) for v in value]
+        return [recurse(v) for v in value]
     if isinstance(value, dict):
-        return {str(k): _told(v) for k, v in sorted(value.items())}
+        return {str(k): recurse(v) for k, v in sorted(value.items())}
     return value if value is None or isinstance(value, bool | int | float | str) else repr(value)
 
 

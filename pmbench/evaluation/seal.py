@@ -21,8 +21,8 @@ from ..networks.modules import Output
 from ..store.keys import Context
 from ..store.store import Store
 from ..training.bench import delivered
-from ..training.loop import standards_of
-from ..training.samples import Standard
+from ..training.loop import channel_stats_of
+from ..training.samples import ChannelStats
 from .program import SAMPLES, check_archive
 
 LARGE = 100_000
@@ -55,7 +55,7 @@ class Sealable(nn.Module):
     """
 
     def __init__(
-        self, network: nn.Module, inputs: Mapping[str, tuple[Modality, Standard]], stage: str
+        self, network: nn.Module, inputs: Mapping[str, tuple[Modality, ChannelStats]], stage: str
     ) -> None:
         super().__init__()
         self.network = network
@@ -93,14 +93,14 @@ def seal(stage: Stage, context: Context, store: Store, inputs: tuple[str, ...]) 
     network = delivered(stage, context, store)
     for parameter in network.parameters():  # whatever layout training used, a program stores plain rows
         parameter.data = parameter.data.contiguous()
-    standards = standards_of(store.stage(key))
-    missing = [m for m in inputs if m not in standards]
+    stats = channel_stats_of(store.stage(key))
+    missing = [m for m in inputs if m not in stats]
     if missing:
         raise SealError(
             f"stage {name!r} is to be tested on {', '.join(missing)}, which it does not read",
             "the last stage of a method reads every modality that its network is given at test",
         )
-    sealable = Sealable(network, {m: (context.modality(m), standards[m]) for m in inputs}, name).eval()
+    sealable = Sealable(network, {m: (context.modality(m), stats[m]) for m in inputs}, name).eval()
     program = export(sealable, context, inputs)
     path = store.program(key, inputs)
     write_atomic(path, lambda temporary: _save(program, temporary))
@@ -138,7 +138,7 @@ def export(sealable: Sealable, context: Context, inputs: tuple[str, ...]) -> tor
             "size",
         ) from error
     _no_captured_data(program, name)
-    _no_chance(program, name)
+    _no_random_numbers(program, name)
     if program.graph_signature.buffers_to_mutate:
         changed = next(iter(program.graph_signature.buffers_to_mutate.values()))
         raise SealError(
@@ -162,7 +162,7 @@ def _no_captured_data(program: torch.export.ExportedProgram, name: str) -> None:
             )
 
 
-def _no_chance(program: torch.export.ExportedProgram, name: str) -> None:
+def _no_random_numbers(program: torch.export.ExportedProgram, name: str) -> None:
     for module in program.graph_module.modules():
         for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
             if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
@@ -177,12 +177,12 @@ def _function_of_rows(
     program: torch.export.ExportedProgram, sealable: Sealable, context: Context, inputs: tuple[str, ...]
 ) -> None:
     """Program and network agree, and a sample's logits do not depend on the samples beside it."""
-    chance = torch.Generator().manual_seed(0)
+    rng = torch.Generator().manual_seed(0)
     large = max(math.prod(context.modality(m).shape) for m in inputs) > LARGE
     count, rows = 3 if large else 7, []
     for m in inputs:
         mean, deviation = getattr(sealable, f"mean_{m}"), getattr(sealable, f"deviation_{m}")
-        rows.append(torch.randn(count, *context.modality(m).shape, generator=chance) * deviation + mean)
+        rows.append(torch.randn(count, *context.modality(m).shape, generator=rng) * deviation + mean)
     sealed = program.module()
     with torch.no_grad():
         together = sealed(*rows)[0]

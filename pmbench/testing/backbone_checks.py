@@ -33,8 +33,8 @@ class Specimen:
 
     def batch(self, size: int) -> Tensor:
         """(B, *shape)."""
-        chance = torch.Generator().manual_seed(5)
-        return torch.randn(size, *self.modality.shape, generator=chance)
+        rng = torch.Generator().manual_seed(5)
+        return torch.randn(size, *self.modality.shape, generator=rng)
 
 
 def specimens(backbone: Backbone, kinds: Iterable[ModalityKind]) -> Iterator[tuple[str, Specimen]]:
@@ -61,7 +61,7 @@ def check_samples_are_independent(specimen: Specimen) -> None:
         raise Failed(f"a sample alone has other pooled features than in a batch, by up to {gap:.3g}")
 
 
-def check_chance_is_the_seed_alone(specimen: Specimen) -> None:
+def check_init_depends_only_on_seed(specimen: Specimen) -> None:
     """Two encoders built under one seed are equal bit by bit, those of two seeds are not."""
     first, same, other = specimen.build(3), specimen.build(3), specimen.build(4)
     mine, again, else_ = first.state_dict(), same.state_dict(), other.state_dict()
@@ -80,13 +80,13 @@ def check_gradient_reaches_the_stem(specimen: Specimen) -> None:
     what they let through from the second step on counts.
     """
     encoder, x = specimen.build().train(), specimen.batch(4).requires_grad_(True)
-    chance = torch.Generator().manual_seed(6)
+    rng = torch.Generator().manual_seed(6)
     with torch.no_grad():
         for parameter in encoder.parameters():
             if not parameter.any():
-                parameter.normal_(0, 0.1, generator=chance)
+                parameter.normal_(0, 0.1, generator=rng)
     pooled = encoder(x)[1]
-    (pooled * torch.randn(pooled.shape, generator=chance)).sum().backward()
+    (pooled * torch.randn(pooled.shape, generator=rng)).sum().backward()
     for name, tensor in [("the input", x), *encoder.named_parameters()]:
         if tensor.requires_grad and (tensor.grad is None or not tensor.grad.abs().sum() > 0):
             raise Failed(f"no gradient reaches {name}")
@@ -148,7 +148,7 @@ CHECKS = (
     check_features_are_as_declared,
     check_libraries_are_declared,
     check_samples_are_independent,
-    check_chance_is_the_seed_alone,
+    check_init_depends_only_on_seed,
     check_gradient_reaches_the_stem,
     check_it_exports,
     check_tail_takes_joined_maps,

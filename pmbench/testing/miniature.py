@@ -136,13 +136,13 @@ def _arrays(part: Part) -> dict[str, np.ndarray]:
 def synthetic(case: str) -> Miniature:
     """Two modalities of one kind; each shows the class behind noise, the privileged one clearer."""
     backbone, modalities = _SYNTHETIC[case]
-    chance = generator(0, "miniature", case)
-    shapes = {m.name: _prototypes(chance, m) for m in modalities}
+    rng = generator(0, "miniature", case)
+    shapes = {m.name: _prototypes(rng, m) for m in modalities}
     parts = {}
     for part, count in PER_CLASS.items():
         labels = np.tile(np.arange(len(CLASSES)), count)
         arrays = {
-            name: (means[labels] + noise * chance.standard_normal((len(labels), *means.shape[1:]))).astype(
+            name: (means[labels] + noise * rng.standard_normal((len(labels), *means.shape[1:]))).astype(
                 np.float32
             )
             for (name, means), noise in zip(shapes.items(), (4.0, 0.5), strict=True)
@@ -154,10 +154,10 @@ def synthetic(case: str) -> Miniature:
     )  # fmt: skip
 
 
-def _prototypes(chance: np.random.Generator, modality: Modality) -> np.ndarray:
+def _prototypes(rng: np.random.Generator, modality: Modality) -> np.ndarray:
     """One sample a class (K, *shape): a pattern; if hidden, at a level that a mean over the grid shows."""
     level = np.linspace(-4, 4, len(CLASSES)).reshape(-1, *(1,) * len(modality.shape))
-    pattern = chance.standard_normal((len(CLASSES), *modality.shape))
+    pattern = rng.standard_normal((len(CLASSES), *modality.shape))
     return pattern + level if modality.name == "hidden" else pattern
 
 

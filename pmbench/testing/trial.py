@@ -26,7 +26,7 @@ from ..store.store import Store
 from ..training.bench import delivered
 from ..training.device import accelerator, make_fabric
 from ..training.loop import Training
-from ..training.samples import Standard, TrainingView, training_view
+from ..training.samples import ChannelStats, TrainingView, training_view
 from ..training.train import Job, train_stage
 from .miniature import RECIPE, Miniature
 from .outcome import Failed, Skipped
@@ -193,12 +193,12 @@ class Trial:
         if self.trained and isinstance(self._program, PmbenchError):
             raise self._program
 
-    def standard(self, modality: str) -> Standard:
-        return self.view.standard(modality)
+    def channel_stats(self, modality: str) -> ChannelStats:
+        return self.view.channel_stats(modality)
 
     def eager(self, network: nn.Module, modalities: tuple[str, ...]) -> Sealable:
         """The network behind its standardisation, given `modalities` in that order."""
-        inputs = {m: (self.data.modality(m), self.standard(m)) for m in modalities}
+        inputs = {m: (self.data.modality(m), self.channel_stats(m)) for m in modalities}
         return Sealable(network, inputs, type(self.stage).__name__).eval()
 
     def rows(self, modalities: tuple[str, ...], part: str = "test") -> list[Tensor]:

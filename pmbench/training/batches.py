@@ -15,7 +15,7 @@ from ..contracts.batch import Batch
 from ..contracts.samples import AugmentRng, Column, CropParams
 from ..contracts.stage import Stage
 from ..seeding import derive, generator
-from .samples import Samples, Standard, TrainingView, read_rows
+from .samples import ChannelStats, Samples, TrainingView, read_rows
 
 MEMORY_LIMIT = 4 << 30
 """Bytes of float32 samples up to which the data of a stage is held as tensors on the device."""
@@ -87,19 +87,19 @@ class TrainingBatches:
     view: TrainingView
     stage: Stage
     order: Order
-    standards: Mapping[str, Standard]
+    stats: Mapping[str, ChannelStats]
     device: torch.device
     workers: int = 0
     shard: tuple[int, int] = (0, 1)
 
     def __post_init__(self) -> None:
-        self.handed = self.view.handed(self.stage)
+        self.indices = self.view.indices_for(self.stage)
         samples = self.view.train
-        self.rows = samples.rows[self.handed]
-        self.labels = torch.from_numpy(samples.labels[self.handed]).to(self.device)
+        self.rows = samples.rows[self.indices]
+        self.labels = torch.from_numpy(samples.labels[self.indices]).to(self.device)
         masks = {name: self.view.present_of(name) for name in self.stage.reads}
         self.present = {
-            name: torch.from_numpy(mask[self.handed]).to(self.device)
+            name: torch.from_numpy(mask[self.indices]).to(self.device)
             for name, mask in masks.items()
             if mask is not None
         }
@@ -107,7 +107,7 @@ class TrainingBatches:
         self.columns = {m: self.view.column(samples.part, m) for m in self.stage.reads}
         if fits_in_memory(self.columns, len(self.rows)):
             self.held = {
-                name: hold(column, self.rows, self.standards[name], self.device)
+                name: hold(column, self.rows, self.stats[name], self.device)
                 for name, column in self.columns.items()
             }
 
@@ -149,7 +149,7 @@ class TrainingBatches:
         reads = zip((self.rows[batch] for batch in order), self._crops(epoch), strict=True)
         for arrays in stream(self.columns, reads, self.workers):
             yield {
-                name: standardise(torch.from_numpy(array).to(self.device), self.standards[name])
+                name: normalize(torch.from_numpy(array).to(self.device), self.stats[name])
                 for name, array in arrays.items()
             }
 
@@ -202,15 +202,15 @@ def stream(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def standardise(x: Tensor, standard: Standard) -> Tensor:
+def normalize(x: Tensor, standard: ChannelStats) -> Tensor:
     """(N, C, ...) numbers of any type -> standardised float32 on the same device."""
     mean, deviation = (torch.from_numpy(a).to(x.device) for a in standard.shaped(x.dim() - 1))
     return (x.float() - mean) / deviation
 
 
-def hold(column: Column, rows: np.ndarray, standard: Standard, device: torch.device) -> Tensor:
+def hold(column: Column, rows: np.ndarray, standard: ChannelStats, device: torch.device) -> Tensor:
     """The given samples as one standardised tensor on the device."""
-    return standardise(torch.from_numpy(np.require(read_rows(column, rows), None, "W")), standard).to(device)
+    return normalize(torch.from_numpy(np.require(read_rows(column, rows), None, "W")), standard).to(device)
 
 
 def fits_in_memory(columns: Mapping[str, Column], count: int) -> bool:
@@ -231,7 +231,7 @@ def evaluation_batches(count: int, sample_bytes: int) -> Iterator[np.ndarray]:
 def validation_batches(
     samples: Samples,
     columns: Mapping[str, Column],
-    standards: Mapping[str, Standard],
+    stats: Mapping[str, ChannelStats],
     device: torch.device,
     threads: int = 0,
 ) -> Iterator[dict[str, Tensor]]:
@@ -240,6 +240,6 @@ def validation_batches(
     cuts = evaluation_batches(len(samples.rows), large)
     for arrays in stream(columns, ((samples.rows[cut], {}) for cut in cuts), threads):
         yield {
-            name: standardise(torch.from_numpy(np.require(a, None, "W")).to(device), standards[name])
+            name: normalize(torch.from_numpy(np.require(a, None, "W")).to(device), stats[name])
             for name, a in arrays.items()
         }

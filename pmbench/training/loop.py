@@ -28,7 +28,7 @@ from .batches import Order, TrainingBatches, fits_in_memory, validation_batches
 from .bench import EngineBench, checked_build, in_plugin
 from .device import Accelerator
 from .optimizers import Seen, Step, optimizers_of
-from .samples import Standard, TrainingView
+from .samples import ChannelStats, TrainingView
 from .schedule import checked_recipe, rate_factor
 
 Progress = Callable[[int, int], None]
@@ -74,12 +74,12 @@ class Training:
                 "equally, and some samples would weigh more",
                 "choose --devices or `--set recipe.batch_size=...` so that one divides the other",
             )
-        self.standards = {m: view.standard(m) for m in stage.reads}
+        self.stats = {m: view.channel_stats(m) for m in stage.reads}
         self.steps = math.ceil(view.count / self.recipe.batch_size)
-        handed = view.handed(stage)
-        self.samples = len(handed)
-        labels = view.train.labels[handed]
-        positions = torch.arange(len(handed)).numpy()
+        indices = view.indices_for(stage)
+        self.samples = len(indices)
+        labels = view.train.labels[indices]
+        positions = torch.arange(len(indices)).numpy()
         self.order = Order(
             positions[labels >= 0], positions[labels < 0], self.recipe.batch_size, self.steps, self.seed
         )
@@ -89,7 +89,7 @@ class Training:
         self.best: dict[str, Tensor] | None = None
         if stage.trains:
             self.batches = TrainingBatches(
-                view, stage, self.order, self.standards, accelerator.device, data_workers, accelerator.shard
+                view, stage, self.order, self.stats, accelerator.device, data_workers, accelerator.shard
             )
             self.optimizers = optimizers_of(stage, self.nets, self.recipe)
         self.validation = view.validation_for(stage)
@@ -187,7 +187,7 @@ class Training:
 
     def _validation_batches(self) -> Iterator[dict[str, Tensor]]:
         return validation_batches(
-            self.validation, self._columns, self.standards, self.accelerator.device, self.data_workers
+            self.validation, self._columns, self.stats, self.accelerator.device, self.data_workers
         )
 
     def _validate(self) -> float | None:
@@ -325,8 +325,7 @@ class Training:
             "selected": {"epoch": selected, "value": self.state.best},
             "departures": self._all_departures() if self.stage.trains else {},
             "standards": {
-                m: {"mean": s.mean.tolist(), "deviation": s.deviation.tolist()}
-                for m, s in self.standards.items()
+                m: {"mean": s.mean.tolist(), "deviation": s.std.tolist()} for m, s in self.stats.items()
             },
         }
 
@@ -335,11 +334,11 @@ def _departures(recipe: Recipe, standard: Recipe) -> dict[str, list[object]]:
     return {name: [a, b] for name, (a, b) in recipe.departures(standard).items()}
 
 
-def standards_of(stage: Mapping[str, Any]) -> dict[str, Standard]:
+def channel_stats_of(stage: Mapping[str, Any]) -> dict[str, ChannelStats]:
     """The standardisation that a finished stage was trained under, from its `stage.json`."""
     import numpy as np
 
     return {
-        m: Standard(np.asarray(s["mean"], np.float32), np.asarray(s["deviation"], np.float32))
+        m: ChannelStats(np.asarray(s["mean"], np.float32), np.asarray(s["deviation"], np.float32))
         for m, s in stage["standards"].items()
     }

@@ -1,4 +1,4 @@
-"""Which training samples a stage is handed, and how its inputs are standardised."""
+"""Training and validation samples of a protocol, and the statistics that normalize their inputs."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ NUMBERS_AT_ONCE = 1 << 22
 
 
 @dataclass(frozen=True)
-class Standard:
-    """Mean and deviation per channel (C,) over the training samples; inputs are (x - mean) / deviation."""
+class ChannelStats:
+    """Mean and std per channel (C,) over the training samples; a network sees (x - mean) / std."""
 
     mean: np.ndarray
-    deviation: np.ndarray
+    std: np.ndarray
 
     def shaped(self, dimensions: int) -> tuple[np.ndarray, np.ndarray]:
         """Both as (C, 1, ...) for samples of `dimensions` axes."""
         shape = (-1,) + (1,) * (dimensions - 1)
-        return self.mean.reshape(shape), self.deviation.reshape(shape)
+        return self.mean.reshape(shape), self.std.reshape(shape)
 
 
 @dataclass(frozen=True)
@@ -81,10 +81,8 @@ class TrainingView:
         """Training samples of the protocol, labelled or not: an epoch's length."""
         return len(self.train.rows)
 
-    def handed(self, stage: Stage) -> np.ndarray:
-        """Positions in `train` of the samples that a stage is handed; raises Unsupported where there are
-        none.
-        """
+    def indices_for(self, stage: Stage) -> np.ndarray:
+        """Positions in `train` of the samples that `stage` trains on; raises Unsupported if none is left."""
         keep = np.ones(self.count, bool)
         if "unlabelled" not in stage.handles:
             keep &= self.train.labels >= 0
@@ -98,7 +96,7 @@ class TrainingView:
             )
         return np.flatnonzero(keep)
 
-    def standard(self, modality: str) -> Standard:
+    def channel_stats(self, modality: str) -> ChannelStats:
         """Standardisation of a modality, over the training samples that have it; of what is stored as frames,
         over at most FRAMES_LOOKED_AT of them.
         """
@@ -130,7 +128,7 @@ class TrainingView:
                 f"inputs of modality {modality!r} in part {self.train.part!r} are not all finite"
             )
         deviation[deviation <= 1e-6 * np.abs(mean)] = 1.0  # constant but for rounding, whatever the unit
-        return Standard(mean.astype(np.float32), deviation.astype(np.float32))
+        return ChannelStats(mean.astype(np.float32), deviation.astype(np.float32))
 
 
 def read_rows(column: Column, rows: np.ndarray, crops: Sequence[CropParams] | None = None) -> np.ndarray:
@@ -222,11 +220,11 @@ def _hash(name: str) -> int:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "big")
 
 
-def _few(labels: np.ndarray, classes: int, protocol: Protocol, chance: np.random.Generator) -> np.ndarray:
+def _few(labels: np.ndarray, classes: int, protocol: Protocol, rng: np.random.Generator) -> np.ndarray:
     """Keeps K labels of each class and hides the others."""
     kept = np.full_like(labels, -1)
     for label in range(classes):
         members = np.flatnonzero(labels == label)
-        take = chance.permutation(members)[: protocol.labels_per_class]
+        take = rng.permutation(members)[: protocol.labels_per_class]
         kept[take] = label
     return kept

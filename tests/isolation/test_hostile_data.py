@@ -66,7 +66,7 @@ def test_the_evaluator_opens_neither_labels_nor_privilege(data, dataset, file):
     reason = data.records(dataset)["target_only"]["reason"]
     assert "the evaluation of" in reason
     assert f"{dataset}-v1/test/{file}" in reason
-    assert "which it is not handed" in reason
+    assert "which it may not read" in reason
 
 
 @pytest.mark.parametrize("error", ["raise ImportError('no such luck')", "import sys; sys.exit(3)", "1 +"])

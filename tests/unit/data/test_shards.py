@@ -203,21 +203,21 @@ class Both(pm.Stage):
 def epochs(prepared, epoch=0, seed=0, threads=0):
     view = training_view(prepared, protocol(), seed)
     stage = Both()
-    standards = {m: view.standard(m) for m in stage.reads}
-    handed = view.handed(stage)
-    order = Order(np.arange(len(handed)), np.arange(0), 4, 2, seed)
-    batches = TrainingBatches(view, stage, order, standards, torch.device("cpu"), threads)
-    return standards, list(batches.epoch(epoch, 3))
+    stats = {m: view.channel_stats(m) for m in stage.reads}
+    indices = view.indices_for(stage)
+    order = Order(np.arange(len(indices)), np.arange(0), 4, 2, seed)
+    batches = TrainingBatches(view, stage, order, stats, torch.device("cpu"), threads)
+    return stats, list(batches.epoch(epoch, 3))
 
 
 def test_draws_are_shared_on_one_grid_and_new_in_every_epoch(raw):
-    standards, found = epochs(raw)
+    stats, found = epochs(raw)
     places = set()
     for batch in found:
         rgb, flow = (
             (batch[name].numpy() * deviation + mean).round().astype(int)
             for name in ("rgb", "flow")
-            for mean, deviation in [standards[name].shaped(4)]
+            for mean, deviation in [stats[name].shaped(4)]
         )
         columns, flipped = rgb[:, 0, 0, 0], rgb[:, 0, 0, 0, 1] < rgb[:, 0, 0, 0, 0]
         reversed_ = np.where(flipped[:, None], 255 - flow[:, 0, 0, 0], flow[:, 0, 0, 0])
@@ -242,8 +242,8 @@ def test_samples_without_a_modality(raw):
     assert "c/g0-0-silent" in [*lacking, *validated]
     kept = view.validation_for(dataclasses.replace(Listen()))
     assert "c/g0-0-silent" not in ids[kept.rows]
-    assert len(view.handed(Listen())) == (len(view.train.rows) - len(lacking))
-    assert np.isfinite(view.standard("sound").mean).all()
+    assert len(view.indices_for(Listen())) == (len(view.train.rows) - len(lacking))
+    assert np.isfinite(view.channel_stats("sound").mean).all()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -53,7 +53,7 @@ def test_half_of_each_batch_is_labelled(size):
 
 def made(lab, stage, workers=0, shard=(0, 1)):
     training = lab.training(stage)
-    return TrainingBatches(lab.view, stage, training.order, training.standards, CPU, workers, shard)
+    return TrainingBatches(lab.view, stage, training.order, training.stats, CPU, workers, shard)
 
 
 def epoch_of(lab, stage, epoch=0, **how):
@@ -107,17 +107,17 @@ def test_every_stage_takes_the_same_number_of_steps(lab):
 def test_what_a_batch_holds(lab):
     lab = lab.but(protocol="few-4+privileged-50")
     handed = made(lab, toys.Everything())
-    train, standards = toys.toy_parts()["train"], handed.standards
+    train, stats = toys.toy_parts()["train"], handed.stats
     seen = []
     for number, batch in enumerate(handed.epoch(1, 3)):
         rows = handed.rows[batch.index]
         for name in ("near", "far"):
-            expected = (train.arrays[name][rows] - standards[name].mean) / standards[name].deviation
+            expected = (train.arrays[name][rows] - stats[name].mean) / stats[name].std
             present = batch.present(name).numpy()
             np.testing.assert_allclose(batch[name].numpy()[present], expected[present], rtol=1e-6)
             assert (batch[name].numpy()[~present] == 0).all()
         np.testing.assert_array_equal(
-            batch.present("far"), lab.view.thinned["far"][handed.handed[batch.index]]
+            batch.present("far"), lab.view.thinned["far"][handed.indices[batch.index]]
         )
         np.testing.assert_array_equal(batch.present("near", "far"), batch.present("far"))
         known = batch.labelled.numpy()

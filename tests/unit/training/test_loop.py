@@ -269,9 +269,9 @@ def test_the_curve_is_the_metric_on_validation_data(lab):
     network = training.run()
     rows = lab.view.validation
     column = lab.prepared.column("validation", "near").array[rows.rows]
-    standard = training.standards["near"]
+    standard = training.stats["near"]
     with torch.no_grad():
-        logits = network({"near": torch.from_numpy((column - standard.mean) / standard.deviation)}).logits
+        logits = network({"near": torch.from_numpy((column - standard.mean) / standard.std)}).logits
     accuracy = 100 * float(np.mean(logits.argmax(1).numpy() == rows.labels))
     curve = training.describe()["curve"]
     assert training.describe()["selected"]["value"] == pytest.approx(accuracy) == pytest.approx(max(curve))
@@ -327,9 +327,9 @@ def test_the_test_split_is_never_opened(lab, protocol):
     allowed = [path for part in parts for path in lab.prepared.files(part, names)]
     with only("the test", [lab.prepared.folder], allowed):
         lab.training(stage).run()
-        with pytest.raises(ContractError, match="not handed"):
+        with pytest.raises(ContractError, match="may not read"):
             lab.prepared.path("test", "near").read_bytes()
-        with pytest.raises(ContractError, match="not handed"):
+        with pytest.raises(ContractError, match="may not read"):
             lab.prepared.path("train", "wave").read_bytes()
 
 

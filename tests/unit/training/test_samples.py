@@ -113,7 +113,7 @@ def test_what_stages_are_handed(lab):
         (toys.Supervised(("near",)), labelled),
         (toys.Supervised(("near", "wave")), labelled),
     ):
-        np.testing.assert_array_equal(found.handed(stage), np.flatnonzero(expected))
+        np.testing.assert_array_equal(found.indices_for(stage), np.flatnonzero(expected))
     drawn = [view(lab, "privileged-50", seed).thinned["far"] for seed in (0, 0, 1)]
     np.testing.assert_array_equal(drawn[0], drawn[1])
     assert (drawn[0] != drawn[2]).any()
@@ -129,12 +129,12 @@ def test_nothing_left_is_unsupported(lab):
     splits = dataclasses.replace(bare.dataset.protocol("flat").split, validation="validation")
     rule = dataclasses.replace(bare.dataset.protocol("flat"), split=splits)
     with pytest.raises(Unsupported, match="Supervised"):
-        training_view(bare.prepared, rule, 0).handed(toys.Supervised())
+        training_view(bare.prepared, rule, 0).indices_for(toys.Supervised())
     rare = view(lab, "privileged-1")  # 1 % of 60 is one sample; of 40 none
     assert rare.thinned["far"].sum() == 1
     rare.thinned["far"][:] = False
     with pytest.raises(Unsupported, match="'far'"):
-        rare.standard("far")
+        rare.channel_stats("far")
 
 
 def test_standardisation_is_that_of_the_training_samples_only(lab):
@@ -142,19 +142,19 @@ def test_standardisation_is_that_of_the_training_samples_only(lab):
     for name in ("near", "wave"):
         x = lab.prepared.column("train", name).array[found.train.rows].astype(np.float64)
         axes = (0, *range(2, x.ndim))
-        standard = found.standard(name)
+        standard = found.channel_stats(name)
         np.testing.assert_allclose(standard.mean, x.mean(axes), rtol=1e-5)
-        np.testing.assert_allclose(standard.deviation, x.std(axes), rtol=1e-5)
+        np.testing.assert_allclose(standard.std, x.std(axes), rtol=1e-5)
         shaped = standard.shaped(x.ndim - 1)[0].shape
         assert shaped == (x.shape[1],) + (1,) * (x.ndim - 2)
     thinned = view(lab, "privileged-50")
     rows = thinned.train.rows[thinned.thinned["far"]]
     np.testing.assert_allclose(
-        thinned.standard("far").mean, toys.toy_parts()["train"].arrays["far"][rows].mean(0), rtol=1e-5
+        thinned.channel_stats("far").mean, toys.toy_parts()["train"].arrays["far"][rows].mean(0), rtol=1e-5
     )
     few = view(lab, "few-4")  # unlabelled samples count
     np.testing.assert_allclose(
-        few.standard("near").mean, toys.toy_parts()["train"].arrays["near"].mean(0), rtol=1e-5
+        few.channel_stats("near").mean, toys.toy_parts()["train"].arrays["near"].mean(0), rtol=1e-5
     )
 
 
@@ -162,19 +162,19 @@ def near_values(lab, name, values):
     parts = toys.toy_parts()
     arrays = {**parts["train"].arrays, "near": np.broadcast_to(values, (60, 6)).copy()}
     parts["train"] = dataclasses.replace(parts["train"], arrays=arrays)
-    return toys.Lab(lab.root / name, toys.Given(parts)).view.standard("near")
+    return toys.Lab(lab.root / name, toys.Given(parts)).view.channel_stats("near")
 
 
 def test_constant_small_and_large_inputs(lab):
     chance = np.random.Generator(np.random.PCG64(1)).standard_normal((60, 6))
     constant = near_values(lab, "constant", np.array([0, 1, 1e6, 101325.0, -3, 0.1]))
-    np.testing.assert_array_equal(constant.deviation, np.ones(6))
+    np.testing.assert_array_equal(constant.std, np.ones(6))
     small = near_values(lab, "small", 1e-9 * chance)  # metres per second of a quiet seismometer
-    np.testing.assert_allclose(small.deviation, 1e-9 * chance.std(0), rtol=1e-5)
+    np.testing.assert_allclose(small.std, 1e-9 * chance.std(0), rtol=1e-5)
     offset = near_values(lab, "offset", 101325 + chance)
-    np.testing.assert_allclose(offset.deviation, chance.std(0), rtol=1e-3)
+    np.testing.assert_allclose(offset.std, chance.std(0), rtol=1e-3)
     counts = near_values(lab, "counts", (chance * 100).astype(np.int16))
-    np.testing.assert_allclose(counts.deviation, (chance * 100).astype(np.int16).std(0), rtol=1e-5)
+    np.testing.assert_allclose(counts.std, (chance * 100).astype(np.int16).std(0), rtol=1e-5)
 
 
 def test_inputs_that_overflow(lab):
@@ -209,10 +209,10 @@ def test_large_samples_are_standardised_a_few_at_a_time():
     )
     tracemalloc.start()
     try:
-        found = TrainingView.standard(mine, "sound")
+        found = TrainingView.channel_stats(mine, "sound")
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
     assert peak < 200e6
     np.testing.assert_allclose(found.mean, samples.mean((0, 2)), rtol=1e-4)
-    np.testing.assert_allclose(found.deviation, samples.std((0, 2)), rtol=1e-4)
+    np.testing.assert_allclose(found.std, samples.std((0, 2)), rtol=1e-4)
