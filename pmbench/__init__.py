@@ -51,15 +51,16 @@ if TYPE_CHECKING:
         PseudoLabel,
         PseudoLabelOptions,
         Stream,
+        Supervised,
+        TeacherStudent,
         trained_on,
-        untrained,
     )
     from .report.record import Record
 
 _HOMES = {
     "networks.stages": (
         "Distill DistillOptions EarlyFusion JointLateFusion LateFusion PseudoLabel PseudoLabelOptions Stream "
-        "trained_on untrained"
+        "Supervised TeacherStudent trained_on"
     ),
     "contracts.backbone": "Backbone BackboneFamily Pretrained Weights backbone renamed",
     "contracts.batch": "Batch",

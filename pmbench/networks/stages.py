@@ -1,18 +1,28 @@
-"""The stages that most methods start from: streams, fusion networks, plain distillation and its controls."""
+"""Stages that most methods start from: streams, fusion networks, distillation, pseudo-labels."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import pmbench as pm
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Supervised(pm.Stage):
+    """A network trained alone with cross-entropy on the labelled samples."""
+
+    def losses(self, nets: pm.Nets, batch: pm.Batch) -> pm.Terms:
+        return {"ce": pm.cross_entropy(nets.student(batch).logits, batch.labels)}
+
 
 @dataclass(frozen=True)
-class Stream(pm.Stage):
-    """A unimodal network trained alone with cross-entropy.
+class Stream(Supervised):
+    """A unimodal network trained alone.
 
-    With `bottleneck`, a linear layer of that width and a ReLU stand between pooled features and head.
+    `bottleneck` adds a linear layer of that width and a ReLU between the pooled features and the head.
     """
 
     modality: str
@@ -25,13 +35,10 @@ class Stream(pm.Stage):
     def build(self, bench: pm.Bench) -> pm.Nets:
         return pm.Nets(student=bench.classifier(self.modality, bottleneck=self.bottleneck))
 
-    def losses(self, nets: pm.Nets, batch: pm.Batch) -> pm.Terms:
-        return {"ce": pm.cross_entropy(nets.student(batch).logits, batch.labels)}
-
 
 @dataclass(frozen=True)
-class EarlyFusion(pm.Stage):
-    """One network over several modalities, trained from scratch with cross-entropy: trunks, then one."""
+class EarlyFusion(Supervised):
+    """One network over several modalities: a trunk for each, then one trunk over their joined maps."""
 
     modalities: tuple[str, ...]
 
@@ -42,13 +49,10 @@ class EarlyFusion(pm.Stage):
     def build(self, bench: pm.Bench) -> pm.Nets:
         return pm.Nets(student=bench.fusion(*self.modalities))
 
-    def losses(self, nets: pm.Nets, batch: pm.Batch) -> pm.Terms:
-        return {"ce": pm.cross_entropy(nets.student(batch).logits, batch.labels)}
-
 
 @dataclass(frozen=True)
 class LateFusion(pm.Stage):
-    """Finished networks side by side, their logits averaged, nothing trained."""
+    """The mean of the logits of finished networks. Nothing is trained."""
 
     streams: tuple[pm.Stage, ...]
 
@@ -63,8 +67,8 @@ class LateFusion(pm.Stage):
 
 
 @dataclass(frozen=True)
-class JointLateFusion(pm.Stage):
-    """The same, fine-tuned together with cross-entropy on the mean of the logits."""
+class JointLateFusion(Supervised):
+    """Finished networks fine-tuned together on the mean of their logits."""
 
     streams: tuple[pm.Stage, ...]
 
@@ -74,9 +78,6 @@ class JointLateFusion(pm.Stage):
 
     def build(self, bench: pm.Bench) -> pm.Nets:
         return pm.Nets(student=pm.Mean(*(bench.trainable(stream) for stream in self.streams)))
-
-    def losses(self, nets: pm.Nets, batch: pm.Batch) -> pm.Terms:
-        return {"ce": pm.cross_entropy(nets.student(batch).logits, batch.labels)}
 
 
 def trained_on(*modalities: str, replica: int = 0) -> pm.Stage:
@@ -89,24 +90,15 @@ def trained_on(*modalities: str, replica: int = 0) -> pm.Stage:
 
 
 @dataclass(frozen=True)
-class DistillOptions(pm.Options):
-    """The defaults are those of github.com/HobbitLong/RepDistiller."""
+class TeacherStudent(pm.Stage):
+    """A student on `target`, trained from scratch beside a frozen teacher.
 
-    temperature: float = pm.option(4.0, "temperature of the softened logits", within="(0, inf)")
-    imitation: float = pm.option(0.9, "weight of the soft term; the labels have 1 minus it", within="[0, 1]")
-
-
-@dataclass(frozen=True)
-class Distill(pm.Stage):
-    """Student on `target` that matches the tempered logits of a frozen teacher (arXiv:1503.02531).
-
-    (1-l) CE(z_s, y) + l T^2 KL(softmax(z_T/T) || softmax(z_s/T)), with l = `imitation` and T = `temperature`.
-    CE runs over the labelled samples, KL over those that have every modality the teacher reads.
+    It may use unlabelled samples and samples without a privileged modality: `taught` marks those that the
+    teacher can read.
     """
 
     teacher: pm.Stage
     target: tuple[str, ...]
-    options: DistillOptions = DistillOptions()
 
     handles = frozenset({"unlabelled", "unpaired"})
 
@@ -115,12 +107,35 @@ class Distill(pm.Stage):
         return tuple(dict.fromkeys((*self.target, *self.teacher.reads)))
 
     def build(self, bench: pm.Bench) -> pm.Nets:
-        return pm.Nets(student=untrained(bench, self.target), teacher=bench.frozen(self.teacher))
+        student = bench.classifier(*self.target) if len(self.target) == 1 else bench.fusion(*self.target)
+        return pm.Nets(student=student, teacher=bench.frozen(self.teacher))
+
+    def taught(self, batch: pm.Batch) -> Tensor:
+        """(B,) bool: samples that have every modality the teacher reads."""
+        return batch.present(*self.teacher.reads)
+
+
+@dataclass(frozen=True)
+class DistillOptions(pm.Options):
+    """The defaults are those of github.com/HobbitLong/RepDistiller."""
+
+    temperature: float = pm.option(4.0, "temperature of the softened logits", within="(0, inf)")
+    imitation: float = pm.option(0.9, "weight of the soft term; the labels have 1 minus it", within="[0, 1]")
+
+
+@dataclass(frozen=True)
+class Distill(TeacherStudent):
+    """Student on `target` that matches the tempered logits of a frozen teacher (arXiv:1503.02531).
+
+    (1-l) CE(z_s, y) + l T^2 KL(softmax(z_T/T) || softmax(z_s/T)), with l = `imitation` and T = `temperature`.
+    CE runs over the labelled samples, KL over those that have every modality the teacher reads.
+    """
+
+    options: DistillOptions = DistillOptions()
 
     def losses(self, nets: pm.Nets, batch: pm.Batch) -> pm.Terms:
         student, teacher = nets.student(batch).logits, nets.teacher(batch).logits
-        taught = batch.present(*self.teacher.reads)
-        imitation, temperature = self.options.imitation, self.options.temperature
+        imitation, temperature, taught = self.options.imitation, self.options.temperature, self.taught(batch)
         return {
             "ce": (1 - imitation) * pm.cross_entropy(student, batch.labels),
             "soft": imitation * pm.kl_divergence(teacher[taught], student[taught], temperature),
@@ -136,41 +151,25 @@ class PseudoLabelOptions(pm.Options):
 
 
 @dataclass(frozen=True)
-class PseudoLabel(pm.Stage):
-    """Student on `target`, trained on true labels and, where there is none, on what a frozen teacher says.
+class PseudoLabel(TeacherStudent):
+    """Student on `target`, trained on labels and, for unlabelled samples, on a frozen teacher's predictions.
 
     CE(z_s, y) over labelled samples + CE(z_s, argmax z_T) over the others (`labels` "hard"), or the
-    cross-entropy with softmax(z_T) ("soft"): each a mean, so that a batch of equal halves weighs all its
-    samples alike. An unlabelled sample counts if it has every modality the teacher reads and, with
-    `threshold`, if the teacher's largest probability reaches it.
+    cross-entropy with softmax(z_T) ("soft"). Each term is a mean over its samples. An unlabelled sample
+    counts if it has every modality that the teacher reads and if the teacher's largest probability is at
+    least `threshold`.
     """
 
-    teacher: pm.Stage
-    target: tuple[str, ...]
     options: PseudoLabelOptions = PseudoLabelOptions()
-
-    handles = frozenset({"unlabelled", "unpaired"})
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys((*self.target, *self.teacher.reads)))
-
-    def build(self, bench: pm.Bench) -> pm.Nets:
-        return pm.Nets(student=untrained(bench, self.target), teacher=bench.frozen(self.teacher))
 
     def losses(self, nets: pm.Nets, batch: pm.Batch) -> pm.Terms:
         student, teacher = nets.student(batch).logits, nets.teacher(batch).logits
         confidence, guess = teacher.softmax(1).max(1)
-        asked = ~batch.labelled & batch.present(*self.teacher.reads)
+        used = ~batch.labelled & self.taught(batch)
         if self.options.threshold is not None:
-            asked = asked & (confidence >= self.options.threshold)
+            used = used & (confidence >= self.options.threshold)
         if self.options.labels == "hard":
-            pseudo = pm.cross_entropy(student, guess.masked_fill(~asked, -1))
+            pseudo = pm.cross_entropy(student, guess.masked_fill(~used, -1))
         else:
-            pseudo = pm.soft_cross_entropy(teacher[asked], student[asked], 1.0)
+            pseudo = pm.soft_cross_entropy(teacher[used], student[used], 1.0)
         return {"ce": pm.cross_entropy(student, batch.labels), "pseudo": pseudo}
-
-
-def untrained(bench: pm.Bench, modalities: tuple[str, ...]) -> pm.Classifier | pm.Fusion:
-    """The network that `trained_on(*modalities)` starts from."""
-    return bench.classifier(modalities[0]) if len(modalities) == 1 else bench.fusion(*modalities)

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 import pmbench as pm
+from pmbench.contracts.modality import KINDS
 from pmbench.testing.backbone_checks import (
     check_libraries_are_declared,
     check_tail_takes_joined_maps,
@@ -238,9 +239,9 @@ def test_a_backbone_of_a_library_that_it_does_not_declare_is_caught():
 
     made = pm.Backbone("net", frozenset({"vector"}), frozenset({"pooled"}), "", 0, build)
     with pytest.raises(Failed, match=r"numpy\.Foreign, .* declare libraries=\('numpy',\)"):
-        check_libraries_are_declared(next(specimens(made))[1])
+        check_libraries_are_declared(next(specimens(made, KINDS.values()))[1])
     declared = replace(made, libraries=("numpy",))
-    check_libraries_are_declared(next(specimens(declared))[1])
+    check_libraries_are_declared(next(specimens(declared, KINDS.values()))[1])
 
 
 def test_a_tail_of_other_blocks_than_the_encoders_is_caught():
@@ -257,7 +258,7 @@ def test_a_tail_of_other_blocks_than_the_encoders_is_caught():
 
         kinds, provides = frozenset({"sequence"}), frozenset({"pooled", "maps"})
         made = pm.Backbone("net", kinds, provides, "", 0, lambda m, size: encoder(m.channels, 5), tail)
-        return next(specimens(made))[1]
+        return next(specimens(made, KINDS.values()))[1]
 
     check_tail_takes_joined_maps(of(5))
     with pytest.raises(Failed, match=r"not made of the encoder's blocks: .* blocks\.0\.0\.bias"):

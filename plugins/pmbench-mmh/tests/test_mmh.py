@@ -43,18 +43,18 @@ def test_hooks():
 @pytest.mark.parametrize(
     ("method", "options", "stage"),
     [
-        (rad, {}, RegionAware(FUSED, "acc", RadOptions(), 1)),
+        (rad, {}, RegionAware(FUSED, ("acc",), RadOptions(), 1)),
         (
             rad,
             {"teacher": "late", "weighting": "detached_G", "alpha": 0.25},
             RegionAware(
-                pm.LateFusion((ACC, GYRO)), "acc", RadOptions("late", 0.25, weighting="detached_G"), 1
+                pm.LateFusion((ACC, GYRO)), ("acc",), RadOptions("late", 0.25, weighting="detached_G"), 1
             ),
         ),
-        (rad, {"scales": (4, 1, 4)}, RegionAware(FUSED, "acc", RadOptions(scales=(1, 4)), 1)),
-        (dad, {}, DiscrepancyAware(FUSED, "acc", DadOptions())),
-        (dad, {"form": "sp_mse"}, DiscrepancyAware(FUSED, "acc", DadOptions(form="sp_mse"))),
-        (rad_dad_joint, {"alpha": 0.8}, Joint(FUSED, "acc", RadDadOptions(alpha=0.8), 1)),
+        (rad, {"scales": (4, 1, 4)}, RegionAware(FUSED, ("acc",), RadOptions(scales=(1, 4)), 1)),
+        (dad, {}, DiscrepancyAware(FUSED, ("acc",), DadOptions())),
+        (dad, {"form": "sp_mse"}, DiscrepancyAware(FUSED, ("acc",), DadOptions(form="sp_mse"))),
+        (rad_dad_joint, {"alpha": 0.8}, Joint(FUSED, ("acc",), RadDadOptions(alpha=0.8), 1)),
     ],
     ids=str,
 )
@@ -213,7 +213,7 @@ def test_without_weight_it_is_plain_training(setting, method, weight):
 def test_a_student_equal_to_its_teacher_learns_nothing_from_it():
     """Equal networks in evaluation mode on equal inputs: no divergence, no discrepancy."""
     setting = lab.setting(("acc",), ("mag",))
-    stage = Joint(pm.Stream("mag"), "acc", axes=1)
+    stage = Joint(pm.Stream("mag"), ("acc",), axes=1)
     nets = stage.build(lab.Bench(setting)).eval()
     nets.student.load_state_dict(nets.teacher.network.state_dict())
     batch = lab.batch(stage.reads)
@@ -292,7 +292,7 @@ def test_a_backbone_whose_head_cannot_classify_a_region_is_named(setting):
 
 
 def test_a_teacher_without_joint_maps_is_named(setting):
-    stage = DiscrepancyAware(pm.LateFusion((ACC,)), "acc")
+    stage = DiscrepancyAware(pm.LateFusion((ACC,)), ("acc",))
     nets = pm.Nets(
         student=lab.Bench(setting).classifier("acc"),
         teacher=lab.Given(torch.zeros(4, 3), torch.zeros(4, 2)),

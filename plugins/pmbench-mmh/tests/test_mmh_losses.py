@@ -79,7 +79,7 @@ def test_a_clip_gives_the_regions_of_its_mean_over_time():
 
 def world(axes):
     grid = (6, 5) if axes == 2 else (6,)
-    stage = RegionAware(FUSED, "acc", RadOptions(alpha=0.7, temperature=1.5), axes)
+    stage = RegionAware(FUSED, ("acc",), RadOptions(alpha=0.7, temperature=1.5), axes)
     n = 21 if axes == 2 else 7
     return {
         "stage": stage,
@@ -123,7 +123,7 @@ def rad_loop(slow_mmh, w, rows, phi_i, weight_i, query, key, weighting, fixed=No
 def test_rad_equals_plain_loops_in_value_and_gradient(slow_mmh, weighting, axes, present):
     w = world(axes)
     rows = list(range(B)) if present is None else np.flatnonzero(present)
-    stage = RegionAware(FUSED, "acc", RadOptions(alpha=0.7, temperature=1.5, weighting=weighting), axes)
+    stage = RegionAware(FUSED, ("acc",), RadOptions(alpha=0.7, temperature=1.5, weighting=weighting), axes)
     nets = nets_of(w, weighting)
     masks = {} if present is None else {"gyro": present}
     term = stage.losses(nets, lab.batch(stage.reads, LABELS, present=masks))["regions"]
@@ -161,9 +161,9 @@ def test_region_logits_of_a_late_fused_teacher_are_the_mean_of_its_streams(slow_
 def test_without_a_pair_rad_and_dad_are_zero():
     w = world(1)
     for stage in (
-        RegionAware(FUSED, "acc", axes=1),
-        DiscrepancyAware(FUSED, "acc"),
-        Joint(FUSED, "acc", axes=1),
+        RegionAware(FUSED, ("acc",), axes=1),
+        DiscrepancyAware(FUSED, ("acc",)),
+        Joint(FUSED, ("acc",), axes=1),
     ):
         nets = nets_of(w, "learned")
         found = stage.losses(nets, lab.batch(stage.reads, LABELS, present={"gyro": np.zeros(B, bool)}))
@@ -250,7 +250,7 @@ def test_one_region_is_kd_up_to_scale():
     """CE + alpha KL = (1 + alpha) ((1-l) CE + l KL) for l = alpha / (1 + alpha)."""
     w, alpha = world(1), 0.4
     rad, kd = (
-        RegionAware(FUSED, "acc", RadOptions(alpha=alpha), axes=0),
+        RegionAware(FUSED, ("acc",), RadOptions(alpha=alpha), axes=0),
         pm.Distill(FUSED, ("acc",), pm.DistillOptions(2.0, alpha / (1 + alpha))),
     )
     batch = lab.batch(rad.reads, LABELS, present={"gyro": PRESENT})
@@ -271,7 +271,7 @@ def test_dad_equals_plain_loops_in_value_and_gradient(slow_mmh, form, present):
         student=Shown(draw(B, K), own, draw(K, 4), draw(K)),
         teacher=Shown(draw(B, K), shown, draw(K, 5), draw(K)),
     )
-    stage = DiscrepancyAware(FUSED, "acc", DadOptions(beta=3.0, form=form))
+    stage = DiscrepancyAware(FUSED, ("acc",), DadOptions(beta=3.0, form=form))
     rows = list(range(B)) if present is None else np.flatnonzero(present)
     masks = {} if present is None else {"gyro": present}
     term = stage.losses(nets, lab.batch(stage.reads, LABELS, present=masks))["relations"]
@@ -355,8 +355,8 @@ def test_joint_terms_are_those_of_rad_and_dad():
     w = world(1)
     nets = nets_of(w, "learned")
     options = RadDadOptions(alpha=0.7, temperature=1.5, beta=3.0, form="cos_fro")
-    rad, dad = RegionAware(FUSED, "acc", options, 1), DiscrepancyAware(FUSED, "acc", options)
-    joint = Joint(FUSED, "acc", options, 1)
+    rad, dad = RegionAware(FUSED, ("acc",), options, 1), DiscrepancyAware(FUSED, "acc", options)
+    joint = Joint(FUSED, ("acc",), options, 1)
     batch = lab.batch(rad.reads, LABELS)
     found = joint.losses(nets, batch)
     assert list(found) == ["ce", "regions", "relations"]

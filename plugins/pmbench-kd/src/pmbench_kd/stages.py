@@ -27,8 +27,7 @@ class Imitate(pm.Distill):
 
     def losses(self, nets: pm.Nets, batch: pm.Batch) -> pm.Terms:
         student, teacher = nets.student(batch).logits, nets.teacher(batch).logits
-        taught = batch.present(*self.teacher.reads)
-        o = self.options
+        o, taught = self.options, self.taught(batch)
         soft = pm.soft_cross_entropy(teacher[taught], student[taught], o.temperature)
         factor = o.temperature**2 if o.scale else 1.0
         return {

@@ -43,7 +43,7 @@ RELATIONS = (
 def rad(setting: pm.Setting, options: RadOptions) -> pm.Stage:
     """Student agrees with a multimodal teacher on every region of a pyramid over the last feature map"""
     target, axes = setting.only_target(), region_axes(setting, options.teacher)
-    return RegionAware(teacher_of(setting, options.teacher), target, options, axes)
+    return RegionAware(teacher_of(setting, options.teacher), (target,), options, axes)
 
 
 @pm.method(
@@ -56,7 +56,7 @@ def dad(setting: pm.Setting, options: DadOptions) -> pm.Stage:
     """Student relates samples as the multimodal teacher does on the maps behind its fusion"""
     target = setting.only_target()
     require_joint_maps(setting, options.teacher)
-    return DiscrepancyAware(teacher_of(setting, options.teacher), target, options)
+    return DiscrepancyAware(teacher_of(setting, options.teacher), (target,), options)
 
 
 @pm.method(
@@ -86,7 +86,7 @@ def rad_dad_joint(setting: pm.Setting, options: RadDadOptions) -> pm.Stage:
     """One student with the losses of `rad` and `dad` together (ours); options as theirs"""
     target, axes = setting.only_target(), region_axes(setting, options.teacher)
     require_joint_maps(setting, options.teacher)
-    return Joint(teacher_of(setting, options.teacher), target, options, axes)
+    return Joint(teacher_of(setting, options.teacher), (target,), options, axes)
 
 
 @pm.hookimpl

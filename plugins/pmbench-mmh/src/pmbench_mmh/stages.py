@@ -65,35 +65,22 @@ class RadDadOptions(DadOptions, RadOptions):
     """Those of `rad`, then those of `dad`."""
 
 
-@dataclass(frozen=True)
-class Taught(pm.Stage):
-    """CE(z_s, y) over labelled samples, and hints over those that have every modality of the teacher."""
-
-    teacher: pm.Stage
-    modality: str
-
-    handles = frozenset({"unlabelled", "unpaired"})
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys((self.modality, *self.teacher.reads)))
-
-    def build(self, bench: pm.Bench) -> pm.Nets:
-        return pm.Nets(student=bench.classifier(self.modality), teacher=bench.frozen(self.teacher))
+class Hinted(pm.TeacherStudent):
+    """CE(z_s, y) over labelled samples, plus hints over those that have every modality of the teacher."""
 
     def losses(self, nets: pm.Nets, batch: pm.Batch) -> pm.Terms:
-        student, taught = nets.student(batch), batch.present(*self.teacher.reads)
+        student, taught = nets.student(batch), self.taught(batch)
         teachers = [_only(network(batch), taught) for network in members(nets.teacher)]
         ce = pm.cross_entropy(student.logits, batch.labels)
         return {"ce": ce, **self.hints(nets, _only(student, taught), teachers)}
 
     def hints(self, nets: pm.Nets, student: pm.Output, teachers: Sequence[pm.Output]) -> pm.Terms:
-        """Terms of the student's Output and those of the teacher's networks, on the same samples."""
+        """Terms from the Outputs of the student and of the teacher's networks on the same samples."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
-class RegionAware(Taught):
+class RegionAware(Hinted):
     """RAD: alpha sum_n omega_n g_n, g_n = T^2 KL(teacher || student) of the heads' logits on region n.
 
     Regions are the cells of a pyramid over the last map pooled to 4 cells along each of `axes` axes (2:
@@ -113,16 +100,16 @@ class RegionAware(Taught):
     def build(self, bench: pm.Bench) -> pm.Nets:
         from .networks import RegionWeights
 
-        student = bench.classifier(self.modality)
-        nets = pm.Nets(student=student, teacher=bench.frozen(self.teacher))
+        nets = super().build(bench)
         if not self.axes:
             bench.note("no maps to compare by position: one region, so that RAD is distillation of logits")
             return nets
-        last, shape = student.encoder.maps[-1], bench.modality(self.modality).shape[1:]
-        if student.head.in_features != last.channels:
+        (modality,) = self.target
+        last, shape = nets.student.encoder.maps[-1], bench.modality(modality).shape[1:]
+        if nets.student.head.in_features != last.channels:
             raise pm.ContractError(
-                f"the backbone of {self.modality!r} pools a map of {last.channels} channels to "
-                f"{student.head.in_features} features, so that its head cannot classify a region",
+                f"the backbone of {modality!r} pools a map of {last.channels} channels to "
+                f"{nets.student.head.in_features} features, so that its head cannot classify a region",
                 "choose a backbone whose pooled features are the mean of its last map",
             )
         # on a last map of one position all regions are equal, and so are their divergences
@@ -145,7 +132,7 @@ class RegionAware(Taught):
 
 
 @dataclass(frozen=True)
-class DiscrepancyAware(Taught):
+class DiscrepancyAware(Hinted):
     """DAD: beta times the distance between two networks' relations among the samples of a batch (eq. 11-14).
 
     The fused teacher's maps, all behind its joint, are compared with as many last maps of the student.
