@@ -355,7 +355,7 @@ def test_joint_terms_are_those_of_rad_and_dad():
     w = world(1)
     nets = nets_of(w, "learned")
     options = RadDadOptions(alpha=0.7, temperature=1.5, beta=3.0, form="cos_fro")
-    rad, dad = RegionAware(FUSED, ("acc",), options, 1), DiscrepancyAware(FUSED, "acc", options)
+    rad, dad = RegionAware(FUSED, ("acc",), options, 1), DiscrepancyAware(FUSED, ("acc",), options)
     joint = Joint(FUSED, ("acc",), options, 1)
     batch = lab.batch(rad.reads, LABELS)
     found = joint.losses(nets, batch)
