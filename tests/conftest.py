@@ -5,12 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 
 HERE = Path(__file__).parent / "lab"
 sys.path.insert(0, str(HERE))
 torch.set_num_threads(1)
+hypothesis.settings.register_profile("no deadline", deadline=None)  # first calls import libraries
+hypothesis.settings.load_profile("no deadline")
 
 import engine_lab  # noqa: E402
 import films  # noqa: E402

@@ -17,11 +17,6 @@ from pmbench.metrics.builtin import METRICS
 from pmbench.store.keys import Context
 
 
-@pytest.fixture
-def lab(tmp_path):
-    return toys.Lab(tmp_path)
-
-
 def write(path: Path, ids: list[str], **columns: np.ndarray) -> Path:
     """A prediction file as the evaluator writes it: (N, D) arrays as lists of D numbers."""
     lists = {

@@ -96,11 +96,6 @@ class Delivers(toys.Plain):
         return Network(nets.student, self.way)
 
 
-@pytest.fixture
-def lab(tmp_path):
-    return toys.Lab(tmp_path)
-
-
 def sealed(lab, stage, *inputs):
     lab.train(stage)
     return seal(stage, lab.context, lab.store, inputs or ("near",))
