@@ -1,4 +1,4 @@
-"""Readers of video, images, sound, flow, depth and skeletons, for data set plugins.
+"""Readers of video, images, sound, optical flow and depth, for data set plugins.
 
 They are public as `pm.media.<name>`. Frames are uint8 (H, W, C) in RGB order. A file that cannot be read
 raises a DataError with its path and the reason. Decoders are optional packages, imported on first use:
@@ -10,16 +10,12 @@ May import: errors, contracts.
 from .depth import depth_frames
 from .flow import tvl1
 from .images import image, image_files, image_frames
-from .skeleton import Alignment, Skeletons, alignment, skeletons
 from .sound import log_mel, sound
 from .video import Box, Size, frame_rate, has_audio, video_frames
 
 __all__ = [
-    "Alignment",
     "Box",
     "Size",
-    "Skeletons",
-    "alignment",
     "depth_frames",
     "frame_rate",
     "has_audio",
@@ -27,7 +23,6 @@ __all__ = [
     "image_files",
     "image_frames",
     "log_mel",
-    "skeletons",
     "sound",
     "tvl1",
     "video_frames",

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from pmbench.testing.media import write_ntu, write_ucf
+from pmbench_ntu.miniature import write_ntu
+from pmbench_ucf.miniature import write_ucf
 
 MINI = (Path(__file__).parent / "mini.py").read_text(encoding="utf-8")
 CHANCE = 25.0

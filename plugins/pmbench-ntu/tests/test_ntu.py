@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from pmbench_ntu import Ntu60, Ntu120, lie, listed_as_missing
 from pmbench_ntu.classes import CLASSES
+from pmbench_ntu.miniature import write_ntu
 from pmbench_ntu.reading import colour, depth, skeleton
 from pmbench_ntu.samples import (
     TRAINING_60,
@@ -21,10 +22,10 @@ from pmbench_ntu.samples import (
     parts_120,
     sample,
 )
+from pmbench_ntu.skeletons import alignment, skeletons
 
 import pmbench as pm
 from pmbench.data.prepare import prepare
-from pmbench.testing.media import write_ntu
 from pmbench.training.samples import training_view
 
 
@@ -194,8 +195,8 @@ def test_colour_lies_over_depth(source):
     item = (source / "nturgb+d_depth_masked" / joints.stem, (joints,))
     shown = np.stack(list(depth(item, (224, 224))))
     assert shown.shape[1:] == (224, 224, 3)
-    box = pm.media.alignment(pm.media.skeletons(joints)).depth
-    hand = pm.media.skeletons(joints).depth[:, 0, 11] / (512, 424)  # (T, 2): x and y as shares
+    box = alignment(skeletons(joints)).depth
+    hand = skeletons(joints).depth[:, 0, 11] / (512, 424)  # (T, 2): x and y as shares
     y = ((hand[:, 1] - box[0]) / (box[2] - box[0]) * 224).astype(int)
     x = ((hand[:, 0] - box[1]) / (box[3] - box[1]) * 224).astype(int)
     body, wall = shown[np.arange(len(shown)), y, x].astype(int), (180, 255)
@@ -210,7 +211,7 @@ def test_skeletons_are_sequences_of_one_length(source):
         found = skeleton(path)
         assert found.shape == (150, 64)
         assert found.dtype == np.float32
-        joints = pm.media.skeletons(path).positions
+        joints = skeletons(path).positions
         first = joints[~np.isnan(joints[:, 0, 0, 0])][0, 0]
         last = joints[-1, 0] - first[0]
         np.testing.assert_allclose(found[:75, -1].reshape(25, 3), last, atol=1e-5)

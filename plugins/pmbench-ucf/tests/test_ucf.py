@@ -13,10 +13,11 @@ import pytest
 from pmbench_ucf import EVERYTHING, SPLIT, Ucf51, Ucf101, flow, frames, log_mel
 from pmbench_ucf.classes import CLASSES, SOUNDING
 from pmbench_ucf.lists import SPLITS, clips, fold, numbered
+from pmbench_ucf.miniature import write_ucf
 
 import pmbench as pm
 from pmbench.data.prepare import prepare
-from pmbench.testing.media import write_ucf, write_video
+from pmbench.testing.media import write_video
 from pmbench.training.samples import training_view
 
 Lists = tuple[dict[int, str], dict[int, list[str]], dict[int, list[str]]]

@@ -1,7 +1,6 @@
-"""Small data sets of files in their official layouts, by real encoders, that can be learnt in seconds."""
+"""Writers of small data sets for tests: files by real encoders, scenes that are learnt in seconds."""
 
-from .files import write_image, write_skeleton, write_video
-from .ntu import write_ntu
-from .ucf import write_ucf
+from .files import RATE, write_image, write_video
+from .scenes import MOTIONS, clip, moving, noisy, painted, tone
 
-__all__ = ["write_image", "write_ntu", "write_skeleton", "write_ucf", "write_video"]
+__all__ = ["MOTIONS", "RATE", "clip", "moving", "noisy", "painted", "tone", "write_image", "write_video"]

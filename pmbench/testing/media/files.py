@@ -1,8 +1,7 @@
-"""Video, image and skeleton files, written by the encoders that real ones were written by."""
+"""Writes video and image files with real encoders."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -25,8 +24,8 @@ def write_video(
 ) -> None:
     """An AVI of MPEG-4 part 2 frames (T, H, W, 3) uint8, H and W even, and of `sound` (n,) or (n, 2).
 
-    `sound` is in [-1, 1] at 44,100 hertz, kept as PCM or, with `mp3`, as MP3. `reported` is the number of
-    frames that the header tells, if another one than there are.
+    `sound` is in [-1, 1] at 44,100 hertz, kept as PCM or, with `mp3`, as MP3. `reported` replaces the
+    number of frames in the header.
     """
     av = extra("av", "video")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,19 +78,3 @@ def write_image(path: Path, image: np.ndarray) -> None:
         codec.options = {"qmin": "2", "qmax": "2"}
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), layout).reformat(format=wanted)
     path.write_bytes(b"".join(bytes(packet) for packet in (*codec.encode(frame), *codec.encode(None))))
-
-
-def write_skeleton(path: Path, frames: Sequence[Mapping[str, np.ndarray]]) -> None:
-    """A `.skeleton` file: for each frame, the id of each body and its joints (25, 12).
-
-    The values of a joint: x, y, z in metres; x, y in pixels of the depth, then of the colour image; four of
-    its orientation; 2 where it is tracked, 1 where guessed, 0 where neither.
-    """
-    lines = [str(len(frames))]
-    for bodies in frames:
-        lines.append(str(len(bodies)))
-        for name, joints in bodies.items():
-            lines += [f"{name} 0 1 1 1 1 0 0.05 -0.2 2", str(len(joints))]
-            lines += [" ".join(f"{value:.7g}" for value in joint) for joint in joints]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n", encoding="ascii")

@@ -1,19 +1,19 @@
-"""What the miniatures show: shapes whose class is in their motion, tones, and bodies with a moving hand."""
+"""Content of miniatures: moving shapes and tones that depend on the class."""
 
 from __future__ import annotations
 
 import numpy as np
 
 MOTIONS = ("up", "down", "sideways", "growing", "shrinking", "blinking")
-"""A mirror leaves every one of them what it is."""
+"""Motions. A horizontal flip changes none of them."""
 
 SHAPES = ("disc", "square", "diamond", "bar", "ring")
 
 
 def moving(motion: str, length: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Centre (T, 2) as y and x, radius (T,) and visibility (T,), in shares of the height: one motion.
+    """Centre (T, 2) as y and x, radius (T,) and visibility (T,) of one motion, as fractions of the height.
 
-    Speed, starting point, and left or right are drawn; a way that leaves the image starts again.
+    Speed, start and direction are random; a path that leaves the image starts again.
     """
     t = np.arange(length) * rng.uniform(0.02, 0.035) + rng.uniform()
     centre = np.tile(rng.uniform((0.3, 0.45), (0.7, 0.85)), (length, 1))
@@ -62,10 +62,9 @@ def painted(
 def clip(
     label: int, length: int, size: tuple[int, int], rng: np.random.Generator, scene: np.random.Generator
 ) -> np.ndarray:
-    """Frames (T, H, W, 3) uint8 of class `label`: its motion and shape, beside a small one that means
-    nothing, in noise.
+    """Frames (T, H, W, 3) uint8 of class `label`: its motion and shape, a small uninformative shape, noise.
 
-    30 classes differ; `scene`, equal for the clips of a group, gives the colours.
+    30 classes differ. `scene` draws the colours; the clips of a group share its seed.
     """
     ground, colour, other = np.array([[70.0], [200.0], [140.0]]) + scene.uniform(-20, 20, (3, 3))
     canvas = np.tile(ground.astype(np.float32), (length, *size, 1))
@@ -76,12 +75,12 @@ def clip(
 
 
 def noisy(canvas: np.ndarray, noise: float, rng: np.random.Generator) -> np.ndarray:
-    """`canvas` in Gaussian noise of this deviation, uint8."""
+    """`canvas` with Gaussian noise of std `noise`, uint8."""
     return np.clip(canvas + noise * rng.standard_normal(canvas.shape, np.float32), 0, 255).astype(np.uint8)
 
 
 def tone(label: int, classes: int, seconds: float, rate: int, rng: np.random.Generator) -> np.ndarray:
-    """Sound (n,) of class `label` of `classes`: its pitch between 200 and 8,000 hertz, in soft noise."""
+    """Sound (n,) of class `label` of `classes`: a tone between 200 and 8,000 Hz, with weak noise."""
     hertz = 200 * 40 ** ((label + rng.uniform(-0.2, 0.2)) / max(1, classes - 1))
     t = np.arange(round(seconds * rate)) / rate
     return rng.uniform(0.1, 0.6) * np.sin(2 * np.pi * hertz * t) + rng.normal(0, 0.02, len(t))

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pmbench as pm
 
+from .skeletons import Alignment, alignment, skeletons
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -38,12 +40,12 @@ def rate(item: Item) -> float:
     return pm.media.frame_rate(item[0])
 
 
-def aligned(paths: tuple[Path, ...]) -> pm.media.Alignment:
+def aligned(paths: tuple[Path, ...]) -> Alignment:
     """How colour lies over depth, by the first skeleton that tells."""
     reason = "no skeleton of its setup and camera is there"
     for path in paths:
         try:
-            return pm.media.alignment(pm.media.skeletons(path))
+            return alignment(skeletons(path))
         except pm.DataError as error:
             reason = f"{path}: {error.message}"
     raise pm.DataError(f"colour cannot be laid over depth: {reason}")
@@ -55,7 +57,7 @@ def skeleton(path: Path) -> np.ndarray:
     """
     import numpy as np
 
-    joints = pm.media.skeletons(path).positions  # (T, 2, 25, 3)
+    joints = skeletons(path).positions  # (T, 2, 25, 3)
     there = ~np.isnan(joints[:, 0, 0, 0])
     if not there.any():
         raise pm.DataError(f"{path} shows nobody")

@@ -1,4 +1,4 @@
-"""Skeletons of the Kinect v2 in the text form of NTU RGB+D, and what they say about how its cameras lie."""
+"""Skeleton files of NTU RGB+D (Kinect v2), and the alignment of its colour and depth images."""
 
 from __future__ import annotations
 
@@ -8,23 +8,22 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import DataError
-from .video import Box
+import pmbench as pm
 
 JOINTS, BODIES = 25, 2
 DEPTH_SIZE = (424, 512)  # pixels, height and width
 COLOUR_SIZE = (1080, 1920)
-TRACKED = 2  # the sensor's word for a joint it sees; 1 is guessed, 0 unknown
+TRACKED = 2  # tracking state of a joint that the sensor sees; 1 inferred, 0 not tracked
 _JOINT = 12  # values of a joint
 _FAR = 30.0  # pixels between two joints, below which their ratio is noise
 
 
 @dataclass(frozen=True, eq=False)
 class Skeletons:
-    """At most two bodies over T frames, the one that moves most first; NaN where a body is not there.
+    """At most two bodies over T frames, the one with most motion first; NaN where a body is missing.
 
     `positions` (T, 2, 25, 3) in metres; `depth` and `colour` (T, 2, 25, 2): x and y in pixels of the depth
-    (512 x 424) and of the colour image (1920 x 1080); `tracking` (T, 2, 25): 2 tracked, 1 guessed, 0 not.
+    (512 x 424) and of the colour image (1920 x 1080); `tracking` (T, 2, 25): 2 tracked, 1 inferred, 0 none.
     """
 
     positions: np.ndarray
@@ -35,27 +34,27 @@ class Skeletons:
 
 @dataclass(frozen=True)
 class Alignment:
-    """How the colour image lies over the depth image: depth = scale * colour + offset, in pixels.
+    """Pixels of the depth image from those of the colour image: depth = scale * colour + offset.
 
-    `depth` and `colour` are the part of each image that both see.
+    `depth` and `colour` are the crops of the two images that show the same scene.
     """
 
     scale: float
     offset: tuple[float, float]
-    depth: Box
-    colour: Box
+    depth: pm.media.Box
+    colour: pm.media.Box
 
 
 def skeletons(path: str | PathLike[str]) -> Skeletons:
-    """Reads a `.skeleton` file; of more than two bodies, those that move most are kept.
+    """Reads a `.skeleton` file and keeps the two bodies with most motion.
 
-    Motion is the variance of the positions over time, summed over joints and axes. Raises DataError with the
-    line where the file is not of the form.
+    Motion is the variance of the positions over time, summed over joints and axes. Raises DataError that
+    names the first malformed line.
     """
     lines = _Lines(path)
     (frames,) = lines.integers(1, "the number of frames")
     if frames == 0:
-        raise DataError(f"{path} has no frame")
+        raise pm.DataError(f"{path} has no frame")
     bodies: dict[str, np.ndarray] = {}  # id -> (T, 25, 12)
     for frame in range(frames):
         (present,) = lines.integers(1, "the number of bodies")
@@ -63,27 +62,27 @@ def skeletons(path: str | PathLike[str]) -> Skeletons:
             name = lines.words(10, "the values of a body")[0]
             if lines.integers(1, "the number of joints") != [JOINTS]:
                 raise lines.wrong(f"{JOINTS} joints")
-            body = bodies.setdefault(name, _nowhere(frames))
+            body = bodies.setdefault(name, _absent(frames))
             for joint in range(JOINTS):
                 body[frame, joint] = lines.numbers(_JOINT, "the values of a joint")
     lines.end()
     kept = sorted(bodies.values(), key=_motion, reverse=True)[:BODIES]
-    joints = np.stack([*kept, *[_nowhere(frames)] * (BODIES - len(kept))], 1)  # (T, 2, 25, 12)
+    joints = np.stack([*kept, *[_absent(frames)] * (BODIES - len(kept))], 1)  # (T, 2, 25, 12)
     tracking = np.nan_to_num(joints[..., 11]).astype(np.uint8)
     return Skeletons(joints[..., :3], joints[..., 3:5], joints[..., 5:7], tracking)
 
 
 def alignment(joints: Skeletons) -> Alignment:
-    """Colour over depth from one video's joints, as Garcia et al. (arXiv:1806.07110) align NTU RGB+D.
+    """Alignment of one video from its joints, as in Garcia et al. (arXiv:1806.07110).
 
-    The scale is the mean over x and y of the median ratio of the distances between tracked joints in the two
-    images; the offset is the median of what is then left between the same joints. Raises DataError where too
-    few joints are tracked.
+    For x and for y, take the median over pairs of tracked joints of the ratio of their distances in the two
+    images; the scale is the mean of both. The offset is the median of depth - scale * colour over joints.
+    Raises DataError if too few joints are tracked.
     """
-    seen = joints.tracking == TRACKED
-    seen &= np.isfinite(joints.depth).all(-1) & np.isfinite(joints.colour).all(-1)
+    tracked = joints.tracking == TRACKED
+    tracked &= np.isfinite(joints.depth).all(-1) & np.isfinite(joints.colour).all(-1)
     first, second = np.triu_indices(JOINTS, 1)
-    pairs = seen[..., first] & seen[..., second]  # (T, 2, 300)
+    pairs = tracked[..., first] & tracked[..., second]  # (T, 2, 300)
     depth, colour = (
         np.abs(image[..., first, :] - image[..., second, :])[pairs] for image in (joints.depth, joints.colour)
     )
@@ -91,13 +90,13 @@ def alignment(joints: Skeletons) -> Alignment:
         depth[far, axis] / colour[far, axis] for axis in (0, 1) if (far := colour[:, axis] > _FAR).any()
     ]
     if len(ratios) < 2:
-        raise DataError("no two tracked joints are far enough apart to align colour and depth")
+        raise pm.DataError("no two tracked joints are far enough apart to align colour and depth")
     scale = float(np.mean([np.median(ratio) for ratio in ratios]))
-    x, y = np.median(joints.depth[seen] - scale * joints.colour[seen], axis=0).tolist()
+    x, y = np.median(joints.depth[tracked] - scale * joints.colour[tracked], axis=0).tolist()
     left, right = max(0.0, x), min(DEPTH_SIZE[1], x + scale * COLOUR_SIZE[1])
     top, bottom = max(0.0, y), min(DEPTH_SIZE[0], y + scale * COLOUR_SIZE[0])
     if right - left < 1 or bottom - top < 1:
-        raise DataError(f"colour and depth do not overlap: scale {scale:.3f}, offset {x:.1f}, {y:.1f}")
+        raise pm.DataError(f"colour and depth do not overlap: scale {scale:.3f}, offset {x:.1f}, {y:.1f}")
     height, width = map(float, DEPTH_SIZE)
     depth_box = (top / height, left / width, bottom / height, right / width)
     height, width = COLOUR_SIZE[0] * scale, COLOUR_SIZE[1] * scale
@@ -106,7 +105,7 @@ def alignment(joints: Skeletons) -> Alignment:
 
 
 class _Lines:
-    """The lines of a text file, read from the top; what does not fit is an error that says where."""
+    """Reads a text file line by line; an unexpected line raises DataError with its number."""
 
     def __init__(self, path: str | PathLike[str]) -> None:
         self.path = path
@@ -114,11 +113,11 @@ class _Lines:
         try:
             self.lines = Path(path).read_text(encoding="ascii").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{path} cannot be read: {error}") from error
+            raise pm.DataError(f"{path} cannot be read: {error}") from error
 
-    def wrong(self, expected: str) -> DataError:
+    def wrong(self, expected: str) -> pm.DataError:
         found = self.lines[self.at - 1] if self.at <= len(self.lines) else "the end of the file"
-        return DataError(f"{self.path}, line {self.at}: {found[:60]!r}; expected {expected}")
+        return pm.DataError(f"{self.path}, line {self.at}: {found[:60]!r}; expected {expected}")
 
     def words(self, count: int, what: str) -> list[str]:
         self.at += 1
@@ -134,7 +133,7 @@ class _Lines:
         return [int(word) for word in words]
 
     def numbers(self, count: int, what: str) -> list[float]:
-        """Of what the sensor could not compute, "-1.#IND" or "nan", a NaN."""
+        """Numbers of a line; "-1.#IND" and "nan", which the sensor writes for invalid values, are NaN."""
         words = self.words(count, what)
         try:
             return [float("nan") if "#" in word else float(word) for word in words]
@@ -148,10 +147,10 @@ class _Lines:
                 raise self.wrong("the end of the file")
 
 
-def _nowhere(frames: int) -> np.ndarray:
+def _absent(frames: int) -> np.ndarray:
     return np.full((frames, JOINTS, _JOINT), np.nan, np.float32)
 
 
 def _motion(body: np.ndarray) -> float:
-    there = ~np.isnan(body[:, 0, 11])
-    return float(np.nan_to_num(body[there, :, :3]).var(0).sum())
+    present = ~np.isnan(body[:, 0, 11])
+    return float(np.nan_to_num(body[present, :, :3]).var(0).sum())

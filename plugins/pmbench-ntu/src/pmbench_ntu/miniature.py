@@ -1,15 +1,14 @@
-"""A small NTU RGB+D in the layout of the official one."""
+"""Writes a small NTU RGB+D in the official layout, for tests."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 
-from .files import write_image, write_skeleton, write_video
-from .scenes import MOTIONS, moving, noisy, painted
+from pmbench.testing.media import MOTIONS, moving, noisy, painted, write_image, write_video
 
 DEPTH, COLOUR = (424, 512), (1080, 1920)  # pixels of the sensor's two images
 FOCAL = 366.0  # pixels, of the depth camera
@@ -33,11 +32,11 @@ def write_ntu(
 ) -> Path:
     """Writes the folders of colour, masked depth, infrared and skeletons into `root` and returns it.
 
-    One sample of each action, subject, camera and replication, the setups by turns; `frames` frames (from,
-    to), images of `scale` times the official size. It has what the official one has to stumble over: depth
-    has up to two frames fewer than colour; the second sample has no skeleton and is on the list of those that
-    miss it; some frames show no body, some a second one that stands still.
-    The class is in how a hand moves: in noise in colour, clearly in depth and skeleton (6 classes differ).
+    There is one sample for each action, subject, camera and replication; setups alternate. `frames` is the
+    range of the number of frames, `scale` the size of images relative to the official one. The pitfalls of
+    the official data are included: depth has up to two frames fewer than colour; the second sample has no
+    skeleton and is on the list of missing skeletons; some frames show no body, some a second, still one.
+    The class is the motion of a hand: noisy in colour, clear in depth and skeleton. Six classes differ.
     """
     missing = []
     samples = product(subjects, actions, cameras, replications)
@@ -62,8 +61,24 @@ def write_ntu(
     return root
 
 
+def write_skeleton(path: Path, frames: Sequence[Mapping[str, np.ndarray]]) -> None:
+    """A `.skeleton` file: for each frame, the id of each body and its joints (25, 12).
+
+    The values of a joint: x, y, z in metres; x, y in pixels of the depth, then of the colour image; four of
+    its orientation; the tracking state, 2 tracked, 1 inferred, 0 not tracked.
+    """
+    lines = [str(len(frames))]
+    for bodies in frames:
+        lines.append(str(len(bodies)))
+        for name, joints in bodies.items():
+            lines += [f"{name} 0 1 1 1 1 0 0.05 -0.2 2", str(len(joints))]
+            lines += [" ".join(f"{value:.7g}" for value in joint) for joint in joints]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n", encoding="ascii")
+
+
 def _joints(motion: str, length: int, camera: int, rng: np.random.Generator) -> np.ndarray:
-    """(T, 25, 3) metres before the camera: x right, y up, z away. A body that stands, and its hand."""
+    """(T, 25, 3) in metres from the camera: x right, y up, z away. A standing body with a moving hand."""
     place = np.array([(camera - 2) * 0.3 + rng.uniform(-0.1, 0.1), 0.0, rng.uniform(2.2, 2.6)])
     body = np.random.default_rng(0).uniform(-0.5, 0.5, (25, 3)) * (*BODY, 0.1)
     joints = np.tile(place + body, (length, 1, 1)) + rng.normal(0, 0.003, (length, 25, 3))
@@ -98,7 +113,7 @@ def _grid(official: tuple[int, int], scale: float) -> tuple[np.ndarray, np.ndarr
 
 
 def _colour(joints: np.ndarray, scale: float, rng: np.random.Generator) -> np.ndarray:
-    """(T, H, W, 3) uint8: the scene beside a shape that means nothing, in noise."""
+    """(T, H, W, 3) uint8: the scene and an uninformative moving shape, with noise."""
     x, y = _grid(COLOUR, scale)
     wall, body, hand, other = np.array([[70.0], [120.0], [210.0], [160.0]]) + rng.uniform(-20, 20, (4, 3))
     shown = _seen(joints, SCALE * x + OFFSET[0], SCALE * y + OFFSET[1])
@@ -130,7 +145,7 @@ def _depth(joints: np.ndarray, scale: float, rng: np.random.Generator) -> tuple[
 
 
 def _bodies(joints: np.ndarray, turn: int) -> list[dict[str, np.ndarray]]:
-    """The frames of a skeleton file: in some samples the first shows nobody, in some a second body stands."""
+    """Frames of a skeleton file: some samples have no body in the first frame, some a second, still one."""
     pixels = np.stack(_pixels(joints), -1)  # (T, 25, 2)
     orientation, tracked = np.zeros((*joints.shape[:2], 4)), np.full((*joints.shape[:2], 1), 2)
     values = np.concatenate([joints, pixels, (pixels - OFFSET) / SCALE, orientation, tracked], -1)

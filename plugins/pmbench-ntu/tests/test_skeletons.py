@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pmbench_ntu.miniature import write_skeleton
+from pmbench_ntu.skeletons import alignment, skeletons
 
-from pmbench import media
 from pmbench.errors import DataError
-from pmbench.testing.media import write_skeleton
 
 SCALE, OFFSET = 0.34, np.array([-55.0, 20.0])
 
@@ -27,7 +27,7 @@ def written(tmp_path: Path, frames: list[dict[str, np.ndarray]]) -> Path:
 
 
 def test_values_go_where_they_belong(tmp_path):
-    found = media.skeletons(written(tmp_path, [{"7205": joints(0.1 * t)} for t in range(4)]))
+    found = skeletons(written(tmp_path, [{"7205": joints(0.1 * t)} for t in range(4)]))
     assert found.positions.shape == (4, 2, 25, 3)
     np.testing.assert_allclose(found.positions[2, 0], joints(0.2)[:, :3], rtol=1e-5)
     np.testing.assert_allclose(found.depth[3, 0], joints(0.3)[:, 3:5], rtol=1e-5)
@@ -41,14 +41,14 @@ def test_the_two_bodies_that_move_most_are_kept(tmp_path):
     speeds = {"still": 0.0, "slow": 0.02, "fast": 0.2}
     frames = [{name: joints(speed * t) for name, speed in speeds.items()} for t in range(6)]
     del frames[3]["fast"]
-    found = media.skeletons(written(tmp_path, frames))
+    found = skeletons(written(tmp_path, frames))
     np.testing.assert_allclose(found.positions[5, 0], joints(1.0)[:, :3], rtol=1e-5)
     np.testing.assert_allclose(found.positions[5, 1], joints(0.1)[:, :3], rtol=1e-5)
     assert np.isnan(found.positions[3, 0]).all()
 
 
 def test_frames_without_a_body(tmp_path):
-    found = media.skeletons(written(tmp_path, [{}, {"a": joints()}, {}]))
+    found = skeletons(written(tmp_path, [{}, {"a": joints()}, {}]))
     assert np.isnan(found.positions[:, 0]).all((1, 2)).tolist() == [True, False, True]
 
 
@@ -57,7 +57,7 @@ def test_what_the_sensor_could_not_compute(tmp_path):
     lines = path.read_text().splitlines()
     lines[4] = " ".join([*lines[4].split()[:3], "-1.#IND", "nan", "-1.#INF", "nan", *lines[4].split()[7:]])
     path.write_text("\r\n".join(lines))
-    found = media.skeletons(path)
+    found = skeletons(path)
     assert np.isnan(found.depth[0, 0, 0]).all()
     assert np.isfinite(found.depth[0, 0, 1:]).all()
 
@@ -83,7 +83,7 @@ def test_what_is_not_of_the_form_is_refused_with_its_line(tmp_path, change, reas
     path = written(tmp_path, [{"a": joints()}, {"a": joints()}])
     path.write_text("\n".join(change(path.read_text().splitlines())))
     with pytest.raises(DataError, match=reason) as raised:
-        media.skeletons(path)
+        skeletons(path)
     assert path.name in raised.value.message
 
 
@@ -91,15 +91,13 @@ def test_a_file_that_is_no_text(tmp_path):
     (tmp_path / "x.skeleton").write_bytes(b"\xff\xfe")
     for name in ("x.skeleton", "missing.skeleton"):
         with pytest.raises(DataError, match="cannot be read"):
-            media.skeletons(tmp_path / name)
+            skeletons(tmp_path / name)
 
 
 def test_alignment_finds_scale_and_offset(tmp_path):
     wrong = joints(0.3, tracking=1)  # guessed joints do not count
     wrong[:, 3:5] *= 2
-    found = media.alignment(
-        media.skeletons(written(tmp_path, [{"a": joints()}, {"a": joints(0.2)}, {"a": wrong}]))
-    )
+    found = alignment(skeletons(written(tmp_path, [{"a": joints()}, {"a": joints(0.2)}, {"a": wrong}])))
     assert found.scale == pytest.approx(SCALE, rel=1e-4)
     assert found.offset == pytest.approx(OFFSET, abs=0.05)
     # colour covers x from -55 to 597.8 and y from 20 to 387.2 of the depth image
@@ -110,17 +108,15 @@ def test_alignment_finds_scale_and_offset(tmp_path):
 def test_alignment_takes_medians_that_outliers_do_not_move(tmp_path):
     spoilt = joints()
     spoilt[:5, 3:5] += 150
-    found = media.alignment(
-        media.skeletons(written(tmp_path, [{"a": joints()}, {"a": spoilt}, {"a": joints()}]))
-    )
+    found = alignment(skeletons(written(tmp_path, [{"a": joints()}, {"a": spoilt}, {"a": joints()}])))
     assert found.scale == pytest.approx(SCALE, rel=1e-4)
     assert found.offset == pytest.approx(OFFSET, abs=0.05)
 
 
 def test_alignment_needs_tracked_joints(tmp_path):
     with pytest.raises(DataError, match="no two tracked joints"):
-        media.alignment(media.skeletons(written(tmp_path, [{"a": joints(tracking=1)}])))
+        alignment(skeletons(written(tmp_path, [{"a": joints(tracking=1)}])))
     apart = joints()
     apart[:, 3:5] += 5000
     with pytest.raises(DataError, match="do not overlap"):
-        media.alignment(media.skeletons(written(tmp_path, [{"a": apart}])))
+        alignment(skeletons(written(tmp_path, [{"a": apart}])))

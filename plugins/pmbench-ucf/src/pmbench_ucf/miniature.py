@@ -1,4 +1,4 @@
-"""A small UCF101 in the layout of the official one."""
+"""Writes a small UCF101 in the official layout, for tests."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ...media import has_audio
-from .files import RATE, write_video
-from .scenes import clip, tone
+import pmbench as pm
+from pmbench.testing.media import RATE, clip, tone, write_video
 
 SOUNDING = ("BabyCrawling", "BasketballDunk", "HandstandPushups", "PlayingCello")
 SILENT = ("Basketball", "JumpRope")
@@ -32,13 +31,13 @@ def write_ucf(
 ) -> Path:
     """Writes `UCF-101/` and `ucfTrainTestlist/` into `root` and returns it.
 
-    Of each class in `sounding` (with sound) and `silent` (without), `clips` clips of each of `groups`, of
-    `frames` frames (from, to) and `size` (H, W) pixels. Split k tests the groups 7k - 6 to 7k, as officially.
-    It has what the official one has to stumble over: the files of HandstandPushups say HandStandPushups; of
-    two sounding classes one group has no sound (`MUTE`); headers report a frame too many.
-    The class is in the motion, in noise and among others, and clearly in the pitch of the sound. `features`
-    adds `audiocnn14embed512_features.tar.gz`, as published: vectors of 512 in which the class shows, and what
-    the archiver of macOS leaves beside them.
+    Each class of `sounding` (with sound) and `silent` (without) has `clips` clips in each of `groups`.
+    `frames` is the range of the number of frames, `size` (H, W) in pixels. Split k tests groups 7k - 6 to
+    7k, as the official one. The pitfalls of the official data are included: files of HandstandPushups are
+    named HandStandPushups; two sounding classes have one group without sound (`MUTE`); headers report one
+    frame too many. The class is the motion of a shape, in noise and beside others, and the pitch of the
+    sound. `features` adds `audiocnn14embed512_features.tar.gz` as published: informative vectors (512,), and
+    the extra files that the archiver of macOS adds.
     """
     names = sorted([*sounding, *silent])
     listed: dict[str, list[tuple[int, int, str]]] = {name: [] for name in names}
@@ -47,8 +46,8 @@ def write_ucf(
             scene = (seed, label, group)
             for number in range(1, clips + 1):
                 rng = np.random.default_rng((seed, label, group, number))
-                spelt = name.replace("HandstandP", "HandStandP")
-                file = f"v_{spelt}_g{group:02d}_c{number:02d}.avi"
+                spelling = name.replace("HandstandP", "HandStandP")
+                file = f"v_{spelling}_g{group:02d}_c{number:02d}.avi"
                 length = int(rng.integers(frames[0], frames[1] + 1))
                 sound = None
                 if name in sounding and MUTE.get(name) != group:
@@ -79,11 +78,11 @@ def write_ucf(
 
 
 def _write_features(root: Path, seed: int) -> None:
-    """A vector for every clip with sound: the direction of its class, and noise."""
+    """A vector for every clip with sound: a class mean plus noise."""
     folder = "audiocnn14embed512_features"
     with tarfile.open(root / f"{folder}.tar.gz", "w:gz") as archive:
         for video in sorted((root / "UCF-101").glob("*/*.avi")):
-            if not has_audio(video):
+            if not pm.media.has_audio(video):
                 continue
             rng, shared = (
                 np.random.default_rng((seed, *name.encode())) for name in (video.stem, video.parent.name)
