@@ -69,6 +69,7 @@ def test_ucf51_by_its_own_name(bench: Any, tmp_path: Path) -> None:
     assert "ucf51" in (bench.out / "LEADERBOARD.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_sound_teaches_video(prepared: Any) -> None:
     bench = prepared(
         "ucf51-mini",

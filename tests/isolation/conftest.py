@@ -61,7 +61,6 @@ class Site:
             "PMBENCH_STORE": str(self.root / "store"),
             "PMBENCH_DATA": str(self.root / "data"),
             "CUDA_VISIBLE_DEVICES": "",
-            "PYTHONDONTWRITEBYTECODE": "1",
         }
 
     def __call__(self, *words, timeout=400):

@@ -23,6 +23,11 @@ CAUGHT = {
     "raisesinbuild": ("RaisesInBuild.build", "hostile_mod", "no networks today"),
     "raisesinlosses": ("RaisesInLosses.losses", "hostile_mod", "no losses today"),
     "raisingplan": ("h_raisingplan", "KeyError", "no plan today"),
+    "exitsinlosses": ("ExitsInLosses", "SystemExit"),
+    "exitsinbuild": ("ExitsInBuild", "SystemExit"),
+    "exitingplan": ("h_exitingplan", "SystemExit"),
+    "peekingplan": ("h_peekingplan", "labels.npy"),
+    "peekswhilesealing": ("PeeksWhileSealing", "labels.npy"),
 }
 FINE = ("target_only", "early_fusion", "self_distill", "kd", "h_base")
 
@@ -121,23 +126,12 @@ def pmbench_methods():
 '''
 
 
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("exitsinlosses", ("ExitsInLosses", "SystemExit")),
-        ("exitsinbuild", ("ExitsInBuild", "SystemExit")),
-        ("exitingplan", ("h_exitingplan", "SystemExit")),
-        ("peekingplan", ("h_peekingplan", "labels.npy")),
-        ("peekswhilesealing", ("PeeksWhileSealing", "labels.npy")),
-        ("diesinlosses", ("DiesInLosses", "worker process died")),
-    ],
-)
-def test_one_that_leaves_or_peeks_is_caught_and_named(site, hostile_source, name, words):
+def test_one_that_kills_its_worker_is_caught_and_named(site, hostile_source):
     site.install("pmbench-hostile", "hostile_mod", hostile_source)
-    result = site.run(f"h_{name},kd", workers=2)
+    result = site.run("h_diesinlosses,kd", workers=2)
     assert result.code == 1, result.text
     records = site.records()
     assert records["kd"]["status"] == "done"
-    assert records[f"h_{name}"]["status"] == "failed"
-    for word in words:
-        assert word in records[f"h_{name}"]["reason"]
+    assert records["h_diesinlosses"]["status"] == "failed"
+    for word in ("DiesInLosses", "worker process died"):
+        assert word in records["h_diesinlosses"]["reason"]
