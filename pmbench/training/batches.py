@@ -1,4 +1,4 @@
-"""Batches: their order, from memory where the data fits, read ahead by threads where it does not."""
+"""Batches: their order, read from memory if the data fits, else prefetched by threads."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from ..contracts.batch import Batch
 from ..contracts.samples import AugmentRng, Column, CropParams
 from ..contracts.stage import Stage
 from ..seeding import derive, generator
-from .samples import ChannelStats, Samples, TrainingView, read_rows
+from .samples import ChannelStats, SampleSet, TrainingView, read_rows
 
 MEMORY_LIMIT = 4 << 30
-"""Bytes of float32 samples up to which the data of a stage is held as tensors on the device."""
+"""Bytes of float32 samples up to which the data of a stage is kept as tensors on the device."""
 EVALUATION_BATCH = 256
 EVALUATION_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
 class Order:
-    """Which samples make up each batch of a training.
+    """Positions of the samples in each batch.
 
-    An endless stream of shuffled passes is cut into batches of equal size. Where labelled and unlabelled
-    samples are both there, half of each batch comes from each, so that labels are seen as often as without
-    the unlabelled ones.
+    An endless sequence of shuffled passes is cut into batches of equal size. With labelled and unlabelled
+    samples, half of each batch comes from each, so that a label is used as often as without unlabelled
+    samples.
     """
 
     labelled: np.ndarray
@@ -63,7 +63,7 @@ class Order:
 
 
 class _BatchRng(AugmentRng):
-    """Random numbers for a whole batch, of which each process takes its share."""
+    """Random numbers of a whole batch; each process takes those of its own samples."""
 
     def __init__(
         self, seed: int, epoch: int, step: int, size: int, shard: tuple[int, int], device: torch.device
@@ -82,7 +82,7 @@ class _BatchRng(AugmentRng):
 
 @dataclass
 class TrainingBatches:
-    """The training batches of one stage. `held` are its tensors, None where `workers` threads read them."""
+    """The training batches of one stage. `tensors` is its data, or None if `workers` threads read it."""
 
     view: TrainingView
     stage: Stage
@@ -103,11 +103,11 @@ class TrainingBatches:
             for name, mask in masks.items()
             if mask is not None
         }
-        self.held: dict[str, Tensor] | None = None
+        self.tensors: dict[str, Tensor] | None = None
         self.columns = {m: self.view.column(samples.part, m) for m in self.stage.reads}
         if fits_in_memory(self.columns, len(self.rows)):
-            self.held = {
-                name: hold(column, self.rows, self.stats[name], self.device)
+            self.tensors = {
+                name: load(column, self.rows, self.stats[name], self.device)
                 for name, column in self.columns.items()
             }
 
@@ -116,7 +116,7 @@ class TrainingBatches:
         order = np.ascontiguousarray(self.order.epoch(epoch)[:, rank::world])
         dataset, name = self.view.prepared.dataset, type(self.stage).__name__
         index = torch.from_numpy(order).to(self.device)
-        read = self._held(index) if self.held is not None else self._streamed(epoch, order)
+        read = self._from_memory(index) if self.tensors is not None else self._from_disk(epoch, order)
         steps = self.order.steps
         tensors: Mapping[str, Tensor]
         for step, tensors in enumerate(read):
@@ -139,13 +139,12 @@ class TrainingBatches:
                 stage=name,
             )
 
-    def _held(self, index: Tensor) -> Iterator[dict[str, Tensor]]:
-        assert self.held is not None
-        held = list(self.held.items())
+    def _from_memory(self, index: Tensor) -> Iterator[dict[str, Tensor]]:
+        assert self.tensors is not None
         for rows in index:
-            yield {name: tensor[rows] for name, tensor in held}
+            yield {name: tensor[rows] for name, tensor in self.tensors.items()}
 
-    def _streamed(self, epoch: int, order: np.ndarray) -> Iterator[dict[str, Tensor]]:
+    def _from_disk(self, epoch: int, order: np.ndarray) -> Iterator[dict[str, Tensor]]:
         reads = zip((self.rows[batch] for batch in order), self._crops(epoch), strict=True)
         for arrays in stream(self.columns, reads, self.workers):
             yield {
@@ -154,7 +153,7 @@ class TrainingBatches:
             }
 
     def _crops(self, epoch: int) -> Iterator[dict[str, list[CropParams]]]:
-        """The crops of each batch's samples, by modality; modalities on one grid share them."""
+        """Crops of the samples of each batch by modality; modalities on one grid share them."""
         grids = {m.name: m.grid or m.name for m in self.view.prepared.dataset.modalities}
         for step in range(self.order.steps):
             rng = self._rng(epoch, step, torch.device("cpu"))
@@ -172,15 +171,15 @@ class TrainingBatches:
 
 
 Rows = tuple[np.ndarray, Mapping[str, Sequence[CropParams]]]
-"""Rows of a batch, and their crops by modality; center crops for modalities that are left out."""
+"""Rows of a batch and their crops by modality; a modality without crops is cropped at the center."""
 
 
 def stream(
     columns: Mapping[str, Column], batches: Iterable[Rows], threads: int
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Reads batches in order, `threads` of them ahead of the caller; with 0 on demand.
+    """Reads batches in order and prefetches `threads` of them; with 0 threads reads on demand.
 
-    Threads suffice because decoding, the bulk of the work, releases Python's lock.
+    Threads are enough: decoding, most of the work, releases the GIL.
     """
 
     def read(rows: np.ndarray, crops: Mapping[str, Sequence[CropParams]]) -> dict[str, np.ndarray]:
@@ -202,19 +201,19 @@ def stream(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def normalize(x: Tensor, standard: ChannelStats) -> Tensor:
-    """(N, C, ...) numbers of any type -> standardised float32 on the same device."""
-    mean, deviation = (torch.from_numpy(a).to(x.device) for a in standard.shaped(x.dim() - 1))
-    return (x.float() - mean) / deviation
+def normalize(x: Tensor, stats: ChannelStats) -> Tensor:
+    """(x - mean) / std per channel: (N, C, ...) of any dtype -> float32 on the same device."""
+    mean, std = (torch.from_numpy(a).to(x.device) for a in stats.shaped(x.dim() - 1))
+    return (x.float() - mean) / std
 
 
-def hold(column: Column, rows: np.ndarray, standard: ChannelStats, device: torch.device) -> Tensor:
-    """The given samples as one standardised tensor on the device."""
-    return normalize(torch.from_numpy(np.require(read_rows(column, rows), None, "W")), standard).to(device)
+def load(column: Column, rows: np.ndarray, stats: ChannelStats, device: torch.device) -> Tensor:
+    """Samples `rows` as one normalized tensor on the device."""
+    return normalize(torch.from_numpy(np.require(read_rows(column, rows), None, "W")), stats).to(device)
 
 
 def fits_in_memory(columns: Mapping[str, Column], count: int) -> bool:
-    """Whether `count` samples of these columns stay below MEMORY_LIMIT; columns without an array never do."""
+    """Whether `count` samples of these columns fit in MEMORY_LIMIT; columns stored as frames never do."""
     if any(column.array is None for column in columns.values()):
         return False
     size = sum(4 * count * int(np.prod(c.array.shape[1:])) for c in columns.values() if c.array is not None)
@@ -222,20 +221,20 @@ def fits_in_memory(columns: Mapping[str, Column], count: int) -> bool:
 
 
 def evaluation_batches(count: int, sample_bytes: int) -> Iterator[np.ndarray]:
-    """Row numbers 0..count-1 in batches of EVALUATION_BATCH, or of fewer where samples are large."""
+    """Positions 0..count-1 in batches of EVALUATION_BATCH, or fewer if samples are large."""
     size = max(1, min(EVALUATION_BATCH, EVALUATION_BYTES // max(1, sample_bytes)))
     for start in range(0, count, size):
         yield np.arange(start, min(start + size, count))
 
 
 def validation_batches(
-    samples: Samples,
+    samples: SampleSet,
     columns: Mapping[str, Column],
     stats: Mapping[str, ChannelStats],
     device: torch.device,
     threads: int = 0,
 ) -> Iterator[dict[str, Tensor]]:
-    """The validation samples in order."""
+    """Normalized batches of the validation samples, in order."""
     large = max((4 * int(np.prod(c.shape)) for c in columns.values()), default=1)
     cuts = evaluation_batches(len(samples.rows), large)
     for arrays in stream(columns, ((samples.rows[cut], {}) for cut in cuts), threads):

@@ -1,4 +1,4 @@
-"""What a stage builds its networks from."""
+"""The bench: builds the networks of a stage."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from .pretrained import Library, fill
 
 @dataclass
 class EngineBench:
-    """Builds networks on the CPU, each role from its own named draw.
+    """Builds networks on the CPU, each role with an rng of its own.
 
-    Without a `store` the parents' networks are built but not filled: their weights are about to be loaded as
-    part of a finished stage, whose `lineage` tells how many samples each of them was trained on.
+    Without a `store`, networks of parents are built without their weights: these are loaded afterwards as
+    part of a finished stage. `lineage` then has the number of training samples of each parent.
     """
 
     stage: Stage
@@ -106,7 +106,7 @@ class EngineBench:
         if text not in self.notes:
             self.notes.append(text)
 
-    # --- inside ---------------------------------------------------------------------------------------------
+    # --- private --------------------------------------------------------------------------------------------
 
     def _modality(self, name: str) -> Modality:
         return self.context.modality(name)
@@ -114,13 +114,13 @@ class EngineBench:
     def _delivered(self, stage: Stage) -> nn.Module:
         if stage not in self.stage.parents:
             raise ContractError(
-                f"stage {type(self.stage).__name__} asked for what {type(stage).__name__} delivered, "
+                f"stage {type(self.stage).__name__} asked for the network of {type(stage).__name__}, "
                 "which is not among its fields"
             )
         return delivered(stage, self.context, self.store, self.lineage)
 
     def _declared(self, *modalities: str) -> None:
-        """Only what a stage reads is in its key: shape and backbone of other modalities are not."""
+        """Raises ContractError for a modality outside `reads`: its shape and backbone are not in the key."""
         for modality in modalities:
             if modality not in self.stage.reads:
                 raise ContractError(
@@ -155,7 +155,7 @@ class EngineBench:
             fill(encoder, tensors, backbone, channels, str(backbone.weights), start)
 
     def _tail(self, encoders: Mapping[str, Encoder]) -> Encoder | None:
-        """The joint blocks, where all backbones are one and their maps at the joint have one grid."""
+        """The joint blocks, if all backbones are equal and their maps at the joint have the same grid."""
         backbones = [self.context.backbones[name] for name in encoders]
         first = backbones[0]
         if first.tail is None or any(b.name != first.name for b in backbones):
@@ -176,7 +176,7 @@ class EngineBench:
 def delivered(
     stage: Stage, context: Context, store: Store | None, lineage: Mapping[str, Any] | None = None
 ) -> nn.Module:
-    """What a finished stage delivered, in evaluation mode; without a store, its architecture alone."""
+    """The network that a finished stage delivered, in evaluation mode; untrained without a store."""
     key = context.key(stage) if store is not None or lineage else ""
     lineage = store.stage(key).get("lineage", {}) if store is not None else lineage or {}
     samples = lineage.get(key, {}).get("samples", 0)
@@ -207,7 +207,7 @@ def delivered(
 
 
 def checked_build(stage: Stage, bench: EngineBench) -> Nets:
-    """`stage.build(bench)` under its own draw; a plugin's exception is noted with the stage's name."""
+    """`stage.build(bench)` with an rng of its own; raises PluginError for an exception of the plugin."""
     with torch_seeded(bench.seed, "weights", "build"):
         try:
             nets = stage.build(bench)
@@ -223,12 +223,12 @@ def checked_build(stage: Stage, bench: EngineBench) -> Nets:
 
 
 def in_plugin(stage: Stage, where: str, error: BaseException) -> PmbenchError:
-    """A PluginError that names the stage, its module and the place; a GPU's memory is no plugin's fault."""
+    """A PluginError that names stage, module and function; a TrainingError if GPU memory ran out."""
     kind = type(stage)
     if isinstance(error, torch.OutOfMemoryError):
         return TrainingError(
             f"stage {kind.__name__}: {str(error).partition('. ')[0]}",
-            "lower the batch size (`--set recipe.batch_size=...`) or take bf16 "
+            "lower the batch size (`--set recipe.batch_size=...`) or use bf16 "
             "(`--set recipe.precision=bf16`)",
         )
     raised = PluginError(
@@ -240,7 +240,7 @@ def in_plugin(stage: Stage, where: str, error: BaseException) -> PmbenchError:
 
 
 def check_backbone(backbone: Backbone, modality: Modality) -> None:
-    """Raises ContractError where an encoder's maps or pooled features differ from what it declares."""
+    """Raises ContractError if maps or pooled features differ from their declaration."""
     _check_encoder(backbone.name, backbone.build, backbone.size, "maps" in backbone.provides, modality)
 
 
@@ -255,7 +255,7 @@ def _check_encoder(name: str, build: object, size: int, maps_promised: bool, mod
     if pooled.shape != (2, encoder.features):
         raise ContractError(
             f"backbone {name!r} declares {encoder.features} pooled features for {modality.name!r}, "
-            f"but gives {tuple(pooled.shape)} for 2 samples"
+            f"but returns {tuple(pooled.shape)} for 2 samples"
         )
     strides = {len(declared.stride) for declared in encoder.maps}
     if strides - {len(modality.shape) - 1}:
@@ -266,8 +266,8 @@ def _check_encoder(name: str, build: object, size: int, maps_promised: bool, mod
         )
     if maps_promised != bool(encoder.maps) or len(maps) != len(encoder.maps):
         raise ContractError(
-            f"backbone {name!r} declares {len(encoder.maps)} maps (provides maps: {maps_promised}), gives "
-            f"{len(maps)}"
+            f"backbone {name!r} declares {len(encoder.maps)} maps (provides maps: {maps_promised}), but "
+            f"returns {len(maps)}"
         )
     for number, (found, declared) in enumerate(zip(maps, encoder.maps, strict=True)):
         grid = tuple(-(-n // s) for n, s in zip(modality.shape[1:], declared.stride, strict=True))
@@ -278,7 +278,7 @@ def _check_encoder(name: str, build: object, size: int, maps_promised: bool, mod
             raise ContractError(
                 f"backbone {name!r} declares map {number} of {modality.name!r} as {declared.channels} "
                 "channels with "
-                f"stride {declared.stride} (grid {grid}), but gives {tuple(found.shape[1:])}"
+                f"stride {declared.stride} (grid {grid}), but returns {tuple(found.shape[1:])}"
             )
 
 

@@ -1,4 +1,4 @@
-"""Where a stage is trained: Lightning Fabric gives device and process group, torch the precision."""
+"""Devices: Lightning Fabric sets up device and process group, torch the precision."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..errors import UsageError
 
 @dataclass
 class Accelerator:
-    """One process's part of the device. `shard` is (rank, processes); the first one validates and writes."""
+    """Device of one process. `shard` is (rank, number of processes); rank 0 validates and writes."""
 
     fabric: Any
     device: torch.device
@@ -29,31 +29,30 @@ class Accelerator:
         return self.shard[0] == 0
 
     def peak_memory(self) -> int | None:
-        """Bytes of GPU memory that tensors took at most since the accelerator was made; None on a CPU."""
+        """Peak GPU memory of tensors in bytes; None on a CPU."""
         return torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else None
 
     def autocast(self, on: bool = True) -> contextlib.AbstractContextManager[Any]:
-        """Mixed precision inside, or none of it with `on=False`; nothing where the recipe asks for full
-        precision. No bf16 copy of a weight is kept: it would outlive the step that moves the weight, and a
-        second group's terms would meet the weights from before the first group's step.
+        """Autocast to bf16 if the recipe asks for it; `on=False` disables it inside.
+
+        The cache of bf16 weights is off: it would outlive an optimizer step, and the terms of a second group
+        would see the weights from before the step of the first.
         """
         if not self.mixed:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, torch.bfloat16, enabled=on, cache_enabled=False)
 
     def backward(self, loss: Tensor, parameters: Sequence[nn.Parameter]) -> None:
-        """Adds the gradients of `loss` to those of `parameters`, to no others.
+        """Accumulates gradients of `loss` into `parameters` alone.
 
-        They lie in memory as the parameters do, which fused optimisers take for granted; what
-        `torch.autograd.grad` returns need not.
+        They have the memory layout of the parameters, as fused optimizers require; gradients from
+        `torch.autograd.grad` may not.
         """
         self.fabric.backward(loss, inputs=parameters)
 
     def average_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Replaces gradients by their mean over all processes; a missing one counts as zero, and one that
-        every process misses stays missing, so that no optimiser moves its parameter.
-
-        They lie in memory as the parameters do, like those of `backward`.
+        """Averages gradients over processes. A missing gradient counts as zero; `grad` stays None if no
+        process has one, so that no optimizer moves the parameter. Memory layouts are as in `backward`.
         """
         if self.shard[1] == 1:
             return
@@ -66,14 +65,14 @@ class Accelerator:
             p.grad = torch.empty_like(p).copy_(mean.view(p.shape)) if share else None
 
     def average_buffers(self, nets: nn.Module) -> None:
-        """Gives all processes the buffers (batch-norm statistics) of the first."""
+        """Broadcasts the buffers (batch-norm statistics) of rank 0."""
         if self.shard[1] > 1:
             for buffer in nets.buffers():
                 torch.distributed.broadcast(buffer, 0)
 
 
 def make_fabric(device: str, devices: int) -> Any:
-    """A Fabric for `device` ("cpu", "cuda", "cuda:1"); raises UsageError where it is not there."""
+    """A Fabric for `device` ("cpu", "cuda", "cuda:1"); raises UsageError if it is not available."""
     from lightning_fabric import Fabric
 
     kind, _, number = device.partition(":")
@@ -82,11 +81,11 @@ def make_fabric(device: str, devices: int) -> Any:
     if number and devices > 1:
         raise UsageError(f"{devices} devices were asked for, but {device!r} is one", "use --device cuda")
     if kind == "cuda" and not torch.cuda.is_available():
-        raise UsageError(f"device {device!r} was asked for, but torch sees no GPU here", "use --device cpu")
-    here = torch.cuda.device_count()
-    if kind == "cuda" and max(devices, int(number or 0) + 1) > here:
+        raise UsageError(f"device {device!r} was asked for, but torch finds no GPU", "use --device cpu")
+    count = torch.cuda.device_count()
+    if kind == "cuda" and max(devices, int(number or 0) + 1) > count:
         raise UsageError(
-            f"{devices} of {device!r} asked for, but the GPUs here are cuda:0 to cuda:{here - 1}",
+            f"{devices} of {device!r} asked for, but the available GPUs are cuda:0 to cuda:{count - 1}",
             "lower --devices, or choose another --device",
         )
     wanted: Any = [int(number)] if number else devices
@@ -95,11 +94,8 @@ def make_fabric(device: str, devices: int) -> Any:
 
 
 def make_exact() -> None:
-    """Has CUDA compute the same bits every time, and in full precision where full precision is asked for.
-
-    Left to itself, a convolution of float32 numbers rounds them to the 10 bits of TF32.
-    """
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS looks when it starts
+    """Makes CUDA deterministic and turns TF32 off, to which float32 convolutions are rounded by default."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     torch.use_deterministic_algorithms(True, warn_only=True)
@@ -107,7 +103,7 @@ def make_exact() -> None:
 
 @contextlib.contextmanager
 def unrepeatable() -> Iterator[set[str]]:
-    """Collects the operations inside that CUDA cannot repeat bit by bit, in place of torch's warnings."""
+    """Collects names of operations without a deterministic implementation, instead of torch's warnings."""
     found, show, mark = set[str](), warnings.showwarning, " does not have a deterministic implementation"
 
     def note(message: Any, *where: Any, **how: Any) -> None:
@@ -124,7 +120,7 @@ def unrepeatable() -> Iterator[set[str]]:
 
 
 def accelerator(fabric: Any, mixed: bool) -> Accelerator:
-    """This process's accelerator, once `fabric` is launched."""
+    """The accelerator of this process; `fabric` must be launched."""
     if fabric.device.type == "cuda":
         make_exact()
         torch.cuda.reset_peak_memory_stats(fabric.device)

@@ -1,6 +1,4 @@
-"""The one training loop: order, optimiser steps, validation, checkpoints and selection, for every stage of
-every method.
-"""
+"""The training loop of all stages: optimizer steps, validation, checkpoints and selection."""
 
 from __future__ import annotations
 
@@ -27,17 +25,17 @@ from ..store.store import Store
 from .batches import Order, TrainingBatches, fits_in_memory, validation_batches
 from .bench import EngineBench, checked_build, in_plugin
 from .device import Accelerator
-from .optimizers import Seen, Step, optimizers_of
+from .optimizers import OptimizerStep, TermValues, optimizers_of
 from .samples import ChannelStats, TrainingView
 from .schedule import checked_recipe, rate_factor
 
 Progress = Callable[[int, int], None]
-"""Called after each epoch with (epochs done, epochs in all)."""
+"""Called after each epoch with (epochs done, epochs)."""
 
 
 @dataclass
 class _State:
-    """What changes from epoch to epoch and is not a tensor."""
+    """State besides tensors that changes from epoch to epoch."""
 
     epoch: int = 0
     best: float | None = None
@@ -48,7 +46,7 @@ class _State:
 
 
 class Training:
-    """One stage being trained. `run()` brings it from its last checkpoint, or from nothing, to the end."""
+    """Training of one stage. `run()` starts from its last checkpoint, if there is one."""
 
     def __init__(
         self,
@@ -63,7 +61,7 @@ class Training:
         self.accelerator = accelerator
         self.name = type(stage).__name__
         self.key = context.key(stage)
-        # validation data has no gallery: where retrieval is the primary metric, accuracy selects the epoch
+        # validation data has no gallery: if the primary metric is retrieval, accuracy selects the epoch
         primary = context.metrics[0]
         self.metric = METRICS["accuracy"] if primary.needs == "features" else primary
         self.recipe = checked_recipe(context.recipe_of(stage), self.name)
@@ -71,7 +69,7 @@ class Training:
         if self.recipe.batch_size % (processes := accelerator.shard[1]):
             raise UsageError(
                 f"stage {self.name}: {processes} devices cannot share batches of {self.recipe.batch_size} "
-                "equally, and some samples would weigh more",
+                "samples equally",
                 "choose --devices or `--set recipe.batch_size=...` so that one divides the other",
             )
         self.stats = {m: view.channel_stats(m) for m in stage.reads}
@@ -101,7 +99,7 @@ class Training:
     # --- the loop -------------------------------------------------------------------------------------------
 
     def run(self, progress: Progress = lambda done, total: None) -> nn.Module:
-        """Trains to the end and returns what the stage delivers, with the selected weights."""
+        """Trains to the end and returns the delivered network with the selected weights."""
         epochs = self.recipe.epochs
         self._resume()
         progress(self.state.epoch, epochs)
@@ -111,8 +109,8 @@ class Training:
             self._check_finite(terms, epoch)
             value = self._validate()
             means = {
-                name: float(torch.stack([v for _, v in seen]).float().sum()) / self.steps
-                for name, seen in terms.items()
+                name: float(torch.stack([v for _, v in values]).float().sum()) / self.steps
+                for name, values in terms.items()
             }
             self._record(epoch, value, means)
             self.state.seconds += time.perf_counter() - started
@@ -125,10 +123,10 @@ class Training:
             network.load_state_dict(self.best)
         return network.eval()
 
-    def _epoch(self, epoch: int) -> Seen:
+    def _epoch(self, epoch: int) -> TermValues:
         torch.manual_seed(derive(self.seed, "forward", epoch) + self.accelerator.shard[0])
         self.nets.train()
-        step = Step(self.name, self.optimizers, self.accelerator)
+        step = OptimizerStep(self.name, self.optimizers, self.accelerator)
         total = self.recipe.epochs * self.steps
         stage, nets, accelerator = self.stage, self.nets, self.accelerator
         number = epoch * self.steps
@@ -148,10 +146,10 @@ class Training:
             where = "losses" if type(stage).update is Stage.update else "update"
             raise in_plugin(stage, where, error) from error
         self.accelerator.average_buffers(nets)
-        return step.seen
+        return step.values
 
     def _awaited(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """The batches; how long the loop waits for them is counted."""
+        """The batches; adds the time spent waiting for them to `state.waited`."""
         while True:
             started = time.perf_counter()
             batch = next(batches, None)
@@ -160,29 +158,29 @@ class Training:
                 return
             yield batch
 
-    def _check_finite(self, terms: Seen, epoch: int) -> None:
-        """Names the term that was the first not to be finite, since all of them soon follow."""
-        odd: dict[str, tuple[int, float]] = {}
-        for term, seen in terms.items():
-            values = torch.stack([v for _, v in seen])
+    def _check_finite(self, terms: TermValues, epoch: int) -> None:
+        """Raises TrainingError that names the first term that was not finite: others follow it."""
+        nonfinite: dict[str, tuple[int, float]] = {}
+        for term, steps in terms.items():
+            values = torch.stack([v for _, v in steps])
             if not values.isfinite().all():
                 first = int((~values.isfinite()).nonzero()[0])
-                odd[term] = seen[first][0], float(values[first])
-        if odd:
-            term = min(odd, key=lambda name: odd[name][0])
+                nonfinite[term] = steps[first][0], float(values[first])
+        if nonfinite:
+            term = min(nonfinite, key=lambda name: nonfinite[name][0])
             raise TrainingError(
-                f"stage {self.name}: term {term!r} is {odd[term][1]} in epoch {epoch + 1} of "
+                f"stage {self.name}: term {term!r} is {nonfinite[term][1]} in epoch {epoch + 1} of "
                 f"{self.recipe.epochs}",
                 "lower the learning rate (`--set recipe.lr=...`) or look at the term; "
                 "the last finite epoch's checkpoint is kept",
             )
-        for name, tensor in self._moving().items():
+        for name, tensor in self._trained_tensors().items():
             if tensor.is_floating_point() and not tensor.isfinite().all():
                 raise TrainingError(
                     f"stage {self.name}: {name!r} of its networks is not finite after epoch {epoch + 1} of "
-                    f"{self.recipe.epochs}, though every term was: a gradient is not",
-                    "lower the learning rate (`--set recipe.lr=...`) or look for a root or a logarithm of "
-                    "zero",
+                    f"{self.recipe.epochs}, though every term was finite: a gradient was not",
+                    "lower the learning rate (`--set recipe.lr=...`) or look for a square root or logarithm "
+                    "of zero",
                 )
 
     def _validation_batches(self) -> Iterator[dict[str, Tensor]]:
@@ -191,8 +189,8 @@ class Training:
         )
 
     def _validate(self) -> float | None:
-        """The primary metric on validation data, percent or as the metric says; None where nothing is
-        classified.
+        """The primary metric on validation data, in the metric's unit; None if the delivered network has no
+        logits or there are no validation samples.
         """
         labels = self.validation.labels
         if not len(labels):
@@ -245,16 +243,14 @@ class Training:
 
     # --- checkpoints ----------------------------------------------------------------------------------------
 
-    def _moving(self) -> dict[str, Tensor]:
-        """Parameters and buffers that are not part of a frozen network (one inside `bench.trainable` is not
-        frozen).
-        """
-        frozen = [(n, m) for n, m in self.nets.named_modules() if isinstance(m, Frozen)]
-        still = tuple(f"{n}." for n, m in frozen if not any(p.requires_grad for p in m.parameters()))
-        return {n: t for n, t in self.nets.state_dict().items() if not n.startswith(still)}
+    def _trained_tensors(self) -> dict[str, Tensor]:
+        """Parameters and buffers outside frozen networks (one inside `bench.trainable` is not frozen)."""
+        modules = [(n, m) for n, m in self.nets.named_modules() if isinstance(m, Frozen)]
+        frozen = tuple(f"{n}." for n, m in modules if not any(p.requires_grad for p in m.parameters()))
+        return {n: t for n, t in self.nets.state_dict().items() if not n.startswith(frozen)}
 
     def _checkpoint(self) -> None:
-        tensors = {f"nets/{n}": t for n, t in self._moving().items()}
+        tensors = {f"nets/{n}": t for n, t in self._trained_tensors().items()}
         for name, o in self.optimizers.items():
             for index, p in enumerate(o.parameters):
                 for slot, value in o.optimizer.state.get(p, {}).items():
@@ -268,9 +264,9 @@ class Training:
         if found is None:
             return
         tensors, state = found
-        mine = self._moving()
+        expected = self._trained_tensors()
         stored = {n.removeprefix("nets/"): t for n, t in tensors.items() if n.startswith("nets/")}
-        if stored.keys() != mine.keys():
+        if stored.keys() != expected.keys():
             return
         self.nets.load_state_dict(stored, strict=False)
         for name, o in self.optimizers.items():
@@ -278,7 +274,7 @@ class Training:
                 prefix = f"optimizer/{name}/{index}/"
                 for full, value in tensors.items():
                     if full.startswith(prefix):
-                        # the optimiser's kernels expect its moments in the memory layout of the parameter
+                        # fused kernels expect moments in the memory layout of the parameter
                         like = torch.empty_like(p if value.shape == p.shape else value, device=p.device)
                         o.optimizer.state[p][full.removeprefix(prefix)] = like.copy_(value).detach()
         best = {
@@ -289,10 +285,10 @@ class Training:
         self.best = best or None
         self.state = _State(**state)
 
-    # --- what is kept ---------------------------------------------------------------------------------------
+    # --- description ---------------------------------------------------------------------------------------
 
     def curve_csv(self) -> str:
-        """One line an epoch: epoch, mean of each term, validation metric."""
+        """One row for each epoch: epoch, mean of each term, validation metric."""
         names = list(dict.fromkeys(name for row in self.state.curve for name in row))
         text = io.StringIO()
         writer = csv.DictWriter(text, names, lineterminator="\n")
@@ -301,7 +297,7 @@ class Training:
         return text.getvalue()
 
     def _all_departures(self) -> dict[str, list[object]]:
-        """The stage's recipe against the standard one, and each group's own recipe against the stage's."""
+        """Differences of the stage's recipe from the standard one, and of each group's from the stage's."""
         found = _departures(self.recipe, self.context.recipe)
         for name, o in self.optimizers.items():
             found |= {
@@ -310,7 +306,7 @@ class Training:
         return found
 
     def describe(self) -> dict[str, Any]:
-        """What `stage.json` keeps besides the inputs of the key."""
+        """Contents of `stage.json` besides the inputs of the key."""
         selected = self.state.best_epoch if self.best is not None else self.recipe.epochs
         return {
             "cost": {
@@ -324,8 +320,8 @@ class Training:
             "curve": [row.get("validation") for row in self.state.curve],
             "selected": {"epoch": selected, "value": self.state.best},
             "departures": self._all_departures() if self.stage.trains else {},
-            "standards": {
-                m: {"mean": s.mean.tolist(), "deviation": s.std.tolist()} for m, s in self.stats.items()
+            "channel_stats": {
+                m: {"mean": s.mean.tolist(), "std": s.std.tolist()} for m, s in self.stats.items()
             },
         }
 
@@ -335,10 +331,10 @@ def _departures(recipe: Recipe, standard: Recipe) -> dict[str, list[object]]:
 
 
 def channel_stats_of(stage: Mapping[str, Any]) -> dict[str, ChannelStats]:
-    """The standardisation that a finished stage was trained under, from its `stage.json`."""
+    """Channel statistics that a finished stage was trained with, from its `stage.json`."""
     import numpy as np
 
     return {
-        m: ChannelStats(np.asarray(s["mean"], np.float32), np.asarray(s["deviation"], np.float32))
-        for m, s in stage["standards"].items()
+        m: ChannelStats(np.asarray(s["mean"], np.float32), np.asarray(s["std"], np.float32))
+        for m, s in stage["channel_stats"].items()
     }

@@ -1,4 +1,4 @@
-"""Optimiser steps: one optimiser a group of modules, and what `Stage.update` is given to move them."""
+"""One optimizer for each group of modules, and the `step` that `Stage.update` calls."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ..networks.modules import Nets
 from .device import Accelerator
 from .schedule import checked_recipe
 
-Seen = dict[str, list[tuple[int, Tensor]]]
-"""Each term's values in one epoch, with the number of the step that gave them."""
+TermValues = dict[str, list[tuple[int, Tensor]]]
+"""Term -> its values in one epoch, each with the number of its step."""
 
 
 @dataclass
 class GroupOptimizer:
-    """A group's parameters, the optimiser that moves them, and its recipe."""
+    """The parameters of a group, their optimizer and recipe."""
 
     recipe: Recipe
     optimizer: torch.optim.Optimizer
@@ -30,15 +30,15 @@ class GroupOptimizer:
 
 
 def optimizers_of(stage: Stage, nets: Nets, standard: Recipe) -> dict[str, GroupOptimizer]:
-    """One optimiser a group; raises ContractError unless every trainable parameter is in exactly one."""
+    """One optimizer for each group; raises ContractError unless each trainable parameter is in one group."""
     stage_name = type(stage).__name__
     found, owner = {}, dict[int, str]()
     known = {id(p) for p in nets.parameters()}
     for name, group in stage.groups(nets).items():
-        strange = set(group.changes) - {f.name for f in dataclasses.fields(Recipe)}
-        if strange:
+        unknown = set(group.changes) - {f.name for f in dataclasses.fields(Recipe)}
+        if unknown:
             raise ContractError(
-                f"stage {stage_name}: group {name!r} changes {sorted(strange)}, no recipe has that"
+                f"stage {stage_name}: group {name!r} changes {sorted(unknown)}, which no recipe has"
             )
         recipe = checked_recipe(standard.but(**group.changes), f"{stage_name}, group {name}")
         parameters = [p for m in group.modules for p in m.parameters() if p.requires_grad]
@@ -52,7 +52,7 @@ def optimizers_of(stage: Stage, nets: Nets, standard: Recipe) -> dict[str, Group
         if any(id(p) not in known for p in parameters):
             raise ContractError(
                 f"stage {stage_name}: group {name!r} holds parameters that are not in its nets",
-                "checkpoints hold what is in `Nets`: give it every module that is trained",
+                "add every trained module to `Nets`; checkpoints hold `Nets` alone",
             )
         if not parameters:
             raise ContractError(f"stage {stage_name}: group {name!r} has no trainable parameter")
@@ -79,7 +79,7 @@ def _optimizer(recipe: Recipe, parameters: list[nn.Parameter]) -> torch.optim.Op
     return kind(parameters, recipe.lr, (recipe.beta1, 0.999), weight_decay=recipe.weight_decay, fused=True)
 
 
-class Step:
+class OptimizerStep:
     """`step(terms, group)` of `Stage.update`."""
 
     def __init__(
@@ -87,7 +87,7 @@ class Step:
     ) -> None:
         self._stage, self._optimizers, self._accelerator = stage, optimizers, accelerator
         self._calls = 0
-        self.seen: Seen = {}
+        self.values: TermValues = {}
 
     def __call__(self, terms: Terms, group: str = "main") -> None:
         self._calls += 1
@@ -96,7 +96,7 @@ class Step:
                 f"stage {self._stage} steps group {group!r}; its groups are {', '.join(self._optimizers)}"
             )
         if not terms:
-            raise ContractError(f"stage {self._stage} gave no loss terms")
+            raise ContractError(f"stage {self._stage} returned no loss terms")
         o = self._optimizers[group]
         values = list(terms.values())
         for name, value in terms.items():
@@ -105,7 +105,7 @@ class Step:
                 raise ContractError(
                     f"stage {self._stage}: term {name!r} is {shape}, a scalar tensor was expected"
                 )
-            self.seen.setdefault(name, []).append((self._calls, value.detach()))
+            self.values.setdefault(name, []).append((self._calls, value.detach()))
         loss = values[0] if len(values) == 1 else torch.stack(values).sum()
         if not loss.requires_grad:
             raise ContractError(

@@ -18,9 +18,9 @@ from ..errors import DataError, TrainingError, Unsupported
 from ..seeding import generator
 
 VALIDATION_SHARE = 0.15
-FRAMES_LOOKED_AT = 512
-NUMBERS_AT_ONCE = 1 << 22
-"""Of which mean and deviation are taken in one piece: 32 MB, some of them at a time."""
+STATS_FRAMES = 512
+CHUNK_NUMBERS = 1 << 22
+"""Numbers per chunk when mean and std are computed: 32 MB as float64."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class ChannelStats:
 
 
 @dataclass(frozen=True)
-class Samples:
+class SampleSet:
     """Rows of one part: `rows` (n,) into its columns, `labels` (n,), -1 where unlabelled."""
 
     part: str
@@ -47,38 +47,38 @@ class Samples:
 
 @dataclass(frozen=True)
 class TrainingView:
-    """What a protocol and a seed make of a data set, before any stage looks at it.
+    """Training and validation samples under a protocol and a seed, the same for all stages.
 
-    `thinned` maps a modality that the protocol takes from some training samples to a mask over `train.rows`.
+    `thinned` maps a modality that the protocol removes from some samples to a mask over `train.rows`.
     """
 
     prepared: Prepared
     protocol: Protocol
-    train: Samples
-    validation: Samples
+    train: SampleSet
+    validation: SampleSet
     thinned: dict[str, np.ndarray]
 
     def column(self, part: str, modality: str) -> Column:
         return self.prepared.column(part, modality, self.protocol)
 
     def present_of(self, modality: str) -> np.ndarray | None:
-        """(n,) which training samples have a modality; None where all do."""
+        """(n,) bool: which training samples have `modality`; None if all have it."""
         stored = self.column(self.train.part, modality).present
         if stored is None:
             return self.thinned.get(modality)
         return stored[self.train.rows] & self.thinned.get(modality, True)
 
-    def validation_for(self, stage: Stage) -> Samples:
-        """The validation samples that have all that a stage reads."""
+    def validation_for(self, stage: Stage) -> SampleSet:
+        """The validation samples that have every modality that `stage` reads."""
         v, keep = self.validation, np.ones(len(self.validation.rows), bool)
         for modality in stage.reads:
             stored = self.column(v.part, modality).present
             keep &= True if stored is None else stored[v.rows]
-        return Samples(v.part, v.rows[keep], v.labels[keep])
+        return SampleSet(v.part, v.rows[keep], v.labels[keep])
 
     @property
     def count(self) -> int:
-        """Training samples of the protocol, labelled or not: an epoch's length."""
+        """Number of training samples, labelled or not: the length of an epoch."""
         return len(self.train.rows)
 
     def indices_for(self, stage: Stage) -> np.ndarray:
@@ -92,28 +92,28 @@ class TrainingView:
                 keep &= True if present is None else present
         if not keep.any():
             raise Unsupported(
-                f"stage {type(stage).__name__} is left without training samples by this protocol"
+                f"stage {type(stage).__name__} has no training samples under protocol {self.protocol.name!r}"
             )
         return np.flatnonzero(keep)
 
     def channel_stats(self, modality: str) -> ChannelStats:
-        """Standardisation of a modality, over the training samples that have it; of what is stored as frames,
-        over at most FRAMES_LOOKED_AT of them.
+        """Statistics of a modality over the training samples that have it; over at most STATS_FRAMES samples
+        if it is stored as frames. Raises TrainingError if they are not finite.
         """
         column = self.column(self.train.part, modality)
         present, rows = self.present_of(modality), self.train.rows
         if present is not None:
             rows = rows[present]
-        if column.array is None and len(rows) > FRAMES_LOOKED_AT:
-            rows = rows[np.linspace(0, len(rows) - 1, FRAMES_LOOKED_AT).round().astype(int)]
+        if column.array is None and len(rows) > STATS_FRAMES:
+            rows = rows[np.linspace(0, len(rows) - 1, STATS_FRAMES).round().astype(int)]
         if not len(rows):
             raise Unsupported(
                 f"no training sample has modality {modality!r} under protocol {self.protocol.name!r}"
             )
         count, total, squares = 0, np.zeros(()), np.zeros(())
-        most = 2048 if column.array is not None else 32
-        together = max(1, min(most, NUMBERS_AT_ONCE // prod(column.shape)))
-        for chunk in np.array_split(rows, max(1, len(rows) // together)):
+        limit = 2048 if column.array is not None else 32
+        size = max(1, min(limit, CHUNK_NUMBERS // prod(column.shape)))
+        for chunk in np.array_split(rows, max(1, len(rows) // size)):
             x = read_rows(column, chunk).astype(np.float64)
             flat = np.moveaxis(x, 1, 0).reshape(x.shape[1], -1)
             count += flat.shape[1]
@@ -122,17 +122,17 @@ class TrainingView:
                 squares = squares + (flat**2).sum(1)
         mean = total / count
         with np.errstate(over="ignore", invalid="ignore"):
-            deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
-        if not (np.isfinite(mean).all() and np.isfinite(deviation).all()):
+            std = np.sqrt(np.maximum(squares / count - mean**2, 0))
+        if not (np.isfinite(mean).all() and np.isfinite(std).all()):
             raise TrainingError(
                 f"inputs of modality {modality!r} in part {self.train.part!r} are not all finite"
             )
-        deviation[deviation <= 1e-6 * np.abs(mean)] = 1.0  # constant but for rounding, whatever the unit
-        return ChannelStats(mean.astype(np.float32), deviation.astype(np.float32))
+        std[std <= 1e-6 * np.abs(mean)] = 1.0  # a constant channel, up to rounding
+        return ChannelStats(mean.astype(np.float32), std.astype(np.float32))
 
 
 def read_rows(column: Column, rows: np.ndarray, crops: Sequence[CropParams] | None = None) -> np.ndarray:
-    """The given samples of a column, (n, *shape), without `crops` at their center."""
+    """Samples `rows` of a column, (n, *shape), cropped by `crops` or at the center."""
     if column.array is not None:
         return np.asarray(column.array[rows])
     crops = crops or [CropParams()] * len(rows)
@@ -140,10 +140,10 @@ def read_rows(column: Column, rows: np.ndarray, crops: Sequence[CropParams] | No
 
 
 def training_view(prepared: Prepared, protocol: Protocol, seed: int) -> TrainingView:
-    """Carves validation data out, hides labels and drops privileged modalities as the protocol says.
+    """Splits off validation samples, hides labels and removes privileged modalities as `protocol` says.
 
-    The carve-out is frozen: it depends on the data set alone. Which labels and which privileged samples stay
-    is drawn by seed, the same for every method.
+    The validation samples depend on the data set alone. `seed` draws which labels and which privileged
+    samples are kept; the draw is the same for every method.
     """
     split = protocol.split
     labels = prepared.labels(split.train)
@@ -172,16 +172,14 @@ def training_view(prepared: Prepared, protocol: Protocol, seed: int) -> Training
     return TrainingView(
         prepared,
         protocol,
-        Samples(split.train, train, train_labels),
-        Samples(split.validation or split.train, validation[labelled], validation_labels[labelled]),
+        SampleSet(split.train, train, train_labels),
+        SampleSet(split.validation or split.train, validation[labelled], validation_labels[labelled]),
         present,
     )
 
 
 def carve(prepared: Prepared, protocol: Protocol) -> np.ndarray:
-    """(N,) bool over the training part: the samples set aside for validation, whole groups where there are
-    groups.
-    """
+    """(N,) bool over the training part: the validation samples; whole groups if the part has groups."""
     split = protocol.split
     ids, groups = prepared.index(split.train)
     labels = prepared.labels(split.train)
@@ -211,7 +209,8 @@ def carve(prepared: Prepared, protocol: Protocol) -> np.ndarray:
     chosen = np.isin(names, aside)
     if chosen.all():
         raise DataError(
-            f"data set {prepared.dataset.name!r}: one group only, so none can be set aside for validation"
+            f"data set {prepared.dataset.name!r} has one group of training samples, so none can be used for "
+            "validation"
         )
     return chosen
 
@@ -221,7 +220,7 @@ def _hash(name: str) -> int:
 
 
 def _few(labels: np.ndarray, classes: int, protocol: Protocol, rng: np.random.Generator) -> np.ndarray:
-    """Keeps K labels of each class and hides the others."""
+    """Keeps K labels of each class and sets the others to -1."""
     kept = np.full_like(labels, -1)
     for label in range(classes):
         members = np.flatnonzero(labels == label)

@@ -1,4 +1,4 @@
-"""Trains one stage and stores it: the only such place, for runs and contract checks alike."""
+"""Trains one stage and stores it, for runs and contract checks alike."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .samples import training_view
 
 @dataclass(frozen=True)
 class Job:
-    """A stage to train under the key that was planned for it, and the data it is trained on."""
+    """A stage to train, its planned key, and its data."""
 
     key: str
     stage: Stage
@@ -38,13 +38,13 @@ class Job:
 
     @property
     def readable(self) -> list[Path]:
-        """The files that the stage may open: its modalities, labels and ids of the training parts."""
+        """Files that the stage may open: its modalities, labels and ids of the training parts."""
         names = (*self.stage.reads, "labels", "index")
         return [path for part in self.context.training_parts for path in self.prepared.files(part, names)]
 
     @property
     def guarded(self) -> list[Path]:
-        """The folders of which nothing else may be opened: the prepared data, and its embedded source."""
+        """Folders in which no other file may be opened: the prepared data and its embedded source."""
         source = self.context.dataset.find_source()
         if source is None or source.suffix == ".py":
             return [self.prepared.folder]
@@ -53,7 +53,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished stage: its training, and the network that it delivered, in evaluation mode."""
+    """A finished stage: its training and the delivered network in evaluation mode."""
 
     training: Training
     network: nn.Module
@@ -72,21 +72,21 @@ def train_stage(
     """Trains the stage; the first process of `accelerator` stores it.
 
     `begun` is called with the training before its first step, `progress` after each epoch with (epochs done,
-    epochs). Raises TrainingError where the stage does not have the planned key, before or after its training:
-    its source changed since.
+    epochs). Raises TrainingError if the stage does not have the planned key before or after training, which
+    means that its source changed.
     """
     stage, context = job.stage, job.context
     context.require_key(stage, job.key)
     view = training_view(job.prepared, context.protocol, context.seed)
     started = time.time()
-    with only(job.owner, job.guarded, job.readable), unrepeatable() as odd:
+    with only(job.owner, job.guarded, job.readable), unrepeatable() as operations:
         training = Training(stage, context, view, store, accelerator, data_workers)
         begun(training)
         network = training.run(progress)
     trained = Trained(training, network)
     if not accelerator.first:
         return trained
-    context.require_key(stage, job.key)  # what `build` or `losses` imported late counts too
+    context.require_key(stage, job.key)  # modules imported by `build` or `losses` count too
     description = training.describe()
     found = {
         "stage": type(stage).__name__,
@@ -98,7 +98,7 @@ def train_stage(
             "device": str(accelerator.device),
             "threads": torch.get_num_threads(),
             "processes": accelerator.shard[1],
-            "unrepeatable": sorted(odd),
+            "unrepeatable": sorted(operations),
             **(environment or {}),
         },
         "started": started,
@@ -110,7 +110,7 @@ def train_stage(
 
 
 def _lineage(job: Job, store: Store, training: Training, description: Mapping[str, Any]) -> dict[str, Any]:
-    """key -> facts of this stage and of all stages it rests on."""
+    """Key -> facts of this stage and of its ancestors."""
     parents = [job.context.key(parent) for parent in job.stage.parents]
     lineage: dict[str, Any] = {}
     for parent in parents:

@@ -156,7 +156,7 @@ def test_from_memory_and_streamed_the_bits_are_the_same(lab, monkeypatch, datase
     stage = toys.Everything(("wave", "near", "far"))
     held = epoch_of(lab, stage, 2)
     monkeypatch.setattr(batches, "MEMORY_LIMIT", 0)
-    assert made(lab, stage).held is None
+    assert made(lab, stage).tensors is None
     equal(epoch_of(lab, stage, 2), held)
 
 
@@ -220,7 +220,7 @@ def test_columns_without_an_array_are_streamed(lab, monkeypatch):
         return Decoded(found.length, None, None, found.array)
 
     monkeypatch.setattr(type(lab.prepared), "column", decoded)
-    assert made(lab, stage).held is None
+    assert made(lab, stage).tensors is None
     equal(epoch_of(lab, stage), held)
     assert toys.same(lab.training(stage).run().state_dict(), weights)
 

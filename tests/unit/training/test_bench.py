@@ -134,7 +134,7 @@ def test_frozen_and_trainable(lab):
 
 def test_stages_that_are_no_fields_are_refused(lab):
     lab.train(toys.Plain("far"))
-    with pytest.raises(ContractError, match="Imitator asked for what Plain delivered"):
+    with pytest.raises(ContractError, match="Imitator asked for the network of Plain"):
         bench(lab, toys.Imitator(toys.Plain("wave"))).trainable(toys.Plain("far"))
 
 
@@ -181,7 +181,7 @@ class Lying(pm.Encoder):
         ({"maps": (pm.MapInfo(4, (2,)),)}, ["map 0", "stride (2,)", "(4, 16)"]),
         ({"maps": (pm.MapInfo(4, (1, 1)),)}, ["[2] axes", "has 1"]),
         ({"maps": ()}, ["declares 0 maps"]),
-        ({"maps": (pm.MapInfo(4, (1,)),) * 2}, ["declares 2 maps", "gives 1"]),
+        ({"maps": (pm.MapInfo(4, (1,)),) * 2}, ["declares 2 maps", "returns 1"]),
         ({"features": 7}, ["7 pooled", "(2, 4)"]),
         (None, ["Linear", "not an Encoder"]),
     ],

@@ -14,7 +14,7 @@ import pytest
 import pmbench as pm
 from pmbench.contracts.samples import Column
 from pmbench.errors import DataError, TrainingError, Unsupported
-from pmbench.training.samples import Samples, TrainingView, carve, training_view
+from pmbench.training.samples import SampleSet, TrainingView, carve, training_view
 
 
 def view(lab, protocol, seed=0):
@@ -66,7 +66,7 @@ def test_without_groups_the_carve_out_has_a_share_of_each_class(lab):
 def test_one_group_cannot_be_carved(lab):
     parts = toys.toy_parts()
     parts["train"] = dataclasses.replace(parts["train"], groups=["one"] * 60)
-    with pytest.raises(DataError, match="one group only"):
+    with pytest.raises(DataError, match="has one group"):
         view(toys.Lab(lab.root / "other", toys.Given(parts)), "people")
 
 
@@ -204,7 +204,7 @@ def test_large_samples_are_standardised_a_few_at_a_time():
     mine = SimpleNamespace(
         column=lambda part, modality: Column(300, samples),
         present_of=lambda modality: None,
-        train=Samples("train", np.arange(300), np.zeros(300, int)),
+        train=SampleSet("train", np.arange(300), np.zeros(300, int)),
         protocol=None,
     )
     tracemalloc.start()
