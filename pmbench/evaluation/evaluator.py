@@ -8,6 +8,7 @@ of the target modalities and its ids: not the privileged modality, not the label
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -221,8 +222,9 @@ class Evaluator:
         if process is not None:
             process.kill()
             process.wait()
-            for pipe in (process.stdin, process.stdout):
-                pipe.close()
+            process.stdout.close()
+            with contextlib.suppress(OSError):  # a request that the process did not read is lost
+                process.stdin.close()
 
 
 if __name__ == "__main__":
