@@ -8,9 +8,6 @@ import zipfile
 
 import pytest
 
-from pmbench.errors import SealError
-from pmbench.evaluation.program import check_archive
-
 METHOD = '''
 import pmbench as pm
 
@@ -66,70 +63,6 @@ def tampered(program, change):
 
 def samples(name, content, payload):
     return payload if "sample_inputs" in name else None
-
-
-def weights(name, content, payload):
-    if name.endswith("weight_0"):
-        return payload
-    if not name.endswith("weights_config.json"):
-        return None
-    config = json.loads(content)
-    next(iter(config["config"].values()))["use_pickle"] = True
-    return json.dumps(config)
-
-
-def constants(name, content, payload):
-    if not name.endswith("constants_config.json"):
-        return None
-    item = {"path_name": "opaque_obj_0", "is_param": False, "use_pickle": False, "tensor_meta": None}
-    return json.dumps({"config": {"x": item}})
-
-
-def operation(name, content, payload):
-    return (
-        content.replace(b"torch.ops.aten.relu.default", b"torch.os.system")
-        if name.endswith("model.json")
-        else None
-    )
-
-
-def expression(name, content, payload):
-    if not name.endswith("model.json"):
-        return None
-    text = json.dumps(json.loads(content))
-    start = text.index('"expr_str": "') + len('"expr_str": "')
-    return text[:start] + f"open('{payload.decode('latin-1')}', 'w')" + text[text.index('"', start) :]
-
-
-@pytest.mark.parametrize(
-    ("change", "word"),
-    [(samples, "sample_inputs"), (weights, "pickle"), (constants, "pickle"), (operation, "torch.os.system"),
-     (expression, "evaluates")],
-)  # fmt: skip
-def test_a_tampered_archive_is_refused_before_it_is_read(program, tmp_path, change, word):
-    mark, copy = tmp_path / "mark", tmp_path / "program.pt2"
-    payload = str(mark).encode() if change is expression else pickle.dumps(Payload(mark))
-    copy.write_bytes(tampered(program, lambda name, content: change(name, content, payload)))
-    with pytest.raises(SealError, match=word):
-        check_archive(copy)
-    assert not mark.exists()
-
-
-@pytest.mark.parametrize(
-    "entry", ["archive/extra/note", "other/version", "archive/DATA/weights/weight_0", "archive/byteorder"]
-)
-@pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_an_archive_with_anything_besides_is_refused(program, tmp_path, entry):
-    copy = tmp_path / "program.pt2"
-    shutil.copy(program, copy)
-    with zipfile.ZipFile(copy, "a") as archive:
-        archive.writestr(entry, b"x")
-    with pytest.raises(SealError):
-        check_archive(copy)
-
-
-def test_a_whole_archive_passes(program):
-    check_archive(program)
 
 
 def test_run_refuses_a_tampered_program_and_goes_on(new_site, tmp_path, trained):

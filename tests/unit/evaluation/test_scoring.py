@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import pmbench as pm
 from pmbench.errors import DataError
 from pmbench.evaluation.scoring import needs_features, read_predictions, score_predictions
 from pmbench.metrics.builtin import METRICS
@@ -86,3 +87,33 @@ def test_a_gallery_of_other_samples_is_refused(lab, tmp_path):
     write(tmp_path / "p.gallery.parquet", ids, features=one_hot(labels))
     with pytest.raises(DataError, match="gallery"):
         score_predictions(retrieval(lab), ("near",), lab.prepared, path)
+
+
+def test_the_positive_class_is_that_of_the_data_set(tmp_path):
+    """F1 of class 0 differs from that of class 1."""
+    parts = toys.toy_parts()
+    for name, part in parts.items():
+        keep = part.labels < 2
+        parts[name] = dataclasses.replace(
+            part,
+            ids=[i for i, kept in zip(part.ids, keep, strict=True) if kept],
+            labels=part.labels[keep],
+            arrays={m: array[keep] for m, array in part.arrays.items()},
+            groups=None,
+        )
+    splits = {"validated": pm.Split("train", "test", "validation")}
+    scores = []
+    for positive in (0, 1):
+        declared = {"classes": ("a", "b"), "positive_class": positive, "splits": splits, "few": ()}
+        lab = toys.Lab(tmp_path / str(positive), toys.Given(parts, **declared))
+        context = dataclasses.replace(lab.context, metrics=(METRICS["f1"],))
+        (ids, _), labels = lab.prepared.index("test"), lab.prepared.labels("test")
+        logits = np.zeros((len(labels), 2), np.float32)
+        logits[:, 0] = (np.arange(len(labels)) % 4 > 0) - 0.5  # class 0 for three of four samples
+        path = write(tmp_path / str(positive) / "p.parquet", ids, logits=logits)
+        metrics, found, predicted = score_predictions(context, ("near",), lab.prepared, path)
+        hits = ((found == positive) & (predicted == positive)).sum()
+        expected = 200 * hits / ((found == positive).sum() + (predicted == positive).sum())
+        assert metrics["f1"] == pytest.approx(expected)
+        scores.append(metrics["f1"])
+    assert scores[0] != pytest.approx(scores[1])
