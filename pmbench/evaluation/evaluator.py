@@ -20,7 +20,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Request:
+class EvaluationRequest:
     """What to evaluate, and on which device. `features` asks for pooled features too, `gallery` names the
     part to embed for retrieval.
     """
@@ -45,14 +45,14 @@ def main() -> None:
     os.dup2(2, 1)  # whatever prints from here on must not mix with the answers
     for line in sys.stdin:
         try:
-            answer: dict[str, Any] = {"ok": evaluate(Request(**json.loads(line)))}
+            answer: dict[str, Any] = {"ok": evaluate(EvaluationRequest(**json.loads(line)))}
         except Exception as error:
             answer = {"error": f"{type(error).__name__}: {error}"}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
 
 
-def evaluate(request: Request) -> dict[str, Any]:
+def evaluate(request: EvaluationRequest) -> dict[str, Any]:
     """Writes `out` (Parquet: id, logits[, features]) and returns what was measured on the way."""
     import numpy as np
     import torch
@@ -111,7 +111,7 @@ def evaluate(request: Request) -> dict[str, Any]:
 
 
 def _predict(
-    module: Any, prepared: Any, request: Request, part: str, rows: Any, out: Path, features: bool
+    module: Any, prepared: Any, request: EvaluationRequest, part: str, rows: Any, out: Path, features: bool
 ) -> str:
     """Writes what the program says of the samples `rows` (n,) of a part; gives the digest of the file."""
     import numpy as np
@@ -132,7 +132,9 @@ def _predict(
     return file_digest(out)
 
 
-def _outputs(module: Any, prepared: Any, request: Request, part: str, rows: Any) -> Iterator[tuple[Any, Any]]:
+def _outputs(
+    module: Any, prepared: Any, request: EvaluationRequest, part: str, rows: Any
+) -> Iterator[tuple[Any, Any]]:
     """Logits (n, K) and pooled features (n, D) of each batch of samples. Where the protocol takes several
     clips of a sample, the logarithm of their mean probabilities, and their mean features.
     """
@@ -179,7 +181,7 @@ class Evaluator:
     def __init__(self) -> None:
         self._process: Any = None
 
-    def __call__(self, request: Request) -> dict[str, Any]:
+    def __call__(self, request: EvaluationRequest) -> dict[str, Any]:
         """The answer; raises PluginError with what the evaluator said where it failed."""
         import subprocess
 

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import PmbenchError, RecordError, StoreError, Unsupported
-from ..evaluation.evaluator import Evaluator
-from ..evaluation.evaluator import Request as Evaluation
+from ..evaluation.evaluator import EvaluationRequest, Evaluator
 from ..evaluation.scoring import needs_features
 from ..files import file_digest
 from ..plugins import Registry
@@ -219,7 +218,7 @@ class Runner:
         predictions = self._predictions(cell)
         split = cell.context.protocol.split
         return self.evaluator(
-            Evaluation(
+            EvaluationRequest(
                 program=str(self.store.program(cell.key, cell.inputs)),
                 distribution=offer.distribution,
                 dataset=cell.spec.dataset,

@@ -15,7 +15,7 @@ from ..contracts.batch import Batch
 from ..contracts.samples import AugmentRng, Column, CropParams
 from ..contracts.stage import Stage
 from ..seeding import derive, generator
-from .samples import ChannelStats, Samples, TrainingView, read_rows
+from .samples import ChannelStats, TrainingSamples, TrainingView, read_rows
 
 MEMORY_LIMIT = 4 << 30
 """Bytes of float32 samples up to which the data of a stage is held as tensors on the device."""
@@ -229,7 +229,7 @@ def evaluation_batches(count: int, sample_bytes: int) -> Iterator[np.ndarray]:
 
 
 def validation_batches(
-    samples: Samples,
+    samples: TrainingSamples,
     columns: Mapping[str, Column],
     stats: Mapping[str, ChannelStats],
     device: torch.device,

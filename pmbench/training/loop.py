@@ -27,7 +27,7 @@ from ..store.store import Store
 from .batches import Order, TrainingBatches, fits_in_memory, validation_batches
 from .bench import EngineBench, checked_build, in_plugin
 from .device import Accelerator
-from .optimizers import Seen, Step, optimizers_of
+from .optimizers import OptimizerStep, Seen, optimizers_of
 from .samples import ChannelStats, TrainingView
 from .schedule import checked_recipe, rate_factor
 
@@ -128,7 +128,7 @@ class Training:
     def _epoch(self, epoch: int) -> Seen:
         torch.manual_seed(derive(self.seed, "forward", epoch) + self.accelerator.shard[0])
         self.nets.train()
-        step = Step(self.name, self.optimizers, self.accelerator)
+        step = OptimizerStep(self.name, self.optimizers, self.accelerator)
         total = self.recipe.epochs * self.steps
         stage, nets, accelerator = self.stage, self.nets, self.accelerator
         number = epoch * self.steps

@@ -79,7 +79,7 @@ def _optimizer(recipe: Recipe, parameters: list[nn.Parameter]) -> torch.optim.Op
     return kind(parameters, recipe.lr, (recipe.beta1, 0.999), weight_decay=recipe.weight_decay, fused=True)
 
 
-class Step:
+class OptimizerStep:
     """`step(terms, group)` of `Stage.update`."""
 
     def __init__(

@@ -37,7 +37,7 @@ class ChannelStats:
 
 
 @dataclass(frozen=True)
-class Samples:
+class TrainingSamples:
     """Rows of one part: `rows` (n,) into its columns, `labels` (n,), -1 where unlabelled."""
 
     part: str
@@ -54,8 +54,8 @@ class TrainingView:
 
     prepared: Prepared
     protocol: Protocol
-    train: Samples
-    validation: Samples
+    train: TrainingSamples
+    validation: TrainingSamples
     thinned: dict[str, np.ndarray]
 
     def column(self, part: str, modality: str) -> Column:
@@ -68,13 +68,13 @@ class TrainingView:
             return self.thinned.get(modality)
         return stored[self.train.rows] & self.thinned.get(modality, True)
 
-    def validation_for(self, stage: Stage) -> Samples:
+    def validation_for(self, stage: Stage) -> TrainingSamples:
         """The validation samples that have all that a stage reads."""
         v, keep = self.validation, np.ones(len(self.validation.rows), bool)
         for modality in stage.reads:
             stored = self.column(v.part, modality).present
             keep &= True if stored is None else stored[v.rows]
-        return Samples(v.part, v.rows[keep], v.labels[keep])
+        return TrainingSamples(v.part, v.rows[keep], v.labels[keep])
 
     @property
     def count(self) -> int:
@@ -172,8 +172,8 @@ def training_view(prepared: Prepared, protocol: Protocol, seed: int) -> Training
     return TrainingView(
         prepared,
         protocol,
-        Samples(split.train, train, train_labels),
-        Samples(split.validation or split.train, validation[labelled], validation_labels[labelled]),
+        TrainingSamples(split.train, train, train_labels),
+        TrainingSamples(split.validation or split.train, validation[labelled], validation_labels[labelled]),
         present,
     )
 

@@ -26,12 +26,12 @@ def pmbench_methods():
 ASK = """
 import json
 from pathlib import Path
-from pmbench.evaluation.evaluator import Evaluator, Request
+from pmbench.evaluation.evaluator import Evaluator, EvaluationRequest
 evaluator = Evaluator()
 inputs = ("target_view",)
 part = "shared-10-test"
 answer = evaluator(
-    Request({program!r}, "pmbench", "planted", "shared-10", {data!r}, part, inputs, {out!r})
+    EvaluationRequest({program!r}, "pmbench", "planted", "shared-10", {data!r}, part, inputs, {out!r})
 )
 evaluator.close()
 print(json.dumps(answer))

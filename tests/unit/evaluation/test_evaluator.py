@@ -9,7 +9,7 @@ import torch
 
 import pmbench as pm
 from pmbench.contracts.samples import Column
-from pmbench.evaluation.evaluator import Request, _outputs
+from pmbench.evaluation.evaluator import EvaluationRequest, _outputs
 
 
 def outputs(said, clips):
@@ -20,7 +20,7 @@ def outputs(said, clips):
         dataset=SimpleNamespace(protocol=lambda name: protocol),
         column=lambda *of: Column(1, np.zeros((1, 2), np.float32)),
     )
-    request = Request("", "", "", "", "", "", ("near",), "")
+    request = EvaluationRequest("", "", "", "", "", "", ("near",), "")
 
     def program(x):
         logits = next(answers)

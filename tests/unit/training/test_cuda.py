@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from pmbench.data.prepare import prepare
-from pmbench.evaluation.evaluator import Evaluator, Request, _outputs
+from pmbench.evaluation.evaluator import EvaluationRequest, Evaluator, _outputs
 from pmbench.evaluation.seal import seal
 from pmbench.files import file_digest
 from pmbench.training.device import make_exact
@@ -122,7 +122,7 @@ def test_a_sealed_program_says_on_a_gpu_what_it_says_on_a_cpu(place):
         program = torch.export.load(seal(stage, lab.context, lab.store, (target,)))
         if device != "cpu":
             program = torch.export.passes.move_to_device_pass(program, device)
-        asked = Request("", "", "", lab.protocol, "", part, (target,), "", device=device)
+        asked = EvaluationRequest("", "", "", lab.protocol, "", part, (target,), "", device=device)
         with torch.no_grad():
             found = list(_outputs(program.module(), lab.prepared, asked, part, rows))
         said.append(np.concatenate([logits for logits, _ in found]))
@@ -164,7 +164,9 @@ def test_the_whole_command_twice(tmp_path):
     )
     data, part = str(tmp_path / "data"), "shared-10-test"
     evaluator, logits, out = Evaluator(), [], tmp_path / "again.parquet"
-    asked = Request(str(program), "pmbench", "planted", "shared-10", data, part, ("target_view",), str(out))
+    asked = EvaluationRequest(
+        str(program), "pmbench", "planted", "shared-10", data, part, ("target_view",), str(out)
+    )
     for device in ("cpu", CUDA):
         answer = evaluator(dataclasses.replace(asked, device=device))
         logits.append(np.stack(pq.read_table(out).column("logits").to_pylist()))

@@ -15,7 +15,7 @@ import pmbench as pm
 from pmbench.data.access import only
 from pmbench.errors import ContractError, PluginError, TrainingError, UsageError
 from pmbench.training.device import accelerator, make_fabric
-from pmbench.training.optimizers import Step, optimizers_of
+from pmbench.training.optimizers import OptimizerStep, optimizers_of
 
 
 class Interrupted(Exception):
@@ -163,7 +163,7 @@ def test_several_optimisers_step_as_a_single_one(lab):
         conv = copy.deepcopy(start)
         nets = pm.Nets(student=conv, **({"other": nn.Linear(2, 1)} if others else {}))
         optimizers = optimizers_of(_ByModule(tuple(dict(nets.named_children()))), nets, lab.recipe)
-        step = Step("_ByModule", optimizers, accelerator(make_fabric("cpu", 1), mixed=False))
+        step = OptimizerStep("_ByModule", optimizers, accelerator(make_fabric("cpu", 1), mixed=False))
         for _ in range(3):
             step({"sum": conv(seen).square().mean()}, "student")
         ends.append(conv.weight.detach())

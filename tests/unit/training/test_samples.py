@@ -14,7 +14,7 @@ import pytest
 import pmbench as pm
 from pmbench.contracts.samples import Column
 from pmbench.errors import DataError, TrainingError, Unsupported
-from pmbench.training.samples import Samples, TrainingView, carve, training_view
+from pmbench.training.samples import TrainingSamples, TrainingView, carve, training_view
 
 
 def view(lab, protocol, seed=0):
@@ -204,7 +204,7 @@ def test_large_samples_are_standardised_a_few_at_a_time():
     mine = SimpleNamespace(
         column=lambda part, modality: Column(300, samples),
         present_of=lambda modality: None,
-        train=Samples("train", np.arange(300), np.zeros(300, int)),
+        train=TrainingSamples("train", np.arange(300), np.zeros(300, int)),
         protocol=None,
     )
     tracemalloc.start()
