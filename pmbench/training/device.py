@@ -1,4 +1,4 @@
-"""Where a stage is trained: Lightning Fabric gives device and process group, torch the precision."""
+"""The device that trains a stage: Lightning Fabric gives device and process group, torch the precision."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..errors import UsageError
 
 @dataclass
 class Accelerator:
-    """One process's part of the device. `shard` is (rank, processes); the first one validates and writes."""
+    """The device of one process. `shard` is (rank, processes); the process of rank 0 writes the results."""
 
     fabric: Any
     device: torch.device
@@ -29,31 +29,32 @@ class Accelerator:
         return self.shard[0] == 0
 
     def peak_memory(self) -> int | None:
-        """Bytes of GPU memory that tensors took at most since the accelerator was made; None on a CPU."""
+        """Peak GPU memory of tensors in bytes, since the accelerator was made; None on a CPU."""
         return torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else None
 
     def autocast(self, on: bool = True) -> contextlib.AbstractContextManager[Any]:
-        """Mixed precision inside, or none of it with `on=False`; nothing where the recipe asks for full
-        precision. No bf16 copy of a weight is kept: it would outlive the step that moves the weight, and a
-        second group's terms would meet the weights from before the first group's step.
+        """Context of mixed precision, off with `on=False`; does nothing if the recipe has full precision.
+
+        The weight cache is off: a cached bf16 copy would outlive the optimiser step, and the terms of a
+        second group would use weights from before the step of the first.
         """
         if not self.mixed:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, torch.bfloat16, enabled=on, cache_enabled=False)
 
     def backward(self, loss: Tensor, parameters: Sequence[nn.Parameter]) -> None:
-        """Adds the gradients of `loss` to those of `parameters`, to no others.
+        """Accumulates the gradients of `loss` in `parameters` and in no others.
 
-        They lie in memory as the parameters do, which fused optimisers take for granted; what
-        `torch.autograd.grad` returns need not.
+        Gradients get the memory layout of their parameters, which fused optimisers assume; those returned by
+        `torch.autograd.grad` may not have it.
         """
         self.fabric.backward(loss, inputs=parameters)
 
     def average_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Replaces gradients by their mean over all processes; a missing one counts as zero, and one that
-        every process misses stays missing, so that no optimiser moves its parameter.
+        """Replaces gradients by their mean over all processes, in the memory layout of the parameters.
 
-        They lie in memory as the parameters do, like those of `backward`.
+        A gradient that is None counts as zero; it stays None if no process has one, so that no optimiser
+        updates its parameter.
         """
         if self.shard[1] == 1:
             return
@@ -66,56 +67,56 @@ class Accelerator:
             p.grad = torch.empty_like(p).copy_(mean.view(p.shape)) if share else None
 
     def average_buffers(self, nets: nn.Module) -> None:
-        """Gives all processes the buffers (batch-norm statistics) of the first."""
+        """Broadcasts the buffers (batch-norm statistics) of the first process to all."""
         if self.shard[1] > 1:
             for buffer in nets.buffers():
                 torch.distributed.broadcast(buffer, 0)
 
 
 def make_fabric(device: str, devices: int) -> Any:
-    """A Fabric for `device` ("cpu", "cuda", "cuda:1"); raises UsageError where it is not there."""
+    """A Fabric for `device` ("cpu", "cuda", "cuda:1"); raises UsageError unless it is available."""
     from lightning_fabric import Fabric
 
     kind, _, number = device.partition(":")
     if kind not in ("cpu", "cuda") or (number and not (kind == "cuda" and number.isdecimal())):
         raise UsageError(f"unknown device {device!r}", "choose cpu, cuda or cuda:N")
     if number and devices > 1:
-        raise UsageError(f"{devices} devices were asked for, but {device!r} is one", "use --device cuda")
+        raise UsageError(f"{devices} devices requested, but {device!r} is one", "use --device cuda")
     if kind == "cuda" and not torch.cuda.is_available():
-        raise UsageError(f"device {device!r} was asked for, but torch sees no GPU here", "use --device cpu")
-    here = torch.cuda.device_count()
-    if kind == "cuda" and max(devices, int(number or 0) + 1) > here:
+        raise UsageError(f"device {device!r} requested, but torch finds no GPU", "use --device cpu")
+    available = torch.cuda.device_count()
+    if kind == "cuda" and max(devices, int(number or 0) + 1) > available:
         raise UsageError(
-            f"{devices} of {device!r} asked for, but the GPUs here are cuda:0 to cuda:{here - 1}",
+            f"{devices} of {device!r} requested, but the available GPUs are cuda:0 to cuda:{available - 1}",
             "lower --devices, or choose another --device",
         )
-    wanted: Any = [int(number)] if number else devices
+    selected: Any = [int(number)] if number else devices
     strategy = "ddp_spawn" if devices > 1 else "auto"
-    return Fabric(accelerator=kind, devices=wanted, strategy=strategy)
+    return Fabric(accelerator=kind, devices=selected, strategy=strategy)
 
 
 def make_exact() -> None:
-    """Has CUDA compute the same bits every time, and in full precision where full precision is asked for.
+    """Makes CUDA deterministic, and float32 computations full precision.
 
-    Left to itself, a convolution of float32 numbers rounds them to the 10 bits of TF32.
+    By default a float32 convolution rounds its inputs to TF32, which has 10 bits of mantissa.
     """
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS looks when it starts
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it once, at start
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 @contextlib.contextmanager
-def unrepeatable() -> Iterator[set[str]]:
-    """Collects the operations inside that CUDA cannot repeat bit by bit, in place of torch's warnings."""
+def nondeterministic_operations() -> Iterator[set[str]]:
+    """Collects the names of nondeterministic operations inside, in place of torch's warnings about them."""
     found, show, mark = set[str](), warnings.showwarning, " does not have a deterministic implementation"
 
-    def note(message: Any, *where: Any, **how: Any) -> None:
-        operation, known, _ = str(message).partition(mark)
-        if known:
+    def note(message: Any, *args: Any, **kwargs: Any) -> None:
+        operation, matched, _ = str(message).partition(mark)
+        if matched:
             found.add(operation)
         else:
-            show(message, *where, **how)
+            show(message, *args, **kwargs)
 
     with warnings.catch_warnings():
         warnings.filterwarnings("default", f".*{mark}")
@@ -124,7 +125,7 @@ def unrepeatable() -> Iterator[set[str]]:
 
 
 def accelerator(fabric: Any, mixed: bool) -> Accelerator:
-    """This process's accelerator, once `fabric` is launched."""
+    """The accelerator of this process; `fabric` is launched already."""
     if fabric.device.type == "cuda":
         make_exact()
         torch.cuda.reset_peak_memory_stats(fabric.device)

@@ -1,6 +1,4 @@
-"""The one training loop: order, optimiser steps, validation, checkpoints and selection, for every stage of
-every method.
-"""
+"""The training loop of all stages: epochs, optimiser steps, validation, selected epoch, checkpoints."""
 
 from __future__ import annotations
 
@@ -16,10 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from ..contracts.batch import Batch
-from ..contracts.recipe import Recipe
 from ..contracts.stage import Stage
 from ..errors import ContractError, PmbenchError, TrainingError, UsageError
-from ..metrics.builtin import METRICS, score
+from ..metrics.builtin import METRICS, evidence_of
 from ..networks.modules import Frozen, Output
 from ..seeding import derive
 from ..store.keys import Context
@@ -32,12 +29,12 @@ from .samples import ChannelStats, TrainingView
 from .schedule import checked_recipe, rate_factor
 
 Progress = Callable[[int, int], None]
-"""Called after each epoch with (epochs done, epochs in all)."""
+"""Called after each epoch with (epochs done, epochs)."""
 
 
 @dataclass
 class _State:
-    """What changes from epoch to epoch and is not a tensor."""
+    """State of a training besides its tensors, as stored in checkpoints. Times in seconds."""
 
     epoch: int = 0
     best: float | None = None
@@ -48,7 +45,7 @@ class _State:
 
 
 class Training:
-    """One stage being trained. `run()` brings it from its last checkpoint, or from nothing, to the end."""
+    """Training of one stage; `run()` resumes it from its last checkpoint, if any."""
 
     def __init__(
         self,
@@ -63,7 +60,7 @@ class Training:
         self.accelerator = accelerator
         self.name = type(stage).__name__
         self.key = context.key(stage)
-        # validation data has no gallery: where retrieval is the primary metric, accuracy selects the epoch
+        # validation data has no gallery: if the primary metric is of retrieval, accuracy selects the epoch
         primary = context.metrics[0]
         self.metric = METRICS["accuracy"] if primary.needs == "features" else primary
         self.recipe = checked_recipe(context.recipe_of(stage), self.name)
@@ -71,7 +68,7 @@ class Training:
         if self.recipe.batch_size % (processes := accelerator.shard[1]):
             raise UsageError(
                 f"stage {self.name}: {processes} devices cannot share batches of {self.recipe.batch_size} "
-                "equally, and some samples would weigh more",
+                "equally; some samples would have a larger weight",
                 "choose --devices or `--set recipe.batch_size=...` so that one divides the other",
             )
         self.stats = {m: view.channel_stats(m) for m in stage.reads}
@@ -93,7 +90,7 @@ class Training:
             )
             self.optimizers = optimizers_of(stage, self.nets, self.recipe)
         self.validation = view.validation_for(stage)
-        self.data_workers = data_workers
+        self._workers = data_workers
         self._columns = {m: view.column(self.validation.part, m) for m in stage.reads}
         in_memory = fits_in_memory(self._columns, len(self.validation.rows))
         self._validation = list(self._validation_batches()) if in_memory else None
@@ -101,7 +98,11 @@ class Training:
     # --- the loop -------------------------------------------------------------------------------------------
 
     def run(self, progress: Progress = lambda done, total: None) -> nn.Module:
-        """Trains to the end and returns what the stage delivers, with the selected weights."""
+        """The delivered network with the weights of the selected epoch, in evaluation mode.
+
+        Raises PluginError or ContractError for a defect of the stage, TrainingError for values that are not
+        finite.
+        """
         epochs = self.recipe.epochs
         self._resume()
         progress(self.state.epoch, epochs)
@@ -151,7 +152,7 @@ class Training:
         return step.seen
 
     def _awaited(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """The batches; how long the loop waits for them is counted."""
+        """The batches; adds the time spent waiting for them to the state."""
         while True:
             started = time.perf_counter()
             batch = next(batches, None)
@@ -161,39 +162,37 @@ class Training:
             yield batch
 
     def _check_finite(self, terms: Seen, epoch: int) -> None:
-        """Names the term that was the first not to be finite, since all of them soon follow."""
-        odd: dict[str, tuple[int, float]] = {}
+        """Raises TrainingError naming the first term, else a weight, that is not finite."""
+        bad: dict[str, tuple[int, float]] = {}
         for term, seen in terms.items():
             values = torch.stack([v for _, v in seen])
             if not values.isfinite().all():
                 first = int((~values.isfinite()).nonzero()[0])
-                odd[term] = seen[first][0], float(values[first])
-        if odd:
-            term = min(odd, key=lambda name: odd[name][0])
+                bad[term] = seen[first][0], float(values[first])
+        if bad:
+            term = min(bad, key=lambda name: bad[name][0])  # the other terms follow soon
             raise TrainingError(
-                f"stage {self.name}: term {term!r} is {odd[term][1]} in epoch {epoch + 1} of "
+                f"stage {self.name}: term {term!r} is {bad[term][1]} in epoch {epoch + 1} of "
                 f"{self.recipe.epochs}",
-                "lower the learning rate (`--set recipe.lr=...`) or look at the term; "
+                "lower the learning rate (`--set recipe.lr=...`) or check the term; "
                 "the last finite epoch's checkpoint is kept",
             )
-        for name, tensor in self._moving().items():
+        for name, tensor in self._trained().items():
             if tensor.is_floating_point() and not tensor.isfinite().all():
                 raise TrainingError(
                     f"stage {self.name}: {name!r} of its networks is not finite after epoch {epoch + 1} of "
-                    f"{self.recipe.epochs}, though every term was: a gradient is not",
+                    f"{self.recipe.epochs}, although every term was: a gradient is not finite",
                     "lower the learning rate (`--set recipe.lr=...`) or look for a root or a logarithm of "
                     "zero",
                 )
 
     def _validation_batches(self) -> Iterator[dict[str, Tensor]]:
         return validation_batches(
-            self.validation, self._columns, self.stats, self.accelerator.device, self.data_workers
+            self.validation, self._columns, self.stats, self.accelerator.device, self._workers
         )
 
     def _validate(self) -> float | None:
-        """The primary metric on validation data, percent or as the metric says; None where nothing is
-        classified.
-        """
+        """The selection metric on validation data, in its own unit; None if the stage does not classify."""
         labels = self.validation.labels
         if not len(labels):
             return None
@@ -211,16 +210,14 @@ class Training:
                 if not isinstance(output, Output):
                     return None
                 logits.append(output.logits.float().cpu())
-        found = score(
-            (self.metric,),
-            labels=labels,
-            logits=torch.cat(logits).numpy(),
-            num_classes=len(self.context.dataset.classes),
-            positive=self.context.dataset.positive_class,
+        dataset = self.context.dataset
+        evidence = evidence_of(
+            labels, torch.cat(logits).numpy(), len(dataset.classes), dataset.positive_class
         )
-        return found[self.metric.name]
+        return float(self.metric.function(evidence))
 
     def _record(self, epoch: int, value: float | None, means: Mapping[str, float]) -> None:
+        """Adds a row to the curve, and keeps the weights if this epoch is the best so far."""
         row = {"epoch": epoch + 1, **means}
         if value is not None:
             row["validation"] = value
@@ -245,16 +242,14 @@ class Training:
 
     # --- checkpoints ----------------------------------------------------------------------------------------
 
-    def _moving(self) -> dict[str, Tensor]:
-        """Parameters and buffers that are not part of a frozen network (one inside `bench.trainable` is not
-        frozen).
-        """
+    def _trained(self) -> dict[str, Tensor]:
+        """Parameters and buffers outside of frozen networks; one inside `bench.trainable` is not frozen."""
         frozen = [(n, m) for n, m in self.nets.named_modules() if isinstance(m, Frozen)]
-        still = tuple(f"{n}." for n, m in frozen if not any(p.requires_grad for p in m.parameters()))
-        return {n: t for n, t in self.nets.state_dict().items() if not n.startswith(still)}
+        prefixes = tuple(f"{n}." for n, m in frozen if not any(p.requires_grad for p in m.parameters()))
+        return {n: t for n, t in self.nets.state_dict().items() if not n.startswith(prefixes)}
 
     def _checkpoint(self) -> None:
-        tensors = {f"nets/{n}": t for n, t in self._moving().items()}
+        tensors = {f"nets/{n}": t for n, t in self._trained().items()}
         for name, o in self.optimizers.items():
             for index, p in enumerate(o.parameters):
                 for slot, value in o.optimizer.state.get(p, {}).items():
@@ -268,9 +263,8 @@ class Training:
         if found is None:
             return
         tensors, state = found
-        mine = self._moving()
         stored = {n.removeprefix("nets/"): t for n, t in tensors.items() if n.startswith("nets/")}
-        if stored.keys() != mine.keys():
+        if stored.keys() != self._trained().keys():
             return
         self.nets.load_state_dict(stored, strict=False)
         for name, o in self.optimizers.items():
@@ -278,21 +272,18 @@ class Training:
                 prefix = f"optimizer/{name}/{index}/"
                 for full, value in tensors.items():
                     if full.startswith(prefix):
-                        # the optimiser's kernels expect its moments in the memory layout of the parameter
+                        # fused kernels expect the moments in the memory layout of the parameter
                         like = torch.empty_like(p if value.shape == p.shape else value, device=p.device)
                         o.optimizer.state[p][full.removeprefix(prefix)] = like.copy_(value).detach()
-        best = {
-            n.removeprefix("best/"): t.to(self.accelerator.device)
-            for n, t in tensors.items()
-            if n.startswith("best/")
-        }
+        device = self.accelerator.device
+        best = {n.removeprefix("best/"): t.to(device) for n, t in tensors.items() if n.startswith("best/")}
         self.best = best or None
         self.state = _State(**state)
 
-    # --- what is kept ---------------------------------------------------------------------------------------
+    # --- results --------------------------------------------------------------------------------------------
 
     def curve_csv(self) -> str:
-        """One line an epoch: epoch, mean of each term, validation metric."""
+        """CSV with one line per epoch: epoch, mean of each term, validation metric."""
         names = list(dict.fromkeys(name for row in self.state.curve for name in row))
         text = io.StringIO()
         writer = csv.DictWriter(text, names, lineterminator="\n")
@@ -300,17 +291,16 @@ class Training:
         writer.writerows(self.state.curve)
         return text.getvalue()
 
-    def _all_departures(self) -> dict[str, list[object]]:
-        """The stage's recipe against the standard one, and each group's own recipe against the stage's."""
-        found = _departures(self.recipe, self.context.recipe)
-        for name, o in self.optimizers.items():
-            found |= {
-                f"{name}.{field}": change for field, change in _departures(o.recipe, self.recipe).items()
-            }
+    def _departures(self) -> dict[str, list[object]]:
+        """Departures of the stage's recipe from the standard one, and of the groups' from the stage's."""
+        found = {name: [*values] for name, values in self.recipe.departures(self.context.recipe).items()}
+        for group, o in self.optimizers.items():
+            changes = o.recipe.departures(self.recipe)
+            found |= {f"{group}.{name}": [*values] for name, values in changes.items()}
         return found
 
     def describe(self) -> dict[str, Any]:
-        """What `stage.json` keeps besides the inputs of the key."""
+        """Results for `stage.json`, besides the inputs of the stage's key."""
         selected = self.state.best_epoch if self.best is not None else self.recipe.epochs
         return {
             "cost": {
@@ -323,19 +313,15 @@ class Training:
             },
             "curve": [row.get("validation") for row in self.state.curve],
             "selected": {"epoch": selected, "value": self.state.best},
-            "departures": self._all_departures() if self.stage.trains else {},
+            "departures": self._departures() if self.stage.trains else {},
             "standards": {
                 m: {"mean": s.mean.tolist(), "deviation": s.std.tolist()} for m, s in self.stats.items()
             },
         }
 
 
-def _departures(recipe: Recipe, standard: Recipe) -> dict[str, list[object]]:
-    return {name: [a, b] for name, (a, b) in recipe.departures(standard).items()}
-
-
 def channel_stats_of(stage: Mapping[str, Any]) -> dict[str, ChannelStats]:
-    """The standardisation that a finished stage was trained under, from its `stage.json`."""
+    """Modality -> channel statistics of a finished stage, from the content of its `stage.json`."""
     import numpy as np
 
     return {

@@ -1,4 +1,4 @@
-"""Optimiser steps: one optimiser a group of modules, and what `Stage.update` is given to move them."""
+"""Optimiser steps: one optimiser per group of modules, and the `step` that `Stage.update` calls."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .device import Accelerator
 from .schedule import checked_recipe
 
 Seen = dict[str, list[tuple[int, Tensor]]]
-"""Each term's values in one epoch, with the number of the step that gave them."""
+"""Term -> its values in one epoch, each with the number of its optimiser step."""
 
 
 @dataclass
 class GroupOptimizer:
-    """A group's parameters, the optimiser that moves them, and its recipe."""
+    """The parameters of a group, their optimiser and its recipe."""
 
     recipe: Recipe
     optimizer: torch.optim.Optimizer
@@ -30,15 +30,15 @@ class GroupOptimizer:
 
 
 def optimizers_of(stage: Stage, nets: Nets, standard: Recipe) -> dict[str, GroupOptimizer]:
-    """One optimiser a group; raises ContractError unless every trainable parameter is in exactly one."""
+    """Group -> optimiser; raises ContractError unless every trainable parameter is in exactly one group."""
     stage_name = type(stage).__name__
     found, owner = {}, dict[int, str]()
     known = {id(p) for p in nets.parameters()}
     for name, group in stage.groups(nets).items():
-        strange = set(group.changes) - {f.name for f in dataclasses.fields(Recipe)}
-        if strange:
+        unknown = set(group.changes) - {f.name for f in dataclasses.fields(Recipe)}
+        if unknown:
             raise ContractError(
-                f"stage {stage_name}: group {name!r} changes {sorted(strange)}, no recipe has that"
+                f"stage {stage_name}: group {name!r} changes {sorted(unknown)}, which a recipe does not have"
             )
         recipe = checked_recipe(standard.but(**group.changes), f"{stage_name}, group {name}")
         parameters = [p for m in group.modules for p in m.parameters() if p.requires_grad]
@@ -52,7 +52,7 @@ def optimizers_of(stage: Stage, nets: Nets, standard: Recipe) -> dict[str, Group
         if any(id(p) not in known for p in parameters):
             raise ContractError(
                 f"stage {stage_name}: group {name!r} holds parameters that are not in its nets",
-                "checkpoints hold what is in `Nets`: give it every module that is trained",
+                "checkpoints hold the modules of `Nets`: give it every module that is trained",
             )
         if not parameters:
             raise ContractError(f"stage {stage_name}: group {name!r} has no trainable parameter")
@@ -96,14 +96,14 @@ class OptimizerStep:
                 f"stage {self._stage} steps group {group!r}; its groups are {', '.join(self._optimizers)}"
             )
         if not terms:
-            raise ContractError(f"stage {self._stage} gave no loss terms")
+            raise ContractError(f"stage {self._stage} returned no loss terms")
         o = self._optimizers[group]
         values = list(terms.values())
         for name, value in terms.items():
             if not isinstance(value, Tensor) or value.dim() != 0:
                 shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
                 raise ContractError(
-                    f"stage {self._stage}: term {name!r} is {shape}, a scalar tensor was expected"
+                    f"stage {self._stage}: term {name!r} is {shape}; expected a scalar tensor"
                 )
             self.seen.setdefault(name, []).append((self._calls, value.detach()))
         loss = values[0] if len(values) == 1 else torch.stack(values).sum()

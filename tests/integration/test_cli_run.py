@@ -161,7 +161,7 @@ def test_a_record_of_another_schema_is_named_and_left_alone(copied: Any, small_r
         ("return {'ce': ce / 0}", "stage Bad: term 'ce' is inf in epoch 1 of 1"),
         ("raise KeyError('lost')", "Bad.losses (module pmbench_bad) raised KeyError: 'lost'"),
         ("return {'ce': ce.detach()}", "do not depend on any trainable parameter"),
-        ("return {'ce': ce.repeat(2)}", "term 'ce' is (2,), a scalar tensor was expected"),
+        ("return {'ce': ce.repeat(2)}", "term 'ce' is (2,); expected a scalar tensor"),
     ],
 )
 def test_a_bad_loss_fails_its_cell_and_no_other(bench: Any, body: str, said: str) -> None:

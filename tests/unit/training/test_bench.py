@@ -134,7 +134,7 @@ def test_frozen_and_trainable(lab):
 
 def test_stages_that_are_no_fields_are_refused(lab):
     lab.train(toys.Plain("far"))
-    with pytest.raises(ContractError, match="Imitator asked for what Plain delivered"):
+    with pytest.raises(ContractError, match="Imitator requests the network of Plain"):
         bench(lab, toys.Imitator(toys.Plain("wave"))).trainable(toys.Plain("far"))
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from pmbench.errors import UsageError
-from pmbench.training.device import Accelerator, make_exact, make_fabric, unrepeatable
+from pmbench.training.device import Accelerator, make_exact, make_fabric, nondeterministic_operations
 
 
 def test_full_precision_is_full_and_repeatable(monkeypatch):
@@ -37,7 +37,7 @@ def test_what_cannot_be_repeated_is_collected_and_other_warnings_are_shown():
 
     torch.use_deterministic_algorithms(True, warn_only=True)
     try:
-        with pytest.warns(UserWarning, match="other") as shown, unrepeatable() as found:
+        with pytest.warns(UserWarning, match="other") as shown, nondeterministic_operations() as found:
             work()
     finally:
         torch.use_deterministic_algorithms(False)

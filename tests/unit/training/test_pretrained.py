@@ -289,7 +289,7 @@ def test_no_pickle_runs(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "problem"),
-    [(b"", "cannot be read"), (b"not weights at all", "cannot be read"), (None, "no such file")],
+    [(b"", "cannot be read"), (b"not weights at all", "cannot be read"), (None, "does not exist")],
 )
 @pytest.mark.parametrize("name", ["a.pth", "a.safetensors"])
 def test_files_that_are_none(tmp_path, name, content, problem):
