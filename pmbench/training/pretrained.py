@@ -170,9 +170,7 @@ def _read_digest(path: Path) -> str:
 
 
 def _download(name: str, backbone: Backbone, url: str, file: Path) -> None:
-    """Downloads `url` to `file`, checked against the start of its SHA-256 in the name: `-<hex digits>.`, as in
-    torch.hub.
-    """
+    """Downloads `url` to `file`; as in torch.hub, `-<hex digits>.` in its name starts the file's SHA-256."""
     from rich.console import Console
     from rich.progress import Progress
 
@@ -192,8 +190,8 @@ def _download(name: str, backbone: Backbone, url: str, file: Path) -> None:
     except DataError as error:
         raise UsageError(
             f"weights {name!r} of backbone {backbone.name!r}: {error.message}",
-            "--weights none starts from random weights; or download the file on a machine with network access "
-            "and pass it as --weights FILE or --weights MODALITY=FILE (.safetensors, .pth)",
+            "--weights none starts from random weights; or download the file on a machine with network "
+            "access and pass it as --weights FILE or --weights MODALITY=FILE (.safetensors, .pth)",
         ) from error
     except OSError as error:
         raise explain(error, file) from error
@@ -217,8 +215,8 @@ def _read(path: Path) -> Tensors:
         first = " ".join(str(error).split()).partition(". ")[0][:200]
         raise DataError(
             f"weights {path} cannot be read as tensors alone: {first}",
-            "only tensors and plain values of a .pth file are unpickled; if you trust it, save its state dict "
-            "as .safetensors",
+            "only tensors and plain values of a .pth file are unpickled; if you trust it, save its state "
+            "dict as .safetensors",
         ) from error
     for name in _INSIDE:
         if isinstance(content, dict) and isinstance(content.get(name), dict):

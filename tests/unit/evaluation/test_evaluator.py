@@ -1,4 +1,4 @@
-"""What the evaluator does with a program's outputs."""
+"""The evaluator: combining the outputs of several clips."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pmbench.contracts.samples import Column
 from pmbench.evaluation.evaluator import EvaluationRequest, _outputs
 
 
-def outputs(said, clips):
-    """What is kept of a sample of which a program says `said` (clips, K) in turn, the logits as features."""
-    answers = iter(torch.tensor(said, dtype=torch.float32)[:, None])
+def outputs(clip_logits, clips):
+    """Logits and features of one sample; its clips have logits (clips, K), which are its features, too."""
+    answers = iter(torch.tensor(clip_logits, dtype=torch.float32)[:, None])
     protocol = SimpleNamespace(sampling=pm.Sampling(frames=1, test_clips=clips))
     prepared = SimpleNamespace(
         dataset=SimpleNamespace(protocol=lambda name: protocol),
@@ -30,15 +30,15 @@ def outputs(said, clips):
     return logits[0], features[0]
 
 
-def test_probabilities_of_clips_are_averaged_not_logits():
-    said = [[2.0, 0.0, 1.0], [0.0, 3.0, 0.0]]
-    logits, features = outputs(said, 2)
-    shares = np.exp(said) / np.exp(said).sum(1, keepdims=True)
-    np.testing.assert_allclose(np.exp(logits), shares.mean(0), rtol=1e-6)
-    np.testing.assert_allclose(features, np.mean(said, 0))
+def test_averages_probabilities_of_clips_not_logits():
+    clips = [[2.0, 0.0, 1.0], [0.0, 3.0, 0.0]]
+    logits, features = outputs(clips, 2)
+    probabilities = np.exp(clips) / np.exp(clips).sum(1, keepdims=True)
+    np.testing.assert_allclose(np.exp(logits), probabilities.mean(0), rtol=1e-6)
+    np.testing.assert_allclose(features, np.mean(clips, 0))
 
 
-def test_clips_of_great_confidence_leave_the_other_classes_in_order():
-    """A probability below the smallest number is no reason to call classes equal."""
+def test_confident_clips_keep_the_order_of_the_other_classes():
+    """Probabilities that underflow still differ in their logarithm."""
     logits, _ = outputs([[500.0, 0.0, 100.0], [500.0, 0.0, 100.0]], 2)
     np.testing.assert_allclose(logits, [0.0, -500.0, -400.0], atol=1e-4)
