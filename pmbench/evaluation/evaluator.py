@@ -1,9 +1,8 @@
-"""The sealed evaluator: a process of its own that runs programs over the test modalities and writes
-predictions.
+"""The sealed evaluator: a process that runs programs over the test modalities and writes predictions.
 
-Started as `python -m pmbench.evaluation.evaluator`: one JSON request a line on standard input, one JSON
-answer a line on standard output. It loads the plugin of the data set and no other, and can open the test part
-of the target modalities and its ids: not the privileged modality, not the labels.
+Started as `python -m pmbench.evaluation.evaluator`: one JSON request per line on standard input, one JSON
+answer per line on standard output. It loads the plugin of the data set and no other, and can open the target
+modalities and the ids of the test part, but neither the privileged modality nor the labels.
 """
 
 from __future__ import annotations
@@ -22,8 +21,9 @@ from typing import Any
 
 @dataclass(frozen=True)
 class EvaluationRequest:
-    """What to evaluate, and on which device. `features` asks for pooled features too, `gallery` names the
-    part to embed for retrieval.
+    """One evaluation: the program, the data set's part and modalities, the output file and the device.
+
+    With `features` pooled features are written too; `gallery` is a part to embed for retrieval.
     """
 
     program: str
@@ -42,8 +42,9 @@ class EvaluationRequest:
 
 
 def main() -> None:
+    """Answers requests until standard input ends."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # whatever prints from here on must not mix with the answers
+    os.dup2(2, 1)  # output of print must not mix with the answers
     for line in sys.stdin:
         try:
             answer: dict[str, Any] = {"ok": evaluate(EvaluationRequest(**json.loads(line)))}
@@ -54,7 +55,10 @@ def main() -> None:
 
 
 def evaluate(request: EvaluationRequest) -> dict[str, Any]:
-    """Writes `out` (Parquet: id, logits[, features]) and returns what was measured on the way."""
+    """Writes `out` (Parquet: id, logits[, features]); returns digests, parameters, MACs and latency.
+
+    Raises SealError for an invalid program, DataError for missing test samples.
+    """
     import numpy as np
     import torch
     from torch.export.passes import move_to_device_pass
@@ -83,21 +87,21 @@ def evaluate(request: EvaluationRequest) -> dict[str, Any]:
             program = move_to_device_pass(program, request.device)
         module = program.module()
         out = Path(request.out)
-        everyone = np.arange(prepared.count(request.part))
-        digest = _predict(module, prepared, request, request.part, everyone, out, request.features)
+        rows = np.arange(prepared.count(request.part))
+        digest = _predict(module, prepared, request, request.part, rows, out, request.features)
         if request.gallery:
             gallery = out.with_name(out.stem + ".gallery.parquet")
             complete = prepared.complete(request.gallery, request.inputs)
             _predict(module, prepared, request, request.gallery, complete, gallery, True)
         protocol = dataset.protocol(request.protocol)
         shapes = [protocol.seen(dataset.modality(m)).shape for m in request.inputs]
-        one = [torch.zeros(1, *shape, device=request.device) for shape in shapes]
+        sample = [torch.zeros(1, *shape, device=request.device) for shape in shapes]
         with FlopCounterMode(display=False) as counter:
-            module(*one)
+            module(*sample)
         times = []
         for _ in range(15 if counter.get_total_flops() < 1e9 else 3):
             started = time.perf_counter()
-            module(*one)
+            module(*sample)
             if request.device != "cpu":
                 torch.cuda.synchronize(request.device)
             times.append(time.perf_counter() - started)
@@ -114,7 +118,7 @@ def evaluate(request: EvaluationRequest) -> dict[str, Any]:
 def _predict(
     module: Any, prepared: Any, request: EvaluationRequest, part: str, rows: Any, out: Path, features: bool
 ) -> str:
-    """Writes what the program says of the samples `rows` (n,) of a part; gives the digest of the file."""
+    """Writes predictions for the samples `rows` (n,) of a part; returns the digest of the file."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -122,13 +126,10 @@ def _predict(
     from ..files import file_digest, write_atomic
 
     ids, _ = prepared.index(part)
-    found = list(_outputs(module, prepared, request, part, rows))
-    table: dict[str, Any] = {
-        "id": pa.array([ids[row] for row in rows]),
-        "logits": _lists(pa, np.concatenate([logits for logits, _ in found])),
-    }
+    logits, pooled = zip(*_outputs(module, prepared, request, part, rows), strict=True)
+    table = {"id": pa.array([ids[row] for row in rows]), "logits": _lists(pa, np.concatenate(logits))}
     if features:
-        table["features"] = _lists(pa, np.concatenate([pooled for _, pooled in found]))
+        table["features"] = _lists(pa, np.concatenate(pooled))
     write_atomic(out, lambda temporary: pq.write_table(pa.table(table), temporary, compression="zstd"))
     return file_digest(out)
 
@@ -136,8 +137,10 @@ def _predict(
 def _outputs(
     module: Any, prepared: Any, request: EvaluationRequest, part: str, rows: Any
 ) -> Iterator[tuple[Any, Any]]:
-    """Logits (n, K) and pooled features (n, D) of each batch of samples. Where the protocol takes several
-    clips of a sample, the logarithm of their mean probabilities, and their mean features.
+    """Logits (n, K) and pooled features (n, D) of each batch of samples `rows`.
+
+    If the protocol samples several clips, the logits are the logarithm of the clips' mean probabilities, and
+    the features are their mean. Raises DataError if a sample lacks an input.
     """
     import numpy as np
     import torch
@@ -154,12 +157,14 @@ def _outputs(
             raise DataError(f"{missing} samples of part {part!r} lack {name!r}, on which they are tested")
     moments = protocol.sampling.moments() if protocol.sampling else [0.5]
     largest = max(4 * int(np.prod(column.shape)) for column in columns.values())
-    chosen = [rows[batch] for batch in evaluation_batches(len(rows), largest)]
-    wanted = (
-        (batch, {name: [CropParams(t)] * len(batch) for name in columns}) for batch in chosen for t in moments
+    batches = [rows[batch] for batch in evaluation_batches(len(rows), largest)]
+    reads = (
+        (batch, {name: [CropParams(t)] * len(batch) for name in columns})
+        for batch in batches
+        for t in moments
     )
     clips: list[tuple[Any, Any]] = []
-    for arrays in stream(columns, wanted, request.data_workers):
+    for arrays in stream(columns, reads, request.data_workers):
         x = [torch.from_numpy(np.asarray(arrays[m], np.float32)).to(request.device) for m in request.inputs]
         clips.append(module(*x))
         if len(clips) == len(moments):
@@ -177,13 +182,13 @@ def _lists(pa: Any, array: Any) -> Any:
 
 
 class Evaluator:
-    """The caller's end: starts the process on first use, asks, and stops it."""
+    """Client of the evaluator process, which is started on first use."""
 
     def __init__(self) -> None:
         self._process: Any = None
 
     def __call__(self, request: EvaluationRequest) -> dict[str, Any]:
-        """The answer; raises PluginError with what the evaluator said where it failed."""
+        """The answer of `evaluate`; raises PluginError with its error, or if the process ended."""
         import subprocess
 
         from ..errors import PluginError
@@ -211,7 +216,7 @@ class Evaluator:
             reason = f"exit code {self._process.poll()}"
         if not line:
             self.close()
-            raise PluginError(f"the evaluator process ended while it ran {request.program} ({reason})")
+            raise PluginError(f"the evaluator process ended while running {request.program} ({reason})")
         answer = json.loads(line)
         if "error" in answer:
             raise PluginError(f"evaluation failed: {answer['error']}")

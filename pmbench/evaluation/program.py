@@ -1,4 +1,4 @@
-"""What the archive of a sealed program may hold: tensors, and a graph of plain tensor operations."""
+"""Contents of a sealed program's archive: tensors, and a graph of plain tensor operations."""
 
 from __future__ import annotations
 
@@ -47,12 +47,11 @@ _PARTS = (
 
 
 def check_archive(path: Path) -> None:
-    """Raises SealError where a program's archive holds anything that torch would unpickle or evaluate, or
-    compiled code.
+    """Raises SealError if the archive holds entries to unpickle, unknown operations, or compiled code.
 
-    torch.export.load is no safe reader of foreign files: it unpickles sample inputs, tensors marked so and
-    opaque objects, looks operations up by name below `torch`, and evaluates size expressions. So nothing but
-    a list of known things passes.
+    torch.export.load is not a safe reader of foreign files: it unpickles sample inputs, tensors marked as
+    pickles and opaque objects, looks up operations by name below `torch`, and evaluates size expressions.
+    Therefore only known entries, operations and expressions pass.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -61,7 +60,7 @@ def check_archive(path: Path) -> None:
                 len({name.lower() for name in names}) != len(names)
                 or len({n.partition("/")[0] for n in names}) != 1
             ):
-                raise SealError(f"{path} holds an entry twice, or several archives in one")
+                raise SealError(f"{path} holds an entry twice, or several archives")
             for entry in archive.infolist():
                 _check_entry(path, archive, entry)
     except (
@@ -83,13 +82,13 @@ def _check_entry(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -
     if name.endswith("_config.json"):
         for tensor, item in json.loads(archive.read(entry))["config"].items():
             if item.get("use_pickle") or not _TENSOR_FILE.fullmatch(item["path_name"]):
-                raise SealError(f"{path} stores {tensor!r} as a pickle, which is never read")
+                raise SealError(f"{path} stores {tensor!r} as a pickle; expected a plain tensor")
     elif name.endswith("models/model.json"):
         for key, value in _pairs(json.loads(archive.read(entry))):
             if key == "target" and isinstance(value, str) and not _OPERATION.fullmatch(value):
-                raise SealError(f"{path} calls {value!r}, which is no tensor operation")
+                raise SealError(f"{path} calls {value!r}, which is not a tensor operation")
             if key == "expr_str" and not _is_size(value):
-                raise SealError(f"{path} evaluates {value!r}, which is no size of a tensor")
+                raise SealError(f"{path} evaluates {value!r}, which is not the size of a tensor")
 
 
 def _pairs(value: Any) -> Iterator[tuple[str, Any]]:
@@ -104,14 +103,14 @@ def _pairs(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _is_size(expression: Any) -> bool:
-    """Whether it is arithmetic on symbols such as s95, and nothing that Python would look up besides."""
+    """Whether an expression is arithmetic on numbers and size symbols such as s95, without other names."""
     for node in ast.walk(ast.parse(expression, mode="eval")):
         if isinstance(node, ast.Call):
             known = isinstance(node.func, ast.Name) and bool(_FUNCTION.fullmatch(node.func.id))
         elif isinstance(node, ast.Name):
             known = bool(_FUNCTION.fullmatch(node.id) or _SYMBOL.fullmatch(node.id))
         elif isinstance(node, ast.Constant):
-            known = _is_word_of_sizes(node.value)
+            known = _is_size_constant(node.value)
         else:
             known = isinstance(node, _PARTS)
         if not known:
@@ -119,8 +118,8 @@ def _is_size(expression: Any) -> bool:
     return True
 
 
-def _is_word_of_sizes(value: object) -> bool:
-    """Strings are names of symbols or numbers: sympy would evaluate any other."""
+def _is_size_constant(value: object) -> bool:
+    """Whether a constant is a number or a string that names a symbol; sympy evaluates other strings."""
     if isinstance(value, str):
         return bool(_SYMBOL.fullmatch(value) or _NUMBER.fullmatch(value))
     return isinstance(value, int | float)

@@ -1,22 +1,19 @@
-"""Joins labels to finished predictions. The only place where both meet."""
+"""Scoring: labels are joined to finished predictions, here and nowhere else."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..data.prepared import Prepared
 from ..errors import DataError
-from ..metrics.builtin import score
+from ..metrics.builtin import evidence_of
 from ..store.keys import Context
 
 
 def read_predictions(path: Path, ids: list[str]) -> dict[str, np.ndarray]:
-    """Columns of a prediction file as (N, ...) arrays in the order of `ids`; raises DataError where ids
-    differ.
-    """
+    """Columns of a prediction file, each (N, D), in the order of `ids`; raises DataError for other ids."""
     import pyarrow.parquet as pq
 
     table = pq.read_table(path)
@@ -36,31 +33,25 @@ def read_predictions(path: Path, ids: list[str]) -> dict[str, np.ndarray]:
 def score_predictions(
     context: Context, inputs: tuple[str, ...], prepared: Prepared, path: Path
 ) -> tuple[dict[str, float], np.ndarray, np.ndarray]:
-    """Metrics of predictions from `inputs`, the test labels (N,) and the predicted classes (N,)."""
+    """Metrics by name, test labels (N,) and predicted classes (N,) of predictions from `inputs`."""
     split, dataset = context.protocol.split, context.dataset
     ids, _ = prepared.index(split.test)
     labels = prepared.labels(split.test)
     columns = read_predictions(path, ids)
-    extra: dict[str, Any] = {}
+    features = gallery = None
     if needs_features(context):
         complete, (all_ids, _) = prepared.complete(split.train, inputs), prepared.index(split.train)
         gallery_ids = [all_ids[row] for row in complete]
-        gallery = read_predictions(path.with_name(path.stem + ".gallery.parquet"), gallery_ids)
-        extra = {
-            "features": columns["features"],
-            "gallery": (gallery["features"], prepared.labels(split.train)[complete]),
-        }
-    metrics = score(
-        context.metrics,
-        labels=labels,
-        logits=columns["logits"],
-        num_classes=len(dataset.classes),
-        positive=dataset.positive_class,
-        **extra,
+        embedded = read_predictions(path.with_name(path.stem + ".gallery.parquet"), gallery_ids)
+        features = columns["features"]
+        gallery = embedded["features"], prepared.labels(split.train)[complete]
+    evidence = evidence_of(
+        labels, columns["logits"], len(dataset.classes), dataset.positive_class, features, gallery
     )
-    return metrics, labels, columns["logits"].argmax(1)
+    metrics = {metric.name: float(metric.function(evidence)) for metric in context.metrics}
+    return metrics, labels, evidence.predicted
 
 
 def needs_features(context: Context) -> bool:
-    """Whether a metric of the protocol is computed from pooled features."""
+    """Whether any metric of the protocol is computed from pooled features."""
     return any(metric.needs == "features" for metric in context.metrics)

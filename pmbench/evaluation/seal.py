@@ -1,4 +1,4 @@
-"""Turns what a method delivered into a program whose only inputs are the modalities it may see at test."""
+"""Sealing: exports a delivered network as a program whose only inputs are the test modalities."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from ..training.samples import ChannelStats
 from .program import SAMPLES, check_archive
 
 LARGE = 100_000
-"""Numbers of a sample beyond which a program is checked on three samples, not seven."""
+"""Numbers per sample above which a program is checked on three samples instead of seven."""
 
 
 class _TestBatch(Batch):
-    """What a network sees at test: the modalities it is given, and nothing that only training has."""
+    """A batch of test modalities; labels, index, epoch and progress raise SealError."""
 
     def __init__(self, tensors: Mapping[str, Tensor], stage: str) -> None:
         self._tensors, self._present, self._stage = tensors, {}, stage
@@ -39,7 +39,7 @@ class _TestBatch(Batch):
         raise SealError(
             f"the network that stage {self._stage!r} delivered reads labels, sample index or progress, "
             "which do not exist at test",
-            "use the inputs alone: what is learnt by sample cannot be applied to new samples",
+            "use the inputs alone: values learnt per sample cannot be applied to new samples",
         )
 
     labels = index = epoch = progress = property(_absent)
@@ -50,8 +50,8 @@ class _TestBatch(Batch):
 
 
 class Sealable(nn.Module):
-    """A delivered network behind its standardisation: (B, *shape) for each input -> logits (B, K), pooled (B,
-    D).
+    """A delivered network with its input normalization: (B, *shape) for each input -> logits (B, K), pooled
+    (B, D). Raises SealError unless the network returns an Output.
     """
 
     def __init__(
@@ -61,15 +61,15 @@ class Sealable(nn.Module):
         self.network = network
         self.inputs = tuple(inputs)
         self.stage = stage
-        for name, (modality, standard) in inputs.items():
-            mean, deviation = standard.shaped(len(modality.shape))
+        for name, (modality, stats) in inputs.items():
+            mean, std = stats.shaped(len(modality.shape))
             self.register_buffer(f"mean_{name}", torch.from_numpy(mean))
-            self.register_buffer(f"deviation_{name}", torch.from_numpy(deviation))
+            self.register_buffer(f"std_{name}", torch.from_numpy(std))
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, Tensor]:
         batch = _TestBatch(
             {
-                name: (x - getattr(self, f"mean_{name}")) / getattr(self, f"deviation_{name}")
+                name: (x - getattr(self, f"mean_{name}")) / getattr(self, f"std_{name}")
                 for name, x in zip(self.inputs, tensors, strict=True)
             },
             self.stage,
@@ -84,21 +84,21 @@ class Sealable(nn.Module):
 
 
 def seal(stage: Stage, context: Context, store: Store, inputs: tuple[str, ...]) -> Path:
-    """Exports what a finished stage delivered, checks the program, and adds it to the stage's folder.
+    """Path of the sealed program of a finished stage, exported, checked and added to the stage's folder.
 
-    Raises SealError where the network needs more than its inputs, holds captured data, changes its own state,
+    Raises SealError if the network needs more than its inputs, holds captured data, changes its own state,
     stays in training mode, or lets the samples of a batch influence each other.
     """
     key, name = context.key(stage), type(stage).__name__
     network = delivered(stage, context, store)
-    for parameter in network.parameters():  # whatever layout training used, a program stores plain rows
+    for parameter in network.parameters():  # training may use another memory layout
         parameter.data = parameter.data.contiguous()
     stats = channel_stats_of(store.stage(key))
     missing = [m for m in inputs if m not in stats]
     if missing:
         raise SealError(
             f"stage {name!r} is to be tested on {', '.join(missing)}, which it does not read",
-            "the last stage of a method reads every modality that its network is given at test",
+            "the last stage of a method must read every modality that its network uses at test",
         )
     sealable = Sealable(network, {m: (context.modality(m), stats[m]) for m in inputs}, name).eval()
     program = export(sealable, context, inputs)
@@ -108,13 +108,11 @@ def seal(stage: Stage, context: Context, store: Store, inputs: tuple[str, ...]) 
 
 
 def export(sealable: Sealable, context: Context, inputs: tuple[str, ...]) -> torch.export.ExportedProgram:
-    """The checked program of a network."""
+    """The checked program of a network, for any batch size; raises SealError as `seal` does."""
     name = sealable.stage
-    awake = [n for n, m in sealable.named_modules() if m.training]
-    if awake:
-        raise SealError(
-            f"stage {name!r}: module {awake[0]!r} stays in training mode when it is told to evaluate"
-        )
+    training = [n for n, m in sealable.named_modules() if m.training]
+    if training:
+        raise SealError(f"stage {name!r}: module {training[0]!r} stays in training mode after eval()")
     zeros = tuple(torch.zeros(2, *context.modality(m).shape) for m in inputs)
     before = {n: t.clone() for n, t in sealable.state_dict().items()}
     try:
@@ -132,7 +130,7 @@ def export(sealable: Sealable, context: Context, inputs: tuple[str, ...]) -> tor
     except Exception as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise SealError(
-            f"stage {name!r} cannot be exported as a program of ({', '.join(inputs)}) for any batch size: "
+            f"stage {name!r} cannot be exported as a program of ({', '.join(inputs)}) for every batch size: "
             f"{first}",
             "the network must be a function of its inputs; tensors kept from training have a fixed batch "
             "size",
@@ -142,12 +140,12 @@ def export(sealable: Sealable, context: Context, inputs: tuple[str, ...]) -> tor
     if program.graph_signature.buffers_to_mutate:
         changed = next(iter(program.graph_signature.buffers_to_mutate.values()))
         raise SealError(
-            f"stage {name!r}: evaluating changes buffer {changed!r} (batch norm in training mode?)"
+            f"stage {name!r}: evaluation changes buffer {changed!r} (batch norm in training mode?)"
         )
-    _function_of_rows(program, sealable, context, inputs)
+    _check_independent_samples(program, sealable, context, inputs)
     for key, value in sealable.state_dict().items():
         if not torch.equal(value, before[key]):
-            raise SealError(f"stage {name!r}: evaluating changed {key!r}")
+            raise SealError(f"stage {name!r}: evaluation changed {key!r}")
     return program
 
 
@@ -156,8 +154,7 @@ def _no_captured_data(program: torch.export.ExportedProgram, name: str) -> None:
         if isinstance(value, Tensor) and value.numel() > 1:
             raise SealError(
                 f"stage {name!r}: its program holds a captured tensor {constant!r} of shape "
-                f"{tuple(value.shape)}, "
-                "which is neither parameter nor buffer (data kept from training?)",
+                f"{tuple(value.shape)}, which is neither parameter nor buffer (data kept from training?)",
                 "register constants as buffers of the network; never keep batches",
             )
 
@@ -167,45 +164,46 @@ def _no_random_numbers(program: torch.export.ExportedProgram, name: str) -> None
         for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
             if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
                 raise SealError(
-                    f"stage {name!r}: its program draws random numbers ({node.target}), so that no test can "
-                    "be repeated",
-                    "dropout and noise belong into training; in evaluation mode they must be off",
+                    f"stage {name!r}: its program draws random numbers ({node.target}), so a test cannot be "
+                    "repeated",
+                    "dropout and noise must be off in evaluation mode",
                 )
 
 
-def _function_of_rows(
+def _check_independent_samples(
     program: torch.export.ExportedProgram, sealable: Sealable, context: Context, inputs: tuple[str, ...]
 ) -> None:
-    """Program and network agree, and a sample's logits do not depend on the samples beside it."""
+    """Raises SealError unless program and network agree, and logits do not depend on the other samples."""
     rng = torch.Generator().manual_seed(0)
-    large = max(math.prod(context.modality(m).shape) for m in inputs) > LARGE
-    count, rows = 3 if large else 7, []
-    for m in inputs:
-        mean, deviation = getattr(sealable, f"mean_{m}"), getattr(sealable, f"deviation_{m}")
-        rows.append(torch.randn(count, *context.modality(m).shape, generator=rng) * deviation + mean)
+    shapes = {m: context.modality(m).shape for m in inputs}
+    count = 3 if max(map(math.prod, shapes.values())) > LARGE else 7
+    batch = [
+        torch.randn(count, *shape, generator=rng) * getattr(sealable, f"std_{m}")
+        + getattr(sealable, f"mean_{m}")
+        for m, shape in shapes.items()
+    ]
     sealed = program.module()
     with torch.no_grad():
-        together = sealed(*rows)[0]
-        eager = sealable(*rows)[0]
-        alone = torch.cat([sealed(*(x[i : i + 1] for x in rows))[0] for i in range(count)])
+        batched = sealed(*batch)[0]
+        eager = sealable(*batch)[0]
+        single = torch.cat([sealed(*(x[i : i + 1] for x in batch))[0] for i in range(count)])
     scale = max(1.0, float(eager.abs().max()))
     if not torch.isfinite(eager).all():
         raise SealError(
             f"stage {sealable.stage!r}: logits are not finite on inputs of the training data's scale"
         )
-    if float((together - eager).abs().max()) > 1e-4 * scale:
+    if float((batched - eager).abs().max()) > 1e-4 * scale:
         raise SealError(f"stage {sealable.stage!r}: the sealed program and the network give different logits")
-    if float((together - alone).abs().max()) > 1e-3 * scale:
+    if (change := float((batched - single).abs().max())) > 1e-3 * scale:
         raise SealError(
-            f"stage {sealable.stage!r}: a sample's logits change by "
-            f"{float((together - alone).abs().max()):.3g} with the "
-            "samples beside it (batch norm in training mode?)",
-            "at test every sample stands alone",
+            f"stage {sealable.stage!r}: a sample's logits change by {change:.3g} with the samples beside it "
+            "(batch norm in training mode?)",
+            "at test every sample must be classified independently",
         )
 
 
 def _save(program: torch.export.ExportedProgram, path: Path) -> None:
-    """Writes the program without its example inputs and without the places in source code it came from."""
+    """Writes the program without example inputs and without references to source code."""
     for module in program.graph_module.modules():
         if isinstance(module, torch.fx.GraphModule):
             for node in module.graph.nodes:
@@ -216,7 +214,7 @@ def _save(program: torch.export.ExportedProgram, path: Path) -> None:
     torch.export.save(program, buffer)
     with zipfile.ZipFile(buffer) as full, zipfile.ZipFile(path, "w") as lean:
         for entry in full.infolist():
-            # the loader wants this entry, and unpickles it unless it is empty
+            # the loader requires this entry, and unpickles it unless it is empty
             content = b"" if SAMPLES in entry.filename else full.read(entry)
             lean.writestr(zipfile.ZipInfo(entry.filename), content)
     check_archive(path)

@@ -1,4 +1,4 @@
-"""Built-in metrics, most of them functions of counts by class. Nothing here imports torch.
+"""Built-in metrics, most of them functions of counts by class. Torch is not imported.
 
 May import: errors, contracts.
 """

@@ -1,15 +1,15 @@
 """The built-in metrics, by name, in percent (0..100).
 
-A class that no sample has would make a recall 0/0: means over classes run over the classes that occur in the
+The recall of a class without samples is 0/0: means over classes run over the classes that occur in the
 labels, and a rate over an empty set raises UsageError. By convention `f1` with neither positive samples nor
-positive predictions is 0, and each half of `acer_mmh` is 0 if no sample was called so.
+positive predictions is 0, and each half of `acer_mmh` is 0 if no sample was predicted as its class.
 
 Face anti-spoofing: the positive class is live (bona fide), every other class is an attack.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -22,9 +22,10 @@ from .counts import Counts
 
 
 def tpr_at_fpr(labels: np.ndarray, scores: np.ndarray, fpr: float, positive: int = 1) -> float:
-    """Highest share of live samples accepted by a threshold that accepts at most `fpr` of the attacks.
+    """Highest TPR, in percent, of a threshold that accepts at most the share `fpr` of the attacks.
 
-    `scores` (N,), higher is more live. No interpolation: with fewer than 1 / fpr attacks none may pass.
+    `labels`, `scores` (N,); a higher score is more live. Not interpolated: with fewer than 1 / fpr attacks,
+    none is accepted. Raises UsageError if the labels hold one class only.
     """
     live = np.asarray(labels) == positive
     attacks = np.sort(np.asarray(scores)[~live])[::-1]
@@ -35,7 +36,7 @@ def tpr_at_fpr(labels: np.ndarray, scores: np.ndarray, fpr: float, positive: int
 
 
 def live_scores(logits: np.ndarray, positive: int = 1) -> np.ndarray:
-    """(N, K) logits -> (N,) log odds of the positive class: ordered like its probability, never saturated."""
+    """(N, K) logits -> (N,) log odds of the positive class, ordered as its probability without saturating."""
     logits = np.asarray(logits, float)
     others = np.delete(logits, positive, axis=1)
     top = others.max(1)
@@ -45,24 +46,21 @@ def live_scores(logits: np.ndarray, positive: int = 1) -> np.ndarray:
 def recall_at_k(
     features: np.ndarray, labels: np.ndarray, gallery: np.ndarray, gallery_labels: np.ndarray, k: int
 ) -> float:
-    """Share of queries (N, D) with one of the k nearest gallery items (M, D), by cosine, in their class.
+    """Percentage of queries (N, D) of whose k nearest gallery items (M, D), by cosine, one has their class.
 
-    The gallery is the training samples. Of equally near items the earlier counts as nearer.
+    The gallery is the training samples. Among equally near items the earlier one counts as nearer. Raises
+    UsageError unless every query and gallery item has a label.
     """
     labels, gallery_labels = np.asarray(labels), np.asarray(gallery_labels)
-    if (
-        len(features) != len(labels)
-        or len(gallery) != len(gallery_labels)
-        or not len(gallery)
-        or not len(labels)
-    ):
+    lengths = len(features), len(gallery)
+    if lengths != (len(labels), len(gallery_labels)) or 0 in lengths:
         raise UsageError(
             f"metric 'r@{k}' got {len(features)} features for {len(labels)} labels, and a gallery of "
             f"{len(gallery)} features for {len(gallery_labels)} labels; expected equal numbers above 0"
         )
     unit_gallery = _unit(gallery).T
     hits = 0
-    for start in range(0, len(labels), 1024):  # bounds the similarities held at once
+    for start in range(0, len(labels), 1024):  # bounds the memory of the similarities
         similar = _unit(features[start : start + 1024]) @ unit_gallery
         nearest = np.argsort(-similar, axis=1, kind="stable")[:, :k]
         hits += int((gallery_labels[nearest] == labels[start : start + 1024, None]).any(1).sum())
@@ -86,8 +84,8 @@ def _counted(
     higher_is_better: bool = True,
 ) -> Metric:
     def function(evidence: Evidence) -> float:
-        of_samples = Counts.of(evidence.labels, evidence.predicted, evidence.num_classes)
-        value = float(of_counts(of_samples, evidence.positive))
+        samples = Counts.of(evidence.labels, evidence.predicted, evidence.num_classes)
+        value = float(of_counts(samples, evidence.positive))
         if np.isnan(value):
             raise UsageError(
                 f"metric {name!r} is undefined: it needs samples of class {evidence.positive} and of others"
@@ -102,7 +100,7 @@ def _counted(
 def _acer_worst(evidence: Evidence) -> float:
     """ACER with the APCER of the worst attack type (ISO 30107-3)."""
     if evidence.attack_types is None:
-        raise UsageError("metric 'acer_worst' needs the attack type of every sample, and none were given")
+        raise UsageError("metric 'acer_worst' needs the attack type of every sample; none were given")
     labels, predicted, positive = evidence.labels, evidence.predicted, evidence.positive
     types = np.asarray(evidence.attack_types)
     if types.shape != labels.shape:
@@ -117,7 +115,7 @@ def _acer_worst(evidence: Evidence) -> float:
 def _tpr(rate: str) -> Metric:
     def function(evidence: Evidence) -> float:
         if evidence.logits is None:
-            raise UsageError(f"metric 'tpr@fpr={rate}' needs logits, and none were given")
+            raise UsageError(f"metric 'tpr@fpr={rate}' needs logits; none were given")
         scores = live_scores(evidence.logits, evidence.positive)
         return tpr_at_fpr(evidence.labels, scores, float(rate), evidence.positive)
 
@@ -132,7 +130,7 @@ def _recall(k: int) -> Metric:
                 if evidence.features is None
                 else "a gallery of training samples"
             )
-            raise UsageError(f"metric 'r@{k}' needs {missing}, and none were given")
+            raise UsageError(f"metric 'r@{k}' needs {missing}; none were given")
         return recall_at_k(evidence.features, evidence.labels, *evidence.gallery, k)
 
     return Metric(f"r@{k}", f"R@{k}", "features", function)
@@ -158,26 +156,20 @@ _ALL = (
 METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _ALL}
 
 
-def score(
-    metrics: Iterable[Metric],
-    *,
+def evidence_of(
     labels: np.ndarray,
     logits: np.ndarray,
     num_classes: int,
     positive: int = 1,
     features: np.ndarray | None = None,
     gallery: tuple[np.ndarray, np.ndarray] | None = None,
-    attack_types: Sequence[str] | None = None,
-) -> dict[str, float]:
-    """Values of the metrics by name; predictions are the arg-max of `logits` (N, K), the first of equals.
+) -> Evidence:
+    """Inputs of metrics from labels (N,) and logits (N, K); predictions are the arg-max, the first of equals.
 
-    `features` (N, D) and `gallery` ((M, D), (M,) labels) are for retrieval, `attack_types` (N,) for
-    `acer_worst`. Raises UsageError where an input that a metric needs is missing.
+    `features` (N, D) and `gallery` ((M, D), (M,) labels) are for retrieval. Raises UsageError unless the
+    logits are (N, num_classes) without nan.
     """
     logits = np.asarray(logits)
     if logits.ndim != 2 or logits.shape[1] != num_classes or np.isnan(logits).any():
         raise UsageError(f"logits {logits.shape}: expected (N, {num_classes}) without nan")
-    evidence = Evidence(
-        np.asarray(labels), logits.argmax(1), num_classes, logits, positive, features, gallery, attack_types
-    )
-    return {metric.name: float(metric.function(evidence)) for metric in metrics}
+    return Evidence(np.asarray(labels), logits.argmax(1), num_classes, logits, positive, features, gallery)

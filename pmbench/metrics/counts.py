@@ -1,7 +1,7 @@
 """Counts of samples by class, and the metrics that are functions of them, in percent.
 
 Vectorized over leading axes, so that reported and resampled metrics share their code. A metric that is 0/0 is
-nan here; metrics.py raises an error for it.
+nan; `builtin` raises an error for it.
 """
 
 from __future__ import annotations
@@ -14,14 +14,17 @@ from ..errors import UsageError
 
 
 def ratio(above: np.ndarray, below: np.ndarray, empty: float = np.nan) -> np.ndarray:
-    """above / below, `empty` where below is 0."""
+    """above / below, elementwise; `empty` where below is 0."""
     above, below = np.asarray(above, float), np.asarray(below, float)
     return np.divide(above, below, out=np.full(np.broadcast(above, below).shape, empty), where=below > 0)
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Samples by class, each (..., K): with that label, predicted as it (optional), and both (`hits`)."""
+    """Counts by class, each (..., K): `support` samples have the label, `called` the prediction, `hits` both.
+
+    `called` is None if no metric needs it.
+    """
 
     support: np.ndarray
     hits: np.ndarray
@@ -29,18 +32,18 @@ class Counts:
 
     @classmethod
     def of(cls, labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> Counts:
-        """Counts (K,) of labels (N,) and predictions (N,), both 0..K-1; else raises UsageError."""
+        """Counts (K,) of labels (N,) and predictions (N,); raises UsageError unless both are in 0..K-1."""
         labels, predicted = np.asarray(labels), np.asarray(predicted)
         if labels.ndim != 1 or labels.shape != predicted.shape or labels.size == 0:
             raise UsageError(
                 f"labels {labels.shape} and predictions {predicted.shape}: expected (N,) twice, N > 0"
             )
-        for what, given in (("label", labels), ("prediction", predicted)):
-            if given.dtype.kind not in "iu" or given.min() < 0 or given.max() >= num_classes:
+        for name, values in (("labels", labels), ("predictions", predicted)):
+            if values.dtype.kind not in "iu" or values.min() < 0 or values.max() >= num_classes:
                 raise UsageError(
-                    f"{what}s of type {given.dtype} from {given.min()} to {given.max()}; "
+                    f"{name} of type {values.dtype} from {values.min()} to {values.max()}; "
                     f"expected whole numbers from 0 to {num_classes - 1}",
-                    "every sample that a metric is computed over has a label",
+                    "metrics are computed over labelled samples only",
                 )
         hits = labels[labels == predicted]
         return cls(*(np.bincount(x, minlength=num_classes) for x in (labels, hits, predicted)))
@@ -54,7 +57,7 @@ class Counts:
 
     def _called(self) -> np.ndarray:
         if self.called is None:
-            raise UsageError("these counts lack how often each class was called")
+            raise UsageError("counts without the predictions by class (`called`)")
         return self.called
 
     def class_mean(self, values: np.ndarray) -> np.ndarray:
@@ -72,12 +75,12 @@ def accuracy(counts: Counts, positive: int) -> np.ndarray:
 
 
 def mean_class_accuracy(counts: Counts, positive: int) -> np.ndarray:
-    """Mean of the recalls of the classes in the labels."""
+    """Mean recall over the classes that occur in the labels."""
     return counts.class_mean(100 * ratio(counts.hits, counts.support))
 
 
 def macro_f1(counts: Counts, positive: int) -> np.ndarray:
-    """Mean of the per-class F1, over the classes in the labels."""
+    """Mean F1 over the classes that occur in the labels."""
     return counts.class_mean(counts.f1_by_class())
 
 
@@ -99,14 +102,14 @@ def bpcer(counts: Counts, positive: int) -> np.ndarray:
 
 
 def acer(counts: Counts, positive: int) -> np.ndarray:
-    """(APCER + BPCER) / 2 at arg-max, attack types pooled. HTER is the same at one threshold."""
+    """(APCER + BPCER) / 2 at the arg-max, attack types pooled; equals HTER at one threshold."""
     return (apcer(counts, positive) + bpcer(counts, positive)) / 2
 
 
 def acer_mmh(counts: Counts, positive: int) -> np.ndarray:
     """(FN / (FN + TN) + FP / (FP + TP)) / 2: "ACER" as the released MMH code computes it.
 
-    The rates are conditioned on the prediction, so it moves with the class balance; equals `acer` if FN = FP.
+    The rates are conditioned on the prediction and depend on the class balance. Equals `acer` if FN = FP.
     """
     tp, fp, fn, tn = counts.table(positive)
     return 50 * (ratio(fn, fn + tn, empty=0.0) + ratio(fp, fp + tp, empty=0.0))

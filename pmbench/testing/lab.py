@@ -91,7 +91,7 @@ class Bench(EngineBench):
         self._finished: dict[Stage, nn.Module] = {}
 
     def modality(self, name: str) -> Modality:
-        return self._modality(name)
+        return self.context.modality(name)
 
     def delivered(self, stage: Stage) -> nn.Module:
         """What `stage` delivered, a copy."""

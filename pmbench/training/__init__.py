@@ -1,9 +1,9 @@
-"""The training loop of all stages.
+"""One training loop for the stages of all methods.
 
-`samples` chooses the training and validation samples of a protocol and a seed, `batches` orders and reads
-them, `bench` builds the networks of a stage, with `pretrained` weights, `optimizers` and `schedule` update
-them on a `device`. `loop` trains, validates, saves checkpoints and selects; `train` trains one stage and
-stores it.
+`samples` selects the training and validation samples of a protocol and a seed, `batches` orders and reads
+them, `bench` builds a stage's networks, with `pretrained` weights if any. `optimizers` and `schedule` update
+the parameters, `device` wraps the hardware. `loop` trains, validates, saves checkpoints and selects an epoch;
+`train` runs it for one stage and stores the result.
 
 May import: the ground, contracts, metrics, networks, store, data.
 """

@@ -1,4 +1,4 @@
-"""Batches: their order, read from memory if the data fits, else prefetched by threads."""
+"""Batches: their order, and reading them, from memory if the data fits, else by threads ahead of the loop."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ from ..seeding import derive, generator
 from .samples import ChannelStats, TrainingSamples, TrainingView, read_rows
 
 MEMORY_LIMIT = 4 << 30
-"""Bytes of float32 samples up to which the data of a stage is kept as tensors on the device."""
+"""Largest size in bytes, as float32, of a stage's data that is held as tensors on the device."""
 EVALUATION_BATCH = 256
 EVALUATION_BYTES = 64 << 20
+"""Largest number of samples, and of bytes, in a batch of validation or test data."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """Positions of the samples in each batch.
+    """Order of the samples in the batches of a training.
 
-    An endless sequence of shuffled passes is cut into batches of equal size. With labelled and unlabelled
-    samples, half of each batch comes from each, so that a label is used as often as without unlabelled
-    samples.
+    An endless stream of shuffled passes is cut into batches of equal size. With both labelled and unlabelled
+    samples, each batch takes half of its samples from either, so that unlabelled samples do not make labels
+    rarer.
     """
 
     labelled: np.ndarray
@@ -39,50 +40,43 @@ class Order:
     seed: int
 
     def epoch(self, epoch: int) -> np.ndarray:
-        """(steps, batch_size) positions."""
-        if not (len(self.labelled) and len(self.unlabelled)):
-            which, pool = (
-                ("labelled", self.labelled) if len(self.labelled) else ("unlabelled", self.unlabelled)
-            )
-            return self._stream(pool, which, epoch, self.batch_size)
-        half = self.batch_size // 2
-        return np.concatenate(
-            [
-                self._stream(self.labelled, "labelled", epoch, self.batch_size - half),
-                self._stream(self.unlabelled, "unlabelled", epoch, half),
-            ],
-            axis=1,
-        )
+        """(steps, batch_size) positions of one epoch."""
+        half = 0
+        if len(self.unlabelled):
+            half = self.batch_size // 2 if len(self.labelled) else self.batch_size
+        pools = (("labelled", self.labelled, self.batch_size - half), ("unlabelled", self.unlabelled, half))
+        return np.concatenate([self._stream(*pool, epoch) for pool in pools if pool[2]], axis=1)
 
-    def _stream(self, pool: np.ndarray, which: str, epoch: int, width: int) -> np.ndarray:
+    def _stream(self, name: str, pool: np.ndarray, width: int, epoch: int) -> np.ndarray:
+        """(steps, width) positions of one epoch, from the shuffled passes over one pool."""
         size = self.steps * width
         first, last = epoch * size // len(pool), (epoch * size + size - 1) // len(pool)
-        passes = [generator(self.seed, "order", which, n).permutation(pool) for n in range(first, last + 1)]
+        passes = [generator(self.seed, "order", name, n).permutation(pool) for n in range(first, last + 1)]
         start = epoch * size - first * len(pool)
         return np.concatenate(passes)[start : start + size].reshape(self.steps, width)
 
 
 class _BatchRng(AugmentRng):
-    """Random numbers of a whole batch; each process takes those of its own samples."""
+    """Random numbers for the samples of one process, drawn for the whole batch and then sharded."""
 
     def __init__(
         self, seed: int, epoch: int, step: int, size: int, shard: tuple[int, int], device: torch.device
     ) -> None:
-        self._purpose = (seed, epoch, step)
-        self._size = size
-        self._shard = shard
-        self._device = device
+        self._seed, self._epoch, self._step = seed, epoch, step
+        self._size, self._shard, self._device = size, shard, device
 
     def __call__(self, name: str) -> Tensor:
-        seed, epoch, step = self._purpose
-        rng = torch.Generator().manual_seed(derive(seed, "augment", name, epoch, step))
+        rng = torch.Generator().manual_seed(derive(self._seed, "augment", name, self._epoch, self._step))
         rank, world = self._shard
         return torch.rand(self._size, generator=rng)[rank::world].to(self._device)
 
 
 @dataclass
 class TrainingBatches:
-    """The training batches of one stage. `tensors` is its data, or None if `workers` threads read it."""
+    """Training batches of one stage, for process `shard` = (rank, processes).
+
+    `held` maps modalities to tensors on the device; None if `workers` threads read the data instead.
+    """
 
     view: TrainingView
     stage: Stage
@@ -103,20 +97,21 @@ class TrainingBatches:
             for name, mask in masks.items()
             if mask is not None
         }
-        self.tensors: dict[str, Tensor] | None = None
+        self.held: dict[str, Tensor] | None = None
         self.columns = {m: self.view.column(samples.part, m) for m in self.stage.reads}
         if fits_in_memory(self.columns, len(self.rows)):
-            self.tensors = {
-                name: load(column, self.rows, self.stats[name], self.device)
+            self.held = {
+                name: hold(column, self.rows, self.stats[name], self.device)
                 for name, column in self.columns.items()
             }
 
     def epoch(self, epoch: int, epochs: int) -> Iterator[Batch]:
+        """The batches of one epoch of `epochs`, normalized and augmented; absent modalities hold zeros."""
         rank, world = self.shard
         order = np.ascontiguousarray(self.order.epoch(epoch)[:, rank::world])
         dataset, name = self.view.prepared.dataset, type(self.stage).__name__
         index = torch.from_numpy(order).to(self.device)
-        read = self._from_memory(index) if self.tensors is not None else self._from_disk(epoch, order)
+        read = self._held(index) if self.held is not None else self._streamed(epoch, order)
         steps = self.order.steps
         tensors: Mapping[str, Tensor]
         for step, tensors in enumerate(read):
@@ -139,12 +134,13 @@ class TrainingBatches:
                 stage=name,
             )
 
-    def _from_memory(self, index: Tensor) -> Iterator[dict[str, Tensor]]:
-        assert self.tensors is not None
+    def _held(self, index: Tensor) -> Iterator[dict[str, Tensor]]:
+        assert self.held is not None
+        held = list(self.held.items())
         for rows in index:
-            yield {name: tensor[rows] for name, tensor in self.tensors.items()}
+            yield {name: tensor[rows] for name, tensor in held}
 
-    def _from_disk(self, epoch: int, order: np.ndarray) -> Iterator[dict[str, Tensor]]:
+    def _streamed(self, epoch: int, order: np.ndarray) -> Iterator[dict[str, Tensor]]:
         reads = zip((self.rows[batch] for batch in order), self._crops(epoch), strict=True)
         for arrays in stream(self.columns, reads, self.workers):
             yield {
@@ -153,14 +149,14 @@ class TrainingBatches:
             }
 
     def _crops(self, epoch: int) -> Iterator[dict[str, list[CropParams]]]:
-        """Crops of the samples of each batch by modality; modalities on one grid share them."""
+        """Crop parameters of each batch's samples, by modality; modalities on one grid share them."""
         grids = {m.name: m.grid or m.name for m in self.view.prepared.dataset.modalities}
         for step in range(self.order.steps):
             rng = self._rng(epoch, step, torch.device("cpu"))
             times = rng("moment").tolist()
             crops = {}
             for grid in {grids[name] for name in self.columns}:
-                drawn = (rng(f"{what} of {grid}").tolist() for what in ("top", "left", "flip"))
+                drawn = (rng(f"{name} of {grid}").tolist() for name in ("top", "left", "flip"))
                 crops[grid] = [
                     CropParams(t, y, x, flip > 0.5) for t, y, x, flip in zip(times, *drawn, strict=True)
                 ]
@@ -171,15 +167,15 @@ class TrainingBatches:
 
 
 Rows = tuple[np.ndarray, Mapping[str, Sequence[CropParams]]]
-"""Rows of a batch and their crops by modality; a modality without crops is cropped at the center."""
+"""Rows of a batch and their crops by modality; a modality without an entry is cropped at the center."""
 
 
 def stream(
     columns: Mapping[str, Column], batches: Iterable[Rows], threads: int
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Reads batches in order and prefetches `threads` of them; with 0 threads reads on demand.
+    """Batches in order, each modality -> (n, *shape); `threads` batches are read ahead, with 0 none.
 
-    Threads are enough: decoding, most of the work, releases the GIL.
+    Threads suffice: decoding, which dominates, releases the interpreter lock.
     """
 
     def read(rows: np.ndarray, crops: Mapping[str, Sequence[CropParams]]) -> dict[str, np.ndarray]:
@@ -202,18 +198,18 @@ def stream(
 
 
 def normalize(x: Tensor, stats: ChannelStats) -> Tensor:
-    """(x - mean) / std per channel: (N, C, ...) of any dtype -> float32 on the same device."""
+    """(x - mean) / std by channel: (N, C, ...) of any dtype -> float32 on the same device."""
     mean, std = (torch.from_numpy(a).to(x.device) for a in stats.shaped(x.dim() - 1))
     return (x.float() - mean) / std
 
 
-def load(column: Column, rows: np.ndarray, stats: ChannelStats, device: torch.device) -> Tensor:
-    """Samples `rows` as one normalized tensor on the device."""
+def hold(column: Column, rows: np.ndarray, stats: ChannelStats, device: torch.device) -> Tensor:
+    """Samples `rows` (n,) of a column, normalized, as one tensor (n, *shape) on the device."""
     return normalize(torch.from_numpy(np.require(read_rows(column, rows), None, "W")), stats).to(device)
 
 
 def fits_in_memory(columns: Mapping[str, Column], count: int) -> bool:
-    """Whether `count` samples of these columns fit in MEMORY_LIMIT; columns stored as frames never do."""
+    """Whether `count` samples of all columns take at most MEMORY_LIMIT; False for a column without array."""
     if any(column.array is None for column in columns.values()):
         return False
     size = sum(4 * count * int(np.prod(c.array.shape[1:])) for c in columns.values() if c.array is not None)
@@ -221,7 +217,7 @@ def fits_in_memory(columns: Mapping[str, Column], count: int) -> bool:
 
 
 def evaluation_batches(count: int, sample_bytes: int) -> Iterator[np.ndarray]:
-    """Positions 0..count-1 in batches of EVALUATION_BATCH, or fewer if samples are large."""
+    """Row numbers 0..count-1 in batches of EVALUATION_BATCH, or of fewer if samples are large."""
     size = max(1, min(EVALUATION_BATCH, EVALUATION_BYTES // max(1, sample_bytes)))
     for start in range(0, count, size):
         yield np.arange(start, min(start + size, count))
@@ -234,10 +230,10 @@ def validation_batches(
     device: torch.device,
     threads: int = 0,
 ) -> Iterator[dict[str, Tensor]]:
-    """Normalized batches of the validation samples, in order."""
-    large = max((4 * int(np.prod(c.shape)) for c in columns.values()), default=1)
-    cuts = evaluation_batches(len(samples.rows), large)
-    for arrays in stream(columns, ((samples.rows[cut], {}) for cut in cuts), threads):
+    """Normalized validation samples in order, in batches: modality -> (n, *shape)."""
+    largest = max((4 * int(np.prod(c.shape)) for c in columns.values()), default=1)
+    chunks = evaluation_batches(len(samples.rows), largest)
+    for arrays in stream(columns, ((samples.rows[chunk], {}) for chunk in chunks), threads):
         yield {
             name: normalize(torch.from_numpy(np.require(a, None, "W")).to(device), stats[name])
             for name, a in arrays.items()

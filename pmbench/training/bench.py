@@ -1,4 +1,4 @@
-"""The bench: builds the networks of a stage."""
+"""The bench: builds a stage's networks from backbones, seeded weights and finished parents."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ from .pretrained import Library, fill
 
 @dataclass
 class EngineBench:
-    """Builds networks on the CPU, each role with an rng of its own.
+    """Builds networks on the CPU; each role has an rng of its own.
 
-    Without a `store`, networks of parents are built without their weights: these are loaded afterwards as
-    part of a finished stage. `lineage` then has the number of training samples of each parent.
+    `made` counts the networks of each role, `notes` collects the stage's notes. Without a `store` the
+    parents' networks are built but keep their initial weights, because the weights of a finished stage, which
+    include theirs, are loaded next; `lineage` then holds the number of training samples of each parent.
     """
 
     stage: Stage
@@ -50,11 +51,11 @@ class EngineBench:
     def modality(self, name: str) -> Modality:
         if not any(name in stage.reads for stage in self.stage.walk()):
             self._declared(name)
-        return self._modality(name)
+        return self.context.modality(name)
 
     def fits(self, modality: str, fed: str) -> bool:
         self._declared(modality, fed)
-        return self.context.backbones[modality].accepts(self._modality(fed))
+        return self.context.backbones[modality].accepts(self.context.modality(fed))
 
     def features(self, modality: str) -> int:
         self._declared(modality)
@@ -106,47 +107,43 @@ class EngineBench:
         if text not in self.notes:
             self.notes.append(text)
 
-    # --- private --------------------------------------------------------------------------------------------
-
-    def _modality(self, name: str) -> Modality:
-        return self.context.modality(name)
+    # --- inside ---------------------------------------------------------------------------------------------
 
     def _delivered(self, stage: Stage) -> nn.Module:
         if stage not in self.stage.parents:
             raise ContractError(
-                f"stage {type(self.stage).__name__} asked for the network of {type(stage).__name__}, "
-                "which is not among its fields"
+                f"stage {type(self.stage).__name__} requests the network of {type(stage).__name__}, which is "
+                "not among its fields"
             )
         return delivered(stage, self.context, self.store, self.lineage)
 
     def _declared(self, *modalities: str) -> None:
-        """Raises ContractError for a modality outside `reads`: its shape and backbone are not in the key."""
+        """Raises ContractError for a modality that the stage does not read: its key would lack it."""
         for modality in modalities:
             if modality not in self.stage.reads:
                 raise ContractError(
                     f"stage {type(self.stage).__name__} builds a network for {modality!r}, which it does "
-                    "not declare; "
-                    f"its reads are ({', '.join(self.stage.reads)})",
+                    f"not declare; its reads are ({', '.join(self.stage.reads)})",
                     f"add {modality!r} to `reads`",
                 )
 
     def _role(self, *role: object):  # type: ignore[no-untyped-def]
+        """Seeds torch for the next network of a role."""
         name = "/".join(map(str, role))
         self.made[name] += 1
         return torch_seeded(self.seed, "weights", name, self.made[name])
 
     def _encoder(self, modality: str, fed: str | None) -> Encoder:
         backbone = self.context.backbones[modality]
-        takes = self._modality(fed or modality)
-        if not backbone.accepts(takes):
+        source = self.context.modality(fed or modality)
+        if not backbone.accepts(source):
             raise ContractError(
-                f"backbone {backbone.name!r} takes {', '.join(sorted(backbone.kinds))}, but {takes.name!r} "
-                "is "
-                f"a {takes.kind}"
+                f"backbone {backbone.name!r} takes {', '.join(sorted(backbone.kinds))}, but {source.name!r} "
+                f"is a {source.kind}"
             )
-        check_backbone(backbone, takes)
-        encoder = backbone.build(takes, backbone.size)
-        self._fill(encoder, backbone, takes.channels)
+        check_backbone(backbone, source)
+        encoder = backbone.build(source, backbone.size)
+        self._fill(encoder, backbone, source.channels)
         return encoder
 
     def _fill(self, encoder: Encoder, backbone: Backbone, channels: int, start: int = 0) -> None:
@@ -155,14 +152,15 @@ class EngineBench:
             fill(encoder, tensors, backbone, channels, str(backbone.weights), start)
 
     def _tail(self, encoders: Mapping[str, Encoder]) -> Encoder | None:
-        """The joint blocks, if all backbones are equal and their maps at the joint have the same grid."""
+        """Shared blocks after the joint; None unless the modalities have one backbone, kind and map grid."""
         backbones = [self.context.backbones[name] for name in encoders]
         first = backbones[0]
         if first.tail is None or any(b.name != first.name for b in backbones):
             return None
-        kinds = {self._modality(name).kind for name in encoders}
+        kinds = {self.context.modality(name).kind for name in encoders}
         shapes = {
-            name: _map_shapes(e, self._modality(name))[first.fuse_at - 1] for name, e in encoders.items()
+            name: _map_shapes(e, self.context.modality(name))[first.fuse_at - 1]
+            for name, e in encoders.items()
         }
         if len(kinds) > 1 or len({shape[1:] for shape in shapes.values()}) > 1:
             return None
@@ -176,7 +174,11 @@ class EngineBench:
 def delivered(
     stage: Stage, context: Context, store: Store | None, lineage: Mapping[str, Any] | None = None
 ) -> nn.Module:
-    """The network that a finished stage delivered, in evaluation mode; untrained without a store."""
+    """Network that a finished stage delivered, in evaluation mode; without a store, with initial weights.
+
+    Raises PluginError for an exception of the stage, ContractError unless it delivers a module with the
+    stored weights' names.
+    """
     key = context.key(stage) if store is not None or lineage else ""
     lineage = store.stage(key).get("lineage", {}) if store is not None else lineage or {}
     samples = lineage.get(key, {}).get("samples", 0)
@@ -198,7 +200,7 @@ def delivered(
         if set(weights) != set(expected):
             missing, extra = sorted(set(expected) - set(weights)), sorted(set(weights) - set(expected))
             raise ContractError(
-                f"stage {type(stage).__name__} builds other networks than it did when it was trained "
+                f"stage {type(stage).__name__} builds other networks than when it was trained "
                 f"(missing {missing[:3]}, extra {extra[:3]})",
                 "`build` must depend on the stage's fields and the bench alone",
             )
@@ -207,7 +209,7 @@ def delivered(
 
 
 def checked_build(stage: Stage, bench: EngineBench) -> Nets:
-    """`stage.build(bench)` with an rng of its own; raises PluginError for an exception of the plugin."""
+    """`stage.build(bench)` with torch seeded; raises PluginError naming the stage for any other exception."""
     with torch_seeded(bench.seed, "weights", "build"):
         try:
             nets = stage.build(bench)
@@ -222,8 +224,8 @@ def checked_build(stage: Stage, bench: EngineBench) -> Nets:
     return nets
 
 
-def in_plugin(stage: Stage, where: str, error: BaseException) -> PmbenchError:
-    """A PluginError that names stage, module and function; a TrainingError if GPU memory ran out."""
+def in_plugin(stage: Stage, method: str, error: BaseException) -> PmbenchError:
+    """The PluginError for an exception in a method of a stage; a TrainingError if a GPU ran out of memory."""
     kind = type(stage)
     if isinstance(error, torch.OutOfMemoryError):
         return TrainingError(
@@ -232,20 +234,20 @@ def in_plugin(stage: Stage, where: str, error: BaseException) -> PmbenchError:
             "(`--set recipe.precision=bf16`)",
         )
     raised = PluginError(
-        f"{kind.__name__}.{where} (module {kind.__module__}) raised {type(error).__name__}: {error}",
-        "this is a defect of the plugin; --debug shows where",
+        f"{kind.__name__}.{method} (module {kind.__module__}) raised {type(error).__name__}: {error}",
+        "this is a defect of the plugin; --debug shows the traceback",
     )
     raised.add_note(f"stage {stage!r}")
     return raised
 
 
 def check_backbone(backbone: Backbone, modality: Modality) -> None:
-    """Raises ContractError if maps or pooled features differ from their declaration."""
+    """Raises ContractError unless an encoder's maps and pooled features have the declared shapes."""
     _check_encoder(backbone.name, backbone.build, backbone.size, "maps" in backbone.provides, modality)
 
 
 @functools.cache
-def _check_encoder(name: str, build: object, size: int, maps_promised: bool, modality: Modality) -> None:
+def _check_encoder(name: str, build: object, size: int, provides_maps: bool, modality: Modality) -> None:
     with torch_seeded(0, "check"):
         encoder = build(modality, size)  # type: ignore[operator]
         if not isinstance(encoder, Encoder):
@@ -255,42 +257,44 @@ def _check_encoder(name: str, build: object, size: int, maps_promised: bool, mod
     if pooled.shape != (2, encoder.features):
         raise ContractError(
             f"backbone {name!r} declares {encoder.features} pooled features for {modality.name!r}, "
-            f"but returns {tuple(pooled.shape)} for 2 samples"
+            f"but gives {tuple(pooled.shape)} for 2 samples"
         )
     strides = {len(declared.stride) for declared in encoder.maps}
     if strides - {len(modality.shape) - 1}:
         raise ContractError(
             f"backbone {name!r} declares maps with strides along {sorted(strides)} axes, but "
-            f"{modality.name!r} has "
-            f"{len(modality.shape) - 1}"
+            f"{modality.name!r} has {len(modality.shape) - 1}"
         )
-    if maps_promised != bool(encoder.maps) or len(maps) != len(encoder.maps):
+    if provides_maps != bool(encoder.maps) or len(maps) != len(encoder.maps):
         raise ContractError(
-            f"backbone {name!r} declares {len(encoder.maps)} maps (provides maps: {maps_promised}), but "
-            f"returns {len(maps)}"
+            f"backbone {name!r} declares {len(encoder.maps)} maps (provides maps: {provides_maps}), gives "
+            f"{len(maps)}"
         )
     for number, (found, declared) in enumerate(zip(maps, encoder.maps, strict=True)):
-        grid = tuple(-(-n // s) for n, s in zip(modality.shape[1:], declared.stride, strict=True))
-        floor = tuple(n // s for n, s in zip(modality.shape[1:], declared.stride, strict=True))
-        axes = zip(found.shape[2:], zip(grid, floor, strict=True), strict=False)
-        fits = found.dim() == 2 + len(grid) and all(n in either for n, either in axes)
+        sizes = list(zip(modality.shape[1:], declared.stride, strict=True))
+        grid = tuple(-(-n // s) for n, s in sizes)
+        axes = zip(
+            found.shape[2:], sizes, strict=False
+        )  # each size divided by its stride, rounded either way
+        fits = found.dim() == 2 + len(grid) and all(size in (-(-n // s), n // s) for size, (n, s) in axes)
         if found.shape[1] != declared.channels or not fits:
             raise ContractError(
                 f"backbone {name!r} declares map {number} of {modality.name!r} as {declared.channels} "
-                "channels with "
-                f"stride {declared.stride} (grid {grid}), but returns {tuple(found.shape[1:])}"
+                f"channels with stride {declared.stride} (grid {grid}), but gives {tuple(found.shape[1:])}"
             )
 
 
 def _map_shapes(encoder: Encoder, modality: Modality) -> list[tuple[int, ...]]:
-    was = encoder.training
+    """(channels, *grid) of each map."""
+    training = encoder.training
     with torch.no_grad():
         maps: tuple[Tensor, ...] = encoder.eval()(torch.zeros(1, *modality.shape))[0]
-    encoder.train(was)
+    encoder.train(training)
     return [tuple(m.shape[1:]) for m in maps]
 
 
 def _first_blocks(encoder: Encoder, count: int) -> Encoder:
+    """The encoder, cut after `count` blocks."""
     encoder.blocks = encoder.blocks[:count]
     encoder.maps = encoder.maps[:count]
     encoder.pool = nn.Identity()

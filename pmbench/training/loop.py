@@ -1,4 +1,4 @@
-"""The training loop of all stages: optimizer steps, validation, checkpoints and selection."""
+"""The training loop of all stages: epochs, optimiser steps, validation, selected epoch, checkpoints."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from ..contracts.batch import Batch
-from ..contracts.recipe import Recipe
 from ..contracts.stage import Stage
 from ..errors import ContractError, PmbenchError, TrainingError, UsageError
-from ..metrics.builtin import METRICS, score
+from ..metrics.builtin import METRICS, evidence_of
 from ..networks.modules import Frozen, Output
 from ..seeding import derive
 from ..store.keys import Context
@@ -25,7 +24,7 @@ from ..store.store import Store
 from .batches import Order, TrainingBatches, fits_in_memory, validation_batches
 from .bench import EngineBench, checked_build, in_plugin
 from .device import Accelerator
-from .optimizers import OptimizerStep, TermValues, optimizers_of
+from .optimizers import OptimizerStep, Seen, optimizers_of
 from .samples import ChannelStats, TrainingView
 from .schedule import checked_recipe, rate_factor
 
@@ -35,7 +34,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass
 class _State:
-    """State besides tensors that changes from epoch to epoch."""
+    """State of a training besides its tensors, as stored in checkpoints. Times in seconds."""
 
     epoch: int = 0
     best: float | None = None
@@ -46,7 +45,7 @@ class _State:
 
 
 class Training:
-    """Training of one stage. `run()` starts from its last checkpoint, if there is one."""
+    """Training of one stage; `run()` resumes it from its last checkpoint, if any."""
 
     def __init__(
         self,
@@ -61,7 +60,7 @@ class Training:
         self.accelerator = accelerator
         self.name = type(stage).__name__
         self.key = context.key(stage)
-        # validation data has no gallery: if the primary metric is retrieval, accuracy selects the epoch
+        # validation data has no gallery: if the primary metric is of retrieval, accuracy selects the epoch
         primary = context.metrics[0]
         self.metric = METRICS["accuracy"] if primary.needs == "features" else primary
         self.recipe = checked_recipe(context.recipe_of(stage), self.name)
@@ -69,7 +68,7 @@ class Training:
         if self.recipe.batch_size % (processes := accelerator.shard[1]):
             raise UsageError(
                 f"stage {self.name}: {processes} devices cannot share batches of {self.recipe.batch_size} "
-                "samples equally",
+                "equally; some samples would have a larger weight",
                 "choose --devices or `--set recipe.batch_size=...` so that one divides the other",
             )
         self.stats = {m: view.channel_stats(m) for m in stage.reads}
@@ -91,7 +90,7 @@ class Training:
             )
             self.optimizers = optimizers_of(stage, self.nets, self.recipe)
         self.validation = view.validation_for(stage)
-        self.data_workers = data_workers
+        self._workers = data_workers
         self._columns = {m: view.column(self.validation.part, m) for m in stage.reads}
         in_memory = fits_in_memory(self._columns, len(self.validation.rows))
         self._validation = list(self._validation_batches()) if in_memory else None
@@ -99,7 +98,11 @@ class Training:
     # --- the loop -------------------------------------------------------------------------------------------
 
     def run(self, progress: Progress = lambda done, total: None) -> nn.Module:
-        """Trains to the end and returns the delivered network with the selected weights."""
+        """The delivered network with the weights of the selected epoch, in evaluation mode.
+
+        Raises PluginError or ContractError for a defect of the stage, TrainingError for values that are not
+        finite.
+        """
         epochs = self.recipe.epochs
         self._resume()
         progress(self.state.epoch, epochs)
@@ -109,8 +112,8 @@ class Training:
             self._check_finite(terms, epoch)
             value = self._validate()
             means = {
-                name: float(torch.stack([v for _, v in values]).float().sum()) / self.steps
-                for name, values in terms.items()
+                name: float(torch.stack([v for _, v in seen]).float().sum()) / self.steps
+                for name, seen in terms.items()
             }
             self._record(epoch, value, means)
             self.state.seconds += time.perf_counter() - started
@@ -123,7 +126,7 @@ class Training:
             network.load_state_dict(self.best)
         return network.eval()
 
-    def _epoch(self, epoch: int) -> TermValues:
+    def _epoch(self, epoch: int) -> Seen:
         torch.manual_seed(derive(self.seed, "forward", epoch) + self.accelerator.shard[0])
         self.nets.train()
         step = OptimizerStep(self.name, self.optimizers, self.accelerator)
@@ -146,10 +149,10 @@ class Training:
             where = "losses" if type(stage).update is Stage.update else "update"
             raise in_plugin(stage, where, error) from error
         self.accelerator.average_buffers(nets)
-        return step.values
+        return step.seen
 
     def _awaited(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """The batches; adds the time spent waiting for them to `state.waited`."""
+        """The batches; adds the time spent waiting for them to the state."""
         while True:
             started = time.perf_counter()
             batch = next(batches, None)
@@ -158,40 +161,38 @@ class Training:
                 return
             yield batch
 
-    def _check_finite(self, terms: TermValues, epoch: int) -> None:
-        """Raises TrainingError that names the first term that was not finite: others follow it."""
-        nonfinite: dict[str, tuple[int, float]] = {}
-        for term, steps in terms.items():
-            values = torch.stack([v for _, v in steps])
+    def _check_finite(self, terms: Seen, epoch: int) -> None:
+        """Raises TrainingError naming the first term, else a weight, that is not finite."""
+        bad: dict[str, tuple[int, float]] = {}
+        for term, seen in terms.items():
+            values = torch.stack([v for _, v in seen])
             if not values.isfinite().all():
                 first = int((~values.isfinite()).nonzero()[0])
-                nonfinite[term] = steps[first][0], float(values[first])
-        if nonfinite:
-            term = min(nonfinite, key=lambda name: nonfinite[name][0])
+                bad[term] = seen[first][0], float(values[first])
+        if bad:
+            term = min(bad, key=lambda name: bad[name][0])  # the other terms follow soon
             raise TrainingError(
-                f"stage {self.name}: term {term!r} is {nonfinite[term][1]} in epoch {epoch + 1} of "
+                f"stage {self.name}: term {term!r} is {bad[term][1]} in epoch {epoch + 1} of "
                 f"{self.recipe.epochs}",
-                "lower the learning rate (`--set recipe.lr=...`) or look at the term; "
+                "lower the learning rate (`--set recipe.lr=...`) or check the term; "
                 "the last finite epoch's checkpoint is kept",
             )
-        for name, tensor in self._trained_tensors().items():
+        for name, tensor in self._trained().items():
             if tensor.is_floating_point() and not tensor.isfinite().all():
                 raise TrainingError(
                     f"stage {self.name}: {name!r} of its networks is not finite after epoch {epoch + 1} of "
-                    f"{self.recipe.epochs}, though every term was finite: a gradient was not",
-                    "lower the learning rate (`--set recipe.lr=...`) or look for a square root or logarithm "
-                    "of zero",
+                    f"{self.recipe.epochs}, although every term was: a gradient is not finite",
+                    "lower the learning rate (`--set recipe.lr=...`) or look for a root or a logarithm of "
+                    "zero",
                 )
 
     def _validation_batches(self) -> Iterator[dict[str, Tensor]]:
         return validation_batches(
-            self.validation, self._columns, self.stats, self.accelerator.device, self.data_workers
+            self.validation, self._columns, self.stats, self.accelerator.device, self._workers
         )
 
     def _validate(self) -> float | None:
-        """The primary metric on validation data, in the metric's unit; None if the delivered network has no
-        logits or there are no validation samples.
-        """
+        """The selection metric on validation data, in its own unit; None if the stage does not classify."""
         labels = self.validation.labels
         if not len(labels):
             return None
@@ -209,16 +210,14 @@ class Training:
                 if not isinstance(output, Output):
                     return None
                 logits.append(output.logits.float().cpu())
-        found = score(
-            (self.metric,),
-            labels=labels,
-            logits=torch.cat(logits).numpy(),
-            num_classes=len(self.context.dataset.classes),
-            positive=self.context.dataset.positive_class,
+        dataset = self.context.dataset
+        evidence = evidence_of(
+            labels, torch.cat(logits).numpy(), len(dataset.classes), dataset.positive_class
         )
-        return found[self.metric.name]
+        return float(self.metric.function(evidence))
 
     def _record(self, epoch: int, value: float | None, means: Mapping[str, float]) -> None:
+        """Adds a row to the curve, and keeps the weights if this epoch is the best so far."""
         row = {"epoch": epoch + 1, **means}
         if value is not None:
             row["validation"] = value
@@ -243,14 +242,14 @@ class Training:
 
     # --- checkpoints ----------------------------------------------------------------------------------------
 
-    def _trained_tensors(self) -> dict[str, Tensor]:
-        """Parameters and buffers outside frozen networks (one inside `bench.trainable` is not frozen)."""
-        modules = [(n, m) for n, m in self.nets.named_modules() if isinstance(m, Frozen)]
-        frozen = tuple(f"{n}." for n, m in modules if not any(p.requires_grad for p in m.parameters()))
-        return {n: t for n, t in self.nets.state_dict().items() if not n.startswith(frozen)}
+    def _trained(self) -> dict[str, Tensor]:
+        """Parameters and buffers outside of frozen networks; one inside `bench.trainable` is not frozen."""
+        frozen = [(n, m) for n, m in self.nets.named_modules() if isinstance(m, Frozen)]
+        prefixes = tuple(f"{n}." for n, m in frozen if not any(p.requires_grad for p in m.parameters()))
+        return {n: t for n, t in self.nets.state_dict().items() if not n.startswith(prefixes)}
 
     def _checkpoint(self) -> None:
-        tensors = {f"nets/{n}": t for n, t in self._trained_tensors().items()}
+        tensors = {f"nets/{n}": t for n, t in self._trained().items()}
         for name, o in self.optimizers.items():
             for index, p in enumerate(o.parameters):
                 for slot, value in o.optimizer.state.get(p, {}).items():
@@ -264,9 +263,8 @@ class Training:
         if found is None:
             return
         tensors, state = found
-        expected = self._trained_tensors()
         stored = {n.removeprefix("nets/"): t for n, t in tensors.items() if n.startswith("nets/")}
-        if stored.keys() != expected.keys():
+        if stored.keys() != self._trained().keys():
             return
         self.nets.load_state_dict(stored, strict=False)
         for name, o in self.optimizers.items():
@@ -274,21 +272,18 @@ class Training:
                 prefix = f"optimizer/{name}/{index}/"
                 for full, value in tensors.items():
                     if full.startswith(prefix):
-                        # fused kernels expect moments in the memory layout of the parameter
+                        # fused kernels expect the moments in the memory layout of the parameter
                         like = torch.empty_like(p if value.shape == p.shape else value, device=p.device)
                         o.optimizer.state[p][full.removeprefix(prefix)] = like.copy_(value).detach()
-        best = {
-            n.removeprefix("best/"): t.to(self.accelerator.device)
-            for n, t in tensors.items()
-            if n.startswith("best/")
-        }
+        device = self.accelerator.device
+        best = {n.removeprefix("best/"): t.to(device) for n, t in tensors.items() if n.startswith("best/")}
         self.best = best or None
         self.state = _State(**state)
 
-    # --- description ---------------------------------------------------------------------------------------
+    # --- results --------------------------------------------------------------------------------------------
 
     def curve_csv(self) -> str:
-        """One row for each epoch: epoch, mean of each term, validation metric."""
+        """CSV with one line per epoch: epoch, mean of each term, validation metric."""
         names = list(dict.fromkeys(name for row in self.state.curve for name in row))
         text = io.StringIO()
         writer = csv.DictWriter(text, names, lineterminator="\n")
@@ -296,17 +291,16 @@ class Training:
         writer.writerows(self.state.curve)
         return text.getvalue()
 
-    def _all_departures(self) -> dict[str, list[object]]:
-        """Differences of the stage's recipe from the standard one, and of each group's from the stage's."""
-        found = _departures(self.recipe, self.context.recipe)
-        for name, o in self.optimizers.items():
-            found |= {
-                f"{name}.{field}": change for field, change in _departures(o.recipe, self.recipe).items()
-            }
+    def _departures(self) -> dict[str, list[object]]:
+        """Departures of the stage's recipe from the standard one, and of the groups' from the stage's."""
+        found = {name: [*values] for name, values in self.recipe.departures(self.context.recipe).items()}
+        for group, o in self.optimizers.items():
+            changes = o.recipe.departures(self.recipe)
+            found |= {f"{group}.{name}": [*values] for name, values in changes.items()}
         return found
 
     def describe(self) -> dict[str, Any]:
-        """Contents of `stage.json` besides the inputs of the key."""
+        """Results for `stage.json`, besides the inputs of the stage's key."""
         selected = self.state.best_epoch if self.best is not None else self.recipe.epochs
         return {
             "cost": {
@@ -319,19 +313,15 @@ class Training:
             },
             "curve": [row.get("validation") for row in self.state.curve],
             "selected": {"epoch": selected, "value": self.state.best},
-            "departures": self._all_departures() if self.stage.trains else {},
+            "departures": self._departures() if self.stage.trains else {},
             "channel_stats": {
                 m: {"mean": s.mean.tolist(), "std": s.std.tolist()} for m, s in self.stats.items()
             },
         }
 
 
-def _departures(recipe: Recipe, standard: Recipe) -> dict[str, list[object]]:
-    return {name: [a, b] for name, (a, b) in recipe.departures(standard).items()}
-
-
 def channel_stats_of(stage: Mapping[str, Any]) -> dict[str, ChannelStats]:
-    """Channel statistics that a finished stage was trained with, from its `stage.json`."""
+    """Modality -> channel statistics of a finished stage, from the content of its `stage.json`."""
     import numpy as np
 
     return {

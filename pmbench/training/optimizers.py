@@ -1,4 +1,4 @@
-"""One optimizer for each group of modules, and the `step` that `Stage.update` calls."""
+"""Optimiser steps: one optimiser per group of modules, and the `step` that `Stage.update` calls."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ..networks.modules import Nets
 from .device import Accelerator
 from .schedule import checked_recipe
 
-TermValues = dict[str, list[tuple[int, Tensor]]]
-"""Term -> its values in one epoch, each with the number of its step."""
+Seen = dict[str, list[tuple[int, Tensor]]]
+"""Term -> its values in one epoch, each with the number of its optimiser step."""
 
 
 @dataclass
 class GroupOptimizer:
-    """The parameters of a group, their optimizer and recipe."""
+    """The parameters of a group, their optimiser and its recipe."""
 
     recipe: Recipe
     optimizer: torch.optim.Optimizer
@@ -30,7 +30,7 @@ class GroupOptimizer:
 
 
 def optimizers_of(stage: Stage, nets: Nets, standard: Recipe) -> dict[str, GroupOptimizer]:
-    """One optimizer for each group; raises ContractError unless each trainable parameter is in one group."""
+    """Group -> optimiser; raises ContractError unless every trainable parameter is in exactly one group."""
     stage_name = type(stage).__name__
     found, owner = {}, dict[int, str]()
     known = {id(p) for p in nets.parameters()}
@@ -38,7 +38,7 @@ def optimizers_of(stage: Stage, nets: Nets, standard: Recipe) -> dict[str, Group
         unknown = set(group.changes) - {f.name for f in dataclasses.fields(Recipe)}
         if unknown:
             raise ContractError(
-                f"stage {stage_name}: group {name!r} changes {sorted(unknown)}, which no recipe has"
+                f"stage {stage_name}: group {name!r} changes {sorted(unknown)}, which a recipe does not have"
             )
         recipe = checked_recipe(standard.but(**group.changes), f"{stage_name}, group {name}")
         parameters = [p for m in group.modules for p in m.parameters() if p.requires_grad]
@@ -52,7 +52,7 @@ def optimizers_of(stage: Stage, nets: Nets, standard: Recipe) -> dict[str, Group
         if any(id(p) not in known for p in parameters):
             raise ContractError(
                 f"stage {stage_name}: group {name!r} holds parameters that are not in its nets",
-                "add every trained module to `Nets`; checkpoints hold `Nets` alone",
+                "checkpoints hold the modules of `Nets`: give it every module that is trained",
             )
         if not parameters:
             raise ContractError(f"stage {stage_name}: group {name!r} has no trainable parameter")
@@ -87,7 +87,7 @@ class OptimizerStep:
     ) -> None:
         self._stage, self._optimizers, self._accelerator = stage, optimizers, accelerator
         self._calls = 0
-        self.values: TermValues = {}
+        self.seen: Seen = {}
 
     def __call__(self, terms: Terms, group: str = "main") -> None:
         self._calls += 1
@@ -103,9 +103,9 @@ class OptimizerStep:
             if not isinstance(value, Tensor) or value.dim() != 0:
                 shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
                 raise ContractError(
-                    f"stage {self._stage}: term {name!r} is {shape}, a scalar tensor was expected"
+                    f"stage {self._stage}: term {name!r} is {shape}; expected a scalar tensor"
                 )
-            self.values.setdefault(name, []).append((self._calls, value.detach()))
+            self.seen.setdefault(name, []).append((self._calls, value.detach()))
         loss = values[0] if len(values) == 1 else torch.stack(values).sum()
         if not loss.requires_grad:
             raise ContractError(

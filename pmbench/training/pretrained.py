@@ -1,8 +1,9 @@
-"""Pretrained weights: fetched by name or read from a file, kept by the digest of their tensors."""
+"""Pretrained weights: fetched by name or read from a file, and stored under the digest of their tensors."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import urllib.parse
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from filelock import FileLock
 
 from ..contracts.backbone import Backbone, Weights
 from ..contracts.dataset import Dataset
+from ..contracts.modality import Modality
 from ..contracts.samples import Download
 from ..data.download import fetch
 from ..errors import DataError, StoreError, UnknownName, UsageError
@@ -31,39 +33,38 @@ Tensors = Mapping[str, "Tensor"]
 NONE = ("", "none")
 FILES = (".safetensors", ".pth", ".pt", ".pyth")
 _INSIDE = ("state_dict", "model_state", "model_state_dict", "model")
-"""Where checkpoints of common libraries keep their tensors."""
+"""Entries of a checkpoint in which common libraries store the tensors."""
 _SHOWN = 5
+"""Largest number of layers that a message names."""
+_HINT = "--weights takes a name (`pmbench show BACKBONE` lists them), none, or a .safetensors or .pth file"
 
 
 def choose_weights(
     text: str, dataset: Dataset, backbones: Mapping[str, Backbone], store: Store
 ) -> dict[str, Weights]:
-    """Modality -> weights, fetched, checked against its encoder, and kept in the store.
+    """Modality -> weights, fetched, checked against the encoder and stored.
 
-    `text`: `none`; one name, for every modality whose backbone offers it; one file, for all; or
-    `modality=name,modality=file`. Raises UsageError for what is unknown, out of reach or does not fit.
+    `text` is `none`; a name, for every modality whose backbone offers it; a file, for all modalities; or
+    `modality=name,modality=file`. Raises UsageError for a name that is unknown or cannot be fetched, and for
+    tensors that do not fit; DataError for a file that is not readable as tensors.
     """
     if text in NONE:
         return {}
     if "=" in text and not _is_file(text):
-        asked = dict(_pair(part, dataset) for part in text.split(","))
+        names = dict(_pair(part, dataset) for part in text.split(","))
     elif _is_file(text):
-        asked = dict.fromkeys(backbones, text)
+        names = dict.fromkeys(backbones, text)
     else:
-        takers = [m for m, b in backbones.items() if b.pretrained and text in b.pretrained.urls]
-        if not takers:
+        names = {m: text for m, b in backbones.items() if b.pretrained and text in b.pretrained.urls}
+        if not names:
             known = {n for b in backbones.values() if b.pretrained for n in b.pretrained.urls}
-            names = " or ".join(dict.fromkeys(b.name for b in backbones.values()))
-            raise UnknownName(f"weights of {names}", text, known, _HINT)
-        asked = dict.fromkeys(takers, text)
+            owners = " or ".join(dict.fromkeys(b.name for b in backbones.values()))
+            raise UnknownName(f"weights of {owners}", text, known, _HINT)
     return {
-        modality: _chosen(name, dataset, modality, backbones[modality], store)
-        for modality, name in asked.items()
+        modality: _resolve(name, dataset.modality(modality), backbones[modality], store)
+        for modality, name in names.items()
         if name not in NONE
     }
-
-
-_HINT = "--weights takes a name (`pmbench show BACKBONE` lists them), none, or a .safetensors or .pth file"
 
 
 def _is_file(text: str) -> bool:
@@ -77,11 +78,11 @@ def _pair(part: str, dataset: Dataset) -> tuple[str, str]:
     return dataset.modality(modality).name, name
 
 
-def _chosen(name: str, dataset: Dataset, modality: str, backbone: Backbone, store: Store) -> Weights:
+def _resolve(name: str, modality: Modality, backbone: Backbone, store: Store) -> Weights:
+    """The weights of a name or file, checked against a backbone and stored."""
     library = Library(store.pretrained)
-    takes = dataset.modality(modality)
     with torch_seeded(0, "check"):
-        encoder = backbone.build(takes, backbone.size)
+        encoder = backbone.build(modality, backbone.size)
     urls = backbone.pretrained.urls if backbone.pretrained else {}
     if name in urls:
         weights, tensors = library.fetched(name, backbone, encoder)
@@ -90,14 +91,14 @@ def _chosen(name: str, dataset: Dataset, modality: str, backbone: Backbone, stor
         weights = Weights(Path(name).stem, tensors_digest(tensors))
     else:
         raise UnknownName(f"weights of {backbone.name}", name, urls, _HINT)
-    fill(encoder, tensors, backbone, takes.channels, weights.name)
+    fill(encoder, tensors, backbone, modality.channels, weights.name)
     library.keep(weights, tensors)
     return weights
 
 
 @dataclass(frozen=True)
 class Library:
-    """A folder of pretrained weights, in the encoders' own names: one file for each digest."""
+    """A folder of pretrained weights under the encoders' tensor names: one file per digest."""
 
     root: Path
 
@@ -105,6 +106,7 @@ class Library:
         return self.root / f"{digest}.safetensors"
 
     def keep(self, weights: Weights, tensors: Tensors) -> None:
+        """Stores the tensors unless a file has their digest."""
         from safetensors.torch import save_file
 
         path = self.path(weights.digest)
@@ -113,7 +115,7 @@ class Library:
             write_atomic(path, lambda temporary: save_file(plain, temporary))
 
     def load(self, weights: Weights) -> dict[str, Tensor]:
-        """Raises StoreError where the file is gone or damaged."""
+        """The tensors by name; raises StoreError, and deletes the file, if it is missing or damaged."""
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
@@ -128,26 +130,25 @@ class Library:
         path.unlink(missing_ok=True)
         raise StoreError(
             f"pretrained weights {weights} in {path} cannot be used: {problem}",
-            "the same command again fetches them anew",
+            "run the same command again to fetch them",
         )
 
     def fetched(self, name: str, backbone: Backbone, encoder: nn.Module) -> tuple[Weights, Tensors]:
         """The weights that a backbone offers as `name`, downloaded unless they are in this folder.
 
-        They are downloaded again when the backbone's code or one of its libraries changes, which may rename
-        tensors.
+        A change of the backbone's code or of its libraries may rename tensors, so it repeats the download.
         """
         assert backbone.pretrained is not None
         url = backbone.pretrained.urls[name]
-        made_by = [backbone_identity(backbone), ENGINE_VERSION, url]
-        known = self.root / "names" / f"{value_digest(made_by)}.json"
-        known.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(known.with_suffix(".lock")):
-            if (digest := _read_digest(known)) and self.path(digest).is_file():
+        identity = [backbone_identity(backbone), ENGINE_VERSION, url]
+        entry = self.root / "names" / f"{value_digest(identity)}.json"
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(entry.with_suffix(".lock")):
+            if (digest := _read_digest(entry)) and self.path(digest).is_file():
                 weights = Weights(name, digest)
                 return weights, self.load(weights)
             suffix = Path(urllib.parse.urlsplit(url).path).suffix
-            file = self.root / f"{DOWNLOAD}{known.stem[:12]}{suffix}"
+            file = self.root / f"{DOWNLOAD}{entry.stem[:12]}{suffix}"
             _download(name, backbone, url, file)
             try:
                 tensors = _named(_read(file), backbone, encoder)
@@ -156,13 +157,12 @@ class Library:
             weights = Weights(name, tensors_digest(tensors))
             self.keep(weights, tensors)
             content = {"backbone": backbone.name, "name": name, "url": url, "digest": weights.digest}
-            write_json(known, content)
+            write_json(entry, content)
             return weights, tensors
 
 
 def _read_digest(path: Path) -> str:
-    import json
-
+    """The digest in an entry of `names`; empty if it is missing or damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))["digest"]
     except (OSError, ValueError, KeyError):
@@ -170,7 +170,7 @@ def _read_digest(path: Path) -> str:
 
 
 def _download(name: str, backbone: Backbone, url: str, file: Path) -> None:
-    """Fetches `url`. As in torch.hub, `-<hex digits>.` in its name is the beginning of the file's SHA-256."""
+    """Downloads `url` to `file`; as in torch.hub, `-<hex digits>.` in its name starts the file's SHA-256."""
     from rich.console import Console
     from rich.progress import Progress
 
@@ -183,22 +183,25 @@ def _download(name: str, backbone: Backbone, url: str, file: Path) -> None:
             fetch(
                 download,
                 file,
-                lambda what, done, total: progress.update(
-                    bar, description=what, completed=done, total=total or None
+                lambda text, done, total: progress.update(
+                    bar, description=text, completed=done, total=total or None
                 ),
             )
     except DataError as error:
         raise UsageError(
             f"weights {name!r} of backbone {backbone.name!r}: {error.message}",
-            "--weights none starts from random weights; or download that file on a machine with network "
-            "access and give it as --weights FILE or --weights MODALITY=FILE (.safetensors, .pth)",
+            "--weights none starts from random weights; or download the file on a machine with network "
+            "access and pass it as --weights FILE or --weights MODALITY=FILE (.safetensors, .pth)",
         ) from error
     except OSError as error:
         raise explain(error, file) from error
 
 
 def _read(path: Path) -> Tensors:
-    """The tensors of a .safetensors or .pth file; no pickle in it runs."""
+    """Tensors of a .safetensors or .pth file by name; pickled objects are not executed.
+
+    Raises UsageError if the file is missing, DataError if it holds anything but tensors.
+    """
     import torch
     from safetensors.torch import load_file
 
@@ -207,13 +210,13 @@ def _read(path: Path) -> Tensors:
             return load_file(path)
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
-        raise UsageError(f"weights {path}: there is no such file", _HINT) from error
-    except Exception as error:  # whatever a damaged or foreign file makes the readers raise
+        raise UsageError(f"weights {path}: the file does not exist", _HINT) from error
+    except Exception as error:  # the readers raise many types for damaged or foreign files
         first = " ".join(str(error).split()).partition(". ")[0][:200]
         raise DataError(
             f"weights {path} cannot be read as tensors alone: {first}",
-            "a .pth file may hold tensors and plain values, nothing else is unpickled; save its state dict "
-            "as .safetensors where you trust it",
+            "only tensors and plain values of a .pth file are unpickled; if you trust it, save its state "
+            "dict as .safetensors",
         ) from error
     for name in _INSIDE:
         if isinstance(content, dict) and isinstance(content.get(name), dict):
@@ -223,19 +226,19 @@ def _read(path: Path) -> Tensors:
         raise DataError(f"weights {path} hold {type(content).__name__}, not tensors by name")
     tensors = {name: value for name, value in content.items() if isinstance(value, torch.Tensor)}
     if len(tensors) < len(content):
-        raise DataError(f"weights {path}: {next(n for n in content if n not in tensors)!r} is no tensor")
+        raise DataError(f"weights {path}: {next(n for n in content if n not in tensors)!r} is not a tensor")
     return tensors
 
 
 def _named(tensors: Tensors, backbone: Backbone, encoder: nn.Module) -> Tensors:
-    """By the names of the encoder, which they may have already."""
+    """The tensors under the encoder's names, converted unless they have these names already."""
     if backbone.pretrained is None or set(tensors) <= set(encoder.state_dict()):
         return dict(tensors)
     return dict(backbone.pretrained.convert(tensors))
 
 
 def tensors_digest(tensors: Tensors) -> str:
-    """SHA-256 over names, types, shapes and bytes, whatever the order and the format of the file."""
+    """SHA-256 over names, dtypes, shapes and bytes; independent of the order and of the file format."""
     import torch
 
     found = hashlib.sha256()
@@ -249,12 +252,12 @@ def tensors_digest(tensors: Tensors) -> str:
 def fill(
     encoder: nn.Module, tensors: Tensors, backbone: Backbone, channels: int, source: str, start: int = 0
 ) -> None:
-    """Puts pretrained tensors into an encoder, or into a tail that starts at block `start`.
+    """Loads pretrained tensors into an encoder, or into a tail that starts at block `start`.
 
-    A layer that takes `channels` input channels, where the weights were made for others, gets their mean over
-    input channels, times the ratio of the numbers: equal channels give what they gave. In a tail, where these
-    channels are maps joined, it gets the weights for each map, divided by their number: equal maps give what
-    one gave. Raises UsageError that names the layers that do not fit.
+    A layer with `channels` input channels whose weights have another number gets their mean over input
+    channels, scaled by the ratio of the numbers, so that equal channels give the same output as before. In a
+    tail, whose input is several maps joined, each map gets the weights divided by the number of maps, so that
+    equal maps give the output of one. Raises UsageError naming the layers that do not fit.
     """
     own = encoder.state_dict()
     if start:
@@ -264,38 +267,40 @@ def fill(
     skipped = {n for n in own if n.endswith("num_batches_tracked") or (fresh and fresh in n)}
     fitted, misshapen = {}, []
     for name in own.keys() & tensors.keys():
-        given, wanted = tensors[name], own[name]
-        if given.shape != wanted.shape and given.dim() > 2 and wanted.shape[1:2] == (channels,):
-            ratio = given.shape[1] / channels
-            mean = given if start else given.mean(1, keepdim=True)
-            given = mean.repeat(1, channels // mean.shape[1], *[1] * (given.dim() - 2)) * ratio
-        if given.shape != wanted.shape:
-            misshapen.append(f"{name} (file {tuple(given.shape)}, network {tuple(wanted.shape)})")
-        fitted[name] = given
+        tensor, shape = tensors[name], own[name].shape
+        if tensor.shape != shape and tensor.dim() > 2 and shape[1:2] == (channels,):
+            ratio = tensor.shape[1] / channels
+            mean = tensor if start else tensor.mean(1, keepdim=True)
+            tensor = mean.repeat(1, channels // mean.shape[1], *[1] * (tensor.dim() - 2)) * ratio
+        if tensor.shape != shape:
+            misshapen.append(f"{name} (file {tuple(tensor.shape)}, network {tuple(shape)})")
+        fitted[name] = tensor
     problems = {
         "missing layers": sorted(own.keys() - tensors.keys() - skipped),
         "unexpected layers": sorted(tensors.keys() - own.keys()),
         "other shapes": sorted(misshapen),
     }
     if any(problems.values()):
-        told = "; ".join(f"{what}: {_some(names)}" for what, names in problems.items() if names)
+        summary = "; ".join(f"{problem}: {_some(names)}" for problem, names in problems.items() if names)
         raise UsageError(
-            f"weights {source!r} do not fit backbone {backbone.name!r}; {told}",
-            "--weights MODALITY=FILE gives a file to one modality; its tensors go by the names of the "
+            f"weights {source!r} do not fit backbone {backbone.name!r}; {summary}",
+            "--weights MODALITY=FILE gives a file to one modality; its tensors have the names of the "
             "backbone's library or of the encoder",
         )
     encoder.load_state_dict(fitted, strict=False)
 
 
 def _before(name: str, start: int) -> bool:
-    place, _, rest = name.partition(".")
-    return place == "stem" or (place == "blocks" and int(rest.partition(".")[0]) < start)
+    """Whether a tensor belongs to the stem or to a block before `start`."""
+    module, _, rest = name.partition(".")
+    return module == "stem" or (module == "blocks" and int(rest.partition(".")[0]) < start)
 
 
 def _shifted(name: str, start: int) -> str:
-    place, _, rest = name.partition(".")
+    """Name of an encoder's tensor in a tail that starts at block `start`."""
+    module, _, rest = name.partition(".")
     number, _, below = rest.partition(".")
-    return f"blocks.{int(number) - start}.{below}" if place == "blocks" else name
+    return f"blocks.{int(number) - start}.{below}" if module == "blocks" else name
 
 
 def _some(names: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""Training and validation samples of a protocol, and the statistics that normalize their inputs."""
+"""Training and validation samples of a protocol, and the channel statistics that normalize them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from ..errors import DataError, TrainingError, Unsupported
 from ..seeding import generator
 
 VALIDATION_SHARE = 0.15
-STATS_FRAMES = 512
+STATS_SAMPLES = 512
+"""Largest number of samples stored as frames from which channel statistics are computed."""
 CHUNK_NUMBERS = 1 << 22
-"""Numbers per chunk when mean and std are computed: 32 MB as float64."""
+"""Numbers in one chunk of channel statistics: 32 MB in float64."""
 
 
 @dataclass(frozen=True)
@@ -31,14 +32,14 @@ class ChannelStats:
     std: np.ndarray
 
     def shaped(self, dimensions: int) -> tuple[np.ndarray, np.ndarray]:
-        """Both as (C, 1, ...) for samples of `dimensions` axes."""
+        """Mean and std as (C, 1, ...), to broadcast over samples of `dimensions` axes."""
         shape = (-1,) + (1,) * (dimensions - 1)
         return self.mean.reshape(shape), self.std.reshape(shape)
 
 
 @dataclass(frozen=True)
 class TrainingSamples:
-    """Rows of one part: `rows` (n,) into its columns, `labels` (n,), -1 where unlabelled."""
+    """Samples of one part: `rows` (n,) of its columns, `labels` (n,), -1 for an unlabelled sample."""
 
     part: str
     rows: np.ndarray
@@ -49,7 +50,8 @@ class TrainingSamples:
 class TrainingView:
     """Training and validation samples under a protocol and a seed, the same for all stages.
 
-    `thinned` maps a modality that the protocol removes from some samples to a mask over `train.rows`.
+    `thinned` maps a modality that the protocol removes from some training samples to a mask over
+    `train.rows`.
     """
 
     prepared: Prepared
@@ -62,14 +64,14 @@ class TrainingView:
         return self.prepared.column(part, modality, self.protocol)
 
     def present_of(self, modality: str) -> np.ndarray | None:
-        """(n,) bool: which training samples have `modality`; None if all have it."""
+        """(n,) bool mask of the training samples that have a modality; None if all do."""
         stored = self.column(self.train.part, modality).present
         if stored is None:
             return self.thinned.get(modality)
         return stored[self.train.rows] & self.thinned.get(modality, True)
 
     def validation_for(self, stage: Stage) -> TrainingSamples:
-        """The validation samples that have every modality that `stage` reads."""
+        """Validation samples that have every modality that a stage reads."""
         v, keep = self.validation, np.ones(len(self.validation.rows), bool)
         for modality in stage.reads:
             stored = self.column(v.part, modality).present
@@ -78,11 +80,11 @@ class TrainingView:
 
     @property
     def count(self) -> int:
-        """Number of training samples, labelled or not: the length of an epoch."""
+        """Number of training samples of the protocol, labelled or not: the length of an epoch."""
         return len(self.train.rows)
 
     def indices_for(self, stage: Stage) -> np.ndarray:
-        """Positions in `train` of the samples that `stage` trains on; raises Unsupported if none is left."""
+        """(n,) positions in `train` of the samples that `stage` trains on; raises Unsupported if none."""
         keep = np.ones(self.count, bool)
         if "unlabelled" not in stage.handles:
             keep &= self.train.labels >= 0
@@ -91,21 +93,21 @@ class TrainingView:
                 present = self.present_of(modality)
                 keep &= True if present is None else present
         if not keep.any():
-            raise Unsupported(
-                f"stage {type(stage).__name__} has no training samples under protocol {self.protocol.name!r}"
-            )
+            raise Unsupported(f"stage {type(stage).__name__} has no training samples under this protocol")
         return np.flatnonzero(keep)
 
     def channel_stats(self, modality: str) -> ChannelStats:
-        """Statistics of a modality over the training samples that have it; over at most STATS_FRAMES samples
-        if it is stored as frames. Raises TrainingError if they are not finite.
+        """Mean and std by channel over the training samples that have a modality.
+
+        Of samples stored as frames at most STATS_SAMPLES are read. Raises Unsupported if no training sample
+        has the modality, TrainingError if its values are not finite.
         """
         column = self.column(self.train.part, modality)
         present, rows = self.present_of(modality), self.train.rows
         if present is not None:
             rows = rows[present]
-        if column.array is None and len(rows) > STATS_FRAMES:
-            rows = rows[np.linspace(0, len(rows) - 1, STATS_FRAMES).round().astype(int)]
+        if column.array is None and len(rows) > STATS_SAMPLES:
+            rows = rows[np.linspace(0, len(rows) - 1, STATS_SAMPLES).round().astype(int)]
         if not len(rows):
             raise Unsupported(
                 f"no training sample has modality {modality!r} under protocol {self.protocol.name!r}"
@@ -127,12 +129,12 @@ class TrainingView:
             raise TrainingError(
                 f"inputs of modality {modality!r} in part {self.train.part!r} are not all finite"
             )
-        std[std <= 1e-6 * np.abs(mean)] = 1.0  # a constant channel, up to rounding
+        std[std <= 1e-6 * np.abs(mean)] = 1.0  # constant except for rounding
         return ChannelStats(mean.astype(np.float32), std.astype(np.float32))
 
 
 def read_rows(column: Column, rows: np.ndarray, crops: Sequence[CropParams] | None = None) -> np.ndarray:
-    """Samples `rows` of a column, (n, *shape), cropped by `crops` or at the center."""
+    """Samples `rows` (n,) of a column as (n, *shape); center crops unless `crops` are given."""
     if column.array is not None:
         return np.asarray(column.array[rows])
     crops = crops or [CropParams()] * len(rows)
@@ -140,16 +142,16 @@ def read_rows(column: Column, rows: np.ndarray, crops: Sequence[CropParams] | No
 
 
 def training_view(prepared: Prepared, protocol: Protocol, seed: int) -> TrainingView:
-    """Splits off validation samples, hides labels and removes privileged modalities as `protocol` says.
+    """The view under a protocol and a seed: validation data set aside, labels hidden, modalities thinned.
 
-    The validation samples depend on the data set alone. `seed` draws which labels and which privileged
-    samples are kept; the draw is the same for every method.
+    The validation samples depend on the data set alone. The seed draws the labels and the privileged samples
+    that are kept, the same for every method.
     """
     split = protocol.split
     labels = prepared.labels(split.train)
     if split.validation is None:
-        chosen = carve(prepared, protocol)
-        train, validation = np.flatnonzero(~chosen), np.flatnonzero(chosen)
+        held_out = carve(prepared, protocol)
+        train, validation = np.flatnonzero(~held_out), np.flatnonzero(held_out)
         validation_labels = labels[validation]
     else:
         train = np.arange(len(labels))
@@ -157,40 +159,40 @@ def training_view(prepared: Prepared, protocol: Protocol, seed: int) -> Training
         validation = np.arange(len(validation_labels))
     train_labels = labels[train].copy()
     if protocol.labels_per_class is not None:
-        classes = len(prepared.dataset.classes)
-        train_labels = _few(train_labels, classes, protocol, generator(seed, "labels", "train"))
-        validation_labels = _few(
-            validation_labels, classes, protocol, generator(seed, "labels", "validation")
-        )
+        train_labels = _few(train_labels, protocol, generator(seed, "labels", "train"))
+        validation_labels = _few(validation_labels, protocol, generator(seed, "labels", "validation"))
     labelled = validation_labels >= 0
-    present = {}
+    thinned = {}
     if protocol.paired_percent < 100:
-        keep = generator(seed, "paired").permutation(len(train)) < round(
-            len(train) * protocol.paired_percent / 100
-        )
-        present = dict.fromkeys(protocol.privileged, keep)
+        count = round(len(train) * protocol.paired_percent / 100)
+        keep = generator(seed, "paired").permutation(len(train)) < count
+        thinned = dict.fromkeys(protocol.privileged, keep)
     return TrainingView(
         prepared,
         protocol,
         TrainingSamples(split.train, train, train_labels),
         TrainingSamples(split.validation or split.train, validation[labelled], validation_labels[labelled]),
-        present,
+        thinned,
     )
 
 
 def carve(prepared: Prepared, protocol: Protocol) -> np.ndarray:
-    """(N,) bool over the training part: the validation samples; whole groups if the part has groups."""
+    """(N,) bool mask of the training part's samples that are set aside for validation.
+
+    Takes whole groups if the part has groups, else a share of each class. Raises DataError for unknown
+    validation groups, or if nothing would be left to train on.
+    """
     split = protocol.split
     ids, groups = prepared.index(split.train)
     labels = prepared.labels(split.train)
     if groups is None:
-        chosen = np.zeros(len(ids), bool)
+        held_out = np.zeros(len(ids), bool)
         order = np.array([_hash(i) for i in ids])
         for label in np.unique(labels[labels >= 0]):
             members = np.flatnonzero(labels == label)
             take = max(1, round(len(members) * VALIDATION_SHARE))
-            chosen[members[np.argsort(order[members], kind="stable")[:take]]] = True
-        return chosen
+            held_out[members[np.argsort(order[members], kind="stable")[:take]]] = True
+        return held_out
     names = np.array(groups)
     if split.validation_groups:
         absent = set(split.validation_groups) - set(groups)
@@ -200,30 +202,27 @@ def carve(prepared: Prepared, protocol: Protocol) -> np.ndarray:
                 f"{split.train!r}"
             )
         return np.isin(names, split.validation_groups)
-    sizes, held, aside = Counter(groups), 0, []
+    sizes, count, selected = Counter(groups), 0, []
     for name in sorted(sizes, key=_hash):
-        if held / len(ids) >= VALIDATION_SHARE:
+        if count / len(ids) >= VALIDATION_SHARE:
             break
-        aside.append(name)
-        held += sizes[name]
-    chosen = np.isin(names, aside)
-    if chosen.all():
+        selected.append(name)
+        count += sizes[name]
+    held_out = np.isin(names, selected)
+    if held_out.all():
         raise DataError(
-            f"data set {prepared.dataset.name!r} has one group of training samples, so none can be used for "
-            "validation"
+            f"data set {prepared.dataset.name!r}: one group only, so none can be set aside for validation"
         )
-    return chosen
+    return held_out
 
 
 def _hash(name: str) -> int:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "big")
 
 
-def _few(labels: np.ndarray, classes: int, protocol: Protocol, rng: np.random.Generator) -> np.ndarray:
-    """Keeps K labels of each class and sets the others to -1."""
+def _few(labels: np.ndarray, protocol: Protocol, rng: np.random.Generator) -> np.ndarray:
+    """Labels (n,) of K samples of each class; -1 for the others."""
     kept = np.full_like(labels, -1)
-    for label in range(classes):
-        members = np.flatnonzero(labels == label)
-        take = rng.permutation(members)[: protocol.labels_per_class]
-        kept[take] = label
+    for label in range(labels.max(initial=-1) + 1):
+        kept[rng.permutation(np.flatnonzero(labels == label))[: protocol.labels_per_class]] = label
     return kept

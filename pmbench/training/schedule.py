@@ -1,4 +1,4 @@
-"""Checks of recipes, and the learning rate at each step."""
+"""Recipes: validation of their values, and the learning rate of every step."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..errors import UsageError
 
 
 def rate_factor(recipe: Recipe, step: int, total: int) -> float:
-    """Factor of the learning rate at `step` of `total` steps."""
+    """Factor of the learning rate at `step` of `total`, in (0, 1]."""
     warm = recipe.warmup * total
     factor = min(1.0, (step + 1) / warm) if warm else 1.0
     if recipe.schedule == "cosine":
@@ -20,7 +20,7 @@ def rate_factor(recipe: Recipe, step: int, total: int) -> float:
 
 
 def checked_recipe(recipe: Recipe, who: str) -> Recipe:
-    """Returns `recipe`; raises UsageError for an invalid value."""
+    """The recipe; raises UsageError naming `who` for an invalid value."""
     for name, value, known in (
         ("optimizer", recipe.optimizer, OPTIMIZERS),
         ("schedule", recipe.schedule, SCHEDULES),

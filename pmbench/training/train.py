@@ -1,4 +1,4 @@
-"""Trains one stage and stores it, for runs and contract checks alike."""
+"""Training one stage and storing its result, for runs and contract checks alike."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ..data.access import only
 from ..data.prepared import Prepared
 from ..store.keys import Context
 from ..store.store import Store
-from .device import Accelerator, unrepeatable
+from .device import Accelerator, nondeterministic_operations
 from .loop import Training
 from .samples import training_view
 
 
 @dataclass(frozen=True)
 class Job:
-    """A stage to train, its planned key, and its data."""
+    """A stage to train, its planned key, and the data to train it on."""
 
     key: str
     stage: Stage
@@ -44,7 +44,7 @@ class Job:
 
     @property
     def guarded(self) -> list[Path]:
-        """Folders in which no other file may be opened: the prepared data and its embedded source."""
+        """Folders in which the stage may open no other file: the prepared data, and its embedded source."""
         source = self.context.dataset.find_source()
         if source is None or source.suffix == ".py":
             return [self.prepared.folder]
@@ -53,7 +53,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished stage: its training and the delivered network in evaluation mode."""
+    """A finished stage: its training, and the delivered network in evaluation mode."""
 
     training: Training
     network: nn.Module
@@ -69,26 +69,26 @@ def train_stage(
     progress: Callable[[int, int], None] = lambda done, total: None,
     environment: Mapping[str, Any] | None = None,
 ) -> Trained:
-    """Trains the stage; the first process of `accelerator` stores it.
+    """Trains a stage; the first process of `accelerator` stores the result.
 
     `begun` is called with the training before its first step, `progress` after each epoch with (epochs done,
-    epochs). Raises TrainingError if the stage does not have the planned key before or after training, which
-    means that its source changed.
+    epochs). Raises TrainingError unless the stage has the planned key before and after training; its source
+    has changed otherwise.
     """
     stage, context = job.stage, job.context
     context.require_key(stage, job.key)
     view = training_view(job.prepared, context.protocol, context.seed)
     started = time.time()
-    with only(job.owner, job.guarded, job.readable), unrepeatable() as operations:
+    with only(job.owner, job.guarded, job.readable), nondeterministic_operations() as nondeterministic:
         training = Training(stage, context, view, store, accelerator, data_workers)
         begun(training)
         network = training.run(progress)
     trained = Trained(training, network)
     if not accelerator.first:
         return trained
-    context.require_key(stage, job.key)  # modules imported by `build` or `losses` count too
+    context.require_key(stage, job.key)  # `build` and `losses` may have imported more modules
     description = training.describe()
-    found = {
+    content = {
         "stage": type(stage).__name__,
         "inputs": context.inputs(stage),
         "parents": [context.key(parent) for parent in stage.parents],
@@ -98,19 +98,19 @@ def train_stage(
             "device": str(accelerator.device),
             "threads": torch.get_num_threads(),
             "processes": accelerator.shard[1],
-            "unrepeatable": sorted(operations),
+            "unrepeatable": sorted(nondeterministic),
             **(environment or {}),
         },
         "started": started,
         "finished": time.time(),
         **description,
     }
-    store.put(job.key, network.state_dict(), found, training.curve_csv())
+    store.put(job.key, network.state_dict(), content, training.curve_csv())
     return trained
 
 
 def _lineage(job: Job, store: Store, training: Training, description: Mapping[str, Any]) -> dict[str, Any]:
-    """Key -> facts of this stage and of its ancestors."""
+    """key -> cost, samples and departures of this stage and of all its ancestors."""
     parents = [job.context.key(parent) for parent in job.stage.parents]
     lineage: dict[str, Any] = {}
     for parent in parents:

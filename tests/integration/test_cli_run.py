@@ -161,7 +161,7 @@ FAULTS = {
     "inf": ("{'ce': ce / 0}", "stage Bad: term 'ce' is inf in epoch 1 of 1"),
     "raises": ("lost", "Bad.losses (module pmbench_bad) raised NameError: name 'lost'"),
     "constant": ("{'ce': ce.detach()}", "do not depend on any trainable parameter"),
-    "vector": ("{'ce': ce.repeat(2)}", "term 'ce' is (2,), a scalar tensor was expected"),
+    "vector": ("{'ce': ce.repeat(2)}", "term 'ce' is (2,); expected a scalar tensor"),
 }
 
 

@@ -102,7 +102,7 @@ TAMPERED = {
     "an opaque object": (in_config("constants", path_name="opaque_obj_0"), "stores 'x' as a pickle"),
     "a function": (in_model("torch.ops.aten.relu.default", "torch.os.system"), "calls 'torch.os.system'"),
     "a longer name": (in_model("torch.ops.aten.relu.default", "torch.ops.aten.relu.default.x"), "calls 'to"),
-    "a call": (with_expression("open('mark', 'w')"), "evaluates .*no size of a tensor"),
+    "a call": (with_expression("open('mark', 'w')"), "evaluates .*not the size"),
     "an attribute": (with_expression("s77.__class__"), "evaluates 's77.__class__'"),
     "no JSON": (
         lambda name, _: b"{" if name.endswith("model.json") else None,
@@ -128,7 +128,7 @@ def test_a_tampered_program_is_refused(rewrite, tmp_path, monkeypatch, name):
     [
         ("{top}/extra/note", "holds .*/extra/note, which is not part"),
         ("{top}/data/weights/weight_0.py", "weight_0.py, which is not part"),
-        ("other/version", "several archives in one"),
+        ("other/version", "or several archives"),
         ("{top}/DATA/weights/weight_0", "holds an entry twice"),
         ("{top}/models/model.json", "holds an entry twice"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -17,8 +18,10 @@ from pmbench.metrics.builtin import METRICS, Evidence
 from pmbench.plugins import load_plugins
 
 
-def score(names: Iterable[str], **evidence: Any) -> dict[str, float]:
-    return metrics.score([METRICS[name] for name in names], **evidence)
+def score(names: Iterable[str], attack_types: list[str] | None = None, **inputs: Any) -> dict[str, float]:
+    """Metrics by name, from the inputs of `evidence_of`."""
+    evidence = dataclasses.replace(metrics.evidence_of(**inputs), attack_types=attack_types)
+    return {name: METRICS[name].function(evidence) for name in names}
 
 
 def expand(tp: int, fp: int, fn: int, tn: int) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from pmbench.metrics.builtin import METRICS, score
+from pmbench.metrics.builtin import METRICS, evidence_of
 from pmbench.report.record import (
     CellInfo,
     Cost,
@@ -108,12 +108,8 @@ def record(
     predicted = predictions(labels, right, seed, classes, method + str(options))
     done = status == "done"
     given = {"target": ["gyro"], "privileged": ["accel"], "all": ["gyro", "accel"]}[tests_on]
-    values = score(
-        [METRICS[name] for name in dict.fromkeys([metric, "accuracy", "macro_f1"])],
-        labels=labels,
-        logits=np.eye(classes)[predicted],
-        num_classes=classes,
-    )
+    evidence = evidence_of(labels, np.eye(classes)[predicted], classes)
+    values = {name: METRICS[name].function(evidence) for name in (metric, "accuracy", "macro_f1")}
     outcome = {
         "stages": [
             StageRun(

@@ -1,4 +1,4 @@
-"""Batches: their order, what is in them, and that it does not matter how they are read."""
+"""Batches: their order, their contents, and equality from memory and streamed."""
 
 from __future__ import annotations
 
@@ -25,10 +25,8 @@ def order_of(labelled=60, unlabelled=0, batch_size=8, steps=8, seed=0):
 
 
 def test_every_pass_is_a_permutation():
-    order = order_of(
-        labelled=20, batch_size=8, steps=5
-    )  # 40 an epoch: two passes; and 3 x 7 steps over odd passes
-    for steps, epochs in ((5, 4), (7, 5)):
+    order = order_of(labelled=20, batch_size=8, steps=5)
+    for steps, epochs in ((5, 4), (7, 5)):  # an epoch is two passes; and 2.8
         order = dataclasses.replace(order, steps=steps)
         stream = np.concatenate([order.epoch(e).ravel() for e in range(epochs)])
         assert len(stream) == 8 * steps * epochs
@@ -51,19 +49,19 @@ def test_half_of_each_batch_is_labelled(size):
     assert alone.shape == (3, 8)
 
 
-def made(lab, stage, workers=0, shard=(0, 1)):
+def batches_of(lab, stage, workers=0, shard=(0, 1)):
     training = lab.training(stage)
     return TrainingBatches(lab.view, stage, training.order, training.stats, CPU, workers, shard)
 
 
-def epoch_of(lab, stage, epoch=0, **how):
-    return list(made(lab, stage, **how).epoch(epoch, 3))
+def epoch_of(lab, stage, epoch=0, **options):
+    return list(batches_of(lab, stage, **options).epoch(epoch, 3))
 
 
 def ids_of(lab, stage, epoch=0):
-    part = lab.prepared.index("train")[0]
-    handed = made(lab, stage)
-    return [[part[handed.rows[i]] for i in batch.index] for batch in handed.epoch(epoch, 3)]
+    ids = lab.prepared.index("train")[0]
+    found = batches_of(lab, stage)
+    return [[ids[found.rows[i]] for i in batch.index] for batch in found.epoch(epoch, 3)]
 
 
 def test_all_methods_see_the_same_batches(lab):
@@ -84,14 +82,12 @@ def test_every_stage_takes_the_same_number_of_steps(lab):
     lab = lab.but(protocol="few-4+privileged-50")
     stages = (toys.Everything(), toys.Unlabelled(), toys.Supervised(), toys.Plain())
     found = {type(stage).__name__: epoch_of(lab, stage) for stage in stages}
-    assert {name: len(each) for name, each in found.items()} == dict.fromkeys(
-        found, 8
-    )  # 60 samples in eights
+    assert {len(each) for each in found.values()} == {8}  # 60 samples in batches of 8
     assert all(len(batch.labels) == 8 for each in found.values() for batch in each)
     assert all((batch.labels >= 0).all() for name in ("Supervised", "Plain") for batch in found[name])
     assert all(batch.labelled.sum() == 4 for name in ("Everything", "Unlabelled") for batch in found[name])
     assert all(batch.present("far").all() for name in ("Unlabelled", "Supervised") for batch in found[name])
-    # the labels come in the same order, whether unlabelled samples go with them or not
+    # labelled samples come in the same order with and without unlabelled ones
     alone = [i for batch in ids_of(lab, toys.Plain()) for i in batch]
     ids, labelled = ids_of(lab, toys.Everything(("near",))), found["Everything"]
     mixed = [
@@ -104,20 +100,20 @@ def test_every_stage_takes_the_same_number_of_steps(lab):
     assert len(mixed) == 32
 
 
-def test_what_a_batch_holds(lab):
+def test_contents_of_a_batch(lab):
     lab = lab.but(protocol="few-4+privileged-50")
-    handed = made(lab, toys.Everything())
-    train, stats = toys.toy_parts()["train"], handed.stats
+    found = batches_of(lab, toys.Everything())
+    train, stats = toys.toy_parts()["train"], found.stats
     seen = []
-    for number, batch in enumerate(handed.epoch(1, 3)):
-        rows = handed.rows[batch.index]
+    for number, batch in enumerate(found.epoch(1, 3)):
+        rows = found.rows[batch.index]
         for name in ("near", "far"):
             expected = (train.arrays[name][rows] - stats[name].mean) / stats[name].std
             present = batch.present(name).numpy()
             np.testing.assert_allclose(batch[name].numpy()[present], expected[present], rtol=1e-6)
             assert (batch[name].numpy()[~present] == 0).all()
         np.testing.assert_array_equal(
-            batch.present("far"), lab.view.thinned["far"][handed.indices[batch.index]]
+            batch.present("far"), lab.view.thinned["far"][found.indices[batch.index]]
         )
         np.testing.assert_array_equal(batch.present("near", "far"), batch.present("far"))
         known = batch.labelled.numpy()
@@ -128,7 +124,7 @@ def test_what_a_batch_holds(lab):
         assert batch.labels.dtype == torch.int64
         assert set(batch) == {"near", "far"}
         seen += batch.index.tolist()
-    assert max(seen) < len(handed.rows)
+    assert max(seen) < len(found.rows)
 
 
 def test_a_modality_outside_reads_is_refused(lab):
@@ -141,7 +137,7 @@ def test_a_modality_outside_reads_is_refused(lab):
     assert batch.get("near") is not None
 
 
-def equal(first, second):
+def assert_equal(first, second):
     assert len(first) == len(second)
     for a, b in zip(first, second, strict=True):
         assert toys.same(dict(a), dict(b))
@@ -151,25 +147,25 @@ def equal(first, second):
 
 
 @pytest.mark.parametrize("dataset", [toys.Toy, toys.Jittered])
-def test_from_memory_and_streamed_the_bits_are_the_same(lab, monkeypatch, dataset):
+def test_batches_from_memory_and_streamed_are_bit_identical(lab, monkeypatch, dataset):
     lab = toys.Lab(lab.root / "x", dataset(), protocol="few-4+privileged-50")
     stage = toys.Everything(("wave", "near", "far"))
     held = epoch_of(lab, stage, 2)
     monkeypatch.setattr(batches, "MEMORY_LIMIT", 0)
-    assert made(lab, stage).tensors is None
-    equal(epoch_of(lab, stage, 2), held)
+    assert batches_of(lab, stage).held is None
+    assert_equal(epoch_of(lab, stage, 2), held)
 
 
-def test_threads_give_the_same_bits(lab, monkeypatch):
+def test_batches_read_by_threads_are_bit_identical(lab, monkeypatch):
     lab = lab.but(protocol="privileged-50")
     stage = toys.Everything(("wave", "far"))
     held = epoch_of(lab, stage)
     monkeypatch.setattr(batches, "MEMORY_LIMIT", 0)
     for threads in (1, 3, 50):
-        equal(epoch_of(lab, stage, workers=threads), held)
+        assert_equal(epoch_of(lab, stage, workers=threads), held)
 
 
-def test_reading_ahead_stops_when_nobody_asks_any_more(lab):
+def test_reading_ahead_stops_when_the_generator_is_closed(lab):
     read = []
 
     class Slow(Column):
@@ -185,7 +181,7 @@ def test_reading_ahead_stops_when_nobody_asks_any_more(lab):
     assert not [t for t in threading.enumerate() if t.name.startswith("pmbench-read")]
 
 
-def test_an_error_in_a_thread_arrives(lab):
+def test_an_error_in_a_thread_is_raised(lab):
     class Broken(Column):
         def read(self, index, crop=None):
             raise DataError("sample 3 is damaged")
@@ -196,7 +192,7 @@ def test_an_error_in_a_thread_arrives(lab):
 
 @dataclasses.dataclass(frozen=True)
 class Decoded(Column):
-    """A column without an array: it decodes each sample."""
+    """A column without an array, which decodes each sample."""
 
     source: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0), hash=False)
 
@@ -220,12 +216,12 @@ def test_columns_without_an_array_are_streamed(lab, monkeypatch):
         return Decoded(found.length, None, None, found.array)
 
     monkeypatch.setattr(type(lab.prepared), "column", decoded)
-    assert made(lab, stage).tensors is None
-    equal(epoch_of(lab, stage), held)
+    assert batches_of(lab, stage).held is None
+    assert_equal(epoch_of(lab, stage), held)
     assert toys.same(lab.training(stage).run().state_dict(), weights)
 
 
-def test_what_fits_in_memory(monkeypatch):
+def test_fits_in_memory(monkeypatch):
     column = Column(100, np.zeros((100, 10), np.uint8))
     monkeypatch.setattr(batches, "MEMORY_LIMIT", 4 * 100 * 10)  # as float32
     assert fits_in_memory({"a": column}, 100)
@@ -234,16 +230,13 @@ def test_what_fits_in_memory(monkeypatch):
     assert not fits_in_memory({"a": Column(100)}, 1)
 
 
-def test_augmentation_draws_are_shared_and_independent_of_what_is_read(lab):
+def test_augmentation_is_shared_by_modalities_and_independent_of_reads(lab):
     plain, jittered = lab, toys.Lab(lab.root / "jittered", toys.Jittered())
 
-    def shifts(reads, epoch=0, lab=jittered, **how):
+    def shifts(reads, epoch=0, lab=jittered):
         stage = toys.Everything(reads)
-        pairs = zip(
-            epoch_of(plain.but(seed=lab.seed), stage, epoch, **how),
-            epoch_of(lab, stage, epoch, **how),
-            strict=True,
-        )
+        before, after = epoch_of(plain.but(seed=lab.seed), stage, epoch), epoch_of(lab, stage, epoch)
+        pairs = zip(before, after, strict=True)
         return [{m: (b[m] - a[m]).flatten(1) for m in reads} for a, b in pairs]
 
     both = shifts(("near", "far", "wave"))
@@ -258,7 +251,7 @@ def test_augmentation_draws_are_shared_and_independent_of_what_is_read(lab):
     assert (shifts(("near",), lab=jittered.but(seed=1))[0]["near"] - both[0]["near"]).abs().max() > 0.01
 
 
-def test_shards_are_a_partition_of_the_whole_batch(lab):
+def test_shards_partition_the_batch(lab):
     lab = toys.Lab(lab.root / "jittered", toys.Jittered(), protocol="few-4")
     stage = toys.Everything()
     whole = epoch_of(lab, stage)

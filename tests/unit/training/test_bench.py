@@ -1,4 +1,4 @@
-"""What stages build their networks from."""
+"""The bench: initial weights, fusion, frozen and trainable parents, checks of backbones."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def weights(network):
     return {name: tensor.clone() for name, tensor in network.state_dict().items()}
 
 
-def test_a_role_starts_from_the_same_weights_in_every_stage(lab):
+def test_init_of_a_role_depends_only_on_seed_and_replica(lab):
     first = weights(bench(lab).classifier("near"))
     for other in (bench(lab, toys.Plain("near", dropout=0.3)), bench(lab, toys.Imitator(toys.Plain("far")))):
         other.head(3)
@@ -40,20 +40,20 @@ def test_a_role_starts_from_the_same_weights_in_every_stage(lab):
     assert not toys.same(weights(one.encoder("wave")), weights(one.encoder("wave")))
 
 
-def test_an_encoder_starts_alike_whatever_stands_behind_it(lab):
-    """P6: the role is (modality, what it is fed); head and bottleneck draw their own."""
+def test_init_of_an_encoder_does_not_depend_on_bottleneck_and_head(lab):
+    """The role of an encoder is its modality and input; head and bottleneck are seeded apart."""
     plain = bench(lab).classifier("wave")
     narrow, alone = bench(lab).classifier("wave", bottleneck=5), bench(lab).encoder("wave")
     assert toys.same(weights(narrow.encoder), weights(plain.encoder))
     assert toys.same(weights(alone), weights(plain.encoder))
     one = bench(lab)
     assert one.features("wave") == plain.encoder.features
-    assert toys.same(weights(one.encoder("wave")), weights(alone))  # asking for the width drew nothing
+    assert toys.same(weights(one.encoder("wave")), weights(alone))  # `features` does not use the rng
     assert not toys.same(weights(one.classifier("wave").encoder), weights(alone))  # a second one is another
     assert toys.same(weights(bench(lab).classifier("wave").head), weights(plain.head))
 
 
-def test_what_fits_and_what_is_noted(lab):
+def test_fits_and_notes(lab):
     one = bench(lab)
     assert one.fits("wave", "echo")
     assert not one.fits("wave", "near")
@@ -65,7 +65,7 @@ def test_what_fits_and_what_is_noted(lab):
     assert one.notes == ["a", "b"]
 
 
-def test_plugins_own_layers_start_alike(lab):
+def test_init_of_a_plugins_own_layers_is_seeded(lab):
     @dataclass(frozen=True)
     class Own(toys.Plain):
         def build(self, bench):
@@ -77,7 +77,7 @@ def test_plugins_own_layers_start_alike(lab):
     assert toys.same(weights(checked_build(Own(), bench(lab, Own()))), first)
 
 
-def test_other_modalitys_architecture(lab):
+def test_classifier_fed_another_modality(lab):
     network = bench(lab).classifier("wave", fed="echo", bottleneck=5)
     output = network({"echo": torch.zeros(2, 3, 16)})
     assert output.logits.shape == (2, 3)
@@ -86,7 +86,7 @@ def test_other_modalitys_architecture(lab):
         bench(lab).encoder("wave", fed="near")
 
 
-def test_fusion_joins_maps_where_backbones_and_grids_agree(lab):
+def test_fusion_joins_maps_if_backbones_and_grids_agree(lab):
     one = bench(lab)
     joined = one.fusion("wave", "echo")
     start = weights(joined)
@@ -132,13 +132,13 @@ def test_frozen_and_trainable(lab):
     assert frozen.head is frozen.network.head
 
 
-def test_stages_that_are_no_fields_are_refused(lab):
+def test_a_stage_outside_the_fields_is_refused(lab):
     lab.train(toys.Plain("far"))
-    with pytest.raises(ContractError, match="Imitator asked for the network of Plain"):
+    with pytest.raises(ContractError, match="Imitator requests the network of Plain"):
         bench(lab, toys.Imitator(toys.Plain("wave"))).trainable(toys.Plain("far"))
 
 
-def test_what_a_parent_reads_may_be_asked_about(lab):
+def test_modality_is_known_if_a_parent_reads_it(lab):
     @dataclass(frozen=True)
     class Last(toys.Plain):
         inner: pm.Stage = dataclasses.field(default_factory=lambda: toys.Imitator(toys.Plain("far"), "wave"))
@@ -151,7 +151,7 @@ def test_what_a_parent_reads_may_be_asked_about(lab):
         one.encoder("far")
 
 
-def test_other_networks_than_when_it_was_trained(lab):
+def test_delivered_refuses_weights_of_other_networks(lab):
     stage = toys.Plain()
     lab.train(stage)
     key = lab.context.key(stage)
@@ -165,7 +165,7 @@ def test_other_networks_than_when_it_was_trained(lab):
 ONE_MAP = (pm.MapInfo(4, (1,)),)
 
 
-class Lying(pm.Encoder):
+class Misdeclared(pm.Encoder):
     def __init__(self, channels, *, maps=ONE_MAP, features=4):
         blocks = [nn.Conv1d(channels, 4, 3, padding=1)]
         super().__init__(
@@ -174,37 +174,37 @@ class Lying(pm.Encoder):
 
 
 @pytest.mark.parametrize(
-    ("lie", "words"),
+    ("declared", "words"),
     [
         ({}, None),
         ({"maps": (pm.MapInfo(5, (1,)),)}, ["map 0", "5 channels", "(4, 16)"]),
         ({"maps": (pm.MapInfo(4, (2,)),)}, ["map 0", "stride (2,)", "(4, 16)"]),
         ({"maps": (pm.MapInfo(4, (1, 1)),)}, ["[2] axes", "has 1"]),
         ({"maps": ()}, ["declares 0 maps"]),
-        ({"maps": (pm.MapInfo(4, (1,)),) * 2}, ["declares 2 maps", "returns 1"]),
+        ({"maps": (pm.MapInfo(4, (1,)),) * 2}, ["declares 2 maps", "gives 1"]),
         ({"features": 7}, ["7 pooled", "(2, 4)"]),
         (None, ["Linear", "not an Encoder"]),
     ],
 )
-def test_backbones_that_lie(lab, lie, words):
+def test_backbones_with_wrong_declarations_are_refused(lab, declared, words):
     def build(modality, size):
         """A test"""
-        return nn.Linear(1, 1) if lie is None else Lying(modality.channels, **lie)
+        return nn.Linear(1, 1) if declared is None else Misdeclared(modality.channels, **declared)
 
-    (lying,) = pm.backbone("lying", kinds=("sequence",), provides=("pooled", "maps"), sizes={"0": 0})(build)
+    (wrong,) = pm.backbone("wrong", kinds=("sequence",), provides=("pooled", "maps"), sizes={"0": 0})(build)
     modality = lab.dataset.modality("wave")
     if words is None:
-        check_backbone(lying, modality)
+        check_backbone(wrong, modality)
         return
-    with pytest.raises(ContractError, match="lying-0") as caught:
-        check_backbone(lying, modality)
+    with pytest.raises(ContractError, match="wrong-0") as caught:
+        check_backbone(wrong, modality)
     for word in words:
         assert word in caught.value.message
-    with pytest.raises(ContractError, match="lying-0"):
-        bench(lab.but(backbones={"wave": lying})).classifier("wave")
+    with pytest.raises(ContractError, match="wrong-0"):
+        bench(lab.but(backbones={"wave": wrong})).classifier("wave")
 
 
-def test_checking_a_backbone_draws_nothing(lab):
+def test_check_backbone_does_not_use_the_global_rng(lab):
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)

@@ -1,4 +1,4 @@
-"""On a GPU (`pytest -m gpu`): the same bits twice and after an interruption, and what a CPU computes."""
+"""On a GPU (`pytest -m gpu`): bit-identical repetition and resuming, and agreement with a CPU."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from pmbench.training.device import make_exact
 CUDA = "cuda"
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU"),
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU"),
 ]
 RECIPE = toys.RECIPE.but(lr=1e-3, batch_size=4, schedule="cosine")
 
 
 class Clips(films.Films):
-    """Films enough to train on, clips of them seen by 3-D convolutions."""
+    """Films for training, their clips encoded by 3-D convolutions."""
 
     backbones = {**films.Films.backbones, "rgb": "cnn3d-8", "flow": "cnn3d-8"}  # noqa: RUF012
 
@@ -68,7 +68,7 @@ def place(request, tmp_path):
 
 
 @pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
-def test_the_same_bits_twice_and_after_each_interruption(place, precision, stage):
+def test_training_is_bit_identical_twice_and_after_each_interruption(place, precision, stage):
     lab, target, privileged = place
     stage = stage(target, privileged)
     once = lab.training(stage, 2, precision)
@@ -92,17 +92,17 @@ def test_the_same_bits_twice_and_after_each_interruption(place, precision, stage
 
 
 @pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
-def test_a_gpu_learns_what_a_cpu_learns(place, precision, stage):
-    """The terms of every epoch; without dropout, whose draws a GPU makes otherwise."""
+def test_gpu_and_cpu_have_equal_loss_terms(place, precision, stage):
+    """The terms of every epoch; without dropout, whose random draws differ on a GPU."""
     lab, target, privileged = place
     stage = stage(target, privileged)
     stage = toys.Adversarial(0.0, target, privileged) if isinstance(stage, toys.Adversarial) else stage
     curves = []
     for parent in stage.parents:
         lab.train(parent)
-    for where in (lab, lab.but(device="cpu")):
-        where.store.checkpoint_path(where.context.key(stage)).unlink(missing_ok=True)
-        training = where.training(stage, precision=precision)
+    for on_device in (lab, lab.but(device="cpu")):
+        on_device.store.checkpoint_path(on_device.context.key(stage)).unlink(missing_ok=True)
+        training = on_device.training(stage, precision=precision)
         training.run()
         terms = sorted(set(training.state.curve[0]) - {"epoch", "validation"})
         curves.append([[row[term] for term in terms] for row in training.state.curve])
@@ -110,37 +110,37 @@ def test_a_gpu_learns_what_a_cpu_learns(place, precision, stage):
     np.testing.assert_allclose(*curves, rtol=rtol, atol=atol)
 
 
-def test_a_sealed_program_says_on_a_gpu_what_it_says_on_a_cpu(place):
+def test_a_sealed_program_has_equal_logits_on_gpu_and_cpu(place):
     lab, target, _ = place
     stage = toys.Plain(target)
     lab.train(stage)
     part = lab.context.protocol.split.test
     rows = np.arange(lab.prepared.count(part))
     make_exact()
-    said = []
+    predictions = []
     for device in ("cpu", CUDA, CUDA):
         program = torch.export.load(seal(stage, lab.context, lab.store, (target,)))
         if device != "cpu":
             program = torch.export.passes.move_to_device_pass(program, device)
-        asked = EvaluationRequest("", "", "", lab.protocol, "", part, (target,), "", device=device)
+        request = EvaluationRequest("", "", "", lab.protocol, "", part, (target,), "", device=device)
         with torch.no_grad():
-            found = list(_outputs(program.module(), lab.prepared, asked, part, rows))
-        said.append(np.concatenate([logits for logits, _ in found]))
-    np.testing.assert_allclose(said[1], said[0], rtol=1e-3, atol=1e-4)
-    np.testing.assert_array_equal(said[1], said[2])
+            found = list(_outputs(program.module(), lab.prepared, request, part, rows))
+        predictions.append(np.concatenate([logits for logits, _ in found]))
+    np.testing.assert_allclose(predictions[1], predictions[0], rtol=1e-3, atol=1e-4)
+    np.testing.assert_array_equal(predictions[1], predictions[2])
 
 
 def test_full_precision_is_that_of_float32():
     make_exact()
-    chance = torch.Generator().manual_seed(0)
-    x, w = torch.randn(2, 64, 8, 28, 28, generator=chance), torch.randn(64, 64, 3, 3, 3, generator=chance)
+    rng = torch.Generator().manual_seed(0)
+    x, w = torch.randn(2, 64, 8, 28, 28, generator=rng), torch.randn(64, 64, 3, 3, 3, generator=rng)
     exact = torch.conv3d(x.double(), w.double())
     error = torch.conv3d(x.to(CUDA), w.to(CUDA)).cpu().double() - exact
     assert float(error.abs().max() / exact.abs().max()) < 1e-5  # 1e-3 in TF32
 
 
-def test_the_whole_command_twice(tmp_path):
-    """Workers, evaluator process and all; then the CPU is asked about the same program."""
+def test_a_run_is_bit_identical_twice(tmp_path):
+    """With workers and evaluator process; afterwards a CPU evaluates the same program."""
     runs = []
     for name in ("one", "two"):
         places = [f"--{what}={tmp_path / name / what}" for what in ("store", "out")]
@@ -164,12 +164,12 @@ def test_the_whole_command_twice(tmp_path):
     )
     data, part = str(tmp_path / "data"), "shared-10-test"
     evaluator, logits, out = Evaluator(), [], tmp_path / "again.parquet"
-    asked = EvaluationRequest(
+    request = EvaluationRequest(
         str(program), "pmbench", "planted", "shared-10", data, part, ("target_view",), str(out)
     )
     for device in ("cpu", CUDA):
-        answer = evaluator(dataclasses.replace(asked, device=device))
+        answer = evaluator(dataclasses.replace(request, device=device))
         logits.append(np.stack(pq.read_table(out).column("logits").to_pylist()))
-        evaluator.close()  # a process that was asked for the CPU sees no GPU
+        evaluator.close()  # a process started for the CPU sees no GPU
     assert answer["predictions"] == record["digests"]["predictions"]
     np.testing.assert_allclose(*logits, rtol=1e-3, atol=1e-4)

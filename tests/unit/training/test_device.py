@@ -1,4 +1,4 @@
-"""Devices: what is asked of them, and what several of them make of one step."""
+"""Devices: selection, determinism, and averaging of gradients over processes."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from pmbench.errors import UsageError
-from pmbench.training.device import Accelerator, make_exact, make_fabric, unrepeatable
+from pmbench.training.device import Accelerator, make_exact, make_fabric, nondeterministic_operations
 
 
-def test_full_precision_is_full_and_repeatable(monkeypatch):
+def test_make_exact_is_deterministic_and_full_precision(monkeypatch):
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
     conv, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     before = conv.allow_tf32, matmul.allow_tf32
@@ -30,14 +30,14 @@ def test_full_precision_is_full_and_repeatable(monkeypatch):
         torch.use_deterministic_algorithms(False)
 
 
-def test_what_cannot_be_repeated_is_collected_and_other_warnings_are_shown():
+def test_collects_nondeterministic_operations_and_shows_other_warnings():
     def work():
         torch.zeros(4).put_(torch.tensor([1]), torch.tensor([1.0]))
         warnings.warn("other", stacklevel=1)
 
     torch.use_deterministic_algorithms(True, warn_only=True)
     try:
-        with pytest.warns(UserWarning, match="other") as shown, unrepeatable() as found:
+        with pytest.warns(UserWarning, match="other") as shown, nondeterministic_operations() as found:
             work()
     finally:
         torch.use_deterministic_algorithms(False)
@@ -46,7 +46,7 @@ def test_what_cannot_be_repeated_is_collected_and_other_warnings_are_shown():
 
 
 @pytest.mark.parametrize(
-    ("device", "devices", "said"),
+    ("device", "devices", "message"),
     [
         ("tpu", 1, "unknown device 'tpu'"),
         ("cuda:first", 1, "unknown device 'cuda:first'"),
@@ -56,15 +56,15 @@ def test_what_cannot_be_repeated_is_collected_and_other_warnings_are_shown():
         ("cuda", 3, "cuda:0 to cuda:1"),
     ],
 )
-def test_devices_that_are_not_there(monkeypatch, device, devices, said):
+def test_unavailable_devices_are_refused(monkeypatch, device, devices, message):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         make_fabric(device, devices)
 
 
 class Pair:
-    """Stands for Fabric in the first of two processes: `other` holds what the second one sends."""
+    """Stands for Fabric in the first of two processes; `other(mine)` is the tensor of the second."""
 
     def __init__(self, other):
         self.other = other
@@ -74,13 +74,13 @@ class Pair:
         return (mine + self.other(mine)) / 2
 
 
-def test_a_gradient_that_no_process_has_stays_missing():
-    """As zero it would let weight decay and momentum move what one process alone leaves as it is."""
+def test_average_gradients_keeps_none_when_no_process_has_one():
+    """A zero gradient would let weight decay and momentum change a parameter that one process would not."""
     used, half, unused = (nn.Parameter(torch.ones(2, 3)) for _ in range(3))
     used.grad, half.grad = torch.full((2, 3), 4.0), torch.full((2, 3), 4.0)
 
     def other(mine):
-        sent = torch.zeros_like(mine)  # has a gradient of `used` alone, which is 2
+        sent = torch.zeros_like(mine)  # only `used` has a gradient, 2
         sent[:6], sent[18] = 2.0, 1.0
         return sent
 

@@ -1,4 +1,4 @@
-"""The one training loop: resuming, groups, selection, errors."""
+"""The training loop: resuming, groups, selection, errors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Interrupted(Exception):
 
 
 def interrupt(training, after):
-    """Runs until `after` epochs are done, as a crash between two epochs would leave it."""
+    """Runs the training and interrupts it after `after` epochs."""
 
     def progress(done, total):
         if done == after:
@@ -35,7 +35,7 @@ def interrupt(training, after):
 
 @dataclass(frozen=True)
 class TunedFusion(pm.Stage):
-    """Fine-tunes a network that holds frozen ones."""
+    """Fine-tunes a network that contains frozen ones."""
 
     streams: pm.Stage
 
@@ -61,7 +61,7 @@ STAGES = {
 
 
 @pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
-def test_resuming_after_any_epoch_gives_the_bits_of_an_undisturbed_run(lab, tmp_path, stage):
+def test_resuming_after_any_epoch_is_bit_identical(lab, tmp_path, stage):
     lab = lab.but(recipe=lab.recipe.but(epochs=4, schedule="cosine", warmup=0.1))
     whole = lab.training(stage)
     expected = copy.deepcopy(whole.run().state_dict())
@@ -73,14 +73,14 @@ def test_resuming_after_any_epoch_gives_the_bits_of_an_undisturbed_run(lab, tmp_
         state = lab.store.load_checkpoint(whole.key)[1]
         assert state["epoch"] == after
         resumed = lab.training(stage)
-        torch.manual_seed(after)  # chance outside has no say
+        torch.manual_seed(after)  # the global rng must not matter
         assert toys.same(resumed.run().state_dict(), expected)
         assert resumed.curve_csv() == whole.curve_csv()
         assert resumed.describe()["selected"] == whole.describe()["selected"]
         lab.store.checkpoint_path(whole.key).unlink()
 
 
-def test_interrupted_again_and_again(lab):
+def test_resuming_after_several_interruptions(lab):
     stage = toys.Plain(dropout=0.4)
     lab = lab.but(recipe=lab.recipe.but(epochs=4))
     whole = lab.training(stage)
@@ -89,7 +89,8 @@ def test_interrupted_again_and_again(lab):
     for after in (1, 2, 3):
         interrupt(lab.training(stage), after)
     seen = []
-    assert toys.same(lab.training(stage).run(lambda *news: seen.append(news)).state_dict(), expected)
+    network = lab.training(stage).run(lambda *progress: seen.append(progress))
+    assert toys.same(network.state_dict(), expected)
     assert seen == [(3, 4), (4, 4)]
 
 
@@ -104,7 +105,7 @@ def test_frozen_weights_are_not_in_checkpoints(lab):
 # --- groups and steps ---------------------------------------------------------------------------------------
 
 
-def test_a_step_moves_its_group_and_nothing_else(lab):
+def test_a_step_updates_its_group_and_nothing_else(lab):
     training = lab.training(toys.Adversarial(dropout=0.0))
     nets = training.nets
     moved = {}
@@ -124,13 +125,13 @@ def test_a_step_moves_its_group_and_nothing_else(lab):
 
     training.stage = Watched(dropout=0.0)
     training._epoch(0)
-    # `other` gets no gradient from the terms of `main`, so that nothing moves it
+    # the terms of `main` have no gradient for `other`, so it does not change
     assert moved == {"main": {"student"}, "critic": {"critic"}}
     assert all(p.grad is None for p in nets.other.parameters())
 
 
 def test_gradients_of_one_group_do_not_reach_another(lab):
-    """The critic's weights after one epoch do not depend on what main's terms send through it."""
+    """The critic's weights after one epoch do not depend on the gradients of main's terms."""
     training, twin = (lab.training(toys.Adversarial(dropout=0.0)) for _ in range(2))
 
     @dataclass(frozen=True)
@@ -139,7 +140,7 @@ def test_gradients_of_one_group_do_not_reach_another(lab):
             self.judge(nets, batch, step)
             with torch.no_grad():
                 pooled = nets.student(batch).pooled
-                nets.critic(pooled)  # batch norm sees the same
+                nets.critic(pooled)  # the same input of batch norm
 
     twin.stage = Deaf(dropout=0.0)
     training.steps = twin.steps = 1
@@ -152,9 +153,9 @@ def test_gradients_of_one_group_do_not_reach_another(lab):
     assert not toys.same(training.nets.student.state_dict(), twin.nets.student.state_dict())
 
 
-def test_several_optimisers_step_as_a_single_one(lab):
-    """Where a gradient comes in another memory layout than its weight, as of a convolution over channels-last
-    input, a fused optimiser would move the wrong elements.
+def test_several_optimisers_update_as_a_single_one(lab):
+    """A fused optimiser must not mix up the elements of a weight and its gradient when their layouts differ,
+    as after a convolution over channels-last input.
     """
     seen = torch.randn(4, 3, 6, 8, 8).to(memory_format=torch.channels_last_3d)
     start = nn.Conv3d(3, 5, 3)
@@ -174,7 +175,7 @@ def test_several_optimisers_step_as_a_single_one(lab):
 
 @dataclass(frozen=True)
 class _ByModule(pm.Stage):
-    """One optimiser a network."""
+    """One optimiser per network."""
 
     names: tuple[str, ...]
     reads = ()
@@ -209,7 +210,7 @@ class _ByModule(pm.Stage):
         ("stranger", ContractError, ["Faulty", "Plain", "not among its fields"]),
     ],
 )
-def test_faults_are_named(lab, fault, error, words):
+def test_faults_of_a_stage_are_named(lab, fault, error, words):
     with pytest.raises(error) as caught:
         lab.training(toys.Faulty(fault)).run()
     for word in words:
@@ -218,11 +219,9 @@ def test_faults_are_named(lab, fault, error, words):
     assert not lab.store.has(lab.context.key(toys.Faulty(fault)))
 
 
-def test_weights_that_end_up_infinite_are_not_delivered(lab):
-    """The last step's gradient is not finite while every loss before it was."""
-    lab = lab.but(
-        recipe=lab.recipe.but(epochs=2, batch_size=60)
-    )  # one step an epoch: the second one is the last
+def test_weights_that_are_not_finite_are_not_delivered(lab):
+    """The gradient of the last step is not finite, although every loss was."""
+    lab = lab.but(recipe=lab.recipe.but(epochs=2, batch_size=60))  # one step per epoch
     with pytest.raises(TrainingError, match=r"'student.head.weight' .* not finite after epoch 2 of 2"):
         lab.training(_Spoiled()).run()
 
@@ -263,15 +262,15 @@ def test_selection(lab, monkeypatch, select, values, expected):
     assert not network.training
 
 
-def test_the_curve_is_the_metric_on_validation_data(lab):
+def test_the_curve_holds_the_metric_on_validation_data(lab):
     lab = lab.but(recipe=lab.recipe.but(epochs=8))
     training = lab.training(toys.Plain(select="best"))
     network = training.run()
     rows = lab.view.validation
     column = lab.prepared.column("validation", "near").array[rows.rows]
-    standard = training.stats["near"]
+    stats = training.stats["near"]
     with torch.no_grad():
-        logits = network({"near": torch.from_numpy((column - standard.mean) / standard.std)}).logits
+        logits = network({"near": torch.from_numpy((column - stats.mean) / stats.std)}).logits
     accuracy = 100 * float(np.mean(logits.argmax(1).numpy() == rows.labels))
     curve = training.describe()["curve"]
     assert training.describe()["selected"]["value"] == pytest.approx(accuracy) == pytest.approx(max(curve))
@@ -283,7 +282,7 @@ def test_the_curve_is_the_metric_on_validation_data(lab):
 
 @pytest.mark.parametrize("precision", ["32", "bf16"])
 def test_validation_is_in_evaluation_mode_and_changes_nothing(lab, precision):
-    """Batch norm keeps its running statistics, dropout is off, and no number is drawn."""
+    """Batch norm keeps its running statistics, dropout is off, and the rng is not used."""
     training = lab.training(toys.Plain("wave", dropout=0.5), precision=precision)
     training._epoch(0)
     before = {name: tensor.clone() for name, tensor in training.nets.state_dict().items()}
@@ -295,19 +294,19 @@ def test_validation_is_in_evaluation_mode_and_changes_nothing(lab, precision):
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_data_that_does_not_fit_is_validated_too(lab, monkeypatch):
+def test_streamed_validation_equals_validation_from_memory(lab, monkeypatch):
     expected = lab.training(toys.Plain(select="best"))
     held = expected.run()
     monkeypatch.setattr("pmbench.training.batches.MEMORY_LIMIT", 0)
     streamed = lab.training(toys.Plain(select="best"))
     assert streamed._validation is None
-    assert streamed.batches.tensors is None
+    assert streamed.batches.held is None
     lab.store.checkpoint_path(expected.key).unlink()
     assert toys.same(streamed.run().state_dict(), held.state_dict())
     assert streamed.curve_csv() == expected.curve_csv()
 
 
-def test_dropout_does_not_depend_on_how_data_is_read(lab, monkeypatch):
+def test_dropout_is_the_same_from_memory_and_streamed(lab, monkeypatch):
     stage = toys.Plain(dropout=0.5)
     first = lab.training(stage)
     held = copy.deepcopy(first.run().state_dict())
@@ -336,7 +335,7 @@ def test_the_test_split_is_never_opened(lab, protocol):
 # --- sharing and freezing -----------------------------------------------------------------------------------
 
 
-def test_a_frozen_parent_stays_as_it_was_buffers_too(lab):
+def test_a_frozen_parent_keeps_weights_and_buffers(lab):
     parent = toys.Plain("wave")
     weights = lab.train(parent)
     training = lab.training(toys.Imitator(parent, weight=3.0))
@@ -348,7 +347,7 @@ def test_a_frozen_parent_stays_as_it_was_buffers_too(lab):
     assert all(p.grad is None for p in frozen.parameters())
 
 
-def test_only_what_is_assembled_is_not_trained(lab):
+def test_a_stage_that_only_assembles_takes_no_steps(lab):
     fusion = pm.LateFusion((toys.Plain("near"), toys.Plain("far")))
     training = lab.training(fusion)
     network = training.run()
@@ -360,8 +359,8 @@ def test_only_what_is_assembled_is_not_trained(lab):
         torch.testing.assert_close(network(x).logits, torch.stack(parts).mean(0))
 
 
-def test_state_between_batches_is_kept_in_buffers(lab):
-    """A moving average in a buffer of nets, moved by `end_epoch`, survives an interruption."""
+def test_buffers_keep_state_across_an_interruption(lab):
+    """A memory bank in a buffer of nets, and a counter that `end_epoch` updates."""
     lab = lab.but(recipe=lab.recipe.but(epochs=3))
     whole = lab.training(_Remembers())
     whole.run()

@@ -1,4 +1,4 @@
-"""Pretrained weights: fetched over loopback, read from files, checked, adapted, kept, part of every key."""
+"""Pretrained weights: fetched over loopback, read from files, checked, adapted, stored, part of keys."""
 
 from __future__ import annotations
 
@@ -49,22 +49,23 @@ def tail(kind, size, start, channels):
 
 def convert(tensors):
     """The library calls stem and blocks `features.0` to `features.2`, and has a head."""
-    places = {"features.0": "stem", "features.1": "blocks.0", "features.2": "blocks.1"}
+    modules = {"features.0": "stem", "features.1": "blocks.0", "features.2": "blocks.1"}
     named = {}
     for name, tensor in tensors.items():
-        place, _, last = name.rpartition(".")
-        if place != "head":
-            named[f"{places.get(place, place)}.{last}"] = tensor
+        module, _, last = name.rpartition(".")
+        if module != "head":
+            named[f"{modules.get(module, module)}.{last}"] = tensor
     return named
 
 
 def of_library():
-    chance = torch.Generator().manual_seed(1)
+    """A state dict with the names of the library."""
+    rng = torch.Generator().manual_seed(1)
     shapes = {"features.0": (4, 3, 3), "features.1": (4, 4, 1), "features.2": (6, 4, 1), "head": (2, 6)}
     found = {}
     for name, shape in shapes.items():
-        found[f"{name}.weight"] = torch.randn(shape, generator=chance)
-        found[f"{name}.bias"] = torch.randn(shape[0], generator=chance)
+        found[f"{name}.weight"] = torch.randn(shape, generator=rng)
+        found[f"{name}.bias"] = torch.randn(shape[0], generator=rng)
     return found
 
 
@@ -92,8 +93,8 @@ class Signals(pm.Dataset):
 
 @pytest.fixture
 def served(tmp_path):
-    """A server on loopback of the folder `web`, and what it was asked for."""
-    folder, asked = tmp_path / "web", []
+    """The folder `web`, the address of its server on loopback, and the requested paths."""
+    folder, requests = tmp_path / "web", []
     folder.mkdir()
 
     class Handler(http.server.SimpleHTTPRequestHandler):
@@ -101,11 +102,11 @@ def served(tmp_path):
             super().__init__(*args, directory=str(folder))
 
         def log_message(self, form, *args):
-            asked.append(self.path)
+            requests.append(self.path)
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield folder, f"http://127.0.0.1:{server.server_port}", asked
+    yield folder, f"http://127.0.0.1:{server.server_port}", requests
     server.shutdown()
     server.server_close()
 
@@ -119,14 +120,14 @@ def kept(tmp_path, weights):
     return load_file(tmp_path / "store" / "pretrained" / f"{weights.digest}.safetensors")
 
 
-def test_none_is_none(tmp_path):
+def test_none_stores_nothing(tmp_path):
     for text in ("", "none", "three=none", "three=none,one=none"):
         assert choose(text, tmp_path, backbone()) == {}
     assert not (tmp_path / "store").exists()
 
 
-def test_a_name_is_fetched_once_and_found_without_network_afterwards(tmp_path, served):
-    folder, address, asked = served
+def test_a_name_is_fetched_once_and_later_loaded_without_network(tmp_path, served):
+    folder, address, requests = served
     torch.save(of_library(), folder / "net.pth")
     net = backbone(big=f"{address}/net.pth?download=1")
     first = choose("big", tmp_path, net)
@@ -134,45 +135,45 @@ def test_a_name_is_fetched_once_and_found_without_network_afterwards(tmp_path, s
     assert len(set(first.values())) == 1
     assert first["three"].name == "big"
     assert torch.equal(kept(tmp_path, first["three"])["blocks.1.bias"], of_library()["features.2.bias"])
-    assert asked == ["/net.pth?download=1"]
+    assert requests == ["/net.pth?download=1"]
     (folder / "net.pth").unlink()
     assert choose("big", tmp_path, net) == first
-    assert len(asked) == 1
+    assert len(requests) == 1
     names = sorted(p.name for p in (tmp_path / "store" / "pretrained").iterdir())
     assert names == sorted([f"{first['three'].digest}.safetensors", "names"])
 
 
-def test_a_name_is_fetched_anew_when_a_library_has_another_version(tmp_path, served, monkeypatch):
-    """It may name tensors otherwise: what the older one made of the file is not for it."""
-    folder, address, asked = served
+def test_a_name_is_fetched_again_when_a_library_has_another_version(tmp_path, served, monkeypatch):
+    """The other version may name tensors differently."""
+    folder, address, requests = served
     torch.save(of_library(), folder / "net.pth")
     net = dataclasses.replace(backbone(big=f"{address}/net.pth"), libraries=("numpy",))
     for version, times in (("1", 1), ("1", 1), ("2", 2), ("1", 2)):
         monkeypatch.setattr("importlib.metadata.version", lambda name, found=version: found)
         choose("big", tmp_path, net)
-        assert len(asked) == times
+        assert len(requests) == times
 
 
-def test_a_file_is_fetched_once_for_callers_at_the_same_time(tmp_path, served):
-    folder, address, asked = served
+def test_concurrent_callers_fetch_a_file_once(tmp_path, served):
+    folder, address, requests = served
     torch.save(of_library(), folder / "net.pth")
     net = backbone(big=f"{address}/net.pth")
     with ThreadPoolExecutor(3) as pool:
         found = list(pool.map(lambda _: choose("three=big", tmp_path, net), range(3)))
     assert found[0]["three"].name == "big"
     assert found == found[:1] * 3
-    assert asked == ["/net.pth"]
+    assert requests == ["/net.pth"]
 
 
 def test_a_lost_connection_is_resumed(tmp_path):
-    """The digest in the file's name tells that the rest is of the same file."""
+    """The digest in the file's name proves that the rest is of the same file."""
     torch.save(of_library(), tmp_path / "net.pth")
-    content, asked = (tmp_path / "net.pth").read_bytes(), []
+    content, requests = (tmp_path / "net.pth").read_bytes(), []
 
     class Dropping(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
-            asked.append(self.headers.get("Range"))
-            start = int(asked[-1][6:-1]) if asked[-1] else 0
+            requests.append(self.headers.get("Range"))
+            start = int(requests[-1][6:-1]) if requests[-1] else 0
             self.send_response(206 if start else 200)
             self.send_header("Content-Length", str(len(content) - start))
             self.end_headers()
@@ -188,12 +189,12 @@ def test_a_lost_connection_is_resumed(tmp_path):
     with pytest.raises(UsageError, match="could not be fetched"):
         choose("big", tmp_path, net)
     assert choose("big", tmp_path, net)["three"].digest == tensors_digest(convert(of_library()))
-    assert asked == [None, "bytes=1000-"]
+    assert requests == [None, "bytes=1000-"]
     assert not list((tmp_path / "store" / "pretrained").glob("download-*"))
     server.shutdown()
 
 
-def test_only_backbones_that_offer_the_name_get_it(tmp_path, served):
+def test_a_name_applies_to_the_backbones_that_offer_it(tmp_path, served):
     folder, address, _ = served
     torch.save(of_library(), folder / "net.pth")
     found = choose("big", tmp_path, backbone(big=f"{address}/net.pth"), other=backbone())
@@ -204,7 +205,7 @@ def test_only_backbones_that_offer_the_name_get_it(tmp_path, served):
         choose("three=big,one=big", tmp_path, backbone(big=f"{address}/net.pth"), other=backbone())
 
 
-def test_the_digest_is_that_of_the_tensors_whatever_the_file(tmp_path, served):
+def test_the_digest_does_not_depend_on_the_file_format(tmp_path, served):
     folder, address, _ = served
     torch.save({"epoch": 3, "state_dict": of_library()}, tmp_path / "a.pth")
     save_file(of_library(), tmp_path / "b.safetensors")
@@ -224,7 +225,7 @@ def test_the_digest_is_that_of_the_tensors_whatever_the_file(tmp_path, served):
     assert choose(str(tmp_path / "d.safetensors"), tmp_path, net)["three"].digest not in digests
 
 
-def test_a_file_each(tmp_path):
+def test_one_file_per_modality(tmp_path):
     save_file(of_library(), tmp_path / "a.safetensors")
     save_file(of_library() | {"features.1.bias": torch.ones(4)}, tmp_path / "b.safetensors")
     net = backbone(big="http://127.0.0.1:9/never")
@@ -235,7 +236,7 @@ def test_a_file_each(tmp_path):
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:9/net.pth", "http://nowhere.invalid/net.pth"])
-def test_out_of_reach_is_told_at_once(tmp_path, address):
+def test_an_unreachable_server_is_reported_at_once(tmp_path, address):
     started = time.monotonic()
     with pytest.raises(UsageError) as caught:
         choose("big", tmp_path, backbone(big=address))
@@ -248,7 +249,7 @@ def test_out_of_reach_is_told_at_once(tmp_path, address):
     assert not list((tmp_path / "store" / "pretrained").glob("download-*"))
 
 
-def test_a_silent_server_does_not_hold_us(tmp_path, monkeypatch):
+def test_a_silent_server_times_out(tmp_path, monkeypatch):
     import socket
 
     monkeypatch.setattr(downloading, "TIMEOUT_S", 0.3)
@@ -258,7 +259,7 @@ def test_a_silent_server_does_not_hold_us(tmp_path, monkeypatch):
             choose("big", tmp_path, backbone(big=url))
 
 
-def test_not_found_and_a_wrong_digest_in_the_name(tmp_path, served):
+def test_a_missing_file_and_a_wrong_digest_in_its_name(tmp_path, served):
     folder, address, _ = served
     with pytest.raises(UsageError, match="Error 404"):
         choose("big", tmp_path, backbone(big=f"{address}/net.pth"))
@@ -278,7 +279,7 @@ class Bomb:
 BOMBED = ""
 
 
-def test_no_pickle_runs(tmp_path):
+def test_pickled_objects_are_not_executed(tmp_path):
     global BOMBED
     BOMBED = str(tmp_path / "bombed")
     torch.save({"state_dict": of_library(), "more": Bomb()}, tmp_path / "a.pth")
@@ -289,17 +290,17 @@ def test_no_pickle_runs(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "problem"),
-    [(b"", "cannot be read"), (b"not weights at all", "cannot be read"), (None, "no such file")],
+    [(b"", "cannot be read"), (b"not weights at all", "cannot be read"), (None, "does not exist")],
 )
 @pytest.mark.parametrize("name", ["a.pth", "a.safetensors"])
-def test_files_that_are_none(tmp_path, name, content, problem):
+def test_files_that_are_not_weights_are_refused(tmp_path, name, content, problem):
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises((DataError, UsageError), match=problem):
         choose(str(tmp_path / name), tmp_path, backbone())
 
 
-def test_what_does_not_fit_is_named(tmp_path):
+def test_layers_that_do_not_fit_are_named(tmp_path):
     wrong = convert(of_library())
     del wrong["blocks.0.weight"]
     wrong["blocks.7.weight"] = torch.zeros(1)
@@ -317,7 +318,7 @@ def test_what_does_not_fit_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("channels", [1, 3, 5])
-def test_equal_channels_give_what_they_gave(channels):
+def test_equal_input_channels_give_the_same_output(channels):
     tensors = convert(of_library())
     reference, encoder = TwoBlocks(3), TwoBlocks(channels)
     fill(reference, tensors, backbone(), 3, "here")
@@ -331,8 +332,8 @@ def test_equal_channels_give_what_they_gave(channels):
 
 
 @pytest.mark.parametrize("name", ["cnn1d-8", "cnn2d-8", "cnn3d-8"])
-def test_in_a_tail_equal_maps_give_what_one_gave(name):
-    """The first block of these tails takes the joined maps itself; each has its channels' own weights."""
+def test_equal_maps_in_a_tail_give_the_output_of_one(name):
+    """The first block of these tails takes the joined maps; each map has weights of its own."""
     net = next(b for b in BACKBONES if b.name == name)
     kind = next(iter(net.kinds))
     shape = {"sequence": (3, 32), "image": (3, 16, 16), "clip": (3, 2, 16, 16)}[kind]
@@ -344,13 +345,13 @@ def test_in_a_tail_equal_maps_give_what_one_gave(name):
         torch.testing.assert_close(tail(torch.cat([maps[0]] * 3, 1))[1], pooled)
 
 
-def test_only_the_layer_that_takes_the_input_is_adapted():
+def test_only_the_input_layer_is_adapted():
     tensors = convert(of_library()) | {"blocks.0.weight": torch.zeros(4, 2, 1)}
     with pytest.raises(UsageError, match=r"blocks\.0\.weight"):
         fill(TwoBlocks(3), tensors, backbone(), 3, "here")
 
 
-def test_what_is_declared_fresh_may_be_missing():
+def test_layers_declared_fresh_may_be_missing():
     net = dataclasses.replace(backbone(), pretrained=pm.Pretrained({}, convert, fresh="blocks.1."))
     tensors = {n: t for n, t in convert(of_library()).items() if not n.startswith("blocks.1.")}
     encoder = TwoBlocks(3)
@@ -377,7 +378,7 @@ def bench_with(stage, weights, tmp_path):
     return EngineBench(stage, context, 0, Store(tmp_path / "store")), context
 
 
-def test_networks_start_from_them(tmp_path):
+def test_networks_start_from_pretrained_weights(tmp_path):
     save_file(of_library(), tmp_path / "a.safetensors")
     weights = choose(str(tmp_path / "a.safetensors"), tmp_path, backbone(big="http://127.0.0.1:9/"))
     both = pm.EarlyFusion(("three", "one"))
@@ -398,7 +399,7 @@ def test_networks_start_from_them(tmp_path):
     assert not torch.equal(bench.encoder("one").blocks[0].weight, library["features.1.weight"])
 
 
-def test_weights_are_part_of_the_keys_of_stages_that_read_the_modality(tmp_path):
+def test_keys_hold_the_weights_of_modalities_that_a_stage_reads(tmp_path):
     a, b = pm.Weights("a", "a" * 64), pm.Weights("b", "b" * 64)
     keys = [
         bench_with(pm.Stream("three"), chosen, tmp_path)[1].key(pm.Stream("three"))
@@ -415,7 +416,7 @@ def test_weights_are_part_of_the_keys_of_stages_that_read_the_modality(tmp_path)
     assert len(set(keys)) == 3
 
 
-def test_damaged_weights_are_never_used(tmp_path):
+def test_damaged_weights_are_refused(tmp_path):
     library, weights = Library(tmp_path), pm.Weights("a", tensors_digest(of_library()))
     library.keep(weights, of_library())
     assert set(library.load(weights)) == set(of_library())
@@ -427,7 +428,7 @@ def test_damaged_weights_are_never_used(tmp_path):
         library.load(weights)
 
 
-def test_a_spec_with_weights_can_be_hashed():
+def test_a_spec_with_weights_is_hashable():
     spec = CellSpec("d", "p", (("m", "net"),), pm.Recipe(), 0, (("m", pm.Weights("a", "0" * 64)),))
     assert hash(spec) != hash(dataclasses.replace(spec, weights=()))
 

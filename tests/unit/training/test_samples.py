@@ -1,4 +1,4 @@
-"""Which samples a stage is handed, and how its inputs are standardised."""
+"""Selection of training and validation samples, and channel statistics."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def view(lab, protocol, seed=0):
     return training_view(lab.prepared, lab.dataset.protocol(protocol), seed)
 
 
-def people(lab, rows):
+def groups_of(lab, rows):
     groups = lab.prepared.index("train")[1]
     return {groups[row] for row in rows}
 
 
-def test_the_carve_out_keeps_groups_together_and_is_frozen(lab):
+def test_validation_keeps_groups_together_whatever_the_seed(lab):
     views = [view(lab, "people", seed) for seed in (0, 1, 2)]
     first = views[0]
-    assert not people(lab, first.train.rows) & people(lab, first.validation.rows)
+    assert not groups_of(lab, first.train.rows) & groups_of(lab, first.validation.rows)
     assert len(first.train.rows) + len(first.validation.rows) == 60
     assert 0.15 <= len(first.validation.rows) / 60 < 0.15 + 1 / 12
     assert first.train.part == first.validation.part == "train"
@@ -43,8 +43,8 @@ def test_the_carve_out_keeps_groups_together_and_is_frozen(lab):
 
 def test_named_validation_groups(lab):
     found = view(lab, "named")
-    assert people(lab, found.validation.rows) == {"p3", "p7"}
-    assert not people(lab, found.train.rows) & {"p3", "p7"}
+    assert groups_of(lab, found.validation.rows) == {"p3", "p7"}
+    assert not groups_of(lab, found.train.rows) & {"p3", "p7"}
     splits = {
         **toys.Toy.splits,
         "named": dataclasses.replace(toys.Toy.splits["named"], validation_groups=("p99",)),
@@ -54,7 +54,7 @@ def test_named_validation_groups(lab):
         view(other, "named")
 
 
-def test_without_groups_the_carve_out_has_a_share_of_each_class(lab):
+def test_without_groups_validation_takes_a_share_of_each_class(lab):
     found = view(lab, "flat")
     assert np.bincount(found.validation.labels).tolist() == [3, 3, 3]
     assert np.bincount(found.train.labels).tolist() == [17, 17, 17]
@@ -63,21 +63,21 @@ def test_without_groups_the_carve_out_has_a_share_of_each_class(lab):
     )
 
 
-def test_one_group_cannot_be_carved(lab):
+def test_one_group_cannot_be_split(lab):
     parts = toys.toy_parts()
     parts["train"] = dataclasses.replace(parts["train"], groups=["one"] * 60)
-    with pytest.raises(DataError, match="has one group"):
+    with pytest.raises(DataError, match="one group only"):
         view(toys.Lab(lab.root / "other", toys.Given(parts)), "people")
 
 
-def test_an_official_validation_part_is_used_whole(lab):
+def test_an_official_validation_part_is_used_entirely(lab):
     found = view(lab, "validated")
     assert found.validation.part == "validation"
     assert (found.count, len(found.validation.rows)) == (60, 24)
 
 
 @pytest.mark.parametrize("protocol", ["few-4", "people+few-4", "flat+few-2"])
-def test_few_keeps_exactly_k_labels_of_each_class(lab, protocol):
+def test_few_keeps_exactly_k_labels_per_class(lab, protocol):
     k = int(protocol[-1])
     drawn = []
     for seed in (0, 1):
@@ -98,7 +98,7 @@ def test_few_keeps_exactly_k_labels_of_each_class(lab, protocol):
     assert np.bincount(view(lab, "few-4").validation.labels).tolist() == [4, 4, 4]
 
 
-def test_what_stages_are_handed(lab):
+def test_indices_for_a_stage_depend_on_what_it_handles(lab):
     found = view(lab, "few-4+privileged-50")
     labelled, paired = found.train.labels >= 0, found.thinned["far"]
     assert paired.sum() == 30
@@ -122,7 +122,7 @@ def test_what_stages_are_handed(lab):
     assert view(lab, "privileged-10").thinned["far"].sum() == 6
 
 
-def test_nothing_left_is_unsupported(lab):
+def test_a_stage_without_samples_is_unsupported(lab):
     parts = toys.toy_parts()
     parts["loose"] = dataclasses.replace(parts["loose"], labels=np.full(60, -1))
     bare = toys.Lab(lab.root / "bare", toys.Given(parts))
@@ -137,15 +137,15 @@ def test_nothing_left_is_unsupported(lab):
         rare.channel_stats("far")
 
 
-def test_standardisation_is_that_of_the_training_samples_only(lab):
+def test_channel_stats_are_those_of_the_training_samples(lab):
     found = view(lab, "people")
     for name in ("near", "wave"):
         x = lab.prepared.column("train", name).array[found.train.rows].astype(np.float64)
         axes = (0, *range(2, x.ndim))
-        standard = found.channel_stats(name)
-        np.testing.assert_allclose(standard.mean, x.mean(axes), rtol=1e-5)
-        np.testing.assert_allclose(standard.std, x.std(axes), rtol=1e-5)
-        shaped = standard.shaped(x.ndim - 1)[0].shape
+        stats = found.channel_stats(name)
+        np.testing.assert_allclose(stats.mean, x.mean(axes), rtol=1e-5)
+        np.testing.assert_allclose(stats.std, x.std(axes), rtol=1e-5)
+        shaped = stats.shaped(x.ndim - 1)[0].shape
         assert shaped == (x.shape[1],) + (1,) * (x.ndim - 2)
     thinned = view(lab, "privileged-50")
     rows = thinned.train.rows[thinned.thinned["far"]]
@@ -158,7 +158,8 @@ def test_standardisation_is_that_of_the_training_samples_only(lab):
     )
 
 
-def near_values(lab, name, values):
+def stats_of(lab, name, values):
+    """Channel statistics of modality `near` with these values."""
     parts = toys.toy_parts()
     arrays = {**parts["train"].arrays, "near": np.broadcast_to(values, (60, 6)).copy()}
     parts["train"] = dataclasses.replace(parts["train"], arrays=arrays)
@@ -166,42 +167,41 @@ def near_values(lab, name, values):
 
 
 def test_constant_small_and_large_inputs(lab):
-    chance = np.random.Generator(np.random.PCG64(1)).standard_normal((60, 6))
-    constant = near_values(lab, "constant", np.array([0, 1, 1e6, 101325.0, -3, 0.1]))
+    noise = np.random.Generator(np.random.PCG64(1)).standard_normal((60, 6))
+    constant = stats_of(lab, "constant", np.array([0, 1, 1e6, 101325.0, -3, 0.1]))
     np.testing.assert_array_equal(constant.std, np.ones(6))
-    small = near_values(lab, "small", 1e-9 * chance)  # metres per second of a quiet seismometer
-    np.testing.assert_allclose(small.std, 1e-9 * chance.std(0), rtol=1e-5)
-    offset = near_values(lab, "offset", 101325 + chance)
-    np.testing.assert_allclose(offset.std, chance.std(0), rtol=1e-3)
-    counts = near_values(lab, "counts", (chance * 100).astype(np.int16))
-    np.testing.assert_allclose(counts.std, (chance * 100).astype(np.int16).std(0), rtol=1e-5)
+    small = stats_of(lab, "small", 1e-9 * noise)  # metres per second of a quiet seismometer
+    np.testing.assert_allclose(small.std, 1e-9 * noise.std(0), rtol=1e-5)
+    offset = stats_of(lab, "offset", 101325 + noise)
+    np.testing.assert_allclose(offset.std, noise.std(0), rtol=1e-3)
+    counts = stats_of(lab, "counts", (noise * 100).astype(np.int16))
+    np.testing.assert_allclose(counts.std, (noise * 100).astype(np.int16).std(0), rtol=1e-5)
 
 
-def test_inputs_that_overflow(lab):
+def test_inputs_that_overflow_are_refused(lab):
     with pytest.raises(TrainingError, match="'near' in part 'train'"):
-        near_values(lab, "large", np.full((60, 6), 1e200))
+        stats_of(lab, "large", np.full((60, 6), 1e200))
 
 
-def test_groups_are_set_aside_until_there_are_enough():
-    """Against the rule, group by group."""
-    chance = np.random.default_rng(0)
+def test_validation_groups_against_a_plain_loop():
+    rng = np.random.default_rng(0)
     for count in (20, 200):
-        groups = [f"g{g}" for g in chance.integers(0, count // 4, count)]
+        groups = [f"g{g}" for g in rng.integers(0, count // 4, count)]
         prepared = SimpleNamespace(
             index=lambda part, groups=groups: (list(range(len(groups))), groups), labels=lambda part: None
         )
-        chosen = np.zeros(count, bool)
+        held_out = np.zeros(count, bool)
         for name in sorted(set(groups), key=lambda g: hashlib.sha256(g.encode()).digest()[:7]):
-            if chosen.mean() >= 0.15:
+            if held_out.mean() >= 0.15:
                 break
-            chosen |= np.array(groups) == name
+            held_out |= np.array(groups) == name
         protocol = SimpleNamespace(split=pm.Split("train", "test"))
-        np.testing.assert_array_equal(carve(prepared, protocol), chosen)
+        np.testing.assert_array_equal(carve(prepared, protocol), held_out)
 
 
-def test_large_samples_are_standardised_a_few_at_a_time():
+def test_channel_stats_of_large_samples_need_little_memory():
     samples = np.random.default_rng(0).normal(3, 2, (300, 2, 50_000)).astype(np.float32)  # 120 MB
-    mine = SimpleNamespace(
+    sounds = SimpleNamespace(
         column=lambda part, modality: Column(300, samples),
         present_of=lambda modality: None,
         train=TrainingSamples("train", np.arange(300), np.zeros(300, int)),
@@ -209,7 +209,7 @@ def test_large_samples_are_standardised_a_few_at_a_time():
     )
     tracemalloc.start()
     try:
-        found = TrainingView.channel_stats(mine, "sound")
+        found = TrainingView.channel_stats(sounds, "sound")
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

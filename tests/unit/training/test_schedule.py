@@ -1,4 +1,4 @@
-"""Recipes at work: schedules, precision, clipping, and the memory that a batch takes."""
+"""Recipes: schedules, precision, clipping, out of memory."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_schedules_against_closed_forms():
     np.testing.assert_allclose(both, np.array(cosine) * warm)
 
 
-def test_the_rate_of_every_step_follows_the_schedule(lab, monkeypatch):
+def test_learning_rate_of_every_step_follows_the_schedule(lab, monkeypatch):
     lab = lab.but(recipe=lab.recipe.but(schedule="cosine", warmup=0.2, epochs=2))
     training = lab.training(toys.Adversarial())
     seen = {"main": [], "critic": []}
@@ -49,7 +49,7 @@ def test_the_rate_of_every_step_follows_the_schedule(lab, monkeypatch):
 @pytest.mark.parametrize(
     "change", [{"batch_size": 1}, {"epochs": -1}, {"lr": 0.0}, {"schedule": "linear"}, {"precision": "16"}]
 )
-def test_recipes_that_cannot_be(change):
+def test_invalid_recipes_are_refused(change):
     with pytest.raises(UsageError, match=f"the test.*{next(iter(change))}"):
         checked_recipe(pm.Recipe(**change), "the test")
 
@@ -70,8 +70,8 @@ def test_bf16_trains_and_stores_float32(lab, stage):
     assert curve[-1]["ce"] < curve[0]["ce"]
 
 
-def test_bf16_sees_the_weights_that_a_step_left(lab):
-    """A critic that has just been moved judges as it is now, not as the copies made for its own step say."""
+def test_bf16_uses_the_weights_after_a_step(lab):
+    """Autocast keeps no bf16 copy of the critic's weights from before its own step."""
 
     @dataclass(frozen=True)
     class Twice(toys.Adversarial):
@@ -79,20 +79,20 @@ def test_bf16_sees_the_weights_that_a_step_left(lab):
             pooled = nets.student(batch).pooled.detach()
             with torch.no_grad():
                 before = nets.critic(pooled)
-            step({"told": nets.critic(pooled).mean()}, "critic")
-            verdicts.append((before, nets.critic(pooled)))
+            step({"score": nets.critic(pooled).mean()}, "critic")
+            scores.append((before, nets.critic(pooled)))
             step({"ce": pm.cross_entropy(nets.student(batch).logits, batch.labels)})
 
-    verdicts = []
+    scores = []
     training = lab.training(toys.Adversarial(dropout=0.0), precision="bf16")
     training.stage = Twice(dropout=0.0)
     training.optimizers["critic"].recipe = pm.Recipe(lr=10.0)
     training._epoch(0)
-    assert all((after - before).abs().min() > 0.1 for before, after in verdicts)
-    assert all(after.dtype == torch.bfloat16 for _, after in verdicts)
+    assert all((after - before).abs().min() > 0.1 for before, after in scores)
+    assert all(after.dtype == torch.bfloat16 for _, after in scores)
 
 
-def test_too_little_memory_is_no_defect_of_the_plugin(lab):
+def test_out_of_memory_is_not_a_plugin_error(lab):
     @dataclass(frozen=True)
     class Huge(toys.Plain):
         def losses(self, nets, batch):
@@ -103,7 +103,7 @@ def test_too_little_memory_is_no_defect_of_the_plugin(lab):
     assert "batch_size" in error.value.hint
 
 
-def test_the_curve_holds_means_of_bf16_terms_in_full(lab):
+def test_the_curve_averages_bf16_terms_in_float32(lab):
     @dataclass(frozen=True)
     class Coarse(toys.Plain):
         def losses(self, nets, batch):
@@ -117,8 +117,8 @@ def test_the_curve_holds_means_of_bf16_terms_in_full(lab):
     assert training.state.curve[0]["third"] == pytest.approx(float(torch.tensor(1 / 3).bfloat16()))
 
 
-def test_processes_draw_chance_of_their_own(lab, monkeypatch):
-    """The same dropout mask for the first sample of every share would be one draw for several samples."""
+def test_each_process_has_its_own_dropout_rng(lab, monkeypatch):
+    """With one rng for all, the first samples of all shards would share a dropout mask."""
     drawn = {}
 
     @dataclass(frozen=True)
