@@ -20,8 +20,8 @@ from typing import Any
 
 from pmbench.cli.common import data_folder, store_folder
 from pmbench.plugins import Registry, load_plugins
-from pmbench.run.plan import Cell, Request, make_plan
-from pmbench.run.worker import Place, Train, perform, set_threads
+from pmbench.run.plan import PlannedCell, Request, make_plan
+from pmbench.run.worker import Resources, Train, perform, set_threads
 from pmbench.store.store import Store
 from pmbench.training.device import accelerator, make_fabric
 
@@ -78,21 +78,21 @@ def _same(text: str, default: Any) -> bool:
     return text == default if isinstance(default, str) or default is None else float(text) == default
 
 
-def score(cell: Cell, prepared: Any, place: Place) -> float:
+def score(cell: PlannedCell, prepared: Any, resources: Resources) -> float:
     """Trains what is not stored, then the validation metric of what the last stage delivers."""
     from pmbench.training.loop import Training
     from pmbench.training.samples import training_view
 
     assert cell.stage is not None, cell.skip or cell.failure
-    store = Store(place.store)
+    store = Store(resources.store)
     for stage in cell.stage.walk():  # parents come first
-        perform(Train(cell.context.key(stage), stage, cell.spec), place)
+        perform(Train(cell.context.key(stage), stage, cell.spec), resources)
     selected = store.stage(cell.key)["selected"]["value"]
     if selected is not None:
         return float(selected)
     # a stage that only puts finished networks together has no epochs to select from: it is scored as it is
     view = training_view(prepared, cell.context.protocol, cell.context.seed)
-    fabric = make_fabric(place.device, 1)
+    fabric = make_fabric(resources.device, 1)
     fabric.launch()
     value = Training(cell.stage, cell.context, view, store, accelerator(fabric, False))._validate()
     assert value is not None, "there is no validation data"
@@ -112,8 +112,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--out", type=Path, required=True, help="JSON of all trials")
     given = parser.parse_args()
-    registry, place = load_plugins(), Place(store_folder(given.store), data_folder(given.data))
-    set_threads(place.threads)
+    registry, resources = load_plugins(), Resources(store_folder(given.store), data_folder(given.data))
+    set_threads(resources.threads)
     rows: list[dict[str, Any]] = []
     for method in given.method:
         paper = paper_values(registry, method, GRIDS[method])
@@ -126,8 +126,8 @@ def main() -> None:
         sets = (f"recipe.epochs={given.epochs}", *(f"{n}={v}" for n, v in row["options"].items()))
         data, protocol = (given.dataset,), (given.protocol,)
         request = Request((row["method"],), data, protocol, seeds=(seed,), sets=sets, references=False)
-        plan = make_plan(request, registry, place.data, Store(place.store))
-        row[kept].append(score(plan.cells[0], plan.prepared[given.dataset], place))
+        plan = make_plan(request, registry, resources.data, Store(resources.store))
+        row[kept].append(score(plan.cells[0], plan.prepared[given.dataset], resources))
         print(f"seed {seed}, {row['method']} {row['options'] or 'paper'}: {row[kept][-1]:.2f}", flush=True)
 
     for seed in given.seed:

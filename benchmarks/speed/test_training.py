@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from pmbench.plugins import load_plugins
-from pmbench.run.plan import Cell, Request, make_plan
-from pmbench.run.worker import Place, Train, perform, set_threads
+from pmbench.run.plan import PlannedCell, Request, make_plan
+from pmbench.run.worker import Resources, Train, perform, set_threads
 from pmbench.store.store import Store
 from pmbench.training.bench import EngineBench, checked_build
 from pmbench.training.loop import Training
@@ -71,8 +71,8 @@ def test_a_stage_costs_what_a_hand_written_loop_costs(
     fresh = iter(range(1000))
 
     def ours() -> None:
-        place = Place(tmp_path / str(next(fresh)), data)
-        perform(Train(cell.key, cell.stage, cell.spec), place)  # type: ignore[arg-type]
+        resources = Resources(tmp_path / str(next(fresh)), data)
+        perform(Train(cell.key, cell.stage, cell.spec), resources)  # type: ignore[arg-type]
 
     hand = HandWritten(cell, data)
     ours(), hand()
@@ -92,7 +92,7 @@ class HandWritten:
     files.
     """
 
-    def __init__(self, cell: Cell, data: Path) -> None:
+    def __init__(self, cell: PlannedCell, data: Path) -> None:
         from pmbench.data.prepared import open_prepared
 
         self.cell = cell

@@ -13,7 +13,7 @@ from ..report.text import duration
 from .tables import heading, plural, size_text, table
 
 if TYPE_CHECKING:
-    from ..run.plan import Cell, Node, Plan
+    from ..run.plan import Plan, PlannedCell, PlannedStage
     from ..store.store import Store
 
 SHOWN = 12
@@ -51,7 +51,7 @@ def forecast(plan: Plan, store: Store, workers: int) -> dict[str, Any]:
     }
 
 
-def _cell(cell: Cell, wanted: Mapping[str, Node]) -> dict[str, Any]:
+def _cell(cell: PlannedCell, wanted: Mapping[str, PlannedStage]) -> dict[str, Any]:
     from ..run.plan import recipe_name
 
     keys = [cell.context.key(stage) for stage in cell.stage.walk()] if cell.stage else []
@@ -74,7 +74,9 @@ def _cell(cell: Cell, wanted: Mapping[str, Node]) -> dict[str, Any]:
     }
 
 
-def _stage(node: Node, wanted: Mapping[str, Node], seconds: Mapping[str, float | None]) -> dict[str, Any]:
+def _stage(
+    node: PlannedStage, wanted: Mapping[str, PlannedStage], seconds: Mapping[str, float | None]
+) -> dict[str, Any]:
     fields = {f.name: getattr(node.stage, f.name) for f in dataclasses.fields(node.stage)}
     return {
         "key": node.key,
@@ -100,7 +102,7 @@ def _sizes(store: Store) -> dict[str, float]:
     return {name: sum(sizes) / len(sizes) for name, sizes in found.items()}
 
 
-def _longest(wanted: Mapping[str, Node], seconds: Mapping[str, float | None]) -> float:
+def _longest(wanted: Mapping[str, PlannedStage], seconds: Mapping[str, float | None]) -> float:
     """Seconds of the longest chain of stages that wait for each other; `wanted` has parents first."""
     ends: dict[str, float] = {}
     for key, node in wanted.items():

@@ -58,7 +58,8 @@ def run(options: RunOptions) -> None:
     from ..run.coordinator import Runner
     from ..run.plan import make_plan
     from ..run.provenance import provenance
-    from ..run.worker import Place
+    from ..run.recording import Recorder
+    from ..run.worker import Resources
     from ..store.store import Store
     from .board import write_board
     from .watch import watch
@@ -66,7 +67,7 @@ def run(options: RunOptions) -> None:
     registry = load_plugins()
     device, threads = _device(options.device), options.threads
     gpu = device.startswith("cuda")
-    place = Place(
+    resources = Resources(
         store=store_folder(options.store),
         data=data_folder(options.data),
         device=device,
@@ -74,7 +75,7 @@ def run(options: RunOptions) -> None:
         threads=threads,
         data_workers=_given(options.data_workers, min(8, cores() // options.devices) if gpu else 0),
     )
-    plan = make_plan(options.request(registry), registry, place.data, Store(place.store))
+    plan = make_plan(options.request(registry), registry, resources.data, Store(resources.store))
     workers = _given(options.workers, 1 if gpu else max(1, cores() // threads))
     if workers == 0:
         from ..run.executors.inline import Inline as pool
@@ -84,10 +85,10 @@ def run(options: RunOptions) -> None:
         runner = Runner(
             plan=plan,
             registry=registry,
-            place=place,
+            resources=resources,
             out=options.out,
             workers=workers,
-            provenance=partial(provenance, registry, device, threads),
+            recorder=Recorder(partial(provenance, registry, device, threads), registry.published),
             watcher=watcher,
             make_pool=pool,
         )
@@ -109,7 +110,7 @@ def _given(value: int | None, default: int) -> int:
 
 
 def _device(name: str) -> str:
-    """`auto` becomes cuda where an NVIDIA driver shows a GPU, without importing torch to ask."""
+    """Resolves `auto` to cuda if an NVIDIA driver shows a GPU, without importing torch."""
     if name != "auto":
         return name
     return "cuda" if Path("/dev/nvidia0").exists() else "cpu"

@@ -13,10 +13,10 @@ from .common import interactive
 if TYPE_CHECKING:
     from ..report.record import Record
     from ..run.coordinator import Watcher
-    from ..run.plan import Node
+    from ..run.plan import PlannedStage
 
 
-def label(node: Node) -> str:
+def label(node: PlannedStage) -> str:
     """`Stream(gyro) hapt few-10 seed 0`."""
     spec = node.spec
     stage = f"{type(node.stage).__name__}({', '.join(node.stage.reads)})"
@@ -31,19 +31,19 @@ class Lines:
         if stages:
             self._say(f"{stages} stages to train for {cells} cells")
 
-    def started(self, node: Node) -> None:
+    def started(self, node: PlannedStage) -> None:
         pass
 
     def epoch(self, key: str, done: int, total: int) -> None:
         pass
 
-    def trained(self, node: Node, seconds: float, hit: bool) -> None:
+    def trained(self, node: PlannedStage, seconds: float, hit: bool) -> None:
         self.done += 1
         left = (time.monotonic() - self.start) / self.done * (self.total - self.done)
         what = "was there" if hit else f"{seconds:.1f} s"
         self._say(f"[{self.done}/{self.total}] {label(node)}: {what}, about {left:.0f} s left")
 
-    def failed(self, node: Node, reason: str) -> None:
+    def failed(self, node: PlannedStage, reason: str) -> None:
         self.done += 1
         self._say(f"[{self.done}/{self.total}] {label(node)}: FAILED: {reason}")
 
@@ -67,21 +67,21 @@ class Bars:
         if not stages:
             self.progress.advance(self.whole)
 
-    def started(self, node: Node) -> None:
+    def started(self, node: PlannedStage) -> None:
         self.bars[node.key] = self.progress.add_task(f"  {label(node)}", total=None)
 
     def epoch(self, key: str, done: int, total: int) -> None:
         if key in self.bars:
             self.progress.update(self.bars[key], completed=done, total=max(total, 1))
 
-    def trained(self, node: Node, seconds: float, hit: bool) -> None:
+    def trained(self, node: PlannedStage, seconds: float, hit: bool) -> None:
         self._end(node)
 
-    def failed(self, node: Node, reason: str) -> None:
+    def failed(self, node: PlannedStage, reason: str) -> None:
         self._end(node)
         self.progress.console.print(f"FAILED {label(node)}: {reason}", markup=False)
 
-    def _end(self, node: Node) -> None:
+    def _end(self, node: PlannedStage) -> None:
         if node.key in self.bars:
             self.progress.remove_task(self.bars.pop(node.key))
         self.progress.advance(self.whole)

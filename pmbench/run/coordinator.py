@@ -1,4 +1,4 @@
-"""Carries a plan out: trains what is missing, seals, evaluates, scores, writes records."""
+"""Executes a plan: trains missing stages, seals, evaluates, scores and writes records."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from ..evaluation.evaluator import EvaluationRequest, Evaluator
 from ..evaluation.scoring import needs_features
 from ..files import file_digest
 from ..plugins import Registry
-from ..report.record import Provenance, Record, read_record, write_record
+from ..report.record import Record, read_record, write_record
 from ..store.store import Store
 from .executors.local import BrokenPool, LocalPool
-from .plan import Cell, Node, Plan, needed
+from .plan import Plan, PlannedCell, PlannedStage, needed
 from .queue import Queue
-from .recording import closed_record, finished_record
-from .worker import Done, Place, Seal, Task, Train
+from .recording import Recorder
+from .worker import Resources, Seal, Task, TaskResult, Train
 
 
 class Watcher(Protocol):
-    """What sees a run happen."""
+    """Receives the progress of a run."""
 
     def begin(self, stages: int, cells: int) -> None: ...
-    def started(self, node: Node) -> None: ...
+    def started(self, node: PlannedStage) -> None: ...
     def epoch(self, key: str, done: int, total: int) -> None: ...
-    def trained(self, node: Node, seconds: float, hit: bool) -> None: ...
-    def failed(self, node: Node, reason: str) -> None: ...
+    def trained(self, node: PlannedStage, seconds: float, hit: bool) -> None: ...
+    def failed(self, node: PlannedStage, reason: str) -> None: ...
     def cell(self, record: Record, reused: bool) -> None: ...
 
 
 @dataclass
 class Outcome:
-    """What a run left behind, in the order of the cells."""
+    """Records of a run in the order of its cells."""
 
     records: list[Record] = field(default_factory=list)
     trained: int = 0
@@ -49,31 +49,29 @@ class Outcome:
 
 @dataclass
 class Runner:
-    """One run. `execute()` may be called again after any interruption. `provenance` is given the precision
-    of a cell's recipe.
-    """
+    """One run. `execute()` may be called again after any interruption."""
 
     plan: Plan
     registry: Registry
-    place: Place
+    resources: Resources
     out: Path
     workers: int
-    provenance: Callable[[str], Provenance]
+    recorder: Recorder
     watcher: Watcher
-    make_pool: Callable[[int, Place], Any] = LocalPool
+    make_pool: Callable[[int, Resources], Any] = LocalPool
 
     def __post_init__(self) -> None:
-        self.store = Store(self.place.store)
+        self.store = Store(self.resources.store)
         self.evaluator = Evaluator()
         self.reasons: dict[str, Exception] = {}
         self.fresh: dict[str, float] = {}
         self.retried: set[str] = set()
 
     def execute(self) -> Outcome:
-        """Trains, seals, evaluates; a failure is a record with its reason, the others go on."""
+        """Trains, seals and evaluates. A failure becomes a record with its reason; other cells continue."""
         finished = {id(cell): record for cell in self.plan.cells if (record := self._kept(cell))}
         open_cells = [cell for cell in self.plan.cells if id(cell) not in finished]
-        self._distrust_damaged(open_cells)
+        self._check_stored(open_cells)
         wanted = needed(self.plan, open_cells)
         self.watcher.begin(len(wanted), len(self.plan.cells))
         for cell in self.plan.cells:
@@ -91,7 +89,7 @@ class Runner:
             while queue.open or running:
                 self._start_ready(queue, helper, running, finished)
                 while self._busy(running) < max(1, self.workers) and (task := queue.next_task()):
-                    pool = pool or self.make_pool(self.workers, self.place)
+                    pool = pool or self.make_pool(self.workers, self.resources)
                     if isinstance(task, Train):
                         self.watcher.started(self.plan.nodes[task.key])
                     running[pool.submit(task)] = task
@@ -131,13 +129,13 @@ class Runner:
         outcome.records = [finished[id(cell)] for cell in self.plan.cells]
         return outcome
 
-    def _distrust_damaged(self, cells: list[Cell]) -> None:
-        """Stored stages whose weights are not those that were written are trained anew."""
+    def _check_stored(self, cells: list[PlannedCell]) -> None:
+        """Marks stored stages with damaged weights as not stored."""
         for key in {c.context.key(s) for c in cells if c.stage for s in c.stage.walk()}:
             node = self.plan.nodes[key]
             node.stored = node.stored and self.store.whole(key)
 
-    # --- the graph at work ----------------------------------------------------------------------------------
+    # --- tasks ----------------------------------------------------------------------------------------------
 
     @staticmethod
     def _busy(running: dict[Future[Any], Any]) -> int:
@@ -150,7 +148,7 @@ class Runner:
         running: dict[Future[Any], Any],
         finished: dict[int, Record],
     ) -> None:
-        """Starts the evaluation of cells whose program is there; closes those that will never have one."""
+        """Starts the evaluation of cells with a program; closes those that will never have one."""
         for cell in queue.take_ready(self.store, self.reasons):
             error = self.reasons.get(cell.key) or queue.unsealed.get((cell.key, cell.inputs))
             if error is None:
@@ -159,16 +157,16 @@ class Runner:
                 finished[id(cell)] = self._write(cell, self._closed(cell, error))
 
     def _ended(self, what: Any, future: Future[Any], queue: Queue, finished: dict[int, Record]) -> bool:
-        """Takes the result of one task or evaluation in; True where the pool broke."""
+        """Handles the result of a task or an evaluation; returns True if the pool is broken."""
         if isinstance(what, _Evaluating):
             try:
-                record = self._done(what.cell, future.result())
+                record = self._finished(what.cell, future.result())
             except Exception as error:
                 record = self._closed(what.cell, error)
             finished[id(what.cell)] = self._write(what.cell, record)
             return False
         try:
-            done: Done = future.result()
+            done: TaskResult = future.result()
         except BrokenPool:
             self._lost(what, queue)
             return True
@@ -186,12 +184,12 @@ class Runner:
         return False
 
     def _lost(self, task: Task, queue: Queue) -> None:
-        """A worker died under this task (killed, out of memory): once more, then it is a failure."""
+        """Retries a task whose worker died (killed, out of memory) once; then it fails."""
         if task.key in self.retried:
             self._stage_failed(
                 task,
                 StoreError(
-                    f"the worker process died twice while it worked on stage {type(task.stage).__name__}",
+                    f"the worker process died twice in stage {type(task.stage).__name__}",
                     "it may be out of memory: lower --workers or the batch size",
                 ),
                 queue,
@@ -213,7 +211,7 @@ class Runner:
 
     # --- one cell -------------------------------------------------------------------------------------------
 
-    def _evaluate(self, cell: Cell) -> dict[str, Any]:
+    def _evaluate(self, cell: PlannedCell) -> dict[str, Any]:
         offer = self.registry.offer("dataset", cell.spec.dataset)
         predictions = self._predictions(cell)
         split = cell.context.protocol.split
@@ -223,55 +221,50 @@ class Runner:
                 distribution=offer.distribution,
                 dataset=cell.spec.dataset,
                 protocol=cell.context.protocol.name,
-                data=str(self.place.data),
+                data=str(self.resources.data),
                 part=split.test,
                 inputs=cell.inputs,
                 out=str(predictions),
                 features=needs_features(cell.context),
                 gallery=split.train if needs_features(cell.context) else None,
-                device=self.place.device,
-                threads=self.place.threads,
-                data_workers=self.place.data_workers,
+                device=self.resources.device,
+                threads=self.resources.threads,
+                data_workers=self.resources.data_workers,
             )
         )
 
-    def _predictions(self, cell: Cell) -> Path:
+    def _predictions(self, cell: PlannedCell) -> Path:
         return self.out / "predictions" / cell.path.with_name(cell.path.name + ".parquet")
 
-    def _record_path(self, cell: Cell) -> Path:
+    def _record_path(self, cell: PlannedCell) -> Path:
         return self.out / "records" / cell.path.with_name(cell.path.name + ".json")
 
-    def _kept(self, cell: Cell) -> Record | None:
-        """The cell's record from an earlier run, if it is of this very cell and its predictions are there."""
+    def _kept(self, cell: PlannedCell) -> Record | None:
+        """The record of an earlier run, if it has the key of this cell and its predictions are intact."""
         if cell.stage is None:
             return None
         try:
             record = read_record(self._record_path(cell))
             if record.status != "done" or record.cell_key != cell.identity or record.digests is None:
                 return None
-            whole = file_digest(self._predictions(cell)) == record.digests.predictions
+            intact = file_digest(self._predictions(cell)) == record.digests.predictions
         except (OSError, RecordError):
             return None
-        return record if whole else None
+        return record if intact else None
 
-    def _done(self, cell: Cell, answer: dict[str, Any]) -> Record:
-        assert cell.stage is not None
+    def _finished(self, cell: PlannedCell, measured: dict[str, Any]) -> Record:
         prepared, last = self.plan.prepared[cell.spec.dataset], self.store.stage(cell.key)
-        predictions = self._predictions(cell)
-        provenance, published = self.provenance(cell.spec.recipe.precision), self.registry.published
-        return finished_record(
-            cell, cell.stage, prepared, last, self.fresh, predictions, answer, provenance, published
+        return self.recorder.finished(cell, prepared, last, measured, self._predictions(cell), self.fresh)
+
+    def _closed(self, cell: PlannedCell, error: Exception | None = None) -> Record:
+        """The record of a cell without result, because of `error` or of its plan."""
+        if error is None:
+            return self.recorder.closed(cell, cell.skip, cell.failure)
+        return self.recorder.closed(
+            cell, error.message if isinstance(error, Unsupported) else "", _reason(error)
         )
 
-    def _closed(self, cell: Cell, error: Exception | None = None) -> Record:
-        """The record of a cell that has no result: because of `error`, or of what its plan said."""
-        provenance, published = self.provenance(cell.spec.recipe.precision), self.registry.published
-        if error is None:
-            return closed_record(cell, cell.skip, cell.failure, provenance, published)
-        skip = error.message if isinstance(error, Unsupported) else ""
-        return closed_record(cell, skip, _reason(error), provenance, published)
-
-    def _write(self, cell: Cell, record: Record) -> Record:
+    def _write(self, cell: PlannedCell, record: Record) -> Record:
         write_record(record, self._record_path(cell))
         self.watcher.cell(record, False)
         for implementation in self.registry.manager.hook.pmbench_run_finished.get_hookimpls():
@@ -286,7 +279,7 @@ class Runner:
 
 @dataclass(frozen=True)
 class _Evaluating:
-    cell: Cell
+    cell: PlannedCell
 
 
 def _reason(error: Exception) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from ..contracts.backbone import Weights
 from ..contracts.dataset import Dataset
 from ..contracts.method import Method
-from ..contracts.protocol import Protocol
 from ..contracts.recipe import Recipe
 from ..contracts.setting import Setting
 from ..contracts.stage import Stage
@@ -26,7 +26,7 @@ from .request import DEFAULT_DATASET, Request, Variant, variants_of
 
 
 @dataclass(frozen=True)
-class Cell:
+class PlannedCell:
     """One (method with its options, data set, protocol, backbones, seed).
 
     `stage` is the last one, `key` its key; where the setting does not allow the method `skip` says why, where
@@ -98,7 +98,7 @@ class Cell:
 
 
 @dataclass
-class Node:
+class PlannedStage:
     """One stage of the graph: what it is, what it waits for, and whether it is stored."""
 
     key: str
@@ -113,8 +113,8 @@ class Node:
 class Plan:
     """Cells, and the stages that they need, parents first."""
 
-    cells: list[Cell]
-    nodes: dict[str, Node]
+    cells: list[PlannedCell]
+    nodes: dict[str, PlannedStage]
     prepared: dict[str, Prepared]
 
     @property
@@ -137,11 +137,18 @@ def make_plan(request: Request, registry: Registry, data: Path, store: Store) ->
         named = [_backbones(dataset, text, registry) for text in request.backbones or ("",)]
         chosen = [(names, _weights(request.weights, dataset, names, registry, store)) for names in named]
         recipe = _with_sets(named_recipe(dataset, request.recipe), recipe_sets)
-        for protocol in protocols:
-            for backbones, weights in chosen:
-                for seed in request.seeds:
-                    values = (prepared, protocol, backbones, weights, recipe, seed, registry)
-                    cells += [_cell(variant, *values) for variant in variants]
+        for protocol, (backbones, weights), seed in product(protocols, chosen, request.seeds):
+            used = (*protocol.target, *protocol.privileged)
+            spec = CellSpec(
+                name,
+                protocol.name,
+                tuple(sorted((m, backbones[m]) for m in used)),
+                recipe,
+                seed,
+                tuple(sorted((m, w) for m, w in weights.items() if m in used)),
+            )
+            context = spec.resolve(dataset, prepared.fingerprint, registry)
+            cells += [_planned(PlannedCell(variant, context, spec), prepared) for variant in variants]
     return Plan(cells, _graph(cells, store), opened)
 
 
@@ -218,38 +225,20 @@ def _weights(
     return choose_weights(text, dataset, chosen, store)
 
 
-def _cell(
-    variant: Variant,
-    prepared: Prepared,
-    protocol: Protocol,
-    names: Mapping[str, str],
-    weights: Mapping[str, Weights],
-    recipe: Recipe,
-    seed: int,
-    registry: Registry,
-) -> Cell:
-    method = variant.method
-    used = (*protocol.target, *protocol.privileged)
-    spec = CellSpec(
-        prepared.dataset.name,
-        protocol.name,
-        tuple(sorted((m, names[m]) for m in used)),
-        recipe,
-        seed,
-        tuple(sorted((m, w) for m, w in weights.items() if m in used)),
-    )
-    context = spec.resolve(prepared.dataset, prepared.fingerprint, registry)
-    cell = Cell(variant, context, spec)
+def _planned(cell: PlannedCell, prepared: Prepared) -> PlannedCell:
+    """`cell` with its last stage, or with the reason why it has none."""
+    method, context = cell.method, cell.context
     for modality in cell.inputs:
-        if lacking := prepared.missing(protocol.split.test, modality):
+        if lacking := prepared.missing(context.protocol.split.test, modality):
             return dataclasses.replace(cell, skip=f"{lacking} test samples lack {modality!r}")
     try:
         with only(f"the plan of {method.name!r}", [prepared.folder], []):
-            stage = method.last_stage(cell.setting, **variant.options)
+            stage = method.last_stage(cell.setting, **cell.options)
             for part in stage.walk():
-                if unknown := set(part.reads) - set(used):
+                if unknown := set(part.reads) - set(cell.setting.all):
                     raise PluginError(
-                        f"stage {type(part).__name__} reads {sorted(unknown)}, the setting has {used}"
+                        f"stage {type(part).__name__} reads {sorted(unknown)}; "
+                        f"the setting has {cell.setting.all}"
                     )
             return dataclasses.replace(cell, stage=stage, key=context.key(stage))
     except Unsupported as error:
@@ -264,20 +253,20 @@ def _cell(
         )
 
 
-def _graph(cells: Iterable[Cell], store: Store) -> dict[str, Node]:
-    nodes: dict[str, Node] = {}
+def _graph(cells: Iterable[PlannedCell], store: Store) -> dict[str, PlannedStage]:
+    nodes: dict[str, PlannedStage] = {}
     for cell in cells:
         for stage in cell.stage.walk() if cell.stage else ():
             key = cell.context.key(stage)
             if key not in nodes:
                 parents = tuple(cell.context.key(parent) for parent in stage.parents)
-                nodes[key] = Node(key, stage, cell.spec, cell.context, parents, store.has(key))
+                nodes[key] = PlannedStage(key, stage, cell.spec, cell.context, parents, store.has(key))
     return nodes
 
 
-def needed(plan: Plan, cells: Iterable[Cell]) -> dict[str, Node]:
+def needed(plan: Plan, cells: Iterable[PlannedCell]) -> dict[str, PlannedStage]:
     """The stages that have to be trained for `cells`: not stored, and not only there for what is stored."""
-    wanted: dict[str, Node] = {}
+    wanted: dict[str, PlannedStage] = {}
 
     def visit(key: str) -> None:
         node = plan.nodes[key]
@@ -293,7 +282,7 @@ def needed(plan: Plan, cells: Iterable[Cell]) -> dict[str, Node]:
     return wanted
 
 
-def estimate(plan: Plan, nodes: Iterable[Node], store: Store) -> dict[str, float | None]:
+def estimate(plan: Plan, nodes: Iterable[PlannedStage], store: Store) -> dict[str, float | None]:
     """Seconds that each stage is likely to take, from stored stages of the same class and data; None without
     one.
     """

@@ -1,4 +1,4 @@
-"""Where and with what a run happened."""
+"""Provenance of records: versions, device, commit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..plugins import Registry
 from ..report.record import Provenance
 
 _LIBRARIES = ("torch", "numpy", "scipy", "lightning-fabric")
-"""Distributions that compute in every run; backbones declare theirs."""
+"""Distributions used in every run; backbones declare others."""
 
 
 def provenance(registry: Registry, device: str, threads: int, precision: str) -> Provenance:
@@ -44,13 +44,13 @@ def provenance(registry: Registry, device: str, threads: int, precision: str) ->
 
 @functools.cache
 def _git() -> tuple[str | None, bool | None]:
-    """Commit and dirtiness of the checkout that pmbench runs from, where it is one."""
-    here = Path(__file__).resolve().parents[2]
-    if not (here / ".git").exists():
+    """Commit of the checkout that pmbench runs from, and whether it has changes; None outside a checkout."""
+    checkout = Path(__file__).resolve().parents[2]
+    if not (checkout / ".git").exists():
         return None, None
     try:
-        commit = _run(here, "rev-parse", "HEAD")
-        return commit or None, bool(_run(here, "status", "--porcelain"))
+        commit = _run(checkout, "rev-parse", "HEAD")
+        return commit or None, bool(_run(checkout, "status", "--porcelain"))
     except (OSError, subprocess.SubprocessError):
         return None, None
 

@@ -1,24 +1,24 @@
-"""The work of a run that is left, in order of need."""
+"""The remaining tasks of a run, in order."""
 
 from __future__ import annotations
 
 from graphlib import TopologicalSorter
 
 from ..store.store import Store
-from .plan import Cell, Node
+from .plan import PlannedCell, PlannedStage
 from .worker import Seal, Task, Train
 
 Program = tuple[str, tuple[str, ...]]
-"""Key of a stage, and the inputs of the program made of it."""
+"""Key of a stage, and inputs of its sealed program."""
 
 
 class Queue:
     """Stages to train, programs to seal, cells to evaluate.
 
-    `nodes` are the stages to train, in order of need; their parents are among them, or stored.
+    `nodes` are the stages to train, parents first; other parents are stored.
     """
 
-    def __init__(self, nodes: dict[str, Node], cells: list[Cell]) -> None:
+    def __init__(self, nodes: dict[str, PlannedStage], cells: list[PlannedCell]) -> None:
         self.nodes = dict(nodes)
         self.untrained = set(nodes)
         self.waiting = set(nodes)
@@ -38,7 +38,7 @@ class Queue:
         return bool(self.waiting or self.postponed or self.cells)
 
     def next_task(self) -> Task | None:
-        """The next program to seal, so that results come early; else the next stage to train."""
+        """The next program to seal, so that results come early, else the next stage to train, else None."""
         for cell in self.cells:
             program = (cell.key, cell.inputs)
             if cell.key in self.untrained or program in self.sealing:
@@ -55,13 +55,13 @@ class Queue:
         return Train(key, self.nodes[key].stage, self.nodes[key].spec)
 
     def complete(self, task: Task) -> None:
-        """Takes note of a trained stage: stages that waited for it become ready."""
+        """Marks a task as done; stages that waited for it become ready."""
         if isinstance(task, Train):
             self.untrained.discard(task.key)
             self._sorter.done(task.key)
 
     def postpone(self, task: Task) -> None:
-        """Puts a task aside that another process works on, or whose worker died."""
+        """Postpones a task that another process works on, or whose worker died."""
         if isinstance(task, Seal):
             self.sealing.discard((task.key, task.inputs))
         else:
@@ -74,7 +74,7 @@ class Queue:
         self.postponed = []
 
     def fail(self, key: str) -> list[str]:
-        """Drops a stage that failed and all stages that rest on it; returns the keys of those."""
+        """Drops a failed stage and its descendants; returns the keys of the descendants."""
         failed = {key}
         for other, node in self.nodes.items():
             if other in self.untrained and not failed.isdisjoint(node.parents):
@@ -83,16 +83,16 @@ class Queue:
         self.waiting -= failed
         return [other for other in self.nodes if other in failed and other != key]
 
-    def take_ready(self, store: Store, reasons: dict[str, Exception]) -> list[Cell]:
-        """Cells that can be evaluated, or that never can be; each is returned once."""
-        ready: list[Cell] = []
-        left: list[Cell] = []
+    def take_ready(self, store: Store, reasons: dict[str, Exception]) -> list[PlannedCell]:
+        """Cells that can be evaluated or have failed; each is returned once."""
+        ready: list[PlannedCell] = []
+        left: list[PlannedCell] = []
         for cell in self.cells:
             (ready if self._settled(cell, store, reasons) else left).append(cell)
         self.cells = left
         return ready
 
-    def _settled(self, cell: Cell, store: Store, reasons: dict[str, Exception]) -> bool:
+    def _settled(self, cell: PlannedCell, store: Store, reasons: dict[str, Exception]) -> bool:
         program = (cell.key, cell.inputs)
         if cell.key in reasons or program in self.unsealed:
             return True

@@ -1,15 +1,15 @@
-"""Makes the record of a cell."""
+"""Makes the records of cells."""
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..contracts.published import Published
-from ..contracts.stage import Stage
 from ..data.prepared import Prepared
 from ..evaluation.scoring import score_predictions
 from ..metrics.builtin import METRICS
@@ -27,105 +27,107 @@ from ..report.record import (
     Validation,
 )
 from ..store.keys import digest
-from .plan import Cell, Variant, recipe_name
+from .plan import PlannedCell, Variant, recipe_name
 
 FLAT_POINTS = 1.0
 """Percentage points that the last quarter of a flat validation curve may gain over the quarter before."""
 
 
-def finished_record(
-    cell: Cell,
-    stage: Stage,
-    prepared: Prepared,
-    last: Mapping[str, Any],
-    fresh: Container[str],
-    predictions: Path,
-    answer: Mapping[str, Any],
-    provenance: Provenance,
-    published: Iterable[Published],
-) -> Record:
-    """The record of a cell whose predictions are written.
+@dataclass(frozen=True)
+class Recorder:
+    """Makes records. `provenance` takes the precision of a recipe; `published` holds the papers' numbers."""
 
-    `last` describes its last stage as stored, `fresh` holds the keys of stages trained in this run, `answer`
-    is the evaluator's, `published` holds all numbers that papers print.
-    """
-    metrics, labels, predicted = score_predictions(cell.context, cell.inputs, prepared, predictions)
-    lineage = {key: dict(run) for key, run in last["lineage"].items()}
-    notes = dict.fromkeys(note for run in lineage.values() for note in run.pop("notes"))
-    stages = [StageRun(key=key, reused=key not in fresh, **run) for key, run in lineage.items()]
-    curve = [float(v) for v in last["curve"] if v is not None]
-    recipe = cell.context.recipe_of(stage)
-    metric, split = cell.context.protocol.metrics[0], cell.context.protocol.split
-    info = _cell_info(cell)
-    return Record(
-        cell=info,
-        cell_key=cell.identity,
-        status="done",
-        stages=stages,
-        metrics=metrics,
-        primary=metric,
-        metric_info={
-            m.name: MetricInfo(title=m.title, higher_is_better=m.higher_is_better)
-            for m in cell.context.metrics
-            if m.name not in METRICS
-        },
-        validation=Validation(
-            rule=f"{recipe.select} epoch on validation data" if recipe.select == "best" else "last epoch",
-            metric=metric,
-            selected=last["selected"]["value"],
-            curve=curve,
-            flat=is_flat(curve),
-        ),
-        cost=Cost(
-            train_seconds=sum(s.seconds for s in stages),
-            train_seconds_spent=sum(s.seconds for s in stages if not s.reused),
-            steps=sum(s.steps for s in stages),
-            parameters=answer["parameters"],
-            macs=answer["macs"],
-            latency_ms=answer["latency_ms"],
-            networks=cell.method.networks,
-        ),
-        digests=Digests(
-            program=answer["program"],
-            predictions=answer["predictions"],
-            labels=digest(list(prepared.digests(split.test, ("labels", "index")).values())),
-            data=digest(prepared.fingerprint),
-        ),
-        samples=SampleOutcomes.of(labels, predicted),
-        sealed=True,
-        deviations=[
-            *(f"incomplete data, {lack}" for lack in prepared.lacks),
-            *cell.method.deviations,
-            *notes,
-        ],
-        published=published_for(info, published),
-        provenance=provenance,
-    )
+    provenance: Callable[[str], Provenance]
+    published: Iterable[Published]
 
+    def finished(
+        self,
+        cell: PlannedCell,
+        prepared: Prepared,
+        last: Mapping[str, Any],
+        measured: Mapping[str, Any],
+        predictions: Path,
+        fresh: Container[str],
+    ) -> Record:
+        """The record of a cell whose predictions are written.
 
-def closed_record(
-    cell: Cell, skip: str, failure: str, provenance: Provenance, published: Iterable[Published]
-) -> Record:
-    """The record of a cell without result: skipped with the reason `skip`, or else failed."""
-    info = _cell_info(cell)
-    return Record(
-        cell=info,
-        cell_key=cell.identity,
-        status="skipped" if skip else "failed",
-        reason=skip or failure,
-        published=published_for(info, published),
-        provenance=provenance,
-    )
+        `last` is the `stage.json` of its last stage, `measured` the evaluator's answer, `fresh` has the keys
+        of the stages trained in this run.
+        """
+        assert cell.stage is not None
+        metrics, labels, predicted = score_predictions(cell.context, cell.inputs, prepared, predictions)
+        lineage = {key: dict(run) for key, run in last["lineage"].items()}
+        notes = dict.fromkeys(note for run in lineage.values() for note in run.pop("notes"))
+        stages = [StageRun(key=key, reused=key not in fresh, **run) for key, run in lineage.items()]
+        curve = [float(v) for v in last["curve"] if v is not None]
+        recipe = cell.context.recipe_of(cell.stage)
+        metric, split = cell.context.protocol.metrics[0], cell.context.protocol.split
+        info = _cell_info(cell)
+        return Record(
+            cell=info,
+            cell_key=cell.identity,
+            status="done",
+            stages=stages,
+            metrics=metrics,
+            primary=metric,
+            metric_info={
+                m.name: MetricInfo(title=m.title, higher_is_better=m.higher_is_better)
+                for m in cell.context.metrics
+                if m.name not in METRICS
+            },
+            validation=Validation(
+                rule=f"{recipe.select} epoch on validation data" if recipe.select == "best" else "last epoch",
+                metric=metric,
+                selected=last["selected"]["value"],
+                curve=curve,
+                flat=is_flat(curve),
+            ),
+            cost=Cost(
+                train_seconds=sum(s.seconds for s in stages),
+                train_seconds_spent=sum(s.seconds for s in stages if not s.reused),
+                steps=sum(s.steps for s in stages),
+                parameters=measured["parameters"],
+                macs=measured["macs"],
+                latency_ms=measured["latency_ms"],
+                networks=cell.method.networks,
+            ),
+            digests=Digests(
+                program=measured["program"],
+                predictions=measured["predictions"],
+                labels=digest(list(prepared.digests(split.test, ("labels", "index")).values())),
+                data=digest(prepared.fingerprint),
+            ),
+            samples=SampleOutcomes.of(labels, predicted),
+            sealed=True,
+            deviations=[
+                *(f"incomplete data, {lack}" for lack in prepared.lacks),
+                *cell.method.deviations,
+                *notes,
+            ],
+            published=published_for(info, self.published),
+            provenance=self.provenance(cell.spec.recipe.precision),
+        )
+
+    def closed(self, cell: PlannedCell, skip: str, failure: str) -> Record:
+        """The record of a cell without result: skipped for the reason `skip`, or else failed."""
+        info = _cell_info(cell)
+        return Record(
+            cell=info,
+            cell_key=cell.identity,
+            status="skipped" if skip else "failed",
+            reason=skip or failure,
+            published=published_for(info, self.published),
+            provenance=self.provenance(cell.spec.recipe.precision),
+        )
 
 
 def published_for(cell: CellInfo, published: Iterable[Published]) -> list[PublishedNumber]:
-    """What papers print for a row of an ablation, or else for the method, in the order of `published`."""
+    """Published numbers of the row of an ablation, or else of the method, in the order of `published`."""
 
     def belongs(number: Published) -> bool:
         if cell.ablation is not None:
             return [number.paper, number.table, number.variant] == cell.ablation.printed
-        place = (number.method, number.dataset, number.protocol)
-        return place == (cell.method, cell.dataset, cell.protocol)
+        return (number.method, number.dataset, number.protocol) == (cell.method, cell.dataset, cell.protocol)
 
     return [
         PublishedNumber(
@@ -144,7 +146,7 @@ def published_for(cell: CellInfo, published: Iterable[Published]) -> list[Publis
     ]
 
 
-def _cell_info(cell: Cell) -> CellInfo:
+def _cell_info(cell: PlannedCell) -> CellInfo:
     dataset, method = cell.context.dataset, cell.method
     return CellInfo(
         method=method.name,
@@ -176,10 +178,10 @@ def _ablation_row(variant: Variant) -> AblationRow | None:
 
 
 def is_flat(curve: list[float]) -> bool | None:
-    """Whether training for longer would hardly have helped; None when the curve is too short to tell.
+    """Whether longer training would hardly have helped; None if the curve has less than 8 epochs.
 
-    The mean of the last quarter of the epochs must exceed that of the quarter before by less than FLAT_POINTS
-    and twice the standard error that the epochs' own scatter gives the difference.
+    The gain of the mean of the last quarter of epochs over the quarter before must be less than FLAT_POINTS
+    plus twice its standard error, estimated from the variance within the quarters.
     """
     quarter = len(curve) // 4
     if quarter < 2:

@@ -1,4 +1,4 @@
-"""What a worker process does: train one stage, or seal what one delivered."""
+"""Tasks of worker processes: train a stage, or seal the network that it delivered."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from ..store.store import Store
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a run happens."""
+class Resources:
+    """Folders and devices of a run."""
 
     store: Path
     data: Path
@@ -42,7 +42,7 @@ class Train:
 
 @dataclass(frozen=True)
 class Seal:
-    """Seal what a stored stage delivered, as a program of `inputs`."""
+    """Seal the network of a stored stage as a program of `inputs`."""
 
     key: str
     stage: Stage
@@ -54,8 +54,8 @@ Task = Train | Seal
 
 
 @dataclass(frozen=True)
-class Done:
-    """`busy`: another process is training the stage, nothing was done. `hit`: it was stored already."""
+class TaskResult:
+    """Result of a task. `busy`: another process trains the stage. `hit`: the stage was stored already."""
 
     key: str
     busy: bool = False
@@ -65,7 +65,7 @@ class Done:
 
 
 Report = Callable[[str, int, int], None]
-"""Called with (key, epochs done, epochs in all)."""
+"""Called with (key, epochs done, epochs)."""
 
 
 @lru_cache(maxsize=1)
@@ -84,77 +84,78 @@ def context_of(spec: CellSpec, data: Path) -> Context:
     return spec.resolve(prepared.dataset, prepared.fingerprint, registry())
 
 
-def perform(task: Task, place: Place, report: Report = lambda key, done, total: None) -> Done:
-    """Does the task in this process."""
+def perform(task: Task, resources: Resources, report: Report = lambda key, done, total: None) -> TaskResult:
+    """Carries out a task in this process."""
     started = time.perf_counter()
     if isinstance(task, Seal):
         from ..data.access import only
         from ..evaluation.seal import seal
 
-        context, kind = context_of(task.spec, place.data), type(task.stage)
+        context, kind = context_of(task.spec, resources.data), type(task.stage)
         context.require_key(task.stage, task.key)
-        folder = _prepared(task.spec.dataset, place.data).folder
+        folder = _prepared(task.spec.dataset, resources.data).folder
         with only(f"stage {kind.__name__!r} (module {kind.__module__}), being sealed,", [folder], []):
-            seal(task.stage, context, Store(place.store), task.inputs)
-        return Done(task.key, seconds=time.perf_counter() - started)
-    store = Store(place.store)
+            seal(task.stage, context, Store(resources.store), task.inputs)
+        return TaskResult(task.key, seconds=time.perf_counter() - started)
+    store = Store(resources.store)
     with store.lock(task.key) as mine:
         if not mine:
-            return Done(task.key, busy=True)
+            return TaskResult(task.key, busy=True)
         if store.whole(task.key):
-            return Done(task.key, hit=True)
-        _train(task, place, report)
-    return Done(task.key, seconds=time.perf_counter() - started)
+            return TaskResult(task.key, hit=True)
+        _train(task, resources, report)
+    return TaskResult(task.key, seconds=time.perf_counter() - started)
 
 
-def _train(task: Train, place: Place, report: Report) -> None:
+def _train(task: Train, resources: Resources, report: Report) -> None:
     from ..training.device import make_fabric
 
-    fabric = make_fabric(place.device, place.devices)
-    if place.devices > 1:
-        told = multiprocessing.get_context("spawn").SimpleQueue()
+    fabric = make_fabric(resources.device, resources.devices)
+    if resources.devices > 1:
+        errors = multiprocessing.get_context("spawn").SimpleQueue()
         try:
-            # not as arguments of `launch`, which takes values apart and cannot do that to frozen ones
-            fabric.launch(partial(_train_share, task=task, place=place, told=told))
+            # a partial: `launch` would rebuild its arguments, which fails for frozen dataclasses
+            fabric.launch(partial(_train_share, task=task, resources=resources, errors=errors))
         except Exception:
-            if told.empty():
+            if errors.empty():
                 raise
-            raise told.get() from None
+            raise errors.get() from None
     else:
         fabric.launch()
-        _train_part(fabric, task, place, report)
+        _train_part(fabric, task, resources, report)
 
 
-def _train_share(fabric: Any, task: Train, place: Place, told: Any) -> None:
-    """One of several processes; all leave the process group together, for one that dies with its threads
-    still running aborts. `told` gets the error that ended one: who started it sees a text alone.
+def _train_share(fabric: Any, task: Train, resources: Resources, errors: Any) -> None:
+    """One of several processes. `errors` receives its exception, of which the parent sees only a text.
+
+    All processes leave the process group together: one that exits while its threads run would abort.
     """
     import torch
 
     leave_with_parent()
     try:
-        _train_part(fabric, task, place)
+        _train_part(fabric, task, resources)
     except Exception as error:
         known = isinstance(error, PmbenchError)
-        told.put(error if known else TrainingError(f"{type(error).__name__}: {error}"))
+        errors.put(error if known else TrainingError(f"{type(error).__name__}: {error}"))
         raise
     fabric.barrier()
     torch.distributed.destroy_process_group()
 
 
-def _train_part(fabric: Any, task: Train, place: Place, report: Report | None = None) -> None:
-    """One process's share of a training; the first one stores the result."""
+def _train_part(fabric: Any, task: Train, resources: Resources, report: Report | None = None) -> None:
+    """The part of one process in a training; rank 0 stores the result."""
     from ..training.device import accelerator
     from ..training.train import Job, train_stage
 
-    if place.devices > 1:
-        set_threads(place.threads)
-    context = context_of(task.spec, place.data)
+    if resources.devices > 1:
+        set_threads(resources.threads)
+    context = context_of(task.spec, resources.data)
     mixed = context.recipe_of(task.stage).precision != "32"
     train_stage(
-        Job(task.key, task.stage, context, _prepared(task.spec.dataset, place.data)),
-        Store(place.store),
+        Job(task.key, task.stage, context, _prepared(task.spec.dataset, resources.data)),
+        Store(resources.store),
         accelerator(fabric, mixed),
-        data_workers=place.data_workers,
+        data_workers=resources.data_workers,
         progress=lambda done, total: report(task.key, done, total) if report else None,
     )

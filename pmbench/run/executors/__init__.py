@@ -1,1 +1,1 @@
-"""Where tasks are carried out."""
+"""Executors: run tasks in this process, or in a pool of processes."""

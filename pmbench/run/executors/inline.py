@@ -1,4 +1,4 @@
-"""No pool at all: tasks run in the calling process, one after the other, where a debugger sees them."""
+"""Runs tasks one after the other in the calling process, for debuggers."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ import sys
 from concurrent.futures import Future
 
 from ...processes import set_threads
-from ..worker import Done, Place, Task, perform
+from ..worker import Resources, Task, TaskResult, perform
 
 
 class Inline:
     """The interface of LocalPool for `--workers 0`."""
 
-    def __init__(self, workers: int, place: Place) -> None:
-        set_threads(place.threads)
-        self.place = place
+    def __init__(self, workers: int, resources: Resources) -> None:
+        set_threads(resources.threads)
+        self.resources = resources
         self._progress: list[tuple[str, int, int]] = []
 
-    def submit(self, task: Task) -> Future[Done]:
-        future: Future[Done] = Future()
+    def submit(self, task: Task) -> Future[TaskResult]:
+        future: Future[TaskResult] = Future()
         try:
-            with contextlib.redirect_stdout(sys.stderr):  # standard output is the command's own
-                future.set_result(perform(task, self.place, lambda *news: self._progress.append(news)))
+            with contextlib.redirect_stdout(sys.stderr):  # standard output belongs to the command
+                future.set_result(perform(task, self.resources, lambda *news: self._progress.append(news)))
         except Exception as error:
             future.set_exception(error)
         return future

@@ -11,49 +11,47 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from ...processes import leave_with_parent, set_threads
-from ..worker import Done, Place, Task, perform
+from ..worker import Resources, Task, TaskResult, perform
 
 _progress: Any = None
 
 
 def _start(queue: Any, threads: int) -> None:
-    """Runs first in every worker: threads are set before torch computes; Ctrl-C is the parent's to handle."""
+    """Initializes a worker: sets threads before torch computes, and leaves Ctrl-C to the parent."""
     global _progress
     _progress = queue
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.dup2(2, 1)  # standard output is the command's own
+    os.dup2(2, 1)  # standard output belongs to the command
     leave_with_parent()
     set_threads(threads)
 
 
-def _perform(task: Task, place: Place) -> Done:
+def _perform(task: Task, resources: Resources) -> TaskResult:
     try:
-        return perform(task, place, lambda key, done, total: _progress.put((key, done, total)))
+        return perform(task, resources, lambda key, done, total: _progress.put((key, done, total)))
     except Exception as error:
-        _let_go(error)
+        _clear_frames(error)
         raise
 
 
-def _let_go(error: BaseException | None) -> None:
-    """Empties the frames that an error passed: the pool keeps it, and with it the networks and batches of its
-    stage, whose memory on the GPU the next stage wants.
-    """
+def _clear_frames(error: BaseException | None) -> None:
+    """Clears the frames of an error. The pool keeps the error, and its frames hold GPU memory."""
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__
 
 
 class LocalPool:
-    """`workers` processes that stay for the whole run; `progress()` drains (key, epochs done, epochs)."""
+    """`workers` processes for the whole run; `progress()` returns new (key, epochs done, epochs)."""
 
-    def __init__(self, workers: int, place: Place) -> None:
-        self.workers, self.place = workers, place
+    def __init__(self, workers: int, resources: Resources) -> None:
+        self.workers, self.resources = workers, resources
         context = multiprocessing.get_context("spawn")
         self._queue: Any = context.SimpleQueue()
-        self._pool = ProcessPoolExecutor(workers, context, _start, (self._queue, place.threads))
+        self._pool = ProcessPoolExecutor(workers, context, _start, (self._queue, resources.threads))
 
-    def submit(self, task: Task) -> Future[Done]:
-        return self._pool.submit(_perform, task, self.place)
+    def submit(self, task: Task) -> Future[TaskResult]:
+        return self._pool.submit(_perform, task, self.resources)
 
     def progress(self) -> list[tuple[str, int, int]]:
         found = []
@@ -62,7 +60,7 @@ class LocalPool:
         return found
 
     def kill(self) -> None:
-        """Ends all workers at once; what they were doing goes on from its last checkpoint the next time."""
+        """Kills all workers. Their stages resume from checkpoints in the next run."""
         for process in list((self._pool._processes or {}).values()):
             process.kill()
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -19,7 +19,7 @@ from pmbench.errors import DataError, PluginError
 from pmbench.evaluation.evaluator import EvaluationRequest, Evaluator, _outputs, evaluate
 from pmbench.evaluation.scoring import read_predictions
 from pmbench.files import file_digest
-from pmbench.run.worker import Place, Seal, Train, context_of, perform, registry
+from pmbench.run.worker import Resources, Seal, Train, context_of, perform, registry
 from pmbench.store.keys import CellSpec
 from pmbench.store.store import Store
 
@@ -34,11 +34,15 @@ def planted(tmp_path_factory):
     """Prepared data, and the sealed program of a stream on the target view."""
     root = tmp_path_factory.mktemp("planted")
     prepared = find_or_prepare(registry().dataset("planted"), root / "data")
-    place, stage, inputs = Place(root / "store", root / "data"), pm.Stream("target_view"), ("target_view",)
-    key = context_of(SPEC, place.data).key(stage)
-    perform(Train(key, stage, SPEC), place)
-    perform(Seal(key, stage, SPEC, inputs), place)
-    return prepared, Store(place.store).program(key, inputs)
+    resources, stage, inputs = (
+        Resources(root / "store", root / "data"),
+        pm.Stream("target_view"),
+        ("target_view",),
+    )
+    key = context_of(SPEC, resources.data).key(stage)
+    perform(Train(key, stage, SPEC), resources)
+    perform(Seal(key, stage, SPEC, inputs), resources)
+    return prepared, Store(resources.store).program(key, inputs)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from pmbench.data.prepare import find_or_prepare
 from pmbench.errors import TrainingError, UsageError
 from pmbench.files import file_digest
 from pmbench.run.executors import local
-from pmbench.run.worker import Done, Place, Seal, Train, context_of, perform, registry
+from pmbench.run.worker import Resources, Seal, TaskResult, Train, context_of, perform, registry
 from pmbench.store.keys import CellSpec, code_digest
 from pmbench.store.store import Store
 
@@ -38,14 +38,14 @@ def data(tmp_path_factory):
     return root
 
 
-def train(stage, place, spec=SPEC, report=lambda *news: None):
-    task = Train(context_of(spec, place.data).key(stage), stage, spec)
-    return task.key, perform(task, place, report)
+def train(stage, resources, spec=SPEC, report=lambda *news: None):
+    task = Train(context_of(spec, resources.data).key(stage), stage, spec)
+    return task.key, perform(task, resources, report)
 
 
 def test_a_stage_is_trained_once(tmp_path, data):
-    place, stage, news = Place(tmp_path, data), pm.Stream("target_view"), []
-    key, done = train(stage, place, report=lambda *n: news.append(n))
+    resources, stage, news = Resources(tmp_path, data), pm.Stream("target_view"), []
+    key, done = train(stage, resources, report=lambda *n: news.append(n))
     assert (done.busy, done.hit) == (False, False)
     assert done.seconds > 0
     assert news == [(key, 0, 2), (key, 1, 2), (key, 2, 2)]
@@ -57,37 +57,37 @@ def test_a_stage_is_trained_once(tmp_path, data):
     assert entry["environment"]["unrepeatable"] == []
     assert entry["cost"]["steps"] == 20
     assert entry["cost"]["samples"] == 200  # half of the 400 have no label
-    assert train(stage, place)[1].hit
+    assert train(stage, resources)[1].hit
     store.remove(key)
-    train(stage, place)
+    train(stage, resources)
     assert file_digest(store.folder(key) / "weights.safetensors") == before
 
 
 def test_a_stage_that_another_process_trains_is_busy(tmp_path, data):
-    place, stage = Place(tmp_path, data), pm.Stream("target_view")
+    resources, stage = Resources(tmp_path, data), pm.Stream("target_view")
     with Store(tmp_path).lock(context_of(SPEC, data).key(stage)) as mine:
         assert mine
-        key, done = train(stage, place)
-        assert done == Done(key, busy=True)
+        key, done = train(stage, resources)
+        assert done == TaskResult(key, busy=True)
     assert not Store(tmp_path).has(key)
 
 
 def test_parents_come_from_the_store(tmp_path, data):
-    place = Place(tmp_path, data)
+    resources = Resources(tmp_path, data)
     teacher = pm.Stream("privileged_view")
     stage = pm.Distill(teacher, ("target_view",))
     with pytest.raises(pm.PmbenchError, match=r"cannot be read|missing or damaged"):
-        train(stage, place)
-    parent, _ = train(teacher, place)
-    key, _ = train(stage, place)
+        train(stage, resources)
+    parent, _ = train(teacher, resources)
+    key, _ = train(stage, resources)
     assert Store(tmp_path).stage(key)["parents"] == [parent]
 
 
 def test_what_build_notes_comes_with_the_lineage(tmp_path, data):
-    place = Place(tmp_path, data)
+    resources = Resources(tmp_path, data)
     noting = Noting("target_view")
-    key, _ = train(noting, place)
-    last, _ = train(pm.LateFusion((noting,)), place)
+    key, _ = train(noting, resources)
+    last, _ = train(pm.LateFusion((noting,)), resources)
     lineage = Store(tmp_path).stage(last)["lineage"]
     assert {k: run["notes"] for k, run in lineage.items()} == {key: ["6 layers found"], last: []}
 
@@ -125,7 +125,7 @@ def plugin(tmp_path, monkeypatch):
 @pytest.mark.parametrize("when", ["before training", "while training", "before sealing"])
 def test_a_plugin_edited_after_planning_is_refused(tmp_path, data, plugin, when):
     stage = importlib.import_module("pmbench_edited.stages").Edited("target_view")
-    context, place = context_of(SPEC, data), Place(tmp_path / "store", data)
+    context, resources = context_of(SPEC, data), Resources(tmp_path / "store", data)
     task = Train(replace(context).key(stage), stage, SPEC)
 
     def edit(*progress):
@@ -133,26 +133,26 @@ def test_a_plugin_edited_after_planning_is_refused(tmp_path, data, plugin, when)
 
     report = edit if when == "while training" else (lambda *progress: None)
     if when == "before sealing":
-        assert not perform(task, place).hit
+        assert not perform(task, resources).hit
         task = Seal(task.key, stage, SPEC, ("target_view",))
     if when != "while training":
         edit()
-    stored = [entry.key for entry in Store(place.store).entries()]
+    stored = [entry.key for entry in Store(resources.store).entries()]
     with pytest.raises(TrainingError, match=r"source of Edited .*pmbench_edited.stages.* changed") as caught:
-        perform(task, place, report)
+        perform(task, resources, report)
     assert "again" in caught.value.hint
-    assert [entry.key for entry in Store(place.store).entries()] == stored
+    assert [entry.key for entry in Store(resources.store).entries()] == stored
     # planned again, with the source as it is now
     key = replace(context).key(stage)
     assert key != task.key
-    perform(Train(key, stage, SPEC), place)
-    assert key in [entry.key for entry in Store(place.store).entries()]
+    perform(Train(key, stage, SPEC), resources)
+    assert key in [entry.key for entry in Store(resources.store).entries()]
 
 
 def test_batches_that_two_processes_cannot_share_equally(tmp_path, data):
     spec = replace(SPEC, recipe=RECIPE.but(batch_size=41))
     with pytest.raises(UsageError, match="2 devices cannot share batches of 41") as error:
-        train(pm.Stream("target_view"), Place(tmp_path, data, devices=2), spec)
+        train(pm.Stream("target_view"), Resources(tmp_path, data, devices=2), spec)
     assert "--devices" in error.value.hint
 
 
@@ -168,7 +168,7 @@ def test_what_a_failed_stage_held_is_let_go(monkeypatch):
         held.append(weakref.ref(batch))
         raise MemoryError("full")
 
-    def failing(task, place, report):
+    def failing(task, resources, report):
         networks = Batch()
         held.append(weakref.ref(networks))
         try:
@@ -186,7 +186,7 @@ def test_what_a_failed_stage_held_is_let_go(monkeypatch):
 def test_two_processes_give_what_one_gives(tmp_path, data):
     """Without batch norm, with labelled samples alone, two halves of a batch weigh as much as the whole."""
     stage = pm.Stream("target_view")
-    alone, halves = Place(tmp_path / "one", data), Place(tmp_path / "two", data, devices=2)
+    alone, halves = Resources(tmp_path / "one", data), Resources(tmp_path / "two", data, devices=2)
     key, _ = train(stage, alone)
     same, done = train(stage, halves)
     assert same == key

@@ -1,0 +1,132 @@
+"""Records of cells: planted data, real stages, real predictions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pmbench.files import file_digest
+from pmbench.plugins import load_plugins
+from pmbench.run.coordinator import Runner
+from pmbench.run.executors.inline import Inline
+from pmbench.run.plan import make_plan
+from pmbench.run.provenance import provenance
+from pmbench.run.recording import Recorder, is_flat
+from pmbench.run.request import Request
+from pmbench.run.worker import Resources
+from pmbench.store.store import Store
+
+
+class Silent:
+    """A watcher that keeps the order of events."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+
+    def begin(self, stages, cells):
+        self.events.append(f"begin {stages} {cells}")
+
+    def started(self, stage):
+        self.events.append("started")
+
+    def epoch(self, key, done, total):
+        pass
+
+    def trained(self, stage, seconds, hit):
+        self.events.append("trained")
+
+    def failed(self, stage, reason):
+        self.events.append(f"failed {reason}")
+
+    def cell(self, record, reused):
+        self.events.append(f"{record.cell.method} {record.status}{' reused' * reused}")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("run")
+
+
+def run(root: Path, *methods: str, sets=("recipe.epochs=1",), protocols=()):
+    """(plan, outcome, events) of a run in this process."""
+    registry, resources = load_plugins(), Resources(root / "store", root / "data")
+    request = Request(methods, ("planted",), tuple(protocols), seeds=(0,), sets=sets, references=False)
+    plan = make_plan(request, registry, resources.data, Store(resources.store))
+    recorder = Recorder(lambda precision: provenance(registry, "cpu", 1, precision), registry.published)
+    watcher = Silent()
+    runner = Runner(plan, registry, resources, root / "out", 0, recorder, watcher, Inline)
+    return plan, runner.execute(), watcher.events
+
+
+@pytest.fixture(scope="module")
+def finished(root):
+    return run(root, "target_only", "kd")
+
+
+def test_a_record_holds_what_was_trained_and_measured(root, finished):
+    plan, outcome, _ = finished
+    for cell, record in zip(plan.cells, outcome.records, strict=True):
+        predictions = root / "out" / "predictions" / cell.path.with_name(cell.path.name + ".parquet")
+        assert (record.status, record.sealed, record.cell_key) == ("done", True, cell.identity)
+        assert record.stages[-1].key == cell.key
+        assert {s.key for s in record.stages} == {cell.context.key(s) for s in cell.stage.walk()}
+        assert record.digests.predictions == file_digest(predictions)
+        assert record.digests.program == file_digest(Store(root / "store").program(cell.key, cell.inputs))
+        assert record.cost.parameters > 0
+        assert record.cost.train_seconds == pytest.approx(sum(s.seconds for s in record.stages))
+        assert record.samples.count == len(plan.prepared["planted"].labels(cell.context.protocol.split.test))
+        assert len(record.validation.curve) == 1
+        assert record.cell.recipe_set.endswith("epochs=1")
+
+
+def test_a_second_run_keeps_the_records(root, finished):
+    _, outcome, events = run(root, "target_only", "kd")
+    assert (outcome.trained, outcome.reused) == (0, 2)
+    assert events == ["begin 0 2", "target_only done reused", "kd done reused"]
+    assert outcome.records == finished[1].records
+
+
+def test_stages_of_other_runs_are_marked_as_reused(root, finished):
+    _, outcome, events = run(root, "early_fusion")
+    assert (outcome.trained, outcome.reused) == (0, 0)
+    (record,) = outcome.records
+    assert [s.reused for s in record.stages] == [True]
+    assert record.cost.train_seconds_spent == 0 < record.cost.train_seconds
+    assert events == ["begin 0 1", "early_fusion done"]
+
+
+def test_changed_predictions_are_evaluated_again(root, finished):
+    plan, before, _ = finished
+    path = root / "out" / "predictions" / plan.cells[0].path.with_suffix(".parquet")
+    path.write_bytes(b"damaged")
+    _, after, events = run(root, "target_only")
+    assert events == ["begin 0 1", "target_only done"]
+    assert after.records[0].digests.predictions == before.records[0].digests.predictions
+
+
+def test_a_skipped_cell_has_the_reason_and_the_precision_of_its_recipe(tmp_path):
+    sets = ("recipe.epochs=1", "recipe.precision=bf16")
+    _, outcome, _ = run(tmp_path, "mdms_step3_connected", sets=sets)
+    (record,) = outcome.records
+    assert record.status == "skipped"
+    assert "feature maps" in record.reason
+    assert record.provenance.precision == "bf16"
+    assert record.digests is None
+
+
+@pytest.mark.parametrize(
+    ("curve", "flat"),
+    [
+        ([50.0] * 7, None),
+        ([50.0] * 8, True),
+        ([50.0] * 6 + [50.9] * 2, True),
+        ([50.0] * 6 + [51.1] * 2, False),
+        ([50.0, 52.0] * 3 + [52.0, 54.0], True),
+        (list(np.linspace(10, 90, 20)), False),
+        ([90.0] * 6 + [50.0] * 2, True),
+    ],
+)
+def test_a_curve_is_flat_if_its_last_quarter_gains_little(curve, flat):
+    assert is_flat(curve) is flat
