@@ -1,4 +1,4 @@
-"""Prepared data for all measurements."""
+"""Prepared data for all benchmarks."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Training through pmbench against a hand-written loop: same network, same batches, same epochs, taken in
-turns.
-"""
+"""Training time of pmbench and of a hand-written loop with the same network, batches and epochs."""
 
 from __future__ import annotations
 
@@ -27,15 +25,15 @@ from pmbench.training.samples import read_rows, training_view
 EPOCHS, ROUNDS = 4, 5
 
 
-def in_turns(ours: Callable[[], Any], theirs: Callable[[], Any]) -> tuple[list[float], list[float]]:
-    """Seconds of each, alternating, so that a noisy machine disturbs both alike."""
-    mine, other = [], []
+def alternate(ours: Callable[[], Any], theirs: Callable[[], Any]) -> tuple[list[float], list[float]]:
+    """Seconds of the rounds of both functions, alternating so that load of the machine affects both."""
+    our_times, their_times = [], []
     for _ in range(ROUNDS):
-        for function, times in ((theirs, other), (ours, mine)):
+        for function, times in ((theirs, their_times), (ours, our_times)):
             started = time.perf_counter()
             function()
             times.append(time.perf_counter() - started)
-    return mine, other
+    return our_times, their_times
 
 
 @pytest.mark.parametrize(
@@ -47,7 +45,7 @@ def in_turns(ours: Callable[[], Any], theirs: Callable[[], Any]) -> tuple[list[f
         ("cross-subject", 8, 16, None),
     ],
 )
-def test_a_stage_costs_what_a_hand_written_loop_costs(
+def test_overhead_over_a_hand_written_loop(
     protocol: str,
     width: int,
     batch: int,
@@ -76,21 +74,20 @@ def test_a_stage_costs_what_a_hand_written_loop_costs(
 
     hand = HandWritten(cell, data)
     ours(), hand()
-    mine, other = in_turns(ours, hand)
-    ratio = statistics.median(m / o for m, o in zip(mine, other, strict=True))
-    benchmark.extra_info |= {"ratio": round(ratio, 3), "hand_written_s": round(statistics.median(other), 3)}
+    our_times, hand_times = alternate(ours, hand)
+    ratio = statistics.median(a / b for a, b in zip(our_times, hand_times, strict=True))
+    seconds = statistics.median(hand_times)
+    benchmark.extra_info |= {"ratio": round(ratio, 3), "hand_written_s": round(seconds, 3)}
     benchmark.pedantic(ours, rounds=1)
     print(
         f"\n{protocol} cnn1d-{width} batch {batch}: pmbench / hand-written = {ratio:.3f} "
-        f"({statistics.median(mine):.2f} s / {statistics.median(other):.2f} s, {EPOCHS} epochs)"
+        f"({statistics.median(our_times):.2f} s / {seconds:.2f} s, {EPOCHS} epochs)"
     )
     assert limit is None or ratio <= limit
 
 
 class HandWritten:
-    """The loop that a careful person would write: data in memory, AdamW, cosine schedule, no evaluation, no
-    files.
-    """
+    """A plain training loop: data in memory, AdamW, cosine schedule, no evaluation, no files."""
 
     def __init__(self, cell: PlannedCell, data: Path) -> None:
         from pmbench.data.prepared import open_prepared
@@ -99,8 +96,8 @@ class HandWritten:
         self.prepared = open_prepared(cell.context.dataset, data)
         view = training_view(self.prepared, cell.context.protocol, 0)
         assert cell.stage is not None
-        handed = view.indices_for(cell.stage)
-        self.rows, self.labels = view.train.rows[handed], torch.from_numpy(view.train.labels[handed])
+        indices = view.indices_for(cell.stage)
+        self.rows, self.labels = view.train.rows[indices], torch.from_numpy(view.train.labels[indices])
         self.order = Training(cell.stage, cell.context, view, Store(data / "none"), _Cpu()).order  # type: ignore[arg-type]
 
     def __call__(self) -> None:

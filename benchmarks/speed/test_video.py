@@ -1,4 +1,4 @@
-"""Clips of video: from the prepared form, against decoding them when they are asked for; taken in turns."""
+"""Clips per second: read from the prepared form, and decoded from video files on demand."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from pmbench.data.prepared import Prepared
 from pmbench.testing.media import write_video
 from pmbench.training.batches import stream
 
-STORED, SHOWN, FRAMES = (128, 171), (112, 112), 16
+STORED, CROP, FRAMES = (128, 171), (112, 112), 16
 VIDEOS, LENGTH, CLIPS, BATCH, ROUNDS = 8, 180, 64, 8, 3
 
 
 class Videos(pm.Dataset):
-    """AVI files in one folder, 320 x 240 as those of UCF101."""
+    """AVI files in one folder, 320 x 240 like those of UCF101."""
 
     name = "videos"
     summary = "generated"
     classes = ("a", "b")
-    modalities = (pm.Modality("rgb", "clip", (3, FRAMES, *SHOWN), "8 bit"),)
+    modalities = (pm.Modality("rgb", "clip", (3, FRAMES, *CROP), "8 bit"),)
     target, privileged = ("rgb",), ()
     splits: ClassVar = {"all": pm.Split("all", "one")}
     default_protocol = "all"
@@ -43,32 +43,32 @@ class Videos(pm.Dataset):
     def read(self, source: Path) -> Iterator[tuple[str, pm.Part]]:
         files = sorted(source.glob("*.avi"))
         load = partial(pm.media.video_frames, size=STORED)
-        for part, chosen in (("all", files[1:]), ("one", files[:1])):
-            labels = np.arange(len(chosen)) % 2
-            yield part, pm.Part([f.stem for f in chosen], labels, {"rgb": pm.Files(chosen, load)})
+        for part, paths in (("all", files[1:]), ("one", files[:1])):
+            labels = np.arange(len(paths)) % 2
+            yield part, pm.Part([f.stem for f in paths], labels, {"rgb": pm.Files(paths, load)})
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Moving gratings with some noise: neither as easy nor as hard to encode as a camera's pictures."""
-    root, chance = tmp_path_factory.mktemp("videos"), np.random.default_rng(0)
+    """Videos of moving gratings with noise."""
+    root, rng = tmp_path_factory.mktemp("videos"), np.random.default_rng(0)
     y, x = np.mgrid[:240, :320]
     for number in range(VIDEOS):
-        fx, fy, speed = chance.uniform(0.02, 0.2, 3)
+        fx, fy, speed = rng.uniform(0.02, 0.2, 3)
         waves = np.stack([127 + 90 * np.sin(fx * x + fy * y + speed * t) for t in range(LENGTH)])
-        noisy = waves[..., None] + chance.normal(0, 3, (LENGTH, 240, 320, 3))
+        noisy = waves[..., None] + rng.normal(0, 3, (LENGTH, 240, 320, 3))
         write_video(root / f"{number}.avi", noisy.clip(0, 255).astype(np.uint8))
     return root
 
 
-def wanted(count: int = CLIPS) -> list[tuple[int, float, float, float]]:
-    """(video, moment, top, left) of each clip."""
-    chance = np.random.default_rng(1)
-    return [(int(chance.integers(VIDEOS - 1)), *chance.random(3).tolist()) for _ in range(count)]
+def random_clips(count: int = CLIPS) -> list[tuple[int, float, float, float]]:
+    """(video, t, y, x) of each clip."""
+    rng = np.random.default_rng(1)
+    return [(int(rng.integers(VIDEOS - 1)), *rng.random(3).tolist()) for _ in range(count)]
 
 
-def sought(path: Path, moment: float, top: float, left: float) -> np.ndarray:
-    """A clip decoded from its file: a seek to the key frame before it, then every frame up to its end."""
+def decode_clip(path: Path, moment: float, top: float, left: float) -> np.ndarray:
+    """A clip decoded from its file: seeks to the preceding key frame, then decodes up to the clip's end."""
     with av.open(str(path)) as container:
         video = container.streams.video[0]
         video.thread_type = "NONE"
@@ -81,26 +81,26 @@ def sought(path: Path, moment: float, top: float, left: float) -> np.ndarray:
                 found.append(frame.reformat(STORED[1], STORED[0], "rgb24").to_ndarray())
             if len(found) == FRAMES:
                 break
-    y, x = round(top * (STORED[0] - SHOWN[0])), round(left * (STORED[1] - SHOWN[1]))
-    clip = np.stack(found)[:, y : y + SHOWN[0], x : x + SHOWN[1]]
+    y, x = round(top * (STORED[0] - CROP[0])), round(left * (STORED[1] - CROP[1]))
+    clip = np.stack(found)[:, y : y + CROP[0], x : x + CROP[1]]
     return np.ascontiguousarray(clip.transpose(3, 0, 1, 2))
 
 
-class Sought(TorchDataset[torch.Tensor]):
+class DecodedClips(TorchDataset[torch.Tensor]):
     def __init__(self, folder: Path) -> None:
-        self.files, self.wanted = sorted(folder.glob("*.avi"))[1:], wanted()
+        self.files, self.clips = sorted(folder.glob("*.avi"))[1:], random_clips()
 
     def __len__(self) -> int:
-        return len(self.wanted)
+        return len(self.clips)
 
     def __getitem__(self, index: int) -> torch.Tensor:
-        video, *where = self.wanted[index]
-        return torch.from_numpy(sought(self.files[video], *where))
+        video, *crop = self.clips[index]
+        return torch.from_numpy(decode_clip(self.files[video], *crop))
 
 
-def ours(prepared: Prepared, threads: int) -> int:
+def read_prepared(prepared: Prepared, threads: int) -> int:
     column = prepared.column("all", "rgb")
-    clips = wanted()
+    clips = random_clips()
     batches = (
         (
             np.array([c[0] for c in clips[i : i + BATCH]]),
@@ -111,38 +111,40 @@ def ours(prepared: Prepared, threads: int) -> int:
     return sum(len(arrays["rgb"]) for arrays in stream({"rgb": column}, batches, threads))
 
 
-def by_loader(loader: DataLoader[torch.Tensor]) -> int:
+def read_loader(loader: DataLoader[torch.Tensor]) -> int:
     return sum(len(batch) for batch in loader)
 
 
-def test_clips_a_second(folder: Path, tmp_path: Path, benchmark: BenchmarkFixture) -> None:
+def test_clips_per_second(folder: Path, tmp_path: Path, benchmark: BenchmarkFixture) -> None:
     root = {codec: tmp_path / codec for codec in ("jpeg", "raw")}
     prepared = {codec: prepare(Videos(), folder, root[codec], workers=2, codec=codec) for codec in root}
-    ways: dict[str, Callable[[], Any]] = {}
+    readers: dict[str, Callable[[], Any]] = {}
     for threads in (0, 1, 2):
         for codec in root:
-            ways[f"prepared, {codec}, {threads} threads"] = partial(ours, prepared[codec], threads)
+            readers[f"prepared, {codec}, {threads} threads"] = partial(
+                read_prepared, prepared[codec], threads
+            )
     files = sorted(folder.glob("*.avi"))[1:]
-    ways["PyAV, seek and decode"] = lambda: [sought(files[v], *where) for v, *where in wanted()]
+    readers["PyAV, seek and decode"] = lambda: [decode_clip(files[v], *crop) for v, *crop in random_clips()]
     for workers in (1, 2):
-        loader = DataLoader(Sought(folder), BATCH, num_workers=workers, persistent_workers=True)
-        by_loader(loader)  # processes are started once
-        ways[f"DataLoader over it, {workers} workers"] = partial(by_loader, loader)
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+        loader = DataLoader(DecodedClips(folder), BATCH, num_workers=workers, persistent_workers=True)
+        read_loader(loader)  # starts the processes
+        readers[f"PyAV in DataLoader, {workers} workers"] = partial(read_loader, loader)
+    seconds: dict[str, list[float]] = {name: [] for name in readers}
     for _ in range(ROUNDS):
-        for name, way in ways.items():
+        for name, reader in readers.items():
             started = time.perf_counter()
-            way()
+            reader()
             seconds[name].append(time.perf_counter() - started)
-    best = {name: statistics.median(times) for name, times in seconds.items()}
-    plain = best["PyAV, seek and decode"]
+    medians = {name: statistics.median(times) for name, times in seconds.items()}
+    baseline = medians["PyAV, seek and decode"]
     size = {codec: p.path("all", "rgb").stat().st_size / len(files) / 1e6 for codec, p in prepared.items()}
     size["avi"] = sum(f.stat().st_size for f in files) / len(files) / 1e6
-    for name, time_ in best.items():
-        print(f"{name:32} {CLIPS / time_:8.0f} clips/s {plain / time_:7.1f} x")
-        benchmark.extra_info[name] = round(plain / time_, 2)
-    print({name: f"{mb:.2f} MB a video of {LENGTH} frames" for name, mb in size.items()})
+    for name, median in medians.items():
+        print(f"{name:32} {CLIPS / median:8.0f} clips/s {baseline / median:7.1f} x")
+        benchmark.extra_info[name] = round(baseline / median, 2)
+    print({name: f"{mb:.2f} MB per video of {LENGTH} frames" for name, mb in size.items()})
     benchmark.extra_info |= {f"{name}, MB": round(mb, 3) for name, mb in size.items()}
-    benchmark.pedantic(ways["prepared, jpeg, 0 threads"], rounds=1)
-    assert plain / best["prepared, jpeg, 0 threads"] >= 4
-    assert plain / best["prepared, raw, 0 threads"] >= 50
+    benchmark.pedantic(readers["prepared, jpeg, 0 threads"], rounds=1)
+    assert baseline / medians["prepared, jpeg, 0 threads"] >= 4
+    assert baseline / medians["prepared, raw, 0 threads"] >= 50

@@ -1,10 +1,10 @@
-"""AMID on generated clips of UCF51's size: clips a second, share of the time that waits for them, memory.
+"""AMID on generated clips of UCF51's size: clips per second, share of time waiting for data, memory.
 
     uv run python benchmarks/speed/video_training.py --device cuda --precision bf16
 
-prepares `--videos` made-up videos as `ucf51` stores them (128 x 171, 180 frames, and 10 s of log-mel), then
-runs `pmbench run --method amid` with the backbones and batch of `ucf51` on them, in a process of its own, and
-prints what its stages cost. Nothing is read from the user's store or data; `--raw` needs no JPEG library.
+Prepares `--videos` generated videos as `ucf51` stores them (128 x 171, 180 frames, and 10 s of log-mel), runs
+`pmbench run --method amid` on them with the backbones and batch size of `ucf51`, and prints the cost of its
+stages. The user's store and data are not read; with `--raw` no JPEG library is needed.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ FRAMES = 180
 
 
 def frames(number, size):
-    """Moving gratings with a camera's noise."""
-    chance = np.random.default_rng(number)
+    """Moving gratings with noise."""
+    rng = np.random.default_rng(number)
     y, x = np.mgrid[: size[0], : size[1]]
-    fx, fy, speed = chance.uniform(0.02, 0.2, 3)
-    noise = chance.normal(0, 3, (*size, 3))
+    fx, fy, speed = rng.uniform(0.02, 0.2, 3)
+    noise = rng.normal(0, 3, (*size, 3))
     for t in range(FRAMES):
         grey = 127 + 90 * np.sin(fx * x + fy * y + speed * t)
         yield (grey[..., None] + np.roll(noise, 7 * t, 0)).clip(0, 255).astype(np.uint8)
@@ -78,21 +78,21 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=2, metavar="N")
     parser.add_argument("--batch", type=int, default=16, metavar="N")
     parser.add_argument("--data-workers", type=int, default=4, metavar="N", help="threads that read ahead")
-    parser.add_argument("--raw", action="store_true", help="frames as they are in place of JPEG")
-    parser.add_argument("--backbone", metavar="NAMES", help="others than ucf51's, for a try on a CPU")
-    asked = parser.parse_args()
+    parser.add_argument("--raw", action="store_true", help="store raw frames instead of JPEG")
+    parser.add_argument("--backbone", metavar="NAMES", help="in place of ucf51's, for a trial on a CPU")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="pmbench-video-") as scratch:
-        measure(asked, Path(scratch))
+        measure(options, Path(scratch))
 
 
-def measure(asked: argparse.Namespace, root: Path) -> None:
-    """Prepares, runs, and prints a row for each stage."""
+def measure(options: argparse.Namespace, root: Path) -> None:
+    """Prepares the data, runs the method, and prints a row per stage."""
     installed = root / "site" / "pmbench_generated-1.0.dist-info"
     installed.mkdir(parents=True)
     (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: pmbench-generated\nVersion: 1.0\n")
     (installed / "entry_points.txt").write_text("[pmbench]\npmbench_generated = pmbench_generated\n")
     (root / "site" / "pmbench_generated.py").write_text(GENERATED, encoding="utf-8")
-    (root / "videos").write_text(str(asked.videos))
+    (root / "videos").write_text(str(options.videos))
     environment = os.environ | {
         "PYTHONPATH": str(root / "site"),
         "PMBENCH_STORE": str(root / "store"),
@@ -102,12 +102,12 @@ def measure(asked: argparse.Namespace, root: Path) -> None:
     def pmbench(*args: str) -> None:
         subprocess.run([sys.executable, "-m", "pmbench", *args], cwd=root, env=environment, check=True)
 
-    pmbench("data", "prepare", "ucf51-generated", "--source", str(root), *(["--raw"] if asked.raw else []))
-    sets = {"epochs": asked.epochs, "batch_size": asked.batch, "precision": asked.precision}
+    pmbench("data", "prepare", "ucf51-generated", "--source", str(root), *(["--raw"] if options.raw else []))
+    sets = {"epochs": options.epochs, "batch_size": options.batch, "precision": options.precision}
     pmbench(
         *("run", "--method", "amid", "--dataset", "ucf51-generated", "--seeds", "1", "--no-references"),
-        *("--device", asked.device, "--data-workers", str(asked.data_workers), "--workers", "0"),
-        *(["--backbone", asked.backbone] if asked.backbone else []),
+        *("--device", options.device, "--data-workers", str(options.data_workers), "--workers", "0"),
+        *(["--backbone", options.backbone] if options.backbone else []),
         *(part for name, value in sets.items() for part in ("--set", f"recipe.{name}={value}")),
     )
     print(f"{'stage':16} {'clips/s':>8} {'waiting':>8} {'memory':>10}")

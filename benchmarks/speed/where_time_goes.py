@@ -1,6 +1,6 @@
-"""Where the time of the main job goes: `uv run python benchmarks/speed/where_time_goes.py`.
+"""Time profile of a run by part: `uv run python benchmarks/speed/where_time_goes.py`.
 
-Runs `pmbench run --method hoffman` in one process, with empty caches, and adds up the seconds of each part.
+Runs `pmbench run --method hoffman` in one process with empty caches, and sums the seconds of each part.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PARTS = {
 
 
 def timed(part: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the function's seconds to `part`, less those of other parts inside it."""
+    """The function, whose seconds are added to `part`, except those of other parts inside."""
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:

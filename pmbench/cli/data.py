@@ -177,8 +177,7 @@ def prepare(
                 say,
                 workers=cores() if workers is None else workers,
                 codec="raw" if raw else "jpeg",
-                skip_damaged=skip_damaged,
-                incomplete=incomplete,
+                allow=["damaged"] * skip_damaged + ["incomplete"] * incomplete,
             )
     except PmbenchError:
         raise

@@ -1,4 +1,4 @@
-"""Access to prepared data: which of its files a process may open."""
+"""Access control: the files of prepared data that a process may open."""
 
 from __future__ import annotations
 
@@ -18,38 +18,35 @@ class _Guard:
     who = ""
 
 
-_GIVES_ACCESS = ("open", "os.link", "os.symlink", "os.rename")
+_EVENTS = ("open", "os.link", "os.symlink", "os.rename")
 
 
 def _hook(event: str, arguments: tuple[object, ...]) -> None:
-    if event not in _GIVES_ACCESS or not _Guard.forbidden:
+    """Audit hook; raises ContractError for a guarded file."""
+    if event not in _EVENTS or not _Guard.forbidden:
         return
     path = arguments[0]
     if not isinstance(path, str | bytes | os.PathLike):
         return
     real = os.path.realpath(os.fsdecode(path))
     inside = os.path.join(real, "")
-    # a folder above is as good as the file: what is opened relative to its descriptor cannot be seen here
-    within_reach = inside.startswith(_Guard.forbidden) or any(
-        root.startswith(inside) for root in _Guard.forbidden
-    )
-    if within_reach and real not in _Guard.allowed:
+    # parent folders are guarded, too: files opened relative to their descriptor are not audited
+    guarded = inside.startswith(_Guard.forbidden) or any(root.startswith(inside) for root in _Guard.forbidden)
+    if guarded and real not in _Guard.allowed:
         raise ContractError(
             f"{_Guard.who} opened {real}, which it may not read",
-            "a stage sees its training samples through its batches alone; test data and labels are never "
-            "open to it",
+            "a stage reads its training samples through its batches alone, and never test data or labels",
         )
 
 
 @contextmanager
 def only(who: str, roots: Iterable[Path], allowed: Iterable[Path]) -> Iterator[None]:
-    """Within it, this process can open no file below `roots` but those `allowed`; raises ContractError that
-    names `who`.
+    """Context in which this process opens no file below `roots` but those `allowed`.
 
-    It watches every open, link and rename that goes through Python (files, numpy, memory maps). An audit hook
-    cannot be removed again, so that code which runs inside cannot switch it off by unhooking it. Compiled
-    code that opens files by itself, and other processes, are not seen: this catches mistakes and shortcuts,
-    and is no sandbox. The test rests on the sealed program.
+    Raises ContractError naming `who` at any other open, link or rename that goes through Python (files,
+    numpy, memory maps). Code inside cannot remove the audit hook. Files opened by compiled code and by other
+    processes are not covered: this catches mistakes and shortcuts, and is not a sandbox. The test relies on
+    the sealed program.
     """
     if not _Guard.installed:
         sys.addaudithook(_hook)

@@ -1,4 +1,4 @@
-"""Downloads over HTTP: resumed after a lost connection, checked against their digest."""
+"""Downloads over HTTP, resumed after a lost connection and checked against their digest."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from ..files import explain, file_digest, write_text
 
 CHUNK = 1 << 20
 TIMEOUT_S = 30.0
-"""Longest silence of a server before a connection counts as lost."""
+"""Seconds without data after which a connection counts as lost."""
 LOST = (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ValueError)
-"""Errors of a connection or an address, unlike those of the disk."""
+"""Errors of a connection or an address, as opposed to errors of the disk."""
 Report = Callable[[str, int, int], None]
-"""Progress callback: a description, the amount done and the total."""
+"""Progress callback: description, amount done, total."""
 
 
 def fetch_all(downloads: Sequence[Download], folder: Path, report: Report) -> Path:
-    """Downloads into `folder` the files that it does not have yet, one process at a time. Returns `folder`.
+    """Downloads the files that `folder` lacks, one process at a time; returns `folder`.
 
-    Raises DataError where a server is out of reach or a file has another size or digest.
+    Raises DataError if a server is unreachable or a file has another size or digest.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -39,9 +39,9 @@ def fetch_all(downloads: Sequence[Download], folder: Path, report: Report) -> Pa
 
 
 def fetch(download: Download, path: Path, report: Report) -> None:
-    """Downloads one file to `path` unless it exists; the caller excludes other processes.
+    """Downloads one file to `path` unless it exists; the caller holds the lock.
 
-    Received bytes stay beside it in `.part` until the file is complete, and the next call resumes there.
+    Bytes are received in a `.part` file beside it, from whose end the next call resumes.
     """
     if path.exists():
         return
@@ -49,7 +49,7 @@ def fetch(download: Download, path: Path, report: Report) -> None:
     version = path.with_name(path.name + ".version")
     start = part.stat().st_size if part.exists() else 0
     if not version.exists() and not download.sha256:
-        start = 0  # nothing tells whether the rest is of the same file
+        start = 0  # the rest may be of another version of the file
     if not (download.size and start == download.size):
         _receive(download, part, start, version, report)
     size, digest = part.stat().st_size, file_digest(part) if download.sha256 else ""
@@ -57,17 +57,17 @@ def fetch(download: Download, path: Path, report: Report) -> None:
         part.unlink()
         version.unlink(missing_ok=True)
         raise DataError(
-            f"{download.url} gave {size} bytes with SHA-256 {digest or 'unchecked'}; expected "
+            f"{download.url} has {size} bytes with SHA-256 {digest or 'unchecked'}; expected "
             f"{download.size or 'any number of'} bytes with {download.sha256 or 'any'}",
-            "try again, or download the file in another way and give it with --source",
+            "try again, or download the file in another way and pass it with --source",
         )
     part.replace(path)
     version.unlink(missing_ok=True)
 
 
 def _receive(download: Download, part: Path, start: int, version: Path, report: Report) -> None:
-    """Appends to `part` from byte `start` on. Starts over if the file on the server is no longer the version
-    (ETag or Last-Modified) that the file `version` names.
+    """Appends to `part` from byte `start` on; starts over if the server no longer has the file's version that
+    `version` holds (ETag or Last-Modified).
     """
     headers = {"Range": f"bytes={start}-"} if start else {}
     if start and version.exists():
@@ -79,7 +79,7 @@ def _receive(download: Download, part: Path, start: int, version: Path, report: 
                 start = 0
             if not start:
                 part.unlink(missing_ok=True)
-                tag = answer.headers.get("ETag", "W/")  # a weak one does not promise equal bytes
+                tag = answer.headers.get("ETag", "W/")  # a weak ETag does not guarantee equal bytes
                 tag = answer.headers.get("Last-Modified", "") if tag.startswith("W/") else tag
                 write_text(version, tag) if tag else version.unlink(missing_ok=True)
             total = start + int(answer.headers.get("Content-Length") or 0)
@@ -92,7 +92,7 @@ def _receive(download: Download, part: Path, start: int, version: Path, report: 
                 raise http.client.IncompleteRead(b"", total - done)
     except urllib.error.HTTPError as error:
         if error.code == 416 and error.headers.get("Content-Range") == f"bytes */{start}":
-            return  # nothing is missing
+            return  # the part is complete
         if error.code == 416:
             part.unlink()
         raise _lost(download, error) from error
@@ -103,6 +103,6 @@ def _receive(download: Download, part: Path, start: int, version: Path, report: 
 def _lost(download: Download, reason: object) -> DataError:
     return DataError(
         f"{download.url} could not be fetched: {reason}",
-        "the same command resumes the download; or download the file in another way (a browser) and give "
+        "the same command resumes the download; or download the file in another way (a browser) and pass "
         "it with --source",
     )

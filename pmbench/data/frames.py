@@ -1,8 +1,7 @@
-"""Frames of many recordings in one memory-mapped Arrow IPC file, from which clips are read without seeking in
-a video.
+"""Frames files: encoded frames of many recordings in one memory-mapped Arrow IPC file.
 
-Columns: `frames`, a list of encoded frames for each sample, and `rate`, frames per second. The schema's
-metadata hold the frames' shape and codec.
+Clips are read without seeking in a video. Columns: `frames`, a list of encoded frames per sample, and `rate`,
+frames per second. The schema's metadata hold the frames' shape and codec.
 """
 
 from __future__ import annotations
@@ -21,9 +20,8 @@ from ..errors import DataError
 from ..media.extras import extra
 
 BATCH_BYTES = 1 << 25
-"""Size of the encoded frames after which a record batch is written."""
+"""Bytes of encoded frames after which a record batch is written."""
 QUALITY = 90
-CODECS = ("jpeg", "raw")
 
 
 def _simplejpeg() -> Any:
@@ -31,7 +29,7 @@ def _simplejpeg() -> Any:
 
 
 def encode(frame: np.ndarray, codec: str) -> bytes:
-    """One frame, uint8 (H, W, C). JPEG holds 1 or 3 channels; others are stacked vertically in gray."""
+    """Bytes of a frame, uint8 (H, W, C). JPEG has 1 or 3 channels; others are stacked vertically in gray."""
     if codec == "raw":
         return np.ascontiguousarray(frame).tobytes()
     height, width, channels = frame.shape
@@ -42,7 +40,7 @@ def encode(frame: np.ndarray, codec: str) -> bytes:
 
 
 def decode(data: Any, shape: tuple[int, int, int], codec: str) -> np.ndarray:
-    """Inverse of `encode` for frames of `shape` (H, W, C)."""
+    """The frame, uint8 `shape` (H, W, C), from the bytes of `encode`."""
     height, width, channels = shape
     if codec == "raw":
         return np.frombuffer(data, np.uint8).reshape(shape)
@@ -53,7 +51,7 @@ def decode(data: Any, shape: tuple[int, int, int], codec: str) -> np.ndarray:
 
 
 class Writer:
-    """Appends samples to a frames file; `close` completes it."""
+    """Writes samples to a frames file; `close` completes it."""
 
     def __init__(self, file: BinaryIO, codec: str) -> None:
         self._file, self._codec = file, codec
@@ -62,8 +60,9 @@ class Writer:
         self._clear()
 
     def add(self, frames: Iterable[np.ndarray], rate: float) -> None:
-        """Appends a sample: frames uint8 (H, W, C), none if it lacks the modality. Raises DataError if their
-        shape differs from earlier ones.
+        """Appends a sample: frames uint8 (H, W, C), none if it lacks the modality.
+
+        Raises DataError for another dtype, or another shape than that of earlier frames.
         """
         encoded = []
         for frame in frames:
@@ -87,7 +86,7 @@ class Writer:
     def _check_shape(self, shape: tuple[int, ...]) -> None:
         self._shape = self._shape or tuple(shape)
         if tuple(shape) != self._shape:
-            raise DataError(f"a frame has shape {tuple(shape)}, those before it {self._shape}")
+            raise DataError(f"a frame has shape {tuple(shape)}, earlier ones {self._shape}")
 
     def _append(self, encoded: list[Any], rate: float) -> None:
         self._samples.append(encoded)
@@ -101,7 +100,7 @@ class Writer:
 
         samples = pa.array(self._samples, pa.list_(pa.large_binary()))
         batch = pa.record_batch({"frames": samples, "rate": pa.array(self._rates, pa.float64())})
-        if self._ipc is None:  # the first batch is written once there is a frame, so the shape is known
+        if self._ipc is None:  # the shape is known once the first batch is written
             head = {"shape": json.dumps(self._shape), "codec": self._codec}
             self._ipc = pa.ipc.new_file(self._file, batch.schema.with_metadata(head))
         self._ipc.write_batch(batch)
@@ -112,8 +111,10 @@ class Writer:
 
 
 class Frames:
-    """An open frames file. `shape` (H, W, C) is None if no sample has a frame; `counts` (N,) frames of each
-    sample; `rates` (N,) frames per second, 0 if unknown.
+    """An open frames file of N samples; raises DataError if it is damaged.
+
+    `shape` (H, W, C) is None if no sample has a frame; `counts` (N,) is the number of frames; `rates` (N,) is
+    in frames per second, 0 if unknown.
     """
 
     def __init__(self, path: Path) -> None:
@@ -122,7 +123,7 @@ class Frames:
         self.path = path
         try:
             table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-            table.validate(full=True)  # of offsets, not of frames
+            table.validate(full=True)  # checks offsets, not frames
             head = table.schema.metadata
             self._samples, self.rates = table["frames"], table["rate"].to_numpy()
             self.counts = np.concatenate([np.diff(chunk.offsets) for chunk in self._samples.chunks])
@@ -136,22 +137,22 @@ class Frames:
     def __len__(self) -> int:
         return len(self.rates)
 
-    def encoded(self, sample: int, wanted: Sequence[int] | None = None) -> list[memoryview]:
-        """Encoded frames of a sample, all or those `wanted` by number."""
-        wanted = range(self.counts[sample]) if wanted is None else wanted
-        if not wanted:
+    def encoded(self, sample: int, numbers: Sequence[int] | None = None) -> list[memoryview]:
+        """Encoded frames of a sample, all or those with the given numbers."""
+        numbers = range(self.counts[sample]) if numbers is None else numbers
+        if not numbers:
             return []
         frames = self._samples[sample].values
-        _, offsets, content = frames.buffers()  # a slice of it each is faster than pyarrow's scalars
+        _, offsets, content = frames.buffers()  # slices are faster than pyarrow's scalars
         ends = np.frombuffer(offsets, np.int64)[frames.offset :]
         data = memoryview(content).cast("B")
-        return [data[ends[n] : ends[n + 1]] for n in wanted]
+        return [data[ends[n] : ends[n + 1]] for n in numbers]
 
-    def read(self, sample: int, wanted: Sequence[int]) -> list[np.ndarray]:
-        """Frames of a sample by number, each uint8 (H, W, C)."""
+    def read(self, sample: int, numbers: Sequence[int]) -> list[np.ndarray]:
+        """Frames of a sample by number, each uint8 (H, W, C); raises DataError if one cannot be decoded."""
         assert self.shape is not None
         try:
-            return [decode(data, self.shape, self.codec) for data in self.encoded(sample, wanted)]
+            return [decode(data, self.shape, self.codec) for data in self.encoded(sample, numbers)]
         except ValueError as error:
             raise DataError(
                 f"{self.path}: a frame of sample {sample} cannot be decoded: {error}",
@@ -161,7 +162,7 @@ class Frames:
 
 @dataclass(frozen=True)
 class FramesColumn(Column):
-    """Clips (C, T, H, W) or images (C, H, W), uint8, cropped from a frames file."""
+    """Column of clips (C, T, H, W) or images (C, H, W), uint8, cropped from a frames file."""
 
     frames: Frames = field(default=None, hash=False)  # type: ignore[assignment]
     modality: Modality = field(default=None, hash=False)  # type: ignore[assignment]
@@ -169,7 +170,7 @@ class FramesColumn(Column):
 
     @staticmethod
     def open(path: Path, modality: Modality, sampling: Sampling | None) -> FramesColumn:
-        """Raises DataError if the stored frames are smaller than the modality's shape."""
+        """The column of a file; raises DataError if its frames are smaller than the modality's shape."""
         frames = Frames(path)
         channels, (height, width) = modality.channels, modality.shape[-2:]
         stored = frames.shape or (height, width, channels)

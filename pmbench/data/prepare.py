@@ -1,4 +1,4 @@
-"""From the official form of a data set to the ready-to-train one: checked, resumable, whole or not there."""
+"""Preparation: from the official form of a data set to the prepared form; checked, resumable, atomic."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import errno
 import io
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from .unpack import unpacked
 
 
 def find_or_prepare(dataset: Dataset, root: Path) -> Prepared:
-    """The prepared form; an embedded data set is prepared on first use."""
+    """The prepared form; prepares an embedded data set on first use, else raises DataNotPrepared."""
     try:
         return open_prepared(dataset, root)
     except DataNotPrepared:
@@ -44,16 +44,16 @@ def prepare(
     *,
     workers: int = 0,
     codec: str = "jpeg",
-    skip_damaged: bool = False,
-    incomplete: bool = False,
+    allow: Collection[str] = (),
 ) -> Prepared:
-    """Reads the official form at `source`, checks it, and writes the prepared form under `root`.
+    """The prepared form under `root`, written from the official form at `source` unless it is complete.
 
-    Safe to call again and from several processes: what is whole stays, what is not is written anew. Files are
-    read in `workers` processes (0: in this one); a preparation that was interrupted goes on where it was.
-    Files that cannot be read are an error, or with `skip_damaged` leave their training samples without that
-    modality; a test sample without its target modality is always an error. `incomplete` takes a source with
-    fewer samples than there should be, and every record says so.
+    Safe to call again and from several processes; an interrupted preparation is resumed. Files are read in
+    `workers` processes (0: in this one); `codec` of frames is "jpeg" or "raw".
+
+    Raises DataError for an invalid source. With "damaged" in `allow`, training samples whose files cannot be
+    read lack the modality instead; with "incomplete", a source may have fewer samples than it should, which
+    records then state. A test sample without its target modality is always an error.
     """
     if not source.exists():
         raise DataError(
@@ -71,16 +71,8 @@ def prepare(
                 shutil.rmtree(partial, ignore_errors=True)
                 return prepared
         try:
-            try:
-                tree = unpacked(source, partial / "source", report) if dataset.unpack else source
-                dataset = dataset.at(tree)
-                parts = _read(dataset, tree)
-            except OSError as error:
-                if error.errno == errno.ENOSPC:  # while unpacking
-                    raise
-                what = f"{error.filename or source} cannot be read: {error.strerror or error}"
-                raise DataError(f"data set {dataset.name!r}: {what}") from error
-            lacks = check_counts(dataset, parts, incomplete)
+            dataset, parts = _read(dataset, source, partial / "source", report)
+            lacks = check_counts(dataset, parts, "incomplete" in allow)
             shards = {
                 (name, m.name): cut(partial / "shards", name, m, files, codec)
                 for name, part in parts.items()
@@ -88,7 +80,7 @@ def prepare(
                 if isinstance(files := part.arrays[m.name], Files)
             }
             problems = _decode(shards, workers, report)
-            _refuse(dataset, parts, problems, partial / "problems.csv", skip_damaged)
+            _check_problems(dataset, parts, problems, partial / "problems.csv", "damaged" in allow)
             lacks += [f"{len(problems)} files that cannot be read"] if problems else []
             ready = partial / "ready"
             shutil.rmtree(ready, ignore_errors=True)
@@ -96,7 +88,7 @@ def prepare(
             for name, part in parts.items():
                 written[name] = _write_part(ready, dataset, name, part, shards)
                 report(f"writing {name}", len(part.ids), len(part.ids))
-            _test_has_target(dataset, written, parts)
+            _check_targets(dataset, written, parts)
             write_json(
                 ready / "manifest.json",
                 {
@@ -115,46 +107,56 @@ def prepare(
         finally:
             shutil.rmtree(partial / "ready", ignore_errors=True)
             with suppress(OSError):
-                partial.rmdir()  # only where nothing is kept for the next attempt
+                partial.rmdir()  # fails unless the folder is empty
     return open_prepared(dataset, root)
 
 
 def _places(dataset: Dataset, root: Path) -> tuple[Path, Path, FileLock]:
-    """The prepared form, what there is of it until it is whole, and the lock of both."""
+    """The folder of the prepared form, the folder of a partial one, and the lock of both."""
     folder = data_folder(dataset, root)
     return folder, root / f".{folder.name}.partial", FileLock(root / f".{folder.name}.lock")
 
 
 def tidy(dataset: Dataset, root: Path) -> None:
-    """Removes what a preparation that was killed at its end has left, if none is going on."""
+    """Removes the files of a preparation that was killed at its end, unless one is running."""
     _, partial, lock = _places(dataset, root)
     with suppress(Timeout, OSError), lock.acquire(timeout=0):
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _read(dataset: Dataset, tree: Path) -> dict[str, Part]:
+def _read(dataset: Dataset, source: Path, scratch: Path, report: Report) -> tuple[Dataset, dict[str, Part]]:
+    """The data set as declared by its source, and its checked parts by name."""
     parts: dict[str, Part] = {}
-    whose: dict[str, str] = {}
-    for name, part in dataset.read(tree):
-        if name in parts:
-            raise DataError(f"data set {dataset.name!r} gives part {name!r} twice")
-        check_part(dataset, name, part)
-        for one in part.ids:
-            if (other := whose.setdefault(one, name)) != name:
-                raise DataError(
-                    f"data set {dataset.name!r}: id {one!r} is in both {other!r} and {name!r}",
-                    "a sample belongs to one part, and ids are unique over all of them",
-                )
-        parts[name] = part
-    return parts
+    part_of: dict[str, str] = {}
+    try:
+        tree = unpacked(source, scratch, report) if dataset.unpack else source
+        dataset = dataset.at(tree)
+        for name, part in dataset.read(tree):
+            if name in parts:
+                raise DataError(f"data set {dataset.name!r} gives part {name!r} twice")
+            check_part(dataset, name, part)
+            for i in part.ids:
+                if (other := part_of.setdefault(i, name)) != name:
+                    raise DataError(
+                        f"data set {dataset.name!r}: id {i!r} is in both {other!r} and {name!r}",
+                        "a sample belongs to one part, and ids are unique over all parts",
+                    )
+            parts[name] = part
+    except OSError as error:
+        if error.errno == errno.ENOSPC:  # while unpacking
+            raise
+        reason = f"{error.filename or source} cannot be read: {error.strerror or error}"
+        raise DataError(f"data set {dataset.name!r}: {reason}") from error
+    return dataset, parts
 
 
 def _decode(shards: Mapping[tuple[str, str], Sequence[Shard]], workers: int, report: Report) -> list[Problem]:
-    every = [shard for cut_ in shards.values() for shard in cut_]
-    if not every:
+    """Reads the files of all shards; returns those that cannot be read."""
+    all_shards = [shard for group in shards.values() for shard in group]
+    if not all_shards:
         return []
-    every[0].path.parent.mkdir(parents=True, exist_ok=True)
-    total, done = sum(len(shard.files.items) for shard in every), 0
+    all_shards[0].path.parent.mkdir(parents=True, exist_ok=True)
+    total, done = sum(len(shard.files.items) for shard in all_shards), 0
     report("reading files", 0, total)
 
     def step(shard: Shard) -> None:
@@ -162,13 +164,13 @@ def _decode(shards: Mapping[tuple[str, str], Sequence[Shard]], workers: int, rep
         done += len(shard.files.items)
         report("reading files", done, total)
 
-    return read_all(every, workers, step)
+    return read_all(all_shards, workers, step)
 
 
-def _refuse(
+def _check_problems(
     dataset: Dataset, parts: Mapping[str, Part], problems: Sequence[Problem], path: Path, skip: bool
 ) -> None:
-    """Raises DataError where files cannot be read, unless that is to be skipped and no test needs them."""
+    """Lists unreadable files in `path` and raises DataError; with `skip` only if a test sample needs one."""
     if not problems:
         return
     table = io.StringIO()
@@ -176,54 +178,55 @@ def _refuse(
     writer.writerow(("part", "modality", "id", "reason"))
     writer.writerows((p.part, p.modality, parts[p.part].ids[p.sample], p.reason) for p in problems)
     write_text(path, table.getvalue())
-    needed = [p for p in problems if p.part in dataset.part_names(test=True) and p.modality in dataset.target]
-    if skip and not needed:
+    test_parts = dataset.part_names(test=True)
+    if skip:
+        problems = [p for p in problems if p.part in test_parts and p.modality in dataset.target]
+    if not problems:
         return
-    told = needed if skip else problems
-    some = "; ".join(p.reason for p in told[:3]) + ("; ..." if len(told) > 3 else "")
+    reasons = "; ".join(p.reason for p in problems[:3]) + ("; ..." if len(problems) > 3 else "")
     if skip:
         raise DataError(
-            f"{len(needed)} test samples of {dataset.name!r} cannot be read in their target modality: {some}",
-            f"a test set must be whole: get these files again, and run the same command; all are in {path}",
+            f"{len(problems)} test samples of {dataset.name!r} cannot be read in their target modality: "
+            f"{reasons}",
+            f"a test part must be complete: get these files again and run the same command; {path} lists all",
         )
     raise DataError(
-        f"{len(problems)} files of {dataset.name!r} cannot be read: {some}",
-        f"get them again and run the same command, which goes on where it was; or leave them out of training "
-        f"with --skip-damaged; all are listed in {path}",
+        f"{len(problems)} files of {dataset.name!r} cannot be read: {reasons}",
+        f"get them again and run the same command, which resumes; or leave them out of training with "
+        f"--skip-damaged; {path} lists all",
     )
 
 
-def _test_has_target(dataset: Dataset, written: Mapping[str, Any], parts: Mapping[str, Part]) -> None:
+def _check_targets(dataset: Dataset, written: Mapping[str, Any], parts: Mapping[str, Part]) -> None:
+    """Raises DataError if a test sample lacks a target modality."""
     for name in sorted(dataset.part_names(test=True) & written.keys()):
         for modality in dataset.target:
-            missing = written[name]["files"][modality].get("missing", 0)
-            if missing:
+            if missing := written[name]["files"][modality].get("missing", 0):
                 files = parts[name].arrays[modality]
                 assert isinstance(files, Files)
-                first = next(
-                    (i for i, item in zip(parts[name].ids, files.items, strict=True) if item is None), ""
-                )
+                items = zip(parts[name].ids, files.items, strict=True)
                 raise DataError(
                     f"{missing} samples of part {name!r} of {dataset.name!r} lack {modality!r}, on which "
-                    f"they are tested, for example {first!r}",
+                    f"they are tested, for example {next((i for i, item in items if item is None), '')!r}",
                     "the source is incomplete",
                 )
 
 
 def check_part(dataset: Dataset, name: str, part: Part) -> None:
-    """Raises DataError unless a part has what the data set declares: shapes, labels, finite numbers, unique
-    ids.
-    """
+    """Raises DataError unless a part has the declared shapes, valid labels, finite numbers and unique ids."""
     where = f"data set {dataset.name!r}, part {name!r}"
     count = len(part.ids)
-    if odd := [one for one in part.ids if not isinstance(one, str)]:
-        raise DataError(f"{where}: id {odd[0]!r} is {type(odd[0]).__name__}; expected text")
+    if invalid := [i for i in part.ids if not isinstance(i, str)]:
+        raise DataError(f"{where}: id {invalid[0]!r} is {type(invalid[0]).__name__}; expected text")
     if len(set(part.ids)) != count:
         seen: set[str] = set()
         twice = next(i for i in part.ids if i in seen or seen.add(i))  # type: ignore[func-returns-value]
         raise DataError(f"{where}: id {twice!r} occurs more than once")
     if part.labels.shape != (count,) or (part.groups is not None and len(part.groups) != count):
-        raise DataError(f"{where}: {count} ids, labels of shape {part.labels.shape}; expected one a sample")
+        raise DataError(
+            f"{where}: {count} ids, labels of shape {part.labels.shape}; expected one label, and one group "
+            "if there are groups, per sample"
+        )
     if part.labels.dtype.kind not in "iu":
         raise DataError(f"{where}: labels are {part.labels.dtype}; expected whole numbers")
     if count and not (part.labels.min() >= -1 and part.labels.max() < len(dataset.classes)):
@@ -235,7 +238,7 @@ def check_part(dataset: Dataset, name: str, part: Part) -> None:
         if modality.name in ("labels", "index") or not re.fullmatch(r"[\w-]+", modality.name):
             raise DataError(
                 f"data set {dataset.name!r}: no modality can be called {modality.name!r}",
-                "a name has letters, digits, '-' and '_'; labels and index are other files of a part",
+                "a name has letters, digits, '-' and '_'; labels and index are names of other files",
             )
         array = part.arrays.get(modality.name)
         if isinstance(array, Files):
@@ -259,27 +262,27 @@ def check_part(dataset: Dataset, name: str, part: Part) -> None:
 
 
 def check_counts(dataset: Dataset, parts: Mapping[str, Part], incomplete: bool = False) -> list[str]:
-    """Raises DataError where counts differ from what the data set's source states; where fewer are allowed,
-    says how many there are.
+    """Raises DataError if the numbers of samples differ from the declared ones.
+
+    With `incomplete` fewer samples are allowed; returns a text for each part that has fewer.
     """
     lacks = []
     for name, expected in dataset.expected.items():
-        if absent := [one for one in name.split("+") if one not in parts]:
+        if absent := [part for part in name.split("+") if part not in parts]:
             raise DataError(
                 f"data set {dataset.name!r} has no part {absent[0]!r}; its parts: {', '.join(parts)}"
             )
-        labels = np.concatenate([parts[one].labels for one in name.split("+")])
+        labels = np.concatenate([parts[part].labels for part in name.split("+")])
         counted = np.bincount(labels[labels >= 0], minlength=len(dataset.classes)).tolist()
-        found, wanted = (counted, list(expected)) if isinstance(expected, tuple) else (len(labels), expected)
-        if found == wanted:
+        found, declared = (counted, [*expected]) if isinstance(expected, tuple) else (len(labels), expected)
+        if found == declared:
             continue
-        if not incomplete or np.sum(found) > np.sum(wanted):
+        if not incomplete or np.sum(found) > np.sum(declared):
             raise DataError(
-                f"data set {dataset.name!r}, part {name!r}: found {found} samples, expected {wanted}",
-                "the source is incomplete or not the official one; to work with what is there, give "
-                "--incomplete",
+                f"data set {dataset.name!r}, part {name!r}: found {found} samples, expected {declared}",
+                "the source is incomplete or not the official one; --incomplete accepts fewer samples",
             )
-        lacks.append(f"part {name}: {np.sum(found)} samples of {np.sum(wanted)}")
+        lacks.append(f"part {name}: {np.sum(found)} samples of {np.sum(declared)}")
     return lacks
 
 
@@ -290,6 +293,7 @@ def _write_part(
     part: Part,
     shards: Mapping[tuple[str, str], Sequence[Shard]],
 ) -> dict[str, Any]:
+    """Writes the files of a part; returns its entry of the manifest."""
     folder = ready / name
     folder.mkdir(parents=True)
     missing: dict[str, int] = {}
@@ -309,13 +313,14 @@ def _write_part(
         "count": len(part.ids),
         "classes": counted,
         "files": {
-            path.stem: _described(path, f"{name}/{path.name}", missing.get(path.stem, 0))
+            path.stem: _entry(path, f"{name}/{path.name}", missing.get(path.stem, 0))
             for path in sorted(folder.iterdir())
         },
     }
 
 
-def _described(path: Path, file: str, missing: int) -> dict[str, Any]:
+def _entry(path: Path, file: str, missing: int) -> dict[str, Any]:
+    """The manifest's entry of a file."""
     stat = path.stat()
     return {
         "file": file,

@@ -1,6 +1,4 @@
-"""The ready-to-train form of a data set: one file per modality and part, labels apart, all digests in a
-manifest.
-"""
+"""The prepared form of a data set: one file per modality and part, labels apart, digests in a manifest."""
 
 from __future__ import annotations
 
@@ -23,29 +21,29 @@ if TYPE_CHECKING:
     import numpy as np
 
 SCHEMA = 2
-"""Layout of the prepared form. Raise it with every change, so that older data is prepared anew."""
+"""Version of the layout. Raise it with every change, so that older data is prepared again."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A prepared data set on this machine."""
+    """A prepared data set. Methods that take a part also take several joined, as in "a+b"."""
 
     dataset: Dataset
     folder: Path
     manifest: Mapping[str, Any]
 
     def missing(self, part: str, modality: str) -> int:
-        """Samples of a part that lack a modality."""
-        return sum(self._entry(one, modality).get("missing", 0) for one in part.split("+"))
+        """Number of samples of a part that lack a modality."""
+        return sum(self._entry(p, modality).get("missing", 0) for p in part.split("+"))
 
     @property
     def lacks(self) -> list[str]:
-        """Where an incomplete source was taken, how much of it there is."""
+        """Descriptions of missing samples and files; empty if the source was complete."""
         return self.manifest.get("lacks", [])
 
     def count(self, part: str) -> int:
-        """Samples of a part, or of several: "a+b"."""
-        return sum(self.manifest["parts"][one]["count"] for one in part.split("+"))
+        """Number of samples of a part."""
+        return sum(self.manifest["parts"][p]["count"] for p in part.split("+"))
 
     @property
     def fingerprint(self) -> dict[str, dict[str, str]]:
@@ -56,49 +54,51 @@ class Prepared:
         }
 
     def digests(self, part: str, names: tuple[str, ...]) -> dict[str, str]:
-        """file (a modality, "labels", "index") -> SHA-256, for a part or several."""
+        """file (a modality, "labels", "index") -> SHA-256, of a part."""
         return digests_of(self.fingerprint, part, names)
 
     def path(self, part: str, name: str) -> Path:
-        """The file of a modality, "labels" or "index" of one part."""
+        """File of a modality, "labels" or "index" of a single part."""
         return self.folder / self._entry(part, name)["file"]
 
     def files(self, part: str, names: tuple[str, ...]) -> list[Path]:
-        return [self.path(one, name) for one in part.split("+") for name in names]
+        """Files of a part: modalities, "labels" or "index"."""
+        return [self.path(p, name) for p in part.split("+") for name in names]
 
     def index(self, part: str) -> tuple[list[str], list[str] | None]:
-        """Sample ids and, where there are any, groups."""
+        """Sample ids, and groups or None; raises DataError if some of the joined parts have groups only."""
         ids: list[str] = []
         groups: list[str] = []
-        for one in part.split("+"):
-            content = json.loads(self._checked(one, "index").read_text(encoding="utf-8"))
+        for p in part.split("+"):
+            content = json.loads(self._checked(p, "index").read_text(encoding="utf-8"))
             ids += content["ids"]
             groups += content["groups"] or []
         if len(groups) not in (0, len(ids)):
             raise DataError(
                 f"data set {self.dataset.name!r}: of {part!r}, some parts have groups and others none",
-                "this is a defect of the data set plugin; parts that are joined all have them, or none",
+                "this is a defect of the data set plugin; either all joined parts have groups, or none",
             )
         return ids, groups or None
 
     def labels(self, part: str) -> np.ndarray:
-        """(N,) int64, -1 where there is no label."""
+        """Class indices (N,), int64; -1 for a sample without label."""
         import numpy as np
 
         return np.concatenate(
-            [np.load(self._checked(one, "labels"), allow_pickle=False) for one in part.split("+")]
+            [np.load(self._checked(p, "labels"), allow_pickle=False) for p in part.split("+")]
         )
 
     def column(self, part: str, name: str, protocol: Protocol | None = None) -> Column:
-        """One modality of one part, clips as the protocol samples them; its files are checked against their
-        digests first.
+        """One modality of a part, with clips as the protocol samples them.
+
+        Raises DataError if a file is missing or its digest differs.
         """
         protocol = protocol or self.dataset.protocol(self.dataset.default_protocol)
         modality = protocol.seen(self.dataset.modality(name))
-        return concat_columns([self._column(one, modality, protocol.sampling) for one in part.split("+")])
+        return concat_columns([self._column(p, modality, protocol.sampling) for p in part.split("+")])
 
     def complete(self, part: str, names: Sequence[str]) -> np.ndarray:
-        """Which samples of a part have all of these modalities: their numbers."""
+        """(n,) positions of the samples of a part that have all of these modalities."""
         import numpy as np
 
         masks = [self.column(part, name).present for name in names]
@@ -117,7 +117,7 @@ class Prepared:
         if array.shape[1:] != modality.shape:
             raise DataError(
                 f"{path} holds samples of shape {array.shape[1:]}, {modality.name!r} is of {modality.shape}",
-                "arrays are not sampled: a data set whose clips a protocol samples gives files",
+                "arrays are not sampled: clips that a protocol samples must be given as files",
             )
         present = None
         if self.missing(part, modality.name):
@@ -128,9 +128,7 @@ class Prepared:
         return self.manifest["parts"][part]["files"][name]
 
     def _checked(self, part: str, name: str) -> Path:
-        """The file, after a look at its digest; one of gigabytes is trusted while its size and time are what
-        they were when it was written.
-        """
+        """The file, after a check of its digest; a frames file with unchanged size and time is trusted."""
         entry = self._entry(part, name)
         path = self.path(part, name)
         try:
@@ -153,7 +151,7 @@ class Prepared:
 
 
 def concat_columns(columns: list[Column]) -> Column:
-    """The columns of several parts as one."""
+    """The columns of several parts, concatenated along their samples."""
     import numpy as np
 
     if len(columns) == 1:
@@ -169,7 +167,7 @@ def concat_columns(columns: list[Column]) -> Column:
 
 
 class ConcatArray:
-    """Arrays concatenated along axis 0, without a copy: they may be memory-mapped files of gigabytes."""
+    """Arrays concatenated along axis 0 without a copy: they may be large memory-mapped files."""
 
     def __init__(self, arrays: Sequence[np.ndarray]) -> None:
         import numpy as np
@@ -182,17 +180,17 @@ class ConcatArray:
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
         import numpy as np
 
-        which = np.searchsorted(self._ends, rows, side="right")  # array of each row; raises behind the last
+        numbers = np.searchsorted(self._ends, rows, side="right")  # of the array that holds each row
         found = np.empty((len(rows), *self.shape[1:]), self.dtype)
-        for number in np.unique(which):
-            mine, array = which == number, self._arrays[number]
-            found[mine] = array[rows[mine] - (self._ends[number] - len(array))]
+        for number in np.unique(numbers):
+            mask, array = numbers == number, self._arrays[number]
+            found[mask] = array[rows[mask] - (self._ends[number] - len(array))]
         return found
 
 
 @dataclass(frozen=True)
 class ConcatColumn(Column):
-    """Columns concatenated along their samples."""
+    """Columns concatenated along their samples, for `concat_columns`."""
 
     columns: tuple[Column, ...] = ()
 
@@ -225,7 +223,7 @@ def open_prepared(dataset: Dataset, root: Path) -> Prepared:
         if manifest["dataset"] != dataset.name:
             raise ValueError(f"data set {manifest['dataset']!r}")
         if manifest["schema"] != SCHEMA:
-            raise dataset.not_prepared(root, f"schema {manifest['schema']} is there, {SCHEMA} is needed")
+            raise dataset.not_prepared(root, f"found schema {manifest['schema']}, expected {SCHEMA}")
         indexes = {
             part: folder / entry["files"]["index"]["file"] for part, entry in manifest["parts"].items()
         }
@@ -248,19 +246,19 @@ def open_prepared(dataset: Dataset, root: Path) -> Prepared:
 
 
 def _check_disjoint(prepared: Prepared, indexes: Mapping[str, Path]) -> None:
-    """No id may be in both the training or validation part and the test part of a split."""
+    """Raises DataError if two parts of a split share an id."""
     dataset = prepared.dataset
-    wanted = {(s.train, other) for s in dataset.splits.values() for other in (s.test, s.validation) if other}
-    wanted |= {(s.validation, s.test) for s in dataset.splits.values() if s.validation}
+    pairs = {(s.train, other) for s in dataset.splits.values() for other in (s.test, s.validation) if other}
+    pairs |= {(s.validation, s.test) for s in dataset.splits.values() if s.validation}
     ids: dict[str, set[str]] = {}
-    for first, second in sorted(wanted):
+    for first, second in sorted(pairs):
         for part in (first, second):
-            if absent := [one for one in part.split("+") if one not in indexes]:
+            if absent := [p for p in part.split("+") if p not in indexes]:
                 raise DataError(
                     f"data set {dataset.name!r} has no part {absent[0]!r}; its parts: {', '.join(indexes)}"
                 )
             if part not in ids:
-                ids[part] = {i for one in part.split("+") for i in _ids(prepared, indexes[one])}
+                ids[part] = {i for p in part.split("+") for i in _ids(prepared, indexes[p])}
         if shared := ids[first] & ids[second]:
             raise DataError(
                 f"data set {dataset.name!r}: {len(shared)} samples are in both {first!r} and {second!r}, "
@@ -277,25 +275,25 @@ def _ids(prepared: Prepared, path: Path) -> set[str]:
 
 
 def damaged(prepared: Prepared) -> list[Path]:
-    """Files that are missing or not what the manifest says."""
+    """Files that are missing or whose digest differs from the manifest."""
     entries = [file for part in prepared.manifest["parts"].values() for file in part["files"].values()]
     paths = {prepared.folder / file["file"]: file["sha256"] for file in entries}
     return [path for path, expected in paths.items() if not path.is_file() or file_digest(path) != expected]
 
 
 def verify(dataset: Dataset, root: Path) -> list[dict[str, Any]]:
-    """One row a file and a count: {part, what, expected, found, ok}. Raises DataNotPrepared."""
+    """Rows {part, what, expected, found, ok}, one per file and per declared count; raises DataNotPrepared."""
     prepared = open_prepared(dataset, root)
     rows: list[dict[str, Any]] = []
 
-    def row(part: str, what: str, expected: object, found: object) -> None:
+    def row(part: str, quantity: str, expected: object, found: object) -> None:
         rows.append(
-            {"part": part, "what": what, "expected": expected, "found": found, "ok": expected == found}
+            {"part": part, "what": quantity, "expected": expected, "found": found, "ok": expected == found}
         )
 
     parts = prepared.manifest["parts"]
     for part, expected in dataset.expected.items():
-        found = [parts[one] for one in part.split("+") if one in parts]
+        found = [parts[p] for p in part.split("+") if p in parts]
         if len(found) != len(part.split("+")):
             row(part, "samples", expected, "missing")
         elif isinstance(expected, tuple):

@@ -1,4 +1,4 @@
-"""Reading the files of an official form in parallel, a few samples at a time; what is read stays read."""
+"""Shards: the files of an official form, read in parallel a few samples at a time, and kept for resuming."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from ..store.source import module_digest
 from .frames import Frames, Writer
 
 SAMPLES = 32
-"""Samples of one shard: what an interrupted preparation may lose, for each process."""
+"""Samples per shard, which bounds the loss of each process when a preparation is interrupted."""
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A file that could not be read: position of its sample in the part, and why."""
+    """A file that cannot be read: part, modality, position of its sample in the part, and reason."""
 
     part: str
     modality: str
@@ -46,7 +46,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Shard:
-    """Some samples of one modality of one part, from `first` on, to be read into the file `path`."""
+    """Samples of one modality and part, from position `first` on, to be read into the file `path`."""
 
     path: Path
     part: str
@@ -63,7 +63,7 @@ class Shard:
         return [Problem(**problem) for problem in json.loads(self.report.read_text(encoding="utf-8"))]
 
     def done(self) -> bool:
-        """Whether it is read, without problems: those are tried again, for the files may have been mended."""
+        """Whether it is read without problems; files with problems are read again, in case of a repair."""
         return self.path.exists() and self.report.exists() and not self.problems()
 
 
@@ -72,7 +72,7 @@ def stored_as_frames(modality: Modality, files: Files) -> bool:
 
 
 def cut(folder: Path, part: str, modality: Modality, files: Files, codec: str) -> list[Shard]:
-    """One modality of one part as shards. Their names are digests of what goes in."""
+    """The shards of one modality and part; their names hold a digest of items, readers and codec."""
     frames = stored_as_frames(modality, files)
     found = []
     for first in range(0, len(files.items), SAMPLES):
@@ -90,7 +90,7 @@ def cut(folder: Path, part: str, modality: Modality, files: Files, codec: str) -
 
 @functools.cache
 def _own_code() -> list[str]:
-    """Digests of what every shard comes through, and of the readers that `load` functions call."""
+    """Digests of the modules that write shards, and of the readers that `load` functions call."""
     readers = [module.name for module in pkgutil.iter_modules(media.__path__, f"{media.__name__}.")]
     return [module_digest(name) for name in (__name__, Writer.__module__, *readers)]
 
@@ -130,7 +130,10 @@ def _entries(folder: Path) -> list[list[Any]]:
 
 
 def read_all(shards: Sequence[Shard], workers: int, report: Callable[[Shard], None]) -> list[Problem]:
-    """Reads what is not read yet in `workers` processes (0: in this one), calling `report` for each shard."""
+    """Problems of all shards, after those not done are read in `workers` processes (0: in this one).
+
+    Calls `report` for each finished shard. Raises StoreError if a process is killed.
+    """
     waiting = []
     for shard in shards:
         report(shard) if shard.done() else waiting.append(shard)
@@ -149,7 +152,7 @@ def read_all(shards: Sequence[Shard], workers: int, report: Callable[[Shard], No
         except BrokenProcessPool as error:
             raise StoreError(
                 f"one of the {min(workers, len(waiting))} processes that read files was killed",
-                "was there too little memory? The same command goes on from there, with a smaller --workers",
+                "probably out of memory; run the same command, which resumes, with a smaller --workers",
             ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
@@ -157,15 +160,13 @@ def read_all(shards: Sequence[Shard], workers: int, report: Callable[[Shard], No
 
 
 def _quiet() -> None:
-    """Ctrl-C is for the parent, which lets its processes finish the shard they are at; if it is killed, they
-    leave with it.
-    """
+    """Ignores Ctrl-C, which the parent handles after the current shards; exits if the parent is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     leave_with_parent()
 
 
 def read(shard: Shard) -> None:
-    """Reads one shard; files that cannot be read are noted, their samples lack the modality."""
+    """Reads one shard; samples whose files cannot be read lack the modality and are listed as problems."""
     problems: list[Problem] = []
 
     def noted(sample: int, reason: str) -> None:
@@ -185,7 +186,7 @@ def _frames(shard: Shard, path: Path, noted: Callable[[int, str], None]) -> None
     def take(item: Any) -> tuple[list[np.ndarray], float]:
         taken = list(files.load(item))
         if not taken:
-            raise DataError(f"{item}: it holds no frame")
+            raise DataError(f"{item} has no frames")
         return taken, files.rate(item) if files.rate else 0.0
 
     with path.open("wb") as file:
@@ -202,7 +203,7 @@ def _frames(shard: Shard, path: Path, noted: Callable[[int, str], None]) -> None
 
 
 def _fit(frames: Sequence[np.ndarray], modality: Modality) -> None:
-    """Raises DataError where the first of these frames is not one, or smaller than what is shown of it."""
+    """Raises DataError unless the first frame is (H, W, C), not smaller than the modality's shape."""
     least = (*modality.shape[-2:], modality.channels)
     for found in (frame.shape for frame in frames[:1]):
         if len(found) != 3 or found[0] < least[0] or found[1] < least[1] or found[2] != least[2]:
@@ -217,7 +218,7 @@ def _rows(shard: Shard, path: Path, noted: Callable[[int, str], None]) -> None:
         if row.shape != shape:
             raise DataError(f"{item}: shape {row.shape}; expected {shape}")
         if not np.isfinite(row).all():
-            raise DataError(f"{item}: not all numbers are finite")
+            raise DataError(f"{item}: expected finite numbers")
         return row
 
     rows = np.full((len(files.items), *shape), np.nan, np.float32)
@@ -232,7 +233,10 @@ def _rows(shard: Shard, path: Path, noted: Callable[[int, str], None]) -> None:
 def _taken(
     shard: Shard, sample: int, take: Callable[[Any], _T], noted: Callable[[int, str], None]
 ) -> _T | None:
-    """What `take` makes of a sample's item; None where there is none, or where it cannot be read."""
+    """`take(item)` for a sample's item; None if the item is None or cannot be read.
+
+    Raises PluginError for exceptions other than DataError and OSError.
+    """
     item = shard.files.items[sample]
     if item is None:
         return None
@@ -252,14 +256,12 @@ def _mistake(files: Files, did: str) -> PluginError:
     load = getattr(files.load, "func", files.load)
     return PluginError(
         f"{load.__module__}.{load.__qualname__} {did}",
-        "this is a defect of the data set plugin: a file that cannot be read is a DataError",
+        "this is a defect of the data set plugin: raise DataError for a file that cannot be read",
     )
 
 
 def join_rows(path: Path, shape: tuple[int, ...], shards: Sequence[Shard]) -> int:
-    """Writes one array of what the shards hold, one after the other; gives the number of rows without
-    numbers.
-    """
+    """Writes the rows of all shards as one array; returns the number of samples without a row."""
     missing = 0
     with path.open("wb") as file:
         header = {"descr": "<f4", "fortran_order": False, "shape": shape}
@@ -272,7 +274,7 @@ def join_rows(path: Path, shape: tuple[int, ...], shards: Sequence[Shard]) -> in
 
 
 def join_frames(path: Path, shards: Sequence[Shard]) -> int:
-    """Writes one file of what the shards hold; gives the number of samples without a frame."""
+    """Writes the frames of all shards as one file; returns the number of samples without a frame."""
     missing = 0
     with path.open("wb") as file:
         writer = Writer(file, shards[0].codec if shards else "jpeg")
@@ -285,7 +287,7 @@ def join_frames(path: Path, shards: Sequence[Shard]) -> int:
                 raise PluginError(
                     f"{shard.modality.name!r} of part {shard.part!r}, from sample {shard.first} on: "
                     f"{error.message}",
-                    "this is a defect of the data set plugin: all frames of a modality have one size",
+                    "this is a defect of the data set plugin: all frames of a modality must have one size",
                 ) from error
         writer.close()
     return missing

@@ -1,4 +1,4 @@
-"""Official archives: unpacked once, never outside their folder."""
+"""Archives: unpacked once, and never outside of their folder."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ from .download import Report
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".rar")
 
 
-def unpacked(source: Path, scratch: Path, report: Report = lambda what, done, total: None) -> Path:
-    """The tree that `source` holds: a folder as it is, archives, or a folder of them, unpacked to `scratch`.
+def unpacked(source: Path, scratch: Path, report: Report = lambda text, done, total: None) -> Path:
+    """The folder with the files of `source`, which is a folder, an archive, or a folder of archives.
 
-    What was unpacked before stays, unless one of its archives is another one now. Raises DataError where an
-    archive is damaged, or has a member that would leave its folder or is a link.
+    Archives are unpacked to `scratch`, other files of their folder are linked there. Files unpacked by an
+    earlier call are kept unless an archive has changed. Raises DataError for a damaged archive, and for a
+    member that is a link or would leave the folder.
     """
     links: list[Path] = []
     if source.is_dir():
@@ -41,7 +42,7 @@ def unpacked(source: Path, scratch: Path, report: Report = lambda what, done, to
     else:
         raise DataError(
             f"{source} is neither a folder nor an archive ({', '.join(ENDINGS)})",
-            "give the official download, or the folder it was unpacked to",
+            "pass the official download, or the folder it was unpacked to",
         )
     _begin(archives, scratch)
     for path in links:
@@ -54,13 +55,13 @@ def unpacked(source: Path, scratch: Path, report: Report = lambda what, done, to
 
 
 def _begin(archives: Sequence[Path], scratch: Path) -> None:
-    """Leaves nothing in `scratch` of archives that have changed, nor of what lay beside them another time."""
+    """Removes the files of `scratch` if an archive has changed, and the links of an earlier call."""
     note = scratch / ".archives.json"
-    now = {path.name: [path.stat().st_size, path.stat().st_mtime_ns] for path in archives}
+    states = {path.name: [path.stat().st_size, path.stat().st_mtime_ns] for path in archives}
     before = json.loads(note.read_text(encoding="utf-8")) if note.exists() else None
-    if before is None or any(now.get(name) != state for name, state in before.items()):
+    if before is None or any(states.get(name) != state for name, state in before.items()):
         shutil.rmtree(scratch, ignore_errors=True)
-    write_json(note, now)
+    write_json(note, states)
     for path in scratch.iterdir():
         if path.is_symlink():
             path.unlink()
@@ -87,28 +88,28 @@ def _unpack(archive: Path, folder: Path, report: Report) -> None:
                 beside = folder / path.relative_to(folder).parts[0]
                 if beside.is_symlink() and beside != path:
                     raise DataError(
-                        f"{archive} holds {name}, which is not, or not whole, in the folder {beside.name} "
-                        "that lies beside it",
-                        "unpack all of the archive there, or move one of the two away",
+                        f"{archive} holds {name}, which is missing or incomplete in the folder {beside.name} "
+                        "beside the archive",
+                        "unpack the whole archive there, or move one of the two away",
                     )
                 with open_member(name) as content:
                     write_atomic(path, partial(_copy, content), durable=False)
-    except RuntimeError as error:  # zipfile's word for another compression, and for a password
+    except RuntimeError as error:  # from zipfile, for an unknown compression or a password
         raise UsageError(
-            f"{archive} cannot be unpacked here: {error}", "unpack it yourself and give the folder"
+            f"{archive} cannot be unpacked: {error}", "unpack it yourself and pass the folder"
         ) from error
     except _damage() as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         if type(error).__name__ == "RarCannotExec":
             raise UsageError(
-                f"{archive} is compressed, and no program that reads .rar is on this machine",
-                "install unrar, unar, 7zip or bsdtar, or unpack it yourself and give the folder",
+                f"{archive} is compressed, and no program that reads .rar is installed",
+                "install unrar, unar, 7zip or bsdtar, or unpack it yourself and pass the folder",
             ) from error
         raise DataError(
-            f"{archive} is not a whole archive: {error}", "download it again, then run the same command"
+            f"{archive} is damaged or incomplete: {error}", "download it again, then run the same command"
         ) from error
-    os.sync()  # all of its files at once, before they count as unpacked
+    os.sync()  # writes all files before they count as unpacked
     stamp.touch()
 
 
@@ -119,30 +120,33 @@ def _copy(content: IO[bytes], path: Path) -> None:
 
 
 def _read(content: Any) -> bytes:
+    """The next piece of a file; raises EOFError for damaged data."""
     try:
         return content.read(1 << 20)
     except OSError as error:
-        if error.errno is None:  # damage, in the words of gzip and bz2
+        if error.errno is None:  # gzip and bz2 report damage so
             raise EOFError(str(error)) from error
         raise
 
 
 def _check(archive: Path, name: str, link: bool) -> None:
+    """Raises DataError for a member that is a link or would leave the folder."""
     parts = PurePosixPath(name.replace("\\", "/")).parts
     if link or ".." in parts or PurePosixPath(name).is_absolute() or (parts and ":" in parts[0]):
         wrong = "is a link" if link else "would leave the folder it is unpacked to"
         raise DataError(
             f"{archive}: member {name!r} {wrong}",
-            "this is not the official archive; nothing of it was unpacked",
+            "this is not the official archive; nothing was unpacked",
         )
 
 
 Members = list[tuple[str, int, bool]]
-"""(name, bytes, whether it is a link) of each file."""
+"""(name, size in bytes, whether it is a link) of each file."""
 
 
 @contextmanager
 def _opened(archive: Path) -> Iterator[tuple[Members, Callable[[str], Any]]]:
+    """Context of an archive's members and the function that opens one by name."""
     ending = archive.name.lower()
     if ending.endswith(".zip"):
         with zipfile.ZipFile(archive) as z:
@@ -155,12 +159,13 @@ def _opened(archive: Path) -> Iterator[tuple[Members, Callable[[str], Any]]]:
     else:
         with tarfile.open(archive) as t:
             inside = [m for m in t.getmembers() if not m.isdir()]
-            while t.fileobj and _read(t.fileobj):  # to the end, where a compressed one has its checksum
+            while t.fileobj and _read(t.fileobj):  # to the end, where compressed files have their checksum
                 pass
             yield [(m.name, m.size, not m.isfile()) for m in inside], t.extractfile
 
 
 def _damage() -> tuple[type[Exception], ...]:
+    """Exceptions that the readers raise for a damaged archive."""
     known = (OSError, zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError)
     try:
         import rarfile

@@ -1,8 +1,8 @@
 """From records to boards: records, statistics, comparisons, the leaderboard as text and in the terminal.
 
 `record` is the schema of a record, `boards` groups records and makes rows, `comparison` pairs rows over
-seeds, `statistics` and `resampling` give intervals and p-values, `leaderboard` and `terminal` render.
-Nothing here imports torch: a board is a function of records alone.
+seeds, `statistics` and `resampling` compute intervals and p-values, `leaderboard` and `terminal` render.
+Torch is not imported: a board is a function of records alone.
 
 May import: errors, files, contracts, metrics.
 """

@@ -1,6 +1,6 @@
-"""From records to boards: one per data set, protocol, choice of backbones, recipe and set of values.
+"""From records to boards: one per data set, protocol, backbones, recipe and set of hyper-parameter values.
 
-`boards` picks the records that count, groups them into rows, compares the rows, and keeps the reasons of
+`boards` selects one record per cell, groups records into rows, compares the rows, and lists the reasons of
 cells without a result.
 """
 
@@ -39,10 +39,10 @@ class Absent:
 
 @dataclass(frozen=True)
 class AblationResult:
-    """One line of an ablation table. `name` is empty for the method itself, `row` is None without a result.
+    """One row of an ablation table. `name` is empty for the method itself, `row` is None without a result.
 
-    `comparison` is with the method itself, None if the row has the same stages; `p` is Holm-corrected over
-    the table.
+    `comparison` is the difference to the method itself, None if the row has the same stages; `p` is
+    Holm-corrected over the table. `printed` are the numbers of the paper.
     """
 
     name: str
@@ -56,7 +56,7 @@ class AblationResult:
 
 @dataclass(frozen=True)
 class AblationTable:
-    """A method compared with itself under changed options, as in the ablation tables of its paper."""
+    """A method compared with variants of itself, as in the ablation tables of its paper."""
 
     label: str
     rows: tuple[AblationResult, ...]
@@ -64,9 +64,9 @@ class AblationTable:
 
 @dataclass(frozen=True)
 class Board:
-    """`rows`: ranked ones by rank, then the others; `remarks`: limits of the comparison.
+    """One board. `rows`: ranked rows by rank, then the others; `remarks`: limits of the comparison.
 
-    Ablations are kept apart: no rank, p or mean of `rows` depends on them.
+    No rank, p or mean of `rows` depends on the ablations.
     """
 
     cell: CellInfo
@@ -87,7 +87,7 @@ class Board:
 
 
 def boards(records: Iterable[Record]) -> list[Board]:
-    """All boards of the records, sorted by key; the order of the records does not matter."""
+    """All boards of the records, sorted; independent of the order of the records."""
     groups: dict[str, list[Record]] = {}
     for record in records:
         c = record.cell
@@ -140,9 +140,9 @@ def _main_board(records: list[Record]) -> Board:
 
 def _row(label: str, by_seed: dict[int, Record], metric: Metric) -> Row:
     records = tuple(by_seed[seed] for seed in sorted(by_seed))
-    # Papers also print results with all modalities at test: other numbers, left out here.
-    given = len(records[0].cell.test_modalities)
-    published = [p for p in _published(records) if len(p.test_modalities) == given]
+    # Papers also print results with all modalities at test, which are not comparable.
+    count = len(records[0].cell.test_modalities)
+    published = [p for p in _published(records) if len(p.test_modalities) == count]
 
     def measured(name: str) -> tuple[Interval, tuple[PublishedNumber, ...]]:
         values = [r.metrics[name] for r in records]
@@ -163,26 +163,23 @@ def _published(records: Iterable[Record]) -> tuple[PublishedNumber, ...]:
     return tuple(found)
 
 
-# --- which records count ------------------------------------------------------------------------------------
+# --- selection of records -----------------------------------------------------------------------------------
 
 
 def _split(
     records: Iterable[Record], metric: Metric | None
 ) -> tuple[dict[str, dict[int, Record]], tuple[Absent, ...]]:
-    """Finished records as label -> seed -> record, and the cells without a result."""
+    """Finished records as label -> seed -> record, and the rows without a result."""
     done: dict[str, dict[int, Record]] = {}
     missing: dict[tuple[str, str, str], list[int]] = {}
     for record in records:
         label, seed = label_of(record.cell), record.cell.seed
-        status: str = record.status
-        reason = record.reason or ""
-        if status == "done":
-            problem = _problem(record, metric)
-            if problem is None:
-                done.setdefault(label, {})[seed] = record
-                continue
-            status, reason = "invalid", problem
-        missing.setdefault((label, status, reason), []).append(seed)
+        problem = _problem(record, metric) if record.status == "done" else None
+        if record.status == "done" and problem is None:
+            done.setdefault(label, {})[seed] = record
+        else:
+            status = "invalid" if problem else record.status
+            missing.setdefault((label, status, problem or record.reason or ""), []).append(seed)
     return done, tuple(Absent(*key, tuple(sorted(missing[key]))) for key in sorted(missing))
 
 
@@ -191,23 +188,19 @@ def _one_per_cell(records: list[Record], remarks: list[str]) -> list[Record]:
     by_cell: dict[tuple[str, int], list[Record]] = {}
     for record in records:
         by_cell.setdefault((label_of(record.cell), record.cell.seed), []).append(record)
-    chosen = []
+    selected = []
     for (label, seed), same in sorted(by_cell.items()):
-        same.sort(
-            key=lambda r: (
-                r.status == "done",
-                LEVELS.index(r.verification),
-                r.provenance.date,
-                r.cell_key,
-                r.model_dump_json(),
-            )
-        )
-        chosen.append(same[-1])
+        selected.append(max(same, key=_precedence))
         if len({r.cell_key for r in same}) > 1:
             remarks.append(
                 f"{label} has {len(same)} records for seed {seed}; one counts: the best verified, then newest"
             )
-    return chosen
+    return selected
+
+
+def _precedence(r: Record) -> tuple[object, ...]:
+    level = LEVELS.index(r.verification)
+    return r.status == "done", level, r.provenance.date, r.cell_key, r.model_dump_json()
 
 
 def _primary_metric(records: list[Record]) -> Metric | None:
@@ -220,7 +213,7 @@ def _primary_metric(records: list[Record]) -> Metric | None:
 
 
 def _problem(record: Record, metric: Metric | None) -> str | None:
-    """The reason why a finished record cannot be on the board; None if it can."""
+    """Reason to exclude a finished record from the board; None if it is valid."""
     if metric is None or metric.name not in record.metrics:
         return f"it has no {metric.title if metric else 'known metric'}"
     try:
@@ -234,7 +227,7 @@ def _problem(record: Record, metric: Metric | None) -> str | None:
 
 
 def _ablation_tables(board: Board, records: Iterable[Record]) -> tuple[AblationTable, ...]:
-    """The tables of ablation records; the methods that they are compared with are rows of `board`."""
+    """Tables of the ablation records; the methods themselves are rows of `board`."""
     groups: dict[str, list[Record]] = {}
     for record in records:
         key = json.dumps([record.cell.method, _ablation_row(record).of], sort_keys=True)
@@ -248,30 +241,30 @@ def _ablation_table(board: Board, records: list[Record]) -> AblationTable:
     done, missing = _split(cells, metric)
     method = cells[0].cell.model_copy(update={"ablation": None, "options": _ablation_row(cells[0]).of})
     label = label_of(method)
-    whole = next((row for row in board.rows if row.label == label), None)
+    itself = next((row for row in board.rows if row.label == label), None)
     rows: dict[str, Row] = {}
     if metric is not None:
-        for row, by_seed in done.items():
-            values = [by_seed[seed].metrics[metric.name] for seed in sorted(by_seed)]
-            rows[row] = Row(row, tuple(by_seed[seed] for seed in sorted(by_seed)), t_interval(values))
-    found = [AblationResult("", method.options, whole, tuple(a for a in board.absent if a.label == label))]
+        for variant, by_seed in done.items():
+            of_variant = tuple(by_seed[seed] for seed in sorted(by_seed))
+            interval = t_interval([record.metrics[metric.name] for record in of_variant])
+            rows[variant] = Row(variant, of_variant, interval)
+    found = [AblationResult("", method.options, itself, tuple(a for a in board.absent if a.label == label))]
     by_name: dict[str, list[Record]] = {}
     for record in cells:
         by_name.setdefault(_ablation_row(record).row, []).append(record)
     for name in sorted(by_name, key=natural):
         cell = by_name[name][-1].cell
-        mine = label_of(cell)
-        absent = tuple(a for a in missing if a.label == mine)
+        absent = tuple(a for a in missing if a.label == label_of(cell))
         printed = _published(by_name[name])
-        found.append(AblationResult(name, cell.options, rows.get(mine), absent, printed=printed))
-    if whole is not None and metric is not None and rows:
-        paired = pair([whole, *rows.values()], metric, [])
-        compared = [r.row if r.row and not _same_stages(r.row, whole) else None for r in found]
-        against = [None if row is None else paired.compare(row, whole) for row in compared]
-        corrected = holm([None if c is None else c.p for c in against])
+        found.append(AblationResult(name, cell.options, rows.get(label_of(cell)), absent, printed=printed))
+    if itself is not None and metric is not None and rows:
+        paired = pair([itself, *rows.values()], metric, [])
+        compared = [r.row if r.row and not _same_stages(r.row, itself) else None for r in found]
+        comparisons = [None if row is None else paired.compare(row, itself) for row in compared]
+        corrected = holm([None if c is None else c.p for c in comparisons])
         found = [
             dataclasses.replace(r, comparison=c, p=p)
-            for r, c, p in zip(found, against, corrected, strict=True)
+            for r, c, p in zip(found, comparisons, corrected, strict=True)
         ]
     return AblationTable(label, tuple(found))
 
@@ -281,11 +274,11 @@ def _ablation_row(record: Record) -> AblationRow:
     return record.cell.ablation
 
 
-def _same_stages(row: Row, whole: Row) -> bool:
-    """Whether a row shares all stages with the method itself, so that there is nothing to compare."""
+def _same_stages(row: Row, itself: Row) -> bool:
+    """Whether a row has the same stages as the method itself, so that a comparison is meaningless."""
     return all(
-        {s.key for s in mine.stages} == {s.key for s in its.stages}
-        for mine in row.records
-        for its in whole.records
-        if mine.cell.seed == its.cell.seed
+        {s.key for s in a.stages} == {s.key for s in b.stages}
+        for a in row.records
+        for b in itself.records
+        if a.cell.seed == b.cell.seed
     )

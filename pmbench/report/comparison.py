@@ -1,4 +1,4 @@
-"""Rows of one board, and how they compare on the same test samples: floor, ceiling, controls, ranks."""
+"""Comparison of the rows of one board on the same test samples: floor, ceiling, controls, ranks."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from .statistics import (
 from .text import options_text
 
 ENSEMBLE = "target_ensemble"
-"""Control of methods that run two networks at test; other controls apply to every method."""
+"""The control of methods that run two networks at test; the other controls apply to every method."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One method with one choice of options. `records`: its finished cells, by seed.
+    """One method with one set of options. `records`: its finished cells, by seed.
 
-    `rank` is None if the method uses a privileged modality at test, or is not sealed. `p` is Holm-corrected;
-    `mid_p` is McNemar's, pooled over seeds and not corrected. `others`: every metric but the board's -> its
-    interval over seeds and the published numbers.
+    `rank` is None if the method uses a privileged modality at test, or is not sealed. `gap`, `gain`, `p` and
+    `mid_p` compare it with the floor: `p` is Holm-corrected, `mid_p` is McNemar's, pooled over seeds and not
+    corrected. `others` maps each metric but the board's to its interval over seeds and the published numbers.
     """
 
     label: str
@@ -80,15 +80,15 @@ class Row:
         cell = self.cell
         found: list[str] = [cell.role] if cell.role != "method" else []
         if cell.tests_on != "target":
-            given = [m for m in cell.test_modalities if m in cell.privileged]
-            found.append(f"given {', '.join(given)} at test")
+            privileged = [m for m in cell.test_modalities if m in cell.privileged]
+            found.append(f"given {', '.join(privileged)} at test")
         if cell.value_set != cell.values and cell.role == "method":
             found.append(f"{cell.values} values, it has no {cell.value_set} ones")
         return found if self.sealed else [*found, "not sealed"]
 
     @property
     def verification(self) -> str:
-        """The weakest level among its records."""
+        """The weakest level of verification among its records."""
         return min((r.verification for r in self.records), key=LEVELS.index)
 
 
@@ -103,7 +103,7 @@ class Contrast:
 
 
 def label_of(cell: CellInfo) -> str:
-    """Name of a row: `kd`, `kd (temperature=2.0)`, or `rad [-IW] (weighting=uniform)` in an ablation."""
+    """Label of a row: `kd`, `kd (temperature=2.0)`, or `rad [-IW] (weighting=uniform)` in an ablation."""
     name = f"{cell.method} [{cell.ablation.row}]" if cell.ablation else cell.method
     options = options_text(cell.options)
     return f"{name} ({options})" if options else name
@@ -111,7 +111,7 @@ def label_of(cell: CellInfo) -> str:
 
 @dataclass(frozen=True)
 class Paired:
-    """By seed: labels (N,), and for each row its predictions (N,), where it was tested on these samples."""
+    """Rows with common test samples: by seed labels (N,), by row and seed predictions (N,), and draws."""
 
     metric: Metric
     labels: dict[int, np.ndarray]
@@ -119,7 +119,7 @@ class Paired:
     resampled: dict[str, Resampled]
 
     def compare(self, first: Row, second: Row) -> Comparison | None:
-        """How much better `first` is than `second`, in points; None without a common seed."""
+        """The comparison of two rows, positive if `first` is better; None without a common seed."""
         if first.label not in self.resampled or second.label not in self.resampled:
             return None
         return compare(
@@ -130,7 +130,7 @@ class Paired:
 
 
 def pair(rows: Sequence[Row], metric: Metric, remarks: list[str]) -> Paired:
-    """Resample all rows. Where a row was tested on other samples than the floor, a remark replaces it."""
+    """The rows, resampled; a row tested on other samples than the floor is left out with a remark."""
     floor = find_floor(rows)
     tests: dict[int, tuple[str, np.ndarray]] = {}
     predicted: dict[str, dict[int, np.ndarray]] = {}
@@ -139,10 +139,10 @@ def pair(rows: Sequence[Row], metric: Metric, remarks: list[str]) -> Paired:
             if record.samples is None or record.digests is None:
                 continue
             seed, digest = record.cell.seed, record.digests.labels
-            labels, of_row = record.samples.unpack()
+            labels, predictions = record.samples.unpack()
             known = tests.setdefault(seed, (digest, labels))
             if known[0] == digest and np.array_equal(known[1], labels):
-                predicted.setdefault(row.label, {})[seed] = of_row
+                predicted.setdefault(row.label, {})[seed] = predictions
             else:
                 remarks.append(
                     f"{row.label}, seed {seed}: tested on other samples than the rest, so not compared"
@@ -158,17 +158,11 @@ def pair(rows: Sequence[Row], metric: Metric, remarks: list[str]) -> Paired:
             test_sets={seed: digest for seed, (digest, _) in tests.items()},
         )
     else:
-        resampled = {
-            row.label: Resampled.of_values(
-                {
-                    r.cell.seed: r.metrics[metric.name]
-                    for r in row.records
-                    if r.cell.seed in predicted[row.label]
-                }
-            )
-            for row in rows
-            if row.label in predicted
-        }
+        resampled = {}
+        for row in rows:
+            values = {r.cell.seed: r.metrics[metric.name] for r in row.records}
+            if seeds := predicted.get(row.label):
+                resampled[row.label] = Resampled.of_values({seed: values[seed] for seed in seeds})
     return Paired(metric, labels_by_seed, predicted, resampled)
 
 
@@ -179,14 +173,14 @@ def find_floor(rows: Sequence[Row]) -> Row | None:
 
 
 def find_ceiling(rows: Sequence[Row], metric: Metric) -> Row | None:
-    """The best of the ceilings."""
+    """The ceiling with the best mean."""
     sign = -1 if metric.higher_is_better else 1
     ceilings = [r for r in rows if r.cell.role == "ceiling"]
     return min(ceilings, key=lambda r: (sign * r.interval.mean, r.label), default=None)
 
 
 def against_floor(rows: Sequence[Row], paired: Paired) -> list[Row]:
-    """Rows with gap recovered, gain over the floor, p and rank; best first, then unranked, then unsealed."""
+    """Rows with gap recovered, gain over the floor, p and rank: ranked ones first, unsealed ones last."""
     floor, ceiling = find_floor(rows), find_ceiling(rows, paired.metric)
     sign = -1 if paired.metric.higher_is_better else 1
     rows = sorted(rows, key=lambda r: (not r.rankable, not r.sealed, sign * r.interval.mean, r.label))
@@ -226,12 +220,12 @@ def _gap(row: Row, floor: Row, ceiling: Row | None, paired: Paired) -> Gap | Non
     labels = (row.label, floor.label, ceiling.label)
     if not all(label in paired.resampled for label in labels):
         return None
-    of_row, of_floor, of_ceiling = (paired.resampled[label] for label in labels)
-    return gap_recovered(of_row, of_floor, of_ceiling, higher_is_better=paired.metric.higher_is_better)
+    resampled = [paired.resampled[label] for label in labels]
+    return gap_recovered(*resampled, higher_is_better=paired.metric.higher_is_better)
 
 
 def contrasts(rows: Sequence[Row], paired: Paired) -> list[Contrast]:
-    """Every ranked method against every control; against the ensemble only if it runs several networks."""
+    """Contrasts of all ranked methods with all controls, with the ensemble only for several networks."""
     found = []
     controls = [r for r in rows if r.rankable and (r.cell.role == "control" or r.cell.method == ENSEMBLE)]
     for control in sorted(controls, key=lambda r: r.label):

@@ -1,4 +1,4 @@
-"""The leaderboard as markdown: a pure function of records."""
+"""The leaderboard in markdown, a pure function of records."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ interval; p is Holm-corrected over the rows. The paper's numbers are from its ow
 
 
 def render(records: Iterable[Record]) -> str:
-    """The whole leaderboard."""
+    """The leaderboard of all records, in markdown."""
     all_boards = boards(records)
     if not all_boards:
         return "# Leaderboard\n\nNo records yet.\n"
@@ -56,7 +56,10 @@ def render(records: Iterable[Record]) -> str:
 
 
 def check(path: Path, records: Iterable[Record]) -> str:
-    """Unified diff from the file to the rendered records, empty if equal. A missing file is an empty one."""
+    """Unified diff from the file to the rendered records, empty if equal; a missing file counts as empty.
+
+    Raises StoreError if the file cannot be read.
+    """
     try:
         found = Path(path).read_text(encoding="utf-8") if Path(path).exists() else ""
     except (OSError, ValueError) as error:
@@ -127,7 +130,7 @@ def _absent(absent: Absent) -> list[str]:
 
 
 def _title(board: Board, name: str) -> str:
-    """Head of a metric's column."""
+    """Heading of a metric's column."""
     found = (metric_of(record, name) for row in board.rows for record in row.records)
     return next(metric.title for metric in found if metric is not None)
 
@@ -170,10 +173,10 @@ def _warnings(board: Board) -> list[str]:
     if board.rows and board.ceiling is None:
         lines.append("no ceiling on this board: no gap recovered")
     if board.floor is not None:
-        bent = [r.cell.seed for r in board.floor.records if r.validation and r.validation.flat is False]
-        if bent:
+        rising = [r.cell.seed for r in board.floor.records if r.validation and r.validation.flat is False]
+        if rising:
             lines.append(
-                f"the validation curve of {board.floor.label} is not flat ({seeds_text(bent)}): it may be "
+                f"the validation curve of {board.floor.label} is not flat ({seeds_text(rising)}): it may be "
                 "under-trained, which fakes gains for every method"
             )
         if len(board.floor.seeds) == 1:

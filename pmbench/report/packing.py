@@ -1,4 +1,4 @@
-"""Class indices of many samples as a short piece of text: base64 of zlib of little-endian uint16."""
+"""Class indices of many samples as compact text: base64 of zlib of little-endian uint16."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LARGEST = 2**16 - 1
 
 
 def pack(indices: np.ndarray) -> str:
-    """(N,) whole numbers 0..65535 -> text. Raises UsageError for anything else."""
+    """(N,) whole numbers 0..65535 -> text; raises UsageError for other arrays."""
     indices = np.asarray(indices)
     if indices.ndim != 1 or (indices.size and indices.dtype.kind not in "iu"):
         raise UsageError(f"cannot pack {indices.dtype} {indices.shape}; expected whole numbers (N,)")
@@ -24,11 +24,11 @@ def pack(indices: np.ndarray) -> str:
 
 
 def unpack(text: str, count: int) -> np.ndarray:
-    """What `pack` was given, as (count,) int64. Raises RecordError for a text that holds anything else."""
+    """Text of `pack` -> (count,) int64; raises RecordError unless it holds `count` indices."""
     try:
         packed = base64.b64decode(text, validate=True)
         inflate = zlib.decompressobj()
-        # One byte more than expected shows that a text is too long, without inflating all of it.
+        # One byte more than expected reveals a longer text without inflating all of it.
         raw = inflate.decompress(packed, 2 * count + 1)
     except (binascii.Error, zlib.error, ValueError) as error:
         raise RecordError(f"packed class indices cannot be read: {error}") from error

@@ -1,4 +1,4 @@
-"""A record: what was run in one cell, what came out of it for every sample, and what it cost."""
+"""Records: the request, the outcome per test sample, the cost and the provenance of one cell."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from .packing import pack, unpack
 
 SCHEMA_VERSION = 2
 TOLERANCE = 1e-6
-"""Percentage points by which a recomputed metric may differ: other machines sum in another order."""
+"""Percentage points by which a recomputed metric may differ, since machines sum in different orders."""
 Role = Literal["method", "floor", "ceiling", "control", "reference"]
 TestsOn = Literal["target", "privileged", "all"]
 Verification = Literal["self-reported", "recomputed", "re-inferred", "retrained"]
-"""How far a record was checked, weakest first."""
+"""Levels of verification of a record, weakest first."""
 LEVELS: tuple[str, ...] = get_args(Verification)
 
 
 def _lists(value: Any) -> Any:
-    """Tuples become lists, so that a record equals the one read back from its JSON."""
+    """The value with lists for tuples, so that a record equals the one read back from its JSON."""
     if isinstance(value, dict):
         return {key: _lists(v) for key, v in value.items()}
     return [_lists(v) for v in value] if isinstance(value, (list, tuple)) else value
@@ -45,10 +45,10 @@ class _Model(BaseModel):
 
 
 class AblationRow(_Model):
-    """The row of a paper's ablation tables that a cell stands for.
+    """A cell's row in the ablation tables of a paper.
 
     `of`: options of the method that the row is compared with. `printed`: (paper, table, variant) of the
-    paper's own numbers for the row, or empty.
+    paper's numbers for the row, or empty.
     """
 
     row: str
@@ -57,11 +57,11 @@ class AblationRow(_Model):
 
 
 class CellInfo(_Model):
-    """The request. `options`: those that were set; `backbones`: modality -> backbone, with name and digest of
-    its pretrained weights, if any.
+    """Identity of a cell. `options`: those set by the user; `backbones`: modality -> backbone, with name and
+    digest of pretrained weights, if any.
 
-    `value_set`: the set of hyper-parameters that the run chose for all methods; `values`: the one this method
-    used, "paper" if it declares no other.
+    `value_set`: the set of hyper-parameter values that the run selected for all methods; `values`: the set
+    that this method used, "paper" if it does not declare that one.
     """
 
     method: str
@@ -85,7 +85,7 @@ class CellInfo(_Model):
 
 
 class StageRun(_Model):
-    """One stage of the plan. `departures`: recipe field -> [standard, own]. `seconds` its training took."""
+    """One stage of the plan. `departures`: recipe field -> [standard, own]; `seconds` of its training."""
 
     key: str
     stage: str
@@ -101,7 +101,7 @@ class StageRun(_Model):
 
 
 class Validation(_Model):
-    """How the checkpoint was selected. `curve`: the last stage's validation metric, epoch by epoch."""
+    """Selection of the checkpoint. `curve`: the last stage's validation metric by epoch."""
 
     rule: str
     metric: str
@@ -111,7 +111,11 @@ class Validation(_Model):
 
 
 class Cost(_Model):
-    """`train_seconds`, `steps`: as if nothing had been reused. From `parameters` on: what is evaluated."""
+    """Cost of training and evaluation.
+
+    `train_seconds` and `steps` count all stages, `train_seconds_spent` only those not reused. The fields from
+    `parameters` on describe the evaluated program.
+    """
 
     train_seconds: FiniteFloat
     train_seconds_spent: FiniteFloat
@@ -140,13 +144,13 @@ class SampleOutcomes(_Model):
 
     @classmethod
     def of(cls, labels: np.ndarray, predicted: np.ndarray) -> SampleOutcomes:
-        """Labels and predicted classes, each (N,)."""
+        """From labels and predicted classes, each (N,); raises UsageError if their lengths differ."""
         if len(labels) != len(predicted):
             raise UsageError(f"{len(labels)} labels for {len(predicted)} predictions")
         return cls(count=len(labels), labels=pack(labels), predicted=pack(predicted))
 
     def unpack(self) -> tuple[np.ndarray, np.ndarray]:
-        """Labels and predicted classes, each (N,); raises RecordError where they are damaged."""
+        """Labels and predicted classes, each (N,); raises RecordError if they are damaged."""
         return unpack(self.labels, self.count), unpack(self.predicted, self.count)
 
 
@@ -165,7 +169,7 @@ class PublishedNumber(_Model):
 
 
 class Provenance(_Model):
-    """Where and with what it was run. `date` is ISO 8601; `distributions` maps a name to its version."""
+    """Software, hardware and command of a run. `date` is ISO 8601; `distributions` maps names to versions."""
 
     date: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}([T ].*)?$")]
     command: Names
@@ -182,7 +186,7 @@ class Provenance(_Model):
 
 
 class MetricInfo(_Model):
-    """What the board needs to know of a metric that a plugin offers."""
+    """Description of a plugin's metric, for the board."""
 
     title: str
     higher_is_better: bool
@@ -191,9 +195,9 @@ class MetricInfo(_Model):
 class Record(_Model):
     """The outcome of one cell. `cell_key` identifies cell, last stage and data.
 
-    A cell that is not done has a `reason`; one that is has metrics (in percent), samples, cost and digests.
-    `published`: what papers print for it, when the record was written. `metric_info` describes the metrics
-    that are not built in.
+    A finished cell has metrics (in percent), samples, cost and digests; another one has a `reason`.
+    `published` are the numbers of papers for it at the time of writing. `metric_info` describes metrics that
+    are not built in.
     """
 
     schema_version: Literal[2] = 2
@@ -231,7 +235,7 @@ class Record(_Model):
 
 
 def metric_of(record: Record, name: str) -> Metric | None:
-    """A built-in metric, or one as the record describes it, without its function; None if unknown."""
+    """A built-in metric, or a plugin's as described by the record, without function; None if unknown."""
     if name in METRICS or name not in record.metric_info:
         return METRICS.get(name)
     info = record.metric_info[name]
@@ -239,23 +243,23 @@ def metric_of(record: Record, name: str) -> Metric | None:
 
 
 def _unavailable(evidence: Evidence) -> float:
-    raise RecordError("a metric of a plugin is not computed from a record")
+    raise RecordError("a plugin's metric cannot be computed from a record")
 
 
 def to_json(record: Record) -> str:
-    """Equal records give equal text."""
+    """JSON text of a record; equal for equal records."""
     content = record.model_dump(mode="json")
     return json.dumps(content, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def read_record(path: Path) -> Record:
-    """The record in a file; raises RecordError that names the file and what is wrong with it."""
+    """The record in a file; raises RecordError naming the file and its fault."""
     try:
         text = Path(path).read_text(encoding="utf-8")
         content = json.loads(text)
     except OSError as error:
         raise RecordError(
-            f"{path}: cannot be read: {error.strerror or error}", "check path and rights"
+            f"{path}: cannot be read: {error.strerror or error}", "check path and permissions"
         ) from error
     except (ValueError, RecursionError) as error:
         raise RecordError(
@@ -265,7 +269,7 @@ def read_record(path: Path) -> Record:
     if not isinstance(content, dict) or "schema_version" not in content:
         raise RecordError(
             f"{path}: not a record: it has no schema_version; expected {SCHEMA_VERSION}",
-            "keep only files that `pmbench run` wrote in a folder of records",
+            "a folder of records may hold only JSON files written by `pmbench run`",
         )
     if content["schema_version"] == 1:  # has no published numbers
         text = json.dumps({**content, "schema_version": SCHEMA_VERSION})
@@ -287,20 +291,20 @@ def read_record(path: Path) -> Record:
 def _summary(error: ValidationError) -> str:
     parts = []
     for problem in error.errors(include_url=False, include_context=False)[:3]:
-        where = ".".join(map(str, problem["loc"])) or "record"
+        field = ".".join(map(str, problem["loc"])) or "record"
         found = repr(problem["input"])
-        parts.append(f"{where}: {problem['msg']}" + (f", found {found}" if len(found) <= 60 else ""))
+        parts.append(f"{field}: {problem['msg']}" + (f", found {found}" if len(found) <= 60 else ""))
     more = error.error_count() - len(parts)
     return "; ".join(parts) + (f"; and {more} more" if more else "")
 
 
 def write_record(record: Record, path: Path) -> None:
-    """Writes all of it or nothing; raises StoreError."""
+    """Writes a record atomically; raises StoreError."""
     write_text(Path(path), to_json(record))
 
 
 def read_records(folder: Path) -> tuple[list[Record], list[RecordError]]:
-    """Every `*.json` below a folder, by path, and what is wrong with those that cannot be read."""
+    """The records in all `*.json` files below a folder, by path, and the errors of invalid files."""
     records, problems = [], []
     for path in sorted(Path(folder).rglob("*.json")):
         try:
@@ -311,9 +315,9 @@ def read_records(folder: Path) -> tuple[list[Record], list[RecordError]]:
 
 
 def recompute(record: Record) -> dict[str, float]:
-    """The metrics that follow from labels and predicted classes, computed again; the others are left out.
+    """The metrics that are functions of labels and predicted classes, computed from the record's samples.
 
-    Raises RecordError where the record says otherwise, or its samples are damaged.
+    Raises RecordError if a value differs from the record's, or the samples are damaged.
     """
     if record.samples is None:
         return {}
@@ -332,6 +336,6 @@ def recompute(record: Record) -> dict[str, float]:
     for name, value in values.items():
         if abs(value - record.metrics[name]) > TOLERANCE:
             raise RecordError(
-                f"{who} says {name} = {record.metrics[name]:.6f}, its predictions give {value:.6f}", again
+                f"{who} has {name} = {record.metrics[name]:.6f}, but its predictions give {value:.6f}", again
             )
     return values

@@ -1,8 +1,8 @@
-"""A metric recomputed on resampled test samples, for many methods at once and on the same draws.
+"""Bootstrap of a metric over test samples, for many methods on the same draws.
 
-Draws come from raw bits of a seeded PCG64, the one part of numpy's generators whose stream is promised never
-to change, and sample counts are whole numbers that float32 holds exactly: the same records give the same
-board everywhere.
+Draws come from raw bits of a seeded PCG64, the only stream of random numbers that numpy guarantees not to
+change, and sample counts are whole numbers that float32 represents exactly. So the same records give the same
+board on every machine.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from ..metrics.counts import Counts
 RESAMPLES = 2000
 STREAM = 1511_03643
 BLOCK = 2_000_000
-"""Weights held at once: resamples x samples."""
+"""Largest number of weights in memory: resamples x samples."""
 
 
 @dataclass(frozen=True)
 class Resampled:
-    """A metric of one method, for S seeds: `observed` (S,), and on resampled test samples `draws` (B, S).
+    """A metric of one method for S seeds: `observed` (S,), and `draws` (B, S) on B resamples of its samples.
 
-    `draws` is None for a metric that labels and predicted classes do not determine.
+    `draws` is None for a metric that is not a function of labels and predicted classes.
     """
 
     seeds: tuple[int, ...]
@@ -35,7 +35,7 @@ class Resampled:
 
     @classmethod
     def of_values(cls, values: Mapping[int, float]) -> Resampled:
-        """From one value a seed, without draws."""
+        """From one value per seed, without draws."""
         seeds = tuple(sorted(values))
         return cls(seeds, np.array([values[s] for s in seeds], float), None)
 
@@ -56,13 +56,14 @@ def resample(
     test_sets: Mapping[int, Hashable] | None = None,
     resamples: int = RESAMPLES,
 ) -> dict[str, Resampled]:
-    """`metric` of every method on bootstrap samples of the test set, equal draws for all.
+    """`metric` of every method on bootstrap samples of the test part, with the same draws for all methods.
 
-    `labels[seed]` and `predicted[method][seed]` are (N,). Seeds whose entry in `test_sets` is equal are
-    tested on the same samples and get the same draws; left out, all seeds are.
+    `labels[seed]` and `predicted[method][seed]` are (N,). Seeds with equal entries in `test_sets` have the
+    same test samples and draws; without `test_sets` all seeds do. Raises ValueError for a metric without
+    `of_counts`.
     """
     if metric.of_counts is None:
-        raise ValueError(f"metric {metric.name!r} is not determined by labels and predicted classes")
+        raise ValueError(f"metric {metric.name!r} is not a function of labels and predicted classes")
     values: dict[tuple[str, int], tuple[float, np.ndarray]] = {}
     groups: dict[Hashable, list[int]] = {}
     for seed in sorted(labels):
@@ -71,9 +72,9 @@ def resample(
         runs = [(name, seed) for name in predicted for seed in seeds if seed in predicted[name]]
         if not runs:
             continue
-        chosen = np.stack([predicted[name][seed] for name, seed in runs])
+        stacked = np.stack([predicted[name][seed] for name, seed in runs])
         observed, draws = _resample_runs(
-            labels[seeds[0]], chosen, metric, num_classes, positive, resamples, stream
+            labels[seeds[0]], stacked, metric, num_classes, positive, resamples, stream
         )
         values.update({run: (observed[i], draws[:, i]) for i, run in enumerate(runs)})
     result = {}
@@ -96,9 +97,7 @@ def _resample_runs(
     stream: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """labels (N,), predicted (R, N) -> metric (R,), and on resampled samples (B, R)."""
-    order = np.argsort(
-        labels, kind="stable"
-    )  # one class after the other: its hits are one small matrix product
+    order = np.argsort(labels, kind="stable")  # by class, so that its hits are one small matrix product
     labels, predicted = labels[order], predicted[:, order]
     hit = (predicted == labels).T.astype(np.float32)  # N R
     bounds = np.searchsorted(labels, np.arange(num_classes + 1))
@@ -113,8 +112,8 @@ def _resample_runs(
         called = None
         if metric.looks_at_called:
             classes = np.arange(num_classes)
-            of_runs = [weights @ (row[:, None] == classes).astype(np.float32) for row in predicted]
-            called = np.stack(of_runs, 1).astype(float)
+            by_run = [weights @ (row[:, None] == classes).astype(np.float32) for row in predicted]
+            called = np.stack(by_run, 1).astype(float)
         assert metric.of_counts is not None
         return metric.of_counts(Counts(support, hits, called), positive)
 
@@ -126,12 +125,12 @@ def _resample_runs(
         for start in range(0, resamples, rows)
     ]
     draws = np.concatenate(blocks)
-    # A resample may lack a class that a rate needs; it then takes the observed value.
+    # A resample without a class that a rate needs takes the observed value.
     return observed, np.where(np.isnan(draws), observed, draws)
 
 
 def _bootstrap_weights(bits: np.random.PCG64, rows: int, samples: int) -> np.ndarray:
-    """(rows, samples) float32: how often each sample is drawn in `samples` draws with replacement."""
+    """(rows, samples) float32: counts of each sample in `samples` draws with replacement."""
     raw = bits.random_raw((rows * samples + 1) // 2).view(np.uint32)[: rows * samples]
     drawn = (raw.astype(np.uint64) * np.uint64(samples)) >> np.uint64(32)
     cells = drawn.astype(np.int64).reshape(rows, samples) + np.arange(rows)[:, None] * samples
@@ -141,9 +140,9 @@ def _bootstrap_weights(bits: np.random.PCG64, rows: int, samples: int) -> np.nda
 
 @lru_cache(maxsize=32)
 def seed_weights(seeds: int, resamples: int = RESAMPLES) -> np.ndarray:
-    """(B, S) weights g that sum to 0 over seeds: g @ x is the error of the mean of x (S,), by Student's t.
+    """(B, S) weights g that sum to 0 over seeds; g @ x are draws of the error of the mean of x (S,).
 
-    That is, g @ x is distributed as s / sqrt(S) times a t variable of S - 1 degrees of freedom.
+    g @ x is distributed as s / sqrt(S) times a t variable with S - 1 degrees of freedom.
     """
     if seeds < 2:
         return np.zeros((resamples, seeds))
@@ -154,6 +153,7 @@ def seed_weights(seeds: int, resamples: int = RESAMPLES) -> np.ndarray:
 
 
 def _normal(count: int, stream: int) -> np.ndarray:
+    """(count,) standard normal numbers, by Box-Muller."""
     raw = np.random.PCG64([STREAM, 1000 + stream]).random_raw(2 * count)
     uniform = ((raw >> np.uint64(11)).astype(float) + 0.5) * 2.0**-53
     return np.sqrt(-2 * np.log(uniform[:count])) * np.cos(2 * np.pi * uniform[count:])

@@ -1,11 +1,11 @@
-"""Intervals, paired tests and ranks. All numpy, all deterministic.
+"""Intervals, paired tests and ranks, in numpy and deterministic.
 
-A difference between two methods has two sources of error. The test samples could have been others: they are
-resampled, the same draws for both methods. The seeds could have been others: with a handful of seeds,
-resampling them is far too coarse, so the spread between seeds that resampling the samples does not explain
-enters as a Student t error of S - 1 degrees of freedom. At level 5 % simulated null differences are rejected
-in 2 to 9 % of cases with 3 and 5 seeds, without and with an effect of the seed; resampling samples and seeds
-together rejects 0 to 8 %, and hardly ever without such an effect. With one seed only the samples vary.
+A difference between two methods has two sources of error: the choice of test samples and the choice of seeds.
+Test samples are resampled, with the same draws for both methods. A handful of seeds is too few to resample;
+instead, the variance between seeds that the resampled test samples do not explain enters as a Student t error
+with S - 1 degrees of freedom. At level 5 % simulated null differences are rejected in 2 to 9 % of cases with
+3 and 5 seeds, without and with an effect of the seed; resampling samples and seeds together rejects 0 to 8 %,
+and hardly ever without such an effect. With one seed only the samples vary.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from .resampling import Resampled, seed_weights
 
 LEVEL = 0.05
 SMALLEST_GAP = 1.0
-"""Points between ceiling and floor below which a gap recovered means nothing."""
+"""Smallest difference of ceiling and floor, in points, for which the gap recovered is reported."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and its 95 % interval mean - half .. mean + half; no interval for one value."""
+    """Mean of `count` values with 95 % interval mean - half .. mean + half; `half` is None for one value."""
 
     mean: float
     half: float | None
@@ -34,10 +34,10 @@ class Interval:
 
 @dataclass(frozen=True)
 class Comparison:
-    """How much better the first method is than the second, in points, on the seeds both have.
+    """Difference of two methods in points on their common seeds, positive if the first is better.
 
-    `low`, `high`: 95 % interval. `p`: two-sided. All None where one seed and no predictions leave nothing to
-    vary.
+    `low`, `high`: 95 % interval. `p`: two-sided. All None for a single seed without predictions, which has
+    nothing to resample.
     """
 
     difference: float
@@ -49,7 +49,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Gap:
-    """Part of the way from floor to ceiling, 1 = ceiling. No interval where the way may be nothing."""
+    """Share of the gap from floor to ceiling, 1 = ceiling; no interval if the gap may be zero."""
 
     value: float
     low: float | None
@@ -58,8 +58,8 @@ class Gap:
 
 
 def t_interval(values: Sequence[float]) -> Interval:
-    """Mean of n values with Student's 95 % interval."""
-    from scipy.special import stdtrit  # slow to import, and not needed to read records
+    """Mean of the values with Student's 95 % interval."""
+    from scipy.special import stdtrit  # slow to import
 
     n = len(values)
     mean = float(np.mean(values))
@@ -91,9 +91,9 @@ def compare(first: Resampled, second: Resampled, *, higher_is_better: bool = Tru
 def gap_recovered(
     method: Resampled, floor: Resampled, ceiling: Resampled, *, higher_is_better: bool = True
 ) -> Gap | None:
-    """(method - floor) / (ceiling - floor) on their common seeds; None below a gap of one point.
+    """(method - floor) / (ceiling - floor) on common seeds; None if the gap is below SMALLEST_GAP.
 
-    There is no interval where more than 2.5 % of the resampled gaps are not above zero.
+    Has no interval if more than 2.5 % of the resampled gaps are not positive.
     """
     seeds = common_seeds(method, floor, ceiling)
     if not seeds:
@@ -112,25 +112,25 @@ def gap_recovered(
 
 
 def _difference(first: Resampled, second: Resampled, sign: int) -> tuple[float, np.ndarray | None]:
-    """Mean difference over the S seeds, and draws of it (B,)."""
-    of_seeds = sign * (first.observed - second.observed)
-    mean = float(of_seeds.mean())
-    count = len(of_seeds)
+    """Mean difference over the S seeds, and draws of it (B,), or None."""
+    by_seed = sign * (first.observed - second.observed)
+    mean = float(by_seed.mean())
+    count = len(by_seed)
     if first.draws is None or second.draws is None:
-        return mean, mean + seed_weights(count) @ of_seeds if count > 1 else None
+        return mean, mean + seed_weights(count) @ by_seed if count > 1 else None
     sampled = sign * (first.draws - second.draws)
     draws = sampled.mean(1)
-    between = of_seeds.var(ddof=1) if count > 1 else 0.0
+    between = by_seed.var(ddof=1) if count > 1 else 0.0
     if between > 0:
-        # What the samples alone make seeds differ by is in `draws` already.
+        # `draws` holds the variance between seeds that the test samples explain.
         explained = (sampled - draws[:, None]).var(0).sum() / (count - 1)
         share = np.sqrt(max(0.0, 1 - explained / between))
-        draws = draws + share * (seed_weights(count, len(draws)) @ of_seeds)
+        draws = draws + share * (seed_weights(count, len(draws)) @ by_seed)
     return mean, draws
 
 
 def mcnemar(first_only: int, second_only: int) -> tuple[float, float]:
-    """Two-sided p, exact and mid-p, from how many samples only the first, and only the second, gets right."""
+    """Two-sided p of McNemar's test, exact and mid-p; numbers of samples that only one method gets right."""
     n, k = first_only + second_only, min(first_only, second_only)
     if n == 0:
         return 1.0, 1.0
@@ -145,17 +145,17 @@ def mcnemar(first_only: int, second_only: int) -> tuple[float, float]:
 def discordant(
     labels: Mapping[int, np.ndarray], first: Mapping[int, np.ndarray], second: Mapping[int, np.ndarray]
 ) -> tuple[int, int]:
-    """Samples that only the first, and only the second, gets right, summed over common seeds."""
+    """Numbers of samples that only the first, and only the second, gets right, summed over common seeds."""
     only_first = only_second = 0
     for seed in first.keys() & second.keys():
-        right, other = first[seed] == labels[seed], second[seed] == labels[seed]
-        only_first += int((right & ~other).sum())
-        only_second += int((other & ~right).sum())
+        a, b = first[seed] == labels[seed], second[seed] == labels[seed]
+        only_first += int((a & ~b).sum())
+        only_second += int((b & ~a).sum())
     return only_first, only_second
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Holm's step-down correction; None stays None and does not count."""
+    """p-values after Holm's step-down correction; None stays None and is not counted."""
     known = sorted((p, i) for i, p in enumerate(p_values) if p is not None)
     corrected: list[float | None] = [None] * len(p_values)
     largest = 0.0
@@ -166,10 +166,11 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 
 
 def rank_groups(best_first: Sequence[str], p_value: Callable[[str, str], float | None]) -> dict[str, int]:
-    """Ranks where methods that cannot be told apart share one.
+    """Ranks of methods, shared by methods without a significant difference.
 
-    A group is its best method and those after it, up to the first whose difference from that best is
-    significant (Holm over all that come after it). A rank counts the methods of better groups, plus one.
+    A group is its best method and the following ones, up to the first whose difference to the best is
+    significant (Holm-corrected over all following methods). A rank is one plus the number of methods in
+    better groups.
     """
     ranks: dict[str, int] = {}
     rest = list(best_first)
@@ -184,7 +185,7 @@ def rank_groups(best_first: Sequence[str], p_value: Callable[[str, str], float |
 
 
 def mean_over_datasets(values: Iterable[tuple[str, float]]) -> tuple[float, int] | None:
-    """(data set, value) pairs -> mean over data sets of the mean within each, and how many there are."""
+    """(data set, value) pairs -> mean over data sets of their means, and the number of data sets."""
     by_dataset: dict[str, list[float]] = {}
     for dataset, value in values:
         by_dataset.setdefault(dataset, []).append(value)

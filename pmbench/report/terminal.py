@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def terminal_table(records: Iterable[Record]) -> Table:
-    """A row per method; skipped and failed cells, with reasons, at the end of each data set and protocol."""
+    """A table with a row per method; each board ends with its skipped and failed cells and their reasons."""
     from rich.table import Table
     from rich.text import Text
 
@@ -45,7 +45,7 @@ def terminal_table(records: Iterable[Record]) -> Table:
 
 
 def ablation_tables(records: Iterable[Record]) -> list[Table]:
-    """A table for every method whose ablations are among the records."""
+    """The ablation tables of the records, one per method and board."""
     from rich.table import Table
     from rich.text import Text
 

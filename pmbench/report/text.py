@@ -1,4 +1,4 @@
-"""Numbers and tables as text, for the leaderboard in markdown and in the terminal."""
+"""Formatting of numbers and tables, for markdown and the terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def escape(text: str) -> str:
-    """Markdown that shows `text` literally, in a table too. Reasons come from plugins and submissions."""
+    """Markdown that shows `text` literally, also in a table. Reasons of cells may hold any characters."""
     text = " ".join(text.split()).replace("\\", "\\\\")
     text = re.sub(r"&(?=#?\w+;)", "&amp;", text)
     text = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)
@@ -32,13 +32,13 @@ def code(text: str) -> str:
 
 
 def table(rows: Sequence[Sequence[str]], left: Sequence[int]) -> str:
-    """A markdown table; the first row is its header. Columns are right-aligned, except those in `left`."""
+    """A markdown table with the first row as header; columns are right-aligned except those in `left`."""
     rules = ["---" if i in left else "---:" for i in range(len(rows[0]))]
     return "\n".join(f"| {' | '.join(row)} |" for row in (rows[0], rules, *rows[1:]))
 
 
 def number(value: float, digits: int = 1, sign: bool = False) -> str:
-    """Fixed digits, never -0.0."""
+    """A number with fixed digits, without negative zero."""
     value = round(value, digits) + 0.0
     return f"{value:{'+' if sign else ''}.{digits}f}"
 
@@ -114,14 +114,14 @@ def duration(seconds: float | None) -> str:
 
 def printed_text(printed: Sequence[PublishedNumber]) -> str:
     """`accuracy 67.1, f1 59 on arl, patch-64x64`, for every data set and protocol."""
-    places: dict[str, list[str]] = {}
+    settings: dict[str, list[str]] = {}
     for p in printed:
-        places.setdefault(f"{p.dataset}, {p.protocol}", []).append(f"{p.metric} {p.value:g}")
-    return "; ".join(f"{', '.join(values)} on {place}" for place, values in places.items()) or "-"
+        settings.setdefault(f"{p.dataset}, {p.protocol}", []).append(f"{p.metric} {p.value:g}")
+    return "; ".join(f"{', '.join(values)} on {setting}" for setting, values in settings.items()) or "-"
 
 
 def published_text(printed: Sequence[PublishedNumber]) -> str:
-    """One number, or the range of several variants."""
+    """`67.1`, or the range `65 to 67.1` of several variants."""
     values = sorted({p.value for p in printed})
     if not values:
         return "-"

@@ -1,4 +1,4 @@
-"""A user's own folder, from the command line: prepared by name, run, listed, on the board."""
+"""A user's own folder from the command line: prepared by name, listed, run, and on the board."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 
 
 def write(folder: Path) -> Path:
-    """A sequence that hardly shows its class, and a vector that does; four of the test samples lack it."""
-    chance = np.random.default_rng(0)
+    """A noisy sequence, and a vector that separates the classes and is missing in four test samples."""
+    rng = np.random.default_rng(0)
     folder.mkdir()
     rows = []
     for i in range(120):
         label = i % 3
-        np.save(folder / f"imu{i}.npy", (chance.normal(0, 2, (3, 32)) + label).astype(np.float32))
-        np.save(folder / f"state{i}.npy", (chance.normal(0, 0.3, 8) + label).astype(np.float32))
+        np.save(folder / f"imu{i}.npy", (rng.normal(0, 2, (3, 32)) + label).astype(np.float32))
+        np.save(folder / f"state{i}.npy", (rng.normal(0, 0.3, 8) + label).astype(np.float32))
         rows.append(
             {
                 "id": f"s{i}",
@@ -35,7 +35,7 @@ def write(folder: Path) -> Path:
     return folder
 
 
-def test_from_folder_to_board(run_cli: Any, tmp_path: Path) -> None:
+def test_a_local_folder_from_preparation_to_board(run_cli: Any, tmp_path: Path) -> None:
     source = write(tmp_path / "kitchen")
     nameless = run_cli("data", "prepare", "local", "--source", str(source))
     assert nameless.code == 2

@@ -1,7 +1,7 @@
-"""Video from the command line: real files in official layouts, decoded, trained on, tested, ranked.
+"""Video from the command line: files in official layouts are prepared, trained on, tested and ranked.
 
-The miniatures of `mini.py` are the data sets themselves at a size that trains in seconds: their own readers,
-smaller frames, a network of 18 thousand parameters.
+The miniatures of `mini.py` use the readers of the data sets, with smaller frames and a network of 18 thousand
+parameters, so that they train in seconds.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from pmbench_ntu.miniature import write_ntu
 from pmbench_ucf.miniature import write_ucf
 
 MINI = (Path(__file__).parent / "mini.py").read_text(encoding="utf-8")
-CHANCE = 25.0
+CHANCE_LEVEL = 25.0
+"""Accuracy of random guesses over four classes, in percent."""
 NTU: dict[str, Any] = {
     "subjects": (1, 2, 4, 5, 3, 6),
     "replications": (1, 2),
@@ -29,28 +30,28 @@ def prepared(bench: Any, tmp_path: Path) -> Any:
     """A bench with the miniatures installed; `prepare(name, write)` writes and prepares one of them."""
     bench.install("pmbench-mini", MINI)
 
-    def prepare(name: str, write: Any, told: str = "") -> Any:
+    def prepare(name: str, write: Any, output: str = "") -> Any:
         done = bench.run_cli("data", "prepare", name, "--source", write(tmp_path / "source"))
         assert done.code == 0, done.stderr
-        assert told in done.stdout
+        assert output in done.stdout
         return bench
 
     return prepare
 
 
 def accuracies(bench: Any, *args: str) -> dict[str, float]:
-    """`pmbench run` with one seed: method -> accuracy, in percent; fails where a cell has none."""
+    """Method -> accuracy in percent of `pmbench run` with one seed; fails if a cell is not done."""
     done = bench.run_cli("run", *args, "--seeds", "1", "--workers", "0", "--device", "cpu", "--json")
     records = done.json()["records"]
     assert {r["status"] for r in records} == {"done"}, [r["reason"] for r in records]
     return {r["cell"]["method"]: r["metrics"]["accuracy"] for r in records}
 
 
-def test_ucf51_by_its_own_name(bench: Any, tmp_path: Path) -> None:
+def test_amid_on_an_incomplete_ucf51(bench: Any, tmp_path: Path) -> None:
     missing = bench.run_cli("run", "--method", "amid", "--dataset", "ucf51")
     assert missing.code == 2
-    for told in ("UCF101.rar", "6.5 GB", "data prepare ucf51 --source", "run --method amid --dataset hapt"):
-        assert told in missing.stderr
+    for text in ("UCF101.rar", "6.5 GB", "data prepare ucf51 --source", "run --method amid --dataset hapt"):
+        assert text in missing.stderr
     source = write_ucf(tmp_path / "source", silent=(), groups=FOLDS, clips=1, frames=(6, 9))
     refused = bench.run_cli("data", "prepare", "ucf51", "--source", source)
     assert refused.code == 1
@@ -70,7 +71,7 @@ def test_ucf51_by_its_own_name(bench: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_sound_teaches_video(prepared: Any) -> None:
+def test_amid_learns_video_with_privileged_audio(prepared: Any) -> None:
     bench = prepared(
         "ucf51-mini",
         lambda root: write_ucf(root, clips=4, features=True),
@@ -78,22 +79,22 @@ def test_sound_teaches_video(prepared: Any) -> None:
     )
     methods = "amid,target_only,privileged_only"
     found = accuracies(bench, "--method", methods, "--dataset", "ucf51-mini", "--no-references")
-    assert found["privileged_only"] > found["target_only"] > 2 * CHANCE
-    assert found["amid"] > 2 * CHANCE
+    assert found["privileged_only"] > found["target_only"] > 2 * CHANCE_LEVEL
+    assert found["amid"] > 2 * CHANCE_LEVEL
     args = ("--dataset", "ucf51-mini", "--protocol", "with-cnn14", "--no-references")
-    assert accuracies(bench, "--method", "privileged_only", *args)["privileged_only"] > 3 * CHANCE
+    assert accuracies(bench, "--method", "privileged_only", *args)["privileged_only"] > 3 * CHANCE_LEVEL
 
 
 @pytest.mark.slow
-def test_depth_teaches_video(prepared: Any) -> None:
+def test_mdms_learns_video_with_privileged_depth(prepared: Any) -> None:
     bench = prepared("ntu60-mini", lambda root: write_ntu(root, **NTU))
     found = accuracies(bench, "--method", "mdms,privileged_only", "--dataset", "ntu60-mini")
-    assert found["privileged_only"] > found["target_only"] > 2 * CHANCE
-    assert found["mdms"] > CHANCE
+    assert found["privileged_only"] > found["target_only"] > 2 * CHANCE_LEVEL
+    assert found["mdms"] > CHANCE_LEVEL
 
 
 @pytest.mark.slow
-def test_flow_teaches_video(prepared: Any) -> None:
+def test_rad_learns_video_with_privileged_flow(prepared: Any) -> None:
     bench = prepared("ucf101-mini", lambda root: write_ucf(root, groups=FOLDS, frames=(8, 12)))
     found = accuracies(bench, "--method", "rad,privileged_only", "--dataset", "ucf101-mini")
     assert found.keys() >= {"rad", "privileged_only", "target_only", "early_fusion"}

@@ -1,4 +1,4 @@
-"""Preparing a data set of files: what is resumed, what is reported, what is left behind."""
+"""Preparing a data set of files: resuming, problems, cleaning up."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ def protocol(name="one"):
     return films.Films().protocol(name)
 
 
-def test_in_processes_the_bytes_are_the_same(source, tmp_path, monkeypatch):
+def test_preparation_in_processes_writes_the_same_bytes(source, tmp_path, monkeypatch):
     monkeypatch.setattr(shards, "SAMPLES", 2)
-    alone = prepare(films.Films(), source, tmp_path / "alone")
-    told = []
-    beside = prepare(films.Films(), source, tmp_path / "beside", lambda *news: told.append(news), workers=2)
-    assert beside.fingerprint == alone.fingerprint
-    counted = [(done, total) for what, done, total in told if what == "reading files"]
+    single = prepare(films.Films(), source, tmp_path / "single")
+    reports, root = [], tmp_path / "parallel"
+    parallel = prepare(films.Films(), source, root, lambda *report: reports.append(report), workers=2)
+    assert parallel.fingerprint == single.fingerprint
+    counted = [(done, total) for text, done, total in reports if text == "reading files"]
     assert counted[0] == (0, 36)
     assert counted[-1] == (36, 36)
-    assert [p.name for p in (tmp_path / "beside").iterdir() if not p.name.endswith(".lock")] == ["films-v1"]
+    assert [p.name for p in root.iterdir() if not p.name.endswith(".lock")] == ["films-v1"]
 
 
-def test_an_interrupted_preparation_goes_on(source, tmp_path, monkeypatch):
+def test_an_interrupted_preparation_is_resumed(source, tmp_path, monkeypatch):
     root, read = tmp_path / "data", []
     original = shards.read
 
@@ -75,39 +75,39 @@ class Recording:
     offsets: np.ndarray
 
 
-def test_what_a_shard_is_called_covers_all_that_goes_in(tmp_path, monkeypatch):
+def test_the_name_of_a_shard_depends_on_items_arrays_and_readers(tmp_path, monkeypatch):
     rgb, folder = films.Films().modality("rgb"), tmp_path / "frames"
     folder.mkdir()
     (folder / "1.png").write_bytes(b"1")
     zeros, ones = np.zeros(2000), np.zeros(2000)
     ones[1000] = 1
 
-    def called(item, load=films.load_frames):
+    def name_of(item, load=films.load_frames):
         return shards.cut(tmp_path, "a", rgb, pm.Files([item], load), "raw")[0].path.name
 
-    before = called(folder)
-    assert called(folder) == before
+    before = name_of(folder)
+    assert name_of(folder) == before
     stat = folder.stat()
-    (folder / "1.png").write_bytes(b"two")  # its folder keeps its time
+    (folder / "1.png").write_bytes(b"two")  # the time of the folder does not change
     assert folder.stat().st_mtime_ns == stat.st_mtime_ns
-    assert called(folder) != before
-    assert called(Recording(folder, zeros)) == called(Recording(folder, zeros.copy()))
-    assert called(Recording(folder, zeros)) != called(Recording(folder, ones))
-    before = called(Recording(folder, zeros))
+    assert name_of(folder) != before
+    assert name_of(Recording(folder, zeros)) == name_of(Recording(folder, zeros.copy()))
+    assert name_of(Recording(folder, zeros)) != name_of(Recording(folder, ones))
+    before = name_of(Recording(folder, zeros))
     (folder / "1.png").write_bytes(b"three")
-    assert called(Recording(folder, zeros)) != before
+    assert name_of(Recording(folder, zeros)) != before
 
     def changed(module):
         return "other" if module == "pmbench.media.video" else original(module)
 
-    before, original = called(folder), shards.module_digest
+    before, original = name_of(folder), shards.module_digest
     shards._own_code.cache_clear()
-    monkeypatch.setattr(shards, "module_digest", changed)  # the reader that `load` calls is another one now
-    assert called(folder) != before
+    monkeypatch.setattr(shards, "module_digest", changed)  # the reader that `load` calls has changed
+    assert name_of(folder) != before
     shards._own_code.cache_clear()
 
 
-def test_rows_of_shards_are_stored_as_numpy_stores_one_array(source, tmp_path, monkeypatch):
+def test_rows_of_shards_are_stored_like_one_numpy_array(source, tmp_path, monkeypatch):
     monkeypatch.setattr(shards, "SAMPLES", 2)
     prepared = prepare(films.Films(), source, tmp_path / "data")
     rows = np.array([np.full(5, np.nan), np.arange(5) + 21, np.arange(5) + 22], np.float32)
@@ -116,41 +116,41 @@ def test_rows_of_shards_are_stored_as_numpy_stores_one_array(source, tmp_path, m
 
 
 @pytest.mark.parametrize("film", [np.zeros((2, 12, 16, 2)), np.zeros((2, 8, 9, 3)), np.zeros((2, 12, 16))])
-def test_frames_that_cannot_be_stored_are_named(source, tmp_path, film):
-    class Odd(films.Films):
+def test_frames_of_invalid_shapes_are_named(source, tmp_path, film):
+    class Invalid(films.Films):
         def read(self, source):
             for name, part in super().read(source):
                 files = part.arrays["rgb"].items
-                load = partial(load_odd, odd=files[1], frames=film.astype(np.uint8))
+                load = partial(load_with, path_of_frames=files[1], frames=film.astype(np.uint8))
                 yield name, dataclasses.replace(part, arrays={**part.arrays, "rgb": pm.Files(files, load)})
 
-    with pytest.raises(PluginError, match=r"load_odd gave frames that cannot be stored at 'rgb' of .*g0-1"):
-        prepare(Odd(), source, tmp_path / "data")
+    with pytest.raises(PluginError, match=r"load_with gave frames that cannot be stored at 'rgb' of .*g0-1"):
+        prepare(Invalid(), source, tmp_path / "data")
 
 
-def load_odd(path, odd, frames):
-    return frames if path == odd else list(np.load(path)["frames"])
+def load_with(path, path_of_frames, frames):
+    return frames if path == path_of_frames else list(np.load(path)["frames"])
 
 
-def test_frames_of_two_sizes_are_a_mistake_of_the_plugin(source, tmp_path, monkeypatch):
+def test_frames_of_two_sizes_are_a_plugin_error(source, tmp_path, monkeypatch):
     monkeypatch.setattr(shards, "SAMPLES", 1)
 
-    class Odd(films.Films):
+    class Invalid(films.Films):
         def read(self, source):
             for name, part in super().read(source):
                 files = part.arrays["rgb"].items
-                load = partial(load_odd, odd=files[1], frames=np.zeros((2, 20, 20, 3), np.uint8))
+                load = partial(load_with, path_of_frames=files[1], frames=np.zeros((2, 20, 20, 3), np.uint8))
                 yield name, dataclasses.replace(part, arrays={**part.arrays, "rgb": pm.Files(files, load)})
 
     with pytest.raises(PluginError, match=r"'rgb' of part 'a', from sample 1 on: .*\(20, 20, 3\)"):
-        prepare(Odd(), source, tmp_path / "data")
+        prepare(Invalid(), source, tmp_path / "data")
 
 
 def killed(shard):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_a_process_that_is_killed(source, tmp_path, monkeypatch):
+def test_a_killed_process_is_reported(source, tmp_path, monkeypatch):
     monkeypatch.setattr(shards, "read", killed)
     with pytest.raises(StoreError, match="one of the 2 processes that read files was killed"):
         prepare(films.Films(), source, tmp_path / "data", workers=2)
@@ -164,8 +164,8 @@ def alive(pid: int) -> bool:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks processes up in /proc")
-def test_processes_leave_with_a_parent_that_is_killed(source, tmp_path):
-    """Else they would wait for ever, and write into what the next preparation reads."""
+def test_processes_exit_if_their_parent_is_killed(source, tmp_path):
+    """Otherwise they would wait forever, and write into the files of the next preparation."""
     context = multiprocessing.get_context("spawn")
     args = (films.Slow(), source, tmp_path / "data")
     parent = context.Process(target=prepare, args=args, kwargs={"workers": 2})
@@ -180,7 +180,7 @@ def test_processes_leave_with_a_parent_that_is_killed(source, tmp_path):
         time.sleep(0.1)
 
 
-def test_what_a_preparation_killed_at_its_end_has_left_is_removed(source, tmp_path, monkeypatch):
+def test_files_left_by_a_preparation_killed_at_its_end_are_removed(source, tmp_path, monkeypatch):
     root = tmp_path / "data"
 
     def killed(*_args, **_options):
@@ -212,15 +212,15 @@ def test_files_that_cannot_be_read_are_listed(source, tmp_path):
     assert len(listed) == 9
     assert any(line.startswith("c,rgb,c/g0-1,") and "g0-1.npz" in line for line in listed)
     with pytest.raises(DataError, match=r"1 test samples .* target modality: .*g0-0\.npz"):
-        prepare(films.Films(), source, root, skip_damaged=True)
+        prepare(films.Films(), source, root, allow=("damaged",))
     shutil.copy(source / "b" / "g0-1.npz", source / "b" / "g0-0.npz")
-    prepared = prepare(films.Films(), source, root, skip_damaged=True)
+    prepared = prepare(films.Films(), source, root, allow=("damaged",))
     assert prepared.column("b+c", "rgb").present.tolist() == [True] * 4 + [False, True]
     assert prepared.lacks == ["4 files that cannot be read"]
     assert not (root / ".films-v1.partial").exists()
 
 
-def test_a_test_sample_without_its_target_modality(source, tmp_path):
+def test_a_test_sample_without_its_target_modality_is_refused(source, tmp_path):
     class Blind(films.Films):
         def read(self, source):
             for name, part in super().read(source):
@@ -233,13 +233,13 @@ def test_a_test_sample_without_its_target_modality(source, tmp_path):
         prepare(Blind(), source, tmp_path / "data")
 
 
-def test_a_mistake_of_the_plugin_is_told_from_a_damaged_file(source, tmp_path):
+def test_a_defect_of_the_plugin_is_not_reported_as_a_damaged_file(source, tmp_path):
     (source / "a" / "g0-0.npz").rename(source / "a" / "bug.npz")
     with pytest.raises(PluginError, match=r"films\.load_frames raised ZeroDivisionError.*bug\.npz"):
         prepare(films.Films(), source, tmp_path / "data")
 
 
-def test_one_file_a_sample(source, tmp_path):
+def test_files_must_be_as_many_as_samples(source, tmp_path):
     class Short(films.Films):
         def read(self, source):
             for name, part in super().read(source):
@@ -250,14 +250,14 @@ def test_one_file_a_sample(source, tmp_path):
         prepare(Short(), source, tmp_path / "data")
 
 
-def test_an_incomplete_source_is_taken_when_asked_for(source, tmp_path):
+def test_an_incomplete_source_needs_permission(source, tmp_path):
     class Counted(films.Films):
         expected: ClassVar = {"a": 3, "b+c": 8}
 
     with pytest.raises(DataError, match=r"part 'b\+c': found 6 samples, expected 8") as caught:
         prepare(Counted(), source, tmp_path / "data")
     assert "--incomplete" in caught.value.hint
-    prepared = prepare(Counted(), source, tmp_path / "data", incomplete=True)
+    prepared = prepare(Counted(), source, tmp_path / "data", allow=("incomplete",))
     assert prepared.lacks == ["part b+c: 6 samples of 8"]
     wrong = [row for row in verify(Counted(), tmp_path / "data") if not row["ok"]]
     assert [(row["part"], row["expected"], row["found"]) for row in wrong] == [("b+c", 8, 6)]
@@ -266,11 +266,11 @@ def test_an_incomplete_source_is_taken_when_asked_for(source, tmp_path):
         expected: ClassVar = {"a": 2}
 
     with pytest.raises(DataError, match="found 3 samples, expected 2"):
-        prepare(Few(), source, tmp_path / "more", incomplete=True)
+        prepare(Few(), source, tmp_path / "more", allow=("incomplete",))
 
 
 @pytest.mark.parametrize("number", [6, 7])
-def test_the_contract_checks_know_joined_parts_and_missing_modalities(source, tmp_path, number):
+def test_contract_checks_handle_joined_parts_and_missing_modalities(source, tmp_path, number):
     class Checked(films.Films):
         expected: ClassVar = {"a": (2, 1), "b+c": number}
 
@@ -286,12 +286,12 @@ def test_the_contract_checks_know_joined_parts_and_missing_modalities(source, tm
             dataset_checks.check_expected_counts_are_declared(sample)
 
 
-def test_the_contract_checks_see_what_would_be_cut_out_elsewhere(source, tmp_path):
+def test_contract_checks_find_modalities_of_one_grid_with_other_crops(source, tmp_path):
     prepare(films.Films(), source, tmp_path / "data")
     rgb, flow, *others = films.Films.modalities
     check = dataset_checks.check_aligned_modalities_stay_aligned
-    odd = (dataclasses.replace(flow, flip=""), dataclasses.replace(flow, shape=(2, 4, 12, 16)))
-    for declared, aligned in ((flow, True), *((one, False) for one in odd)):
+    wrong = (dataclasses.replace(flow, flip=""), dataclasses.replace(flow, shape=(2, 4, 12, 16)))
+    for declared, aligned in ((flow, True), *((modality, False) for modality in wrong)):
 
         class Declared(films.Films):
             modalities = (rgb, declared, *others)

@@ -1,4 +1,4 @@
-"""The ready-to-train form: what is wrong is named, what is whole stays."""
+"""The prepared form: faults of a source, damaged files, repeated and concurrent preparation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pmbench.errors import DataError, DataNotPrepared
 SOURCE = toys.Path(toys.__file__)
 
 
-def spoiled(part="train", **changes):
+def changed(part="train", **changes):
     """The toy data set with one part changed; `arrays` are merged."""
     parts = toys.toy_parts()
     if "arrays" in changes:
@@ -36,33 +36,33 @@ def near(part="train", **at):
 
 TOY = toys.toy_parts()["train"]
 FAULTS = {
-    "nan": (spoiled(arrays={"near": near(_17=np.nan)}), ["'train'", "'near'", "'train-017'", "not finite"]),
+    "nan": (changed(arrays={"near": near(_17=np.nan)}), ["'train'", "'near'", "'train-017'", "not finite"]),
     "infinite": (
-        spoiled("test", arrays={"near": near("test", _3=-np.inf)}),
+        changed("test", arrays={"near": near("test", _3=-np.inf)}),
         ["'test'", "'near'", "'test-003'"],
     ),
     "shape": (
-        spoiled(arrays={"wave": np.zeros((60, 2, 15))}),
+        changed(arrays={"wave": np.zeros((60, 2, 15))}),
         ["'train'", "'wave'", "(60, 2, 15)", "(60, 2, 16)"],
     ),
-    "too few": (spoiled(arrays={"far": np.zeros((59, 5))}), ["'train'", "'far'", "(59, 5)"]),
-    "objects": (spoiled(arrays={"far": np.full((60, 5), None)}), ["'train'", "'far'", "object"]),
-    "labels too many": (spoiled(labels=np.zeros(61, int)), ["'train'", "60 ids", "(61,)"]),
-    "label too large": (spoiled(labels=np.full(60, 3)), ["'train'", "3 to 3", "0 to 2"]),
-    "label too small": (spoiled(labels=np.full(60, -2)), ["'train'", "-2"]),
-    "label halves": (spoiled(labels=np.full(60, 0.5)), ["'train'", "float64", "whole numbers"]),
-    "groups": (spoiled(groups=["a"]), ["'train'", "60 ids"]),
-    "ids are numbers": (spoiled(ids=range(60)), ["'train'", "id 0 is int"]),
-    "duplicate": (spoiled(ids=["x", "x", *TOY.ids[2:]]), ["'train'", "'x'", "more than once"]),
+    "too few": (changed(arrays={"far": np.zeros((59, 5))}), ["'train'", "'far'", "(59, 5)"]),
+    "objects": (changed(arrays={"far": np.full((60, 5), None)}), ["'train'", "'far'", "object"]),
+    "labels too many": (changed(labels=np.zeros(61, int)), ["'train'", "60 ids", "(61,)"]),
+    "label too large": (changed(labels=np.full(60, 3)), ["'train'", "3 to 3", "0 to 2"]),
+    "label too small": (changed(labels=np.full(60, -2)), ["'train'", "-2"]),
+    "label halves": (changed(labels=np.full(60, 0.5)), ["'train'", "float64", "whole numbers"]),
+    "groups": (changed(groups=["a"]), ["'train'", "60 ids"]),
+    "ids are numbers": (changed(ids=range(60)), ["'train'", "id 0 is int"]),
+    "duplicate": (changed(ids=["x", "x", *TOY.ids[2:]]), ["'train'", "'x'", "more than once"]),
     "overlap": (
-        spoiled("test", ids=[*TOY.ids[:1], *(f"t{i}" for i in range(29))]),
+        changed("test", ids=[*TOY.ids[:1], *(f"t{i}" for i in range(29))]),
         ["'train'", "'test'", "'train-000'"],
     ),
-    "twice in what no split holds apart": (
-        spoiled("loose", ids=[*TOY.ids[:1], *toys.toy_parts()["loose"].ids[1:]]),
+    "duplicate in parts of different splits": (
+        changed("loose", ids=[*TOY.ids[:1], *toys.toy_parts()["loose"].ids[1:]]),
         ["'train-000'", "'train'", "'loose'"],
     ),
-    "missing modality": (spoiled(arrays={"near": None}), ["'train'", "'near'", "nothing"]),
+    "missing modality": (changed(arrays={"near": None}), ["'train'", "'near'", "nothing"]),
     "missing part": (
         toys.Given({n: p for n, p in toys.toy_parts().items() if n != "test"}, expected={"test": 30}),
         ["'test'", "train"],
@@ -88,7 +88,7 @@ def test_faults_of_a_source_are_named(tmp_path, dataset, words):
     assert not list(tmp_path.glob(".*.tmp"))
 
 
-def test_a_part_given_twice(tmp_path):
+def test_a_part_given_twice_is_refused(tmp_path):
     class Twice(toys.Toy):
         def read(self, source):
             yield from super().read(source)
@@ -98,7 +98,7 @@ def test_a_part_given_twice(tmp_path):
         prepare(Twice(), SOURCE, tmp_path)
 
 
-def test_a_source_that_fails_half_way_leaves_nothing(tmp_path):
+def test_a_source_that_fails_midway_leaves_no_files(tmp_path):
     class Cut(toys.Toy):
         def read(self, source):
             yield "train", TOY
@@ -111,7 +111,7 @@ def test_a_source_that_fails_half_way_leaves_nothing(tmp_path):
         prepare(Cut(), tmp_path / "nowhere", tmp_path)
 
 
-def test_a_file_that_the_source_lacks_is_not_one_that_cannot_be_written(tmp_path):
+def test_a_missing_source_file_is_not_reported_as_a_write_error(tmp_path):
     class Labelled(toys.Toy):
         def read(self, source):
             yield (tmp_path / "labels.csv").read_text()
@@ -123,7 +123,7 @@ def test_a_file_that_the_source_lacks_is_not_one_that_cannot_be_written(tmp_path
     assert isinstance(caught.value.__cause__, FileNotFoundError)
 
 
-def test_what_was_prepared_comes_back(tmp_path):
+def test_prepared_arrays_roundtrip(tmp_path):
     prepared = prepare(toys.Toy(), SOURCE, tmp_path)
     for name, part in toys.toy_parts().items():
         assert prepared.index(name) == (part.ids, part.groups)
@@ -137,17 +137,17 @@ def test_what_was_prepared_comes_back(tmp_path):
     assert data_folder(toys.Toy(), tmp_path).name == "toy-v1"
 
 
-def test_classes_without_samples_are_counted(tmp_path):
+def test_classes_without_samples_have_count_zero(tmp_path):
     parts = toys.toy_parts()
     parts["test"] = dataclasses.replace(parts["test"], labels=np.zeros(30, int))
     prepare(toys.Given(parts, expected={"test": (30, 0, 0)}), SOURCE, tmp_path)
 
 
 @pytest.mark.parametrize("damage", ["cut", "bit", "gone", "other"])
-@pytest.mark.parametrize("what", ["near", "labels", "index"])
-def test_damaged_files_are_named_and_prepared_anew(tmp_path, damage, what):
+@pytest.mark.parametrize("name", ["near", "labels", "index"])
+def test_damaged_files_are_named_and_prepared_again(tmp_path, damage, name):
     prepared = prepare(toys.Toy(), SOURCE, tmp_path)
-    path = prepared.path("train", what)
+    path = prepared.path("train", name)
     content = path.read_bytes()
     if damage == "gone":
         path.unlink()
@@ -161,7 +161,7 @@ def test_damaged_files_are_named_and_prepared_anew(tmp_path, damage, what):
             "near": lambda: fresh.column("train", "near"),
             "labels": lambda: fresh.labels("train"),
             "index": lambda: fresh.index("train"),
-        }[what]()
+        }[name]()
 
     with pytest.raises(DataError) as caught:
         read()
@@ -172,7 +172,7 @@ def test_damaged_files_are_named_and_prepared_anew(tmp_path, damage, what):
     assert path.read_bytes() == content
 
 
-def test_verify_has_a_row_for_everything(tmp_path):
+def test_verify_has_a_row_per_file_and_count(tmp_path):
     dataset = toys.Given(expected={"train": (20, 20, 20), "test": 30})
     prepared = prepare(dataset, SOURCE, tmp_path)
     rows = verify(dataset, tmp_path)
@@ -201,7 +201,7 @@ def test_verify_has_a_row_for_everything(tmp_path):
         '{"schema": 2, "dataset": "toy", "parts": 3}',
     ],
 )
-def test_a_damaged_manifest(tmp_path, text):
+def test_a_damaged_manifest_is_named_and_replaced(tmp_path, text):
     prepared = prepare(toys.Toy(), SOURCE, tmp_path)
     (prepared.folder / "manifest.json").write_text(text)
     with pytest.raises(DataError, match=r"manifest\.json is not a manifest of data set 'toy'"):
@@ -209,12 +209,12 @@ def test_a_damaged_manifest(tmp_path, text):
     assert prepare(toys.Toy(), SOURCE, tmp_path).fingerprint == prepared.fingerprint
 
 
-def test_an_older_form_is_prepared_anew(tmp_path):
+def test_an_older_schema_is_prepared_again(tmp_path):
     prepared = prepare(toys.Toy(), SOURCE, tmp_path)
     path = prepared.folder / "manifest.json"
     current = path.read_text()
     path.write_text(json.dumps({**prepared.manifest, "schema": SCHEMA - 1}))
-    with pytest.raises(DataNotPrepared, match="schema 1 is there, 2 is needed") as caught:
+    with pytest.raises(DataNotPrepared, match="found schema 1, expected 2") as caught:
         open_prepared(toys.Toy(), tmp_path)
     assert "pmbench data prepare toy" in caught.value.hint
     assert find_or_prepare(toys.Toy(), tmp_path).fingerprint == prepared.fingerprint
@@ -236,7 +236,7 @@ def test_an_embedded_data_set_is_prepared_on_first_use(tmp_path):
         find_or_prepare(Bare(), tmp_path / "bare")
 
 
-def test_an_overlap_is_found_in_a_form_prepared_elsewhere(tmp_path):
+def test_overlapping_parts_are_found_when_opening(tmp_path):
     prepared = prepare(toys.Toy(), SOURCE, tmp_path)
     index = json.loads(prepared.path("test", "index").read_text())
     index["ids"][0] = "validation-000"
@@ -250,7 +250,7 @@ def _prepare(root, pipe):
     pipe.send((prepared.fingerprint, prepared.path("train", "near").stat().st_ino))
 
 
-def test_two_processes_preparing_at_once(tmp_path):
+def test_concurrent_preparations_write_once(tmp_path):
     fork = multiprocessing.get_context("fork")
     pipes, workers = [], []
     for _ in range(3):
@@ -263,12 +263,12 @@ def test_two_processes_preparing_at_once(tmp_path):
         worker.join(60)
     assert [worker.exitcode for worker in workers] == [0, 0, 0]
     first, *others = [pipe.recv() for pipe in pipes]
-    assert all(other == first for other in others)  # the very same files: written once
+    assert all(other == first for other in others)  # the same inodes: written once
     assert all(row["ok"] for row in verify(toys.Toy(), tmp_path))
     assert not list(tmp_path.glob(".*.tmp"))
 
 
-def test_parts_that_are_joined_are_read_where_they_lie(tmp_path):
+def test_joined_parts_are_read_without_a_copy(tmp_path):
     prepared = prepare(toys.Toy(), SOURCE, tmp_path)
     parts = [np.load(prepared.path(part, "wave")) for part in ("train", "test", "validation")]
     column = prepared.column("train+test+validation", "wave")
@@ -287,7 +287,7 @@ def test_parts_with_and_without_groups_are_not_joined(tmp_path):
         prepared.index("loose+train")
 
 
-def test_arrays_of_another_shape_than_is_seen_now(tmp_path):
+def test_arrays_of_another_shape_than_declared_are_refused(tmp_path):
     prepared = prepare(toys.Toy(), SOURCE, tmp_path)
     wave = dataclasses.replace(prepared.dataset.modality("wave"), shape=(2, 8))
 

@@ -1,4 +1,4 @@
-"""Data sets of files: what is stored, what a clip shows."""
+"""Data sets of files: stored frames, sampled clips and crops."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def protocol(name="one"):
     return films.Films().protocol(name)
 
 
-# --- what is stored -------------------------------------------------------------------------------------
+# --- stored frames --------------------------------------------------------------------------------------
 
 
-def test_frames_come_back(tmp_path):
-    chance = np.random.default_rng(0)
-    samples = [chance.integers(0, 256, (n, 6, 7, 2), dtype=np.uint8) for n in (3, 0, 5)]
+def test_frames_file_roundtrip(tmp_path):
+    rng = np.random.default_rng(0)
+    samples = [rng.integers(0, 256, (n, 6, 7, 2), dtype=np.uint8) for n in (3, 0, 5)]
     for codec in ("raw", "jpeg"):
         with (tmp_path / codec).open("wb") as file:
             writer = Writer(file, codec)
@@ -51,7 +51,7 @@ def test_frames_come_back(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "other"])
-def test_a_file_that_is_not_of_frames_is_named(tmp_path, damage):
+def test_a_damaged_frames_file_is_named(tmp_path, damage):
     path = tmp_path / "x.arrow"
     with path.open("wb") as file:
         writer = Writer(file, "raw")
@@ -67,13 +67,13 @@ def test_frames_of_other_sizes_are_refused(tmp_path):
     with (tmp_path / "x").open("wb") as file:
         writer = Writer(file, "raw")
         writer.add(np.zeros((1, 4, 4, 3), np.uint8), 0)
-        with pytest.raises(DataError, match=r"\(5, 4, 3\), those before it \(4, 4, 3\)"):
+        with pytest.raises(DataError, match=r"\(5, 4, 3\), earlier ones \(4, 4, 3\)"):
             writer.add(np.zeros((1, 5, 4, 3), np.uint8), 0)
         with pytest.raises(DataError, match="float64"):
             writer.add(np.zeros((1, 4, 4, 3)), 0)
 
 
-def test_what_was_prepared_comes_back(raw, source):
+def test_prepared_files_roundtrip(raw, source):
     assert raw.index("b+c")[0] == raw.index("b")[0] + raw.index("c")[0]
     assert raw.count("b+c") == 6
     assert raw.labels("a+b").tolist() == [0, 1, 0, 0, 1, 0]
@@ -90,7 +90,7 @@ def test_what_was_prepared_comes_back(raw, source):
     assert all(row["ok"] for row in verify(films.Films(), raw.folder.parent))
 
 
-def test_each_modality_and_part_is_a_file_of_its_own(raw):
+def test_each_modality_and_part_has_its_own_file(raw):
     opened = raw.files("b+c", ("rgb", "labels"))
     assert [p.relative_to(raw.folder).as_posix() for p in opened] == [
         "b/rgb.arrow", "b/labels.npy", "c/rgb.arrow", "c/labels.npy",
@@ -99,14 +99,14 @@ def test_each_modality_and_part_is_a_file_of_its_own(raw):
 
 def test_jpeg_is_close_and_smaller(source, tmp_path):
     jpeg = prepare(films.Films(), source, tmp_path / "jpeg")
-    got = jpeg.column("a", "rgb", protocol()).read(0).astype(int)
-    want = films.film(0, 6)[1:5, 2:10, 3:13].transpose(3, 0, 1, 2)
-    assert np.abs(got - want).max() < 25
+    rgb = jpeg.column("a", "rgb", protocol()).read(0).astype(int)
+    expected = films.film(0, 6)[1:5, 2:10, 3:13].transpose(3, 0, 1, 2)
+    assert np.abs(rgb - expected).max() < 25
     flow = jpeg.column("a", "flow", protocol()).read(0).astype(int)
-    assert np.abs(flow - want[:2]).mean() < 6
+    assert np.abs(flow - expected[:2]).mean() < 6
 
 
-def test_a_large_file_is_trusted_while_its_time_and_size_are_the_same(raw):
+def test_a_changed_frames_file_is_found(raw):
     path = raw.path("a", "rgb")
     content = bytearray(path.read_bytes())
     content[30] ^= 1
@@ -116,10 +116,10 @@ def test_a_large_file_is_trusted_while_its_time_and_size_are_the_same(raw):
     assert [r for r in verify(films.Films(), raw.folder.parent) if not r["ok"]]
 
 
-# --- which frames, and which part of them ---------------------------------------------------------------
+# --- sampling and crops ---------------------------------------------------------------------------------
 
 
-def test_consecutive_frames():
+def test_sampling_of_consecutive_frames():
     sampling = pm.Sampling(frames=4, stride=2)
     assert sampling.indices(20, 0.0) == [0, 2, 4, 6]
     assert sampling.indices(20, 1.0) == [13, 15, 17, 19]
@@ -128,7 +128,7 @@ def test_consecutive_frames():
     assert sampling.indices(1, 0.2) == [0, 0, 0, 0]
 
 
-def test_frames_spread_over_the_recording():
+def test_sampling_of_even_segments():
     sampling = pm.Sampling(frames=5, even=True)
     assert sampling.indices(50, 0.5) == [5, 15, 25, 35, 45]
     assert sampling.indices(50, 0.0) == [0, 10, 20, 30, 40]
@@ -141,7 +141,7 @@ def test_test_clips_are_evenly_spaced():
     assert pm.Sampling(test_clips=4).moments() == [0.125, 0.375, 0.625, 0.875]
 
 
-def test_protocols_say_how_clips_are_taken():
+def test_protocols_declare_the_sampling_of_clips():
     assert protocol().sampling == films.Films.sampling
     for name, frames, even in (("one+even-5", 5, True), ("even-5", 5, True), ("two+clip-8", 8, False)):
         found = protocol(name)
@@ -158,19 +158,19 @@ def test_protocols_say_how_clips_are_taken():
             protocol(wrong)
 
 
-def shown(clip):
-    """Which columns, rows and times a clip of `films.film(0, ...)` shows."""
+def position(clip):
+    """Columns, rows and times of the pixels of a clip of `films.film(0, ...)`."""
     return (clip[0, 0, 0].astype(int) - 40) // 10, (clip[1, 0, :, 0].astype(int) - 40) // 12, (
         clip[2, :, 0, 0].astype(int) - 40) // 8  # fmt: skip
 
 
-def test_where_a_clip_is_taken(raw):
+def test_crop_params_select_a_clip(raw):
     read = raw.column("a", "rgb", protocol()).read
-    x, y, t = shown(read(0))
+    x, y, t = position(read(0))
     assert (x.tolist(), y.tolist(), t.tolist()) == (list(range(3, 13)), list(range(2, 10)), [1, 2, 3, 4])
-    x, y, t = shown(read(0, pm.CropParams(1.0, 1.0, 0.0)))
+    x, y, t = position(read(0, pm.CropParams(1.0, 1.0, 0.0)))
     assert (x[0], y[0], t.tolist()) == (0, 4, [2, 3, 4, 5])
-    x, y, t = shown(read(0, pm.CropParams(0.0, 0.0, 1.0, flip=True)))
+    x, y, t = position(read(0, pm.CropParams(0.0, 0.0, 1.0, flip=True)))
     assert (x.tolist(), y[0], t[0]) == (list(range(15, 5, -1)), 0, 0)
 
 
@@ -185,7 +185,7 @@ def test_a_flip_reverses_horizontal_flow(raw):
     np.testing.assert_array_equal(still.read(0, pm.CropParams(flip=True)), still.read(0))
 
 
-def test_frames_smaller_than_what_is_shown_are_refused(raw):
+def test_frames_smaller_than_the_modality_are_refused(raw):
     large = pm.Modality("rgb", "clip", (3, 4, 13, 10), "8 bit")
     with pytest.raises(DataError, match=r"\(12, 16, 3\); 'rgb' needs at least \(13, 10, 3\)"):
         FramesColumn.open(raw.path("a", "rgb"), large, None)
@@ -210,21 +210,21 @@ def epochs(prepared, epoch=0, seed=0, threads=0):
     return stats, list(batches.epoch(epoch, 3))
 
 
-def test_draws_are_shared_on_one_grid_and_new_in_every_epoch(raw):
+def test_crops_are_shared_on_one_grid_and_new_in_every_epoch(raw):
     stats, found = epochs(raw)
-    places = set()
+    crops = set()
     for batch in found:
         rgb, flow = (
-            (batch[name].numpy() * deviation + mean).round().astype(int)
+            (batch[name].numpy() * std + mean).round().astype(int)
             for name in ("rgb", "flow")
-            for mean, deviation in [stats[name].shaped(4)]
+            for mean, std in [stats[name].shaped(4)]
         )
         columns, flipped = rgb[:, 0, 0, 0], rgb[:, 0, 0, 0, 1] < rgb[:, 0, 0, 0, 0]
         reversed_ = np.where(flipped[:, None], 255 - flow[:, 0, 0, 0], flow[:, 0, 0, 0])
         np.testing.assert_array_equal(reversed_, columns)  # the same columns of the frame
-        np.testing.assert_array_equal(flow[:, 1], rgb[:, 1])  # and the same rows, in both
-        places |= {tuple(x) for x in columns.tolist()}
-    assert len(places) > 3
+        np.testing.assert_array_equal(flow[:, 1], rgb[:, 1])  # the same rows
+        crops |= {tuple(x) for x in columns.tolist()}
+    assert len(crops) > 3
     again = epochs(raw, threads=3)[1]
     for a, b in zip(found, again, strict=True):
         assert torch.equal(a["rgb"], b["rgb"])

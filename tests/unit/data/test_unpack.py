@@ -1,4 +1,4 @@
-"""Archives: unpacked once, never outside, damage named."""
+"""Archives: unpacked once, never outside of their folder; damage is named."""
 
 from __future__ import annotations
 
@@ -42,31 +42,31 @@ def content(folder):
 
 
 @pytest.mark.parametrize("ending", ["zip", "tar", "tar.gz", "rar"])
-def test_what_is_in_comes_out(tmp_path, ending):
+def test_an_archive_is_unpacked_once(tmp_path, ending):
     archive = write(tmp_path / f"x.{ending}", FILES)
-    told = []
-    tree = unpacked(archive, tmp_path / "out", lambda *news: told.append(news))
+    reports = []
+    tree = unpacked(archive, tmp_path / "out", lambda *report: reports.append(report))
     assert content(tree) == FILES
-    assert told[0] == (f"unpacking x.{ending}", 0, 3)
+    assert reports[0] == (f"unpacking x.{ending}", 0, 3)
     stamps = {p: p.stat().st_mtime_ns for p in tree.rglob("*.avi")}
     unpacked(archive, tmp_path / "out")
     assert {p: p.stat().st_mtime_ns for p in tree.rglob("*.avi")} == stamps
 
 
-def test_what_was_begun_goes_on(tmp_path):
+def test_unpacking_is_resumed(tmp_path):
     archive = write(tmp_path / "x.zip", FILES)
-    there = tmp_path / "out" / "UCF-101" / "Run"
-    there.mkdir(parents=True)
-    (there / "v_1.avi").write_bytes(b"one")
+    existing = tmp_path / "out" / "UCF-101" / "Run"
+    existing.mkdir(parents=True)
+    (existing / "v_1.avi").write_bytes(b"one")
     assert content(unpacked(archive, tmp_path / "out")) == FILES
 
 
-def test_a_folder_is_taken_as_it_is(tmp_path):
+def test_a_folder_without_archives_is_used_directly(tmp_path):
     assert unpacked(tmp_path, tmp_path / "out") == tmp_path
     assert not (tmp_path / "out").exists()
 
 
-def test_archives_and_folders_side_by_side_become_one_tree(tmp_path):
+def test_archives_and_folders_are_merged(tmp_path):
     source = tmp_path / "source"
     (source / "lists").mkdir(parents=True)
     (source / "lists" / "a.txt").write_text("a")
@@ -77,21 +77,21 @@ def test_archives_and_folders_side_by_side_become_one_tree(tmp_path):
     assert {p.name for p in (tree / "videos").iterdir()} == {"1.avi", "2.avi"}
 
 
-def test_of_a_changed_archive_nothing_old_stays(tmp_path):
+def test_a_changed_archive_replaces_its_files(tmp_path):
     source = tmp_path / "source"
     source.mkdir()
     archive = write(source / "x.zip", {"labels.csv": b"a,1", "gone.csv": b""})
     unpacked(source, tmp_path / "out")
-    write(source / "y.zip", {"more.csv": b"1"})  # one more: the first stays
+    write(source / "y.zip", {"more.csv": b"1"})  # files of the first archive are kept
     stamp = (tmp_path / "out" / "labels.csv").stat().st_mtime_ns
     assert content(unpacked(source, tmp_path / "out")).keys() == {"labels.csv", "gone.csv", "more.csv"}
     assert (tmp_path / "out" / "labels.csv").stat().st_mtime_ns == stamp
-    write(archive, {"labels.csv": b"a,2"})  # as long as it was
+    write(archive, {"labels.csv": b"a,2"})  # same size
     os.utime(archive, ns=(0, 0))
     assert content(unpacked(source, tmp_path / "out")) == {"labels.csv": b"a,2", "more.csv": b"1"}
 
 
-def test_what_lies_beside_is_that_of_the_source_given_now(tmp_path):
+def test_files_beside_an_archive_are_those_of_the_current_source(tmp_path):
     for name in "ab":
         (tmp_path / name).mkdir()
         (tmp_path / name / "labels.csv").write_text(name)
@@ -106,44 +106,46 @@ def test_nothing_is_written_into_the_source(tmp_path):
     (source / "UCF-101").mkdir(parents=True)
     (source / "UCF-101" / "1.avi").write_bytes(b"mine")
     archive = write(source / "x.zip", {"UCF-101/1.avi": b"4 by", "UCF-101/2.avi": b"2"})
-    with pytest.raises(DataError, match=r"holds UCF-101/2\.avi, which is not, or not whole, in the folder"):
+    with pytest.raises(
+        DataError, match=r"holds UCF-101/2\.avi, which is missing or incomplete in the folder"
+    ):
         unpacked(source, tmp_path / "out")
     assert content(source / "UCF-101") == {"1.avi": b"mine"}
-    write(archive, {"UCF-101/1.avi": b"4 by"})  # unpacked there already, as its size says
+    write(archive, {"UCF-101/1.avi": b"4 by"})  # unpacked already, judging by its size
     assert (unpacked(source, tmp_path / "out") / "UCF-101" / "1.avi").read_bytes() == b"mine"
 
 
 @pytest.mark.parametrize("kind", ["gz", "bz2", "xz"])
-def test_damage_that_only_a_checksum_tells(tmp_path, kind):
-    chance = random.Random(0)
+def test_damage_that_only_a_checksum_shows_is_found(tmp_path, kind):
+    rng = random.Random(0)
     archive = tmp_path / f"x.tar.{kind}"
     with tarfile.open(archive, f"w:{kind}") as t:
         for name in "abc":
             entry = tarfile.TarInfo(name)
             entry.size = 300_000
-            t.addfile(entry, io.BytesIO(chance.randbytes(entry.size)))
+            t.addfile(entry, io.BytesIO(rng.randbytes(entry.size)))
     whole = archive.read_bytes()
-    for place in (len(whole) // 2, len(whole) - 6):
+    for position in (len(whole) // 2, len(whole) - 6):
         damaged = bytearray(whole)
-        damaged[place] ^= 1
+        damaged[position] ^= 1
         archive.write_bytes(damaged)
-        with pytest.raises(DataError, match="is not a whole archive"):
+        with pytest.raises(DataError, match="is damaged or incomplete"):
             unpacked(archive, tmp_path / "out")
     archive.write_bytes(whole)
     assert content(unpacked(archive, tmp_path / "out")).keys() == {"a", "b", "c"}
 
 
-def test_a_compression_that_is_not_known_here(tmp_path):
+def test_an_unknown_compression_is_refused(tmp_path):
     archive = write(tmp_path / "x.zip", FILES)
-    archive.write_bytes(archive.read_bytes().replace(b"\x08\x00", b"\x09\x00"))  # as Windows has it
-    with pytest.raises(UsageError, match="cannot be unpacked here") as caught:
+    archive.write_bytes(archive.read_bytes().replace(b"\x08\x00", b"\x09\x00"))  # Deflate64
+    with pytest.raises(UsageError, match="cannot be unpacked") as caught:
         unpacked(archive, tmp_path / "out")
     assert "unpack it yourself" in caught.value.hint
 
 
 @pytest.mark.parametrize("ending", ["zip", "tar"])
 @pytest.mark.parametrize("name", ["../evil", "a/../../evil", "/tmp/evil", "c:\\evil", "..\\evil"])
-def test_a_member_that_would_leave(tmp_path, ending, name):
+def test_a_member_outside_of_the_folder_is_refused(tmp_path, ending, name):
     archive = write(tmp_path / f"x.{ending}", {"good": b"", name: b"bad"})
     with pytest.raises(DataError, match=r"would leave the folder"):
         unpacked(archive, tmp_path / "out")
@@ -161,15 +163,15 @@ def test_a_link_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("ending", ["zip", "tar.gz", "rar"])
-def test_half_an_archive(tmp_path, ending):
+def test_a_truncated_archive_is_named(tmp_path, ending):
     archive = write(tmp_path / f"x.{ending}", FILES | {"noise": bytes(range(256)) * 50})
     archive.write_bytes(archive.read_bytes()[: archive.stat().st_size // 2])
-    with pytest.raises(DataError, match="is not a whole archive") as caught:
+    with pytest.raises(DataError, match="is damaged or incomplete") as caught:
         unpacked(archive, tmp_path / "out")
     assert "again" in caught.value.hint
 
 
-def test_neither_folder_nor_archive(tmp_path):
+def test_other_files_are_refused(tmp_path):
     (tmp_path / "x.iso").write_bytes(b"")
     with pytest.raises(DataError, match="neither a folder nor an archive"):
         unpacked(tmp_path / "x.iso", tmp_path / "out")

@@ -1,4 +1,4 @@
-"""Metrics against references in plain loops, written from the formulas, and against values by hand."""
+"""Metrics, against plain loops written from the formulas and against values computed by hand."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def value(name: str, labels: np.ndarray, predicted: np.ndarray, positive: int = 
 # --- the 2x2 table ------------------------------------------------------------------------------------------
 
 
-def test_acer_and_acer_mmh_on_a_table_worked_out_by_hand() -> None:
+def test_acer_and_acer_mmh_by_hand() -> None:
     labels, predicted = expand(tp=80, fp=30, fn=20, tn=270)
     assert value("apcer", labels, predicted) == pytest.approx(100 * 30 / 300)
     assert value("bpcer", labels, predicted) == pytest.approx(100 * 20 / 100)
@@ -59,24 +59,24 @@ def test_hter_is_acer() -> None:
 
 
 @given(st.integers(1, 60), st.integers(0, 40), st.integers(1, 60))
-def test_acer_and_acer_mmh_agree_whenever_errors_balance(tp: int, errors: int, tn: int) -> None:
+def test_acer_and_acer_mmh_agree_if_fn_equals_fp(tp: int, errors: int, tn: int) -> None:
     labels, predicted = expand(tp, errors, errors, tn)
     assert value("acer", labels, predicted) == pytest.approx(value("acer_mmh", labels, predicted))
 
 
-def test_acer_mmh_moves_with_the_class_balance_and_acer_does_not() -> None:
+def test_acer_mmh_depends_on_the_class_balance_and_acer_does_not() -> None:
     few, many = expand(90, 10, 20, 80), expand(90, 100, 20, 800)
     assert value("acer", *few) == pytest.approx(value("acer", *many))
     assert abs(value("acer_mmh", *few) - value("acer_mmh", *many)) > 5
 
 
-def test_the_positive_class_can_be_the_other_one() -> None:
+def test_the_positive_class_is_selectable() -> None:
     labels, predicted = expand(tp=80, fp=30, fn=20, tn=270)
     assert value("apcer", 1 - labels, 1 - predicted, positive=0) == value("apcer", labels, predicted)
     assert value("f1", 1 - labels, 1 - predicted, positive=0) == value("f1", labels, predicted)
 
 
-def test_worst_attack_type_counts_in_acer_worst() -> None:
+def test_acer_worst_takes_the_worst_attack_type() -> None:
     labels = np.array([1, 1, 1, 1, 0, 0, 0, 0, 0, 0])
     predicted = np.array([1, 1, 1, 0, 0, 0, 0, 1, 0, 1])
     types = ["", "", "", "", "print", "print", "print", "print", "replay", "replay"]
@@ -90,7 +90,7 @@ def test_worst_attack_type_counts_in_acer_worst() -> None:
 # --- several classes ----------------------------------------------------------------------------------------
 
 
-def slow_class_figures(labels: np.ndarray, predicted: np.ndarray) -> tuple[float, float, float]:
+def slow_class_metrics(labels: np.ndarray, predicted: np.ndarray) -> tuple[float, float, float]:
     """Accuracy, mean recall and mean F1 in plain loops."""
     right = sum(int(a == b) for a, b in zip(labels, predicted, strict=True))
     recalls, f1s = [], []
@@ -106,9 +106,9 @@ def slow_class_figures(labels: np.ndarray, predicted: np.ndarray) -> tuple[float
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=60))
-def test_class_metrics_equal_plain_loops_also_where_classes_are_empty(pairs: list[tuple[int, int]]) -> None:
+def test_class_metrics_equal_plain_loops_with_empty_classes(pairs: list[tuple[int, int]]) -> None:
     labels, predicted = np.array(pairs).T
-    accuracy, recall, f1 = slow_class_figures(labels, predicted)
+    accuracy, recall, f1 = slow_class_metrics(labels, predicted)
     names = ["accuracy", "wa", "mean_class_accuracy", "ua", "macro_f1"]
     values = score(names, labels=labels, logits=np.eye(6)[predicted], num_classes=6)
     assert list(values.values()) == pytest.approx([accuracy, accuracy, recall, recall, f1])
@@ -123,9 +123,9 @@ def test_f1_without_any_positive_is_zero() -> None:
 
 @pytest.mark.parametrize("rate", [1e-2, 1e-3, 0.25])
 def test_tpr_at_fpr_is_the_best_of_all_thresholds(rate: float) -> None:
-    draws = np.random.default_rng(3)
-    labels = (draws.random(400) < 0.3).astype(int)
-    scores = np.round(draws.normal(labels * 1.5, 1.0), 1)  # rounded, so that there are ties
+    rng = np.random.default_rng(3)
+    labels = (rng.random(400) < 0.3).astype(int)
+    scores = np.round(rng.normal(labels * 1.5, 1.0), 1)  # rounded to have ties
     best = 0.0
     for threshold in [*np.unique(scores), np.inf]:
         accepted = scores >= threshold
@@ -140,7 +140,7 @@ def test_tpr_at_fpr_from_logits_does_not_saturate() -> None:
     assert score(["tpr@fpr=1e-4"], labels=labels, logits=logits, num_classes=2) == {"tpr@fpr=1e-4": 100.0}
 
 
-def test_log_odds_equal_the_probability_they_stand_for() -> None:
+def test_live_scores_are_log_odds() -> None:
     logits = np.random.default_rng(0).normal(size=(5, 3))
     probability = np.exp(logits)[:, 2] / np.exp(logits).sum(1)
     assert np.allclose(metrics.live_scores(logits, 2), np.log(probability / (1 - probability)))
@@ -148,9 +148,9 @@ def test_log_odds_equal_the_probability_they_stand_for() -> None:
 
 @pytest.mark.parametrize("k", [1, 5])
 def test_retrieval_equals_plain_loops(k: int) -> None:
-    draws = np.random.default_rng(1)
-    features, gallery = draws.normal(size=(40, 6)), draws.normal(size=(70, 6))
-    labels, gallery_labels = draws.integers(0, 5, 40), draws.integers(0, 5, 70)
+    rng = np.random.default_rng(1)
+    features, gallery = rng.normal(size=(40, 6)), rng.normal(size=(70, 6))
+    labels, gallery_labels = rng.integers(0, 5, 40), rng.integers(0, 5, 70)
     hits = 0
     for query, label in zip(features, labels, strict=True):
         cosines = []
@@ -174,10 +174,10 @@ def test_retrieval_ignores_the_length_of_features() -> None:
     assert metrics.recall_at_k(np.array([[0.1, 1.0]]), np.array([1]), gallery, np.array([0, 1]), 1) == 100.0
 
 
-# --- what cannot be computed --------------------------------------------------------------------------------
+# --- errors -------------------------------------------------------------------------------------------------
 
 
-def test_an_unknown_metric_is_named_with_near_matches() -> None:
+def test_an_unknown_metric_is_reported_with_near_matches() -> None:
     with pytest.raises(UnknownName, match="did you mean 'accuracy'"):
         load_plugins(only="pmbench").metric("acuracy")
 
@@ -191,13 +191,13 @@ def test_an_unknown_metric_is_named_with_near_matches() -> None:
         ("apcer", "undefined"),
     ],
 )
-def test_what_is_missing_is_named(name: str, missing: str) -> None:
+def test_missing_inputs_are_named(name: str, missing: str) -> None:
     labels = np.array([1, 1]) if name == "apcer" else np.array([0, 0])
     with pytest.raises(UsageError, match=missing):
         score([name], labels=labels, logits=np.eye(2), num_classes=2)
 
 
-def test_a_gallery_is_asked_for() -> None:
+def test_a_missing_gallery_is_named() -> None:
     with pytest.raises(UsageError, match="gallery of training samples"):
         score(["r@5"], labels=np.array([0]), logits=np.zeros((1, 2)), num_classes=2, features=np.ones((1, 3)))
 
@@ -212,21 +212,21 @@ def test_a_gallery_is_asked_for() -> None:
         ([0], np.eye(2)),
     ],
 )
-def test_labels_and_logits_that_do_not_fit_are_refused(labels: list[int], logits: np.ndarray) -> None:
+def test_invalid_labels_and_logits_are_refused(labels: list[int], logits: np.ndarray) -> None:
     with pytest.raises(UsageError, match="expected"):
         score(["accuracy"], labels=np.array(labels), logits=logits, num_classes=2)
 
 
 def test_every_metric_is_between_0_and_100() -> None:
-    draws = np.random.default_rng(5)
-    labels, gallery_labels = draws.integers(0, 2, 50), draws.integers(0, 2, 60)
+    rng = np.random.default_rng(5)
+    labels, gallery_labels = rng.integers(0, 2, 50), rng.integers(0, 2, 60)
     values = score(
         METRICS,
         labels=labels,
-        logits=draws.normal(size=(50, 2)),
+        logits=rng.normal(size=(50, 2)),
         num_classes=2,
-        features=draws.normal(size=(50, 4)),
-        gallery=(draws.normal(size=(60, 4)), gallery_labels),
+        features=rng.normal(size=(50, 4)),
+        gallery=(rng.normal(size=(60, 4)), gallery_labels),
         attack_types=["print", "replay"] * 25,
     )
     assert list(values) == list(METRICS)

@@ -1,4 +1,4 @@
-"""Records made up for tests: a board with every kind of row."""
+"""Generated records: a board with every kind of row."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ PROVENANCE = Provenance(
 
 
 def published(
-    place: tuple[str, str, str], given: tuple[str, ...], where: str, metric: str, value: float
+    source: tuple[str, str, str], modalities: tuple[str, ...], dataset: str, metric: str, value: float
 ) -> PublishedNumber:
-    """A number at (paper, table, variant), on split-1 of data set `where`."""
+    """A number from `source` = (paper, table, variant), on split-1 of a data set."""
     return PublishedNumber(
-        **dict(zip(("paper", "table", "variant"), place, strict=True)),
-        test_modalities=list(given),
-        dataset=where,
+        **dict(zip(("paper", "table", "variant"), source, strict=True)),
+        test_modalities=list(modalities),
+        dataset=dataset,
         protocol="split-1",
         metric=metric,
         value=value,
@@ -66,11 +66,11 @@ def sha(*parts: object) -> str:
 
 
 def predictions(labels: np.ndarray, right: float, seed: int, classes: int, name: str) -> np.ndarray:
-    """About `right` of the samples correct; the same call gives the same predictions."""
-    draws = np.random.Generator(np.random.PCG64([seed, *name.encode()]))
+    """Deterministic predictions of which a share of about `right` is correct."""
+    rng = np.random.Generator(np.random.PCG64([seed, *name.encode()]))
     ease = np.random.Generator(np.random.PCG64(7)).random(len(labels))  # some samples are hard for all
-    wrong = (labels + 1 + draws.integers(0, classes - 1, len(labels))) % classes
-    return np.where(0.7 * ease + 0.3 * draws.random(len(labels)) < right, labels, wrong)
+    wrong = (labels + 1 + rng.integers(0, classes - 1, len(labels))) % classes
+    return np.where(0.7 * ease + 0.3 * rng.random(len(labels)) < right, labels, wrong)
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def record(
     labels = np.random.Generator(np.random.PCG64(11)).integers(0, classes, count)
     predicted = predictions(labels, right, seed, classes, method + str(options))
     done = status == "done"
-    given = {"target": ["gyro"], "privileged": ["accel"], "all": ["gyro", "accel"]}[tests_on]
+    modalities = {"target": ["gyro"], "privileged": ["accel"], "all": ["gyro", "accel"]}[tests_on]
     evidence = evidence_of(labels, np.eye(classes)[predicted], classes)
     values = {name: METRICS[name].function(evidence) for name in (metric, "accuracy", "macro_f1")}
     outcome = {
@@ -159,7 +159,7 @@ def record(
             seed=seed,
             role=role,
             tests_on=tests_on,
-            test_modalities=given,
+            test_modalities=modalities,
             target=["gyro"],
             privileged=["accel"],
             num_classes=classes,

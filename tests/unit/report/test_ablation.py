@@ -1,4 +1,4 @@
-"""Rows of ablations: apart from the board, against the method itself. Sets of values: a board each."""
+"""Ablations: rows outside of the board, compared with the method itself. Sets of values: one board each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def changed(record: Record, **changes: Any) -> Record:
 
 @pytest.fixture
 def rows(make_record: Any, make_published: Any) -> list[Record]:
-    """Three rows of an ablation of `amid`: one far worse, one that is the method itself, one skipped."""
+    """Three rows of an ablation of `amid`: a much worse one, the method itself, and a skipped one."""
     found = []
     numbers = [
         make_published(PRINTED, ("a",), "far", metric, value)
@@ -52,10 +52,10 @@ def whole(every_kind: list[Record], make_record: Any) -> list[Record]:
     return [r for r in every_kind if r.cell.method != "amid"] + amid
 
 
-def test_the_board_does_not_change_for_its_ablations(whole: list[Record], rows: list[Record]) -> None:
-    without, having = boards(whole), boards(rows + whole)
+def test_ablations_do_not_change_the_board(whole: list[Record], rows: list[Record]) -> None:
+    without, with_ablations = boards(whole), boards(rows + whole)
     assert [b.ablations for b in without] == [(), ()]
-    for a, b in zip(without, having, strict=True):
+    for a, b in zip(without, with_ablations, strict=True):
         assert (a.rows, a.absent, a.contrasts, a.remarks) == (b.rows, b.absent, b.contrasts, b.remarks)
     before, after = render(whole), render(rows + whole)
     assert before.strip().split("\n\n") == [p for p in after.strip().split("\n\n") if not added(p)]
@@ -78,15 +78,15 @@ def test_rows_are_compared_with_the_method_itself(whole: list[Record], rows: lis
     assert no_d2.row is not None
     assert no_d2.comparison is not None
     assert itself.row is not None
-    lost = no_d2.row.interval.mean - itself.row.interval.mean
-    assert no_d2.comparison.difference == pytest.approx(lost)
-    assert lost < -10
-    assert no_d2.p == no_d2.comparison.p  # the only row compared: nothing to correct for
+    loss = no_d2.row.interval.mean - itself.row.interval.mean
+    assert no_d2.comparison.difference == pytest.approx(loss)
+    assert loss < -10
+    assert no_d2.p == no_d2.comparison.p  # the only row compared: no correction
     assert [p.value for p in no_d2.printed] == [72.8, 60.0]
     assert all(r.row is None or r.row.rank is None for r in ablation.rows[1:])
 
 
-def test_what_a_reader_sees(whole: list[Record], rows: list[Record]) -> None:
+def test_ablations_in_markdown_and_terminal(whole: list[Record], rows: list[Record]) -> None:
     markdown = render(rows + whole)
     (line,) = [x for x in markdown.splitlines() if x.startswith("| no D2 | `d2=False` |")]
     assert "accuracy 72.8, f1 60 on far, split-1" in line
@@ -98,7 +98,7 @@ def test_what_a_reader_sees(whole: list[Record], rows: list[Record]) -> None:
     assert "10 wide: skipped (seeds 0, 1, 2): needs maps | of gyro" in " ".join(shown.split())
 
 
-def test_rows_without_their_method(rows: list[Record]) -> None:
+def test_ablation_without_records_of_the_method(rows: list[Record]) -> None:
     (board,) = boards(rows)
     assert board.rows == ()
     itself, *others = board.ablations[0].rows
@@ -108,9 +108,9 @@ def test_rows_without_their_method(rows: list[Record]) -> None:
     assert "Ablations of amid" in render(rows)
 
 
-def test_another_set_of_values_is_another_board(every_kind: list[Record]) -> None:
-    own = {"kd": "small"}
-    small = [changed(r, value_set="small", values=own.get(r.cell.method, "paper")) for r in every_kind]
+def test_each_set_of_values_has_its_board(every_kind: list[Record]) -> None:
+    values = {"kd": "small"}
+    small = [changed(r, value_set="small", values=values.get(r.cell.method, "paper")) for r in every_kind]
     paper, tuned = render(every_kind), render(small)
     both = render(every_kind + small)
     assert len(boards(every_kind + small)) == 2 * len(boards(every_kind))

@@ -34,10 +34,10 @@ def row(text: str, method: str) -> list[str]:
     return [cell.strip() for cell in found[0].strip("|").split(" | ")]
 
 
-# --- the whole ----------------------------------------------------------------------------------------------
+# --- the whole leaderboard ----------------------------------------------------------------------------------
 
 
-def test_the_board_looks_as_it_did(every_kind: list[Record]) -> None:
+def test_the_leaderboard_is_pinned(every_kind: list[Record]) -> None:
     rendered = render(every_kind)
     if os.environ.get("PMBENCH_REWRITE_GOLDEN"):
         GOLDEN.write_text(rendered, encoding="utf-8")
@@ -54,7 +54,7 @@ def test_no_records_give_an_empty_board() -> None:
     assert render([]) == "# Leaderboard\n\nNo records yet.\n"
 
 
-def test_check_gives_the_difference(every_kind: list[Record], tmp_path: Path) -> None:
+def test_check_returns_a_diff(every_kind: list[Record], tmp_path: Path) -> None:
     path = tmp_path / "README.md"
     assert check(path, every_kind).startswith(f"--- {path}")
     path.write_text(render(every_kind), encoding="utf-8")
@@ -70,9 +70,7 @@ def test_check_gives_the_difference(every_kind: list[Record], tmp_path: Path) ->
 # --- rows ---------------------------------------------------------------------------------------------------
 
 
-def test_what_is_given_the_privileged_modality_or_is_not_sealed_is_not_ranked(
-    every_kind: list[Record],
-) -> None:
+def test_rows_with_privileged_input_or_unsealed_are_not_ranked(every_kind: list[Record]) -> None:
     text = render([r for r in every_kind if r.cell.dataset == "toy"])
     ceiling, unsealed = row(text, "early_fusion"), row(text, "wishful")
     assert ceiling[:2] == ["-", "`early_fusion` (ceiling, given accel at test)"]
@@ -83,11 +81,11 @@ def test_what_is_given_the_privileged_modality_or_is_not_sealed_is_not_ranked(
     assert row(text, "self_distill")[1] == "`self_distill` (control)"
 
 
-def test_other_metrics_are_those_that_all_records_of_a_row_have(every_kind: list[Record]) -> None:
+def test_other_metrics_are_those_of_all_records_of_a_row(every_kind: list[Record]) -> None:
     records = [r for r in every_kind if r.cell.dataset == "toy"]
-    shown = [r.metrics["macro_f1"] for r in records if r.cell.method == "hoffman"]
+    values = [r.metrics["macro_f1"] for r in records if r.cell.method == "hoffman"]
     others = render(records).partition("Other metrics")[2].partition("Warnings")[0]
-    assert line(others, "| `hoffman`").startswith(f"| `hoffman` | {np.mean(shown):.2f} ± ")
+    assert line(others, "| `hoffman`").startswith(f"| `hoffman` | {np.mean(values):.2f} ± ")
     assert line(others, "| `hoffman`").endswith(" (73.9) |")
     first = next(r for r in records if r.cell.method == "kd")
     lacking = first.model_copy(update={"metrics": {"accuracy": first.metrics["accuracy"]}})
@@ -127,13 +125,13 @@ def test_means_intervals_and_costs_are_those_of_the_records(every_kind: list[Rec
     assert row(text, "hoffman")[10] == "74.5 to 76"
 
 
-def test_options_make_rows_of_their_own(every_kind: list[Record]) -> None:
+def test_each_set_of_options_has_a_row(every_kind: list[Record]) -> None:
     text = render([r for r in every_kind if r.cell.dataset == "toy"])
     assert row(text, "kd (temperature=2.0)")[0] == "2"
     assert row(text, "kd")[0] == "4"
 
 
-def test_skipped_and_failed_cells_stay_with_their_reasons(every_kind: list[Record]) -> None:
+def test_skipped_and_failed_cells_are_listed_with_their_reasons(every_kind: list[Record]) -> None:
     text = render(every_kind)
     skipped = r"skipped (seeds 0, 1, 2): needs maps of 'gyro' \| none &lt;b>here&lt;/b>"
     assert skipped in line(text, "| - | `rad`")
@@ -142,16 +140,16 @@ def test_skipped_and_failed_cells_stay_with_their_reasons(every_kind: list[Recor
     assert row("\n".join(x for x in text.splitlines() if "failed" not in x), "amid")[8] == "2 of 3"
 
 
-def test_a_board_of_failures_only_is_a_board(make_record: Any) -> None:
+def test_a_board_without_finished_cells(make_record: Any) -> None:
     text = render([make_record(status="failed", reason="killed")])
     assert "failed (seed 0): killed" in text
     assert "tested on gyro (no samples)" in text
 
 
-def test_a_tampered_record_is_shown_and_not_ranked(make_record: Any) -> None:
-    good, floor = make_record(right=0.6), make_record("target_only", 0, 0.6, role="floor")
-    lie = good.model_copy(update={"metrics": {**good.metrics, "accuracy": 99.0}})
-    text = render([lie, floor])
+def test_a_tampered_record_is_invalid_and_not_ranked(make_record: Any) -> None:
+    record, floor = make_record(right=0.6), make_record("target_only", 0, 0.6, role="floor")
+    tampered = record.model_copy(update={"metrics": {**record.metrics, "accuracy": 99.0}})
+    text = render([tampered, floor])
     assert "invalid (seed 0): record" in line(text, "| - | `kd`")
     assert "99.0" not in row(text, "target_only")
 
@@ -161,7 +159,7 @@ def test_the_weakest_level_of_verification_is_shown(make_record: Any) -> None:
     assert row(render(records), "kd")[9] == "recomputed"
 
 
-def test_of_two_records_of_a_cell_the_better_verified_counts(make_record: Any) -> None:
+def test_the_better_verified_of_two_records_of_a_cell_counts(make_record: Any) -> None:
     old, new = make_record(right=0.6, cell_key="a" * 64, verification="re-inferred"), make_record(right=0.9)
     text = render([new, old])
     assert row(text, "kd")[2] == f"{old.metrics['accuracy']:.2f}"
@@ -171,9 +169,9 @@ def test_of_two_records_of_a_cell_the_better_verified_counts(make_record: Any) -
 # --- notes --------------------------------------------------------------------------------------------------
 
 
-def test_the_head_says_how_it_was_measured(every_kind: list[Record]) -> None:
+def test_the_head_describes_the_measurement(every_kind: list[Record]) -> None:
     text = render([r for r in every_kind if r.cell.dataset == "toy"])
-    for said in (
+    for expected in (
         "- protocol: split-1, on version 1 of the data; tested on gyro (400 samples); privileged: accel",
         "- metric: accuracy, in percent, higher is better",
         "- checkpoint: best epoch by accuracy on validation data",
@@ -181,10 +179,10 @@ def test_the_head_says_how_it_was_measured(every_kind: list[Record]) -> None:
         "hyper-parameters: paper values",
         "- 3 seeds: 0, 1, 2",
     ):
-        assert said in text.splitlines()
+        assert expected in text.splitlines()
 
 
-def test_the_verdict_is_in_words(every_kind: list[Record]) -> None:
+def test_verdicts_against_floor_and_controls(every_kind: list[Record]) -> None:
     text = render([r for r in every_kind if r.cell.dataset == "toy"])
     assert line(text, "- kd: ").startswith("- kd: no significant gain over target_only (+1.33 points [")
     assert "better than target_only (+14.50 points" in line(text, "- hoffman: better")
@@ -195,7 +193,7 @@ def test_the_verdict_is_in_words(every_kind: list[Record]) -> None:
     assert "kd against target_ensemble" not in text
 
 
-def test_mcnemar_is_named_where_it_disagrees(make_record: Any) -> None:
+def test_mcnemar_is_reported_if_it_disagrees(make_record: Any) -> None:
     def shifted(record: Record, share: float) -> Record:
         labels, predicted = record.samples.unpack()
         predicted[: int(share * len(labels))] = labels[: int(share * len(labels))]
@@ -204,7 +202,7 @@ def test_mcnemar_is_named_where_it_disagrees(make_record: Any) -> None:
         return record.model_copy(update={"samples": samples, "metrics": {"accuracy": value}})
 
     floor = [make_record("target_only", s, 0.6, role="floor") for s in range(3)]
-    # Gains that differ much from seed to seed: all samples pooled they are certain, over seeds they are not.
+    # Gains with a large variance between seeds: significant over pooled samples, not over seeds.
     text = render(
         [*floor, *(shifted(f.model_copy(update={"cell": as_kd(f)}), 0.3 * s) for s, f in enumerate(floor))]
     )
@@ -224,7 +222,7 @@ def test_a_significantly_worse_method_is_called_worse(make_record: Any) -> None:
     assert row(text, "kd")[0] == "2"
 
 
-def test_two_networks_without_an_ensemble_to_compare_with_are_noted(make_record: Any) -> None:
+def test_two_networks_without_an_ensemble_are_noted(make_record: Any) -> None:
     assert "no target_ensemble to compare with" in render([make_record(networks=2)])
     assert "no target_ensemble" not in render([make_record()])
 
@@ -261,7 +259,7 @@ def test_other_test_samples_are_not_compared(make_record: Any) -> None:
     assert row(text, "kd")[4] == "-"
 
 
-def test_lower_is_better_turns_everything(make_record: Any) -> None:
+def test_a_metric_that_is_better_if_lower(make_record: Any) -> None:
     def made(method: str, right: float, **more: Any) -> list[Record]:
         return [make_record(method, s, right, classes=2, metric="acer", **more) for s in range(3)]
 
@@ -294,7 +292,7 @@ def test_a_metric_without_predictions_is_compared_over_seeds(make_record: Any) -
     assert amid.mid_p is None
 
 
-def test_repeated_splits_with_other_samples_for_each_seed(make_record: Any) -> None:
+def test_splits_with_other_test_samples_for_each_seed(make_record: Any) -> None:
     def resplit(record: Record) -> Record:
         labels, predicted = record.samples.unpack()
         part = slice(0, 300) if record.cell.seed else slice(100, 400)
@@ -328,7 +326,8 @@ def test_the_summary_counts_data_sets(every_kind: list[Record]) -> None:
 # --- terminal, imports --------------------------------------------------------------------------------------
 
 
-def shown(records: list[Record]) -> str:
+def printed(records: list[Record]) -> str:
+    """The table of the terminal as text."""
     from io import StringIO
 
     from rich.console import Console
@@ -339,20 +338,20 @@ def shown(records: list[Record]) -> str:
 
 
 def test_the_table_in_the_terminal(every_kind: list[Record]) -> None:
-    text = shown([r for r in every_kind if r.cell.dataset == "toy"])
+    text = printed([r for r in every_kind if r.cell.dataset == "toy"])
     hoffman = next(x for x in text.splitlines() if "hoffman" in x)
-    for said in ("77.25", "74.40 to 80.10", "54 %", "22.3 M", "1.5 h"):
-        assert said in hoffman
+    for expected in ("77.25", "74.40 to 80.10", "54 %", "22.3 M", "1.5 h"):
+        assert expected in hoffman
     assert "toy, split-1" in text
     assert "skipped (seeds 0, 1, 2)" in text
-    assert "other, few-10" in shown(every_kind)
+    assert "other, few-10" in printed(every_kind)
 
 
-def test_a_reason_that_looks_like_markup_is_shown_as_it_is(make_record: Any) -> None:
-    assert "[bold]x[/red]" in shown([make_record(status="failed", reason="[bold]x[/red]")])
+def test_markup_in_a_reason_is_printed_literally(make_record: Any) -> None:
+    assert "[bold]x[/red]" in printed([make_record(status="failed", reason="[bold]x[/red]")])
 
 
-def test_nothing_heavy_is_imported() -> None:
+def test_importing_report_is_light() -> None:
     code = (
         "import sys, pkgutil, importlib, pmbench.report as r\n"
         "for m in pkgutil.iter_modules(r.__path__): importlib.import_module(f'pmbench.report.{m.name}')\n"

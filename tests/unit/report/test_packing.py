@@ -13,11 +13,11 @@ from pmbench.report.packing import pack, unpack
 
 
 @given(st.lists(st.integers(0, 65535), max_size=300))
-def test_what_is_packed_comes_back(indices: list[int]) -> None:
-    given_indices = np.array(indices, dtype=np.int64)
-    packed = pack(given_indices)
+def test_packing_roundtrip(indices: list[int]) -> None:
+    array = np.array(indices, dtype=np.int64)
+    packed = pack(array)
     assert unpack(packed, len(indices)).tolist() == indices
-    assert pack(given_indices.astype(np.int32)) == packed
+    assert pack(array.astype(np.int32)) == packed
 
 
 def test_the_format_is_little_endian_uint16() -> None:
@@ -25,7 +25,7 @@ def test_the_format_is_little_endian_uint16() -> None:
 
 
 @pytest.mark.parametrize("indices", [[-1], [65536], [0.5], [[1, 2]]])
-def test_other_numbers_are_refused(indices: list[object]) -> None:
+def test_invalid_indices_are_refused(indices: list[object]) -> None:
     with pytest.raises(UsageError, match="cannot pack"):
         pack(np.array(indices))
 
@@ -42,7 +42,7 @@ def test_damaged_text_is_a_record_error(text: str) -> None:
         unpack(text, 3)
 
 
-def test_a_text_that_inflates_without_end_is_not_inflated() -> None:
+def test_a_decompression_bomb_is_not_inflated() -> None:
     bomb = base64.b64encode(zlib.compress(bytes(50_000_000), 9)).decode()
     with pytest.raises(RecordError, match="more samples where 3"):
         unpack(bomb, 3)

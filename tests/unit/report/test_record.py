@@ -15,7 +15,7 @@ from pmbench.report.packing import pack
 from pmbench.report.record import Record, read_record, read_records, recompute, to_json, write_record
 
 
-def test_a_record_that_is_written_comes_back(make_record: Any, make_published: Any, tmp_path: Path) -> None:
+def test_record_roundtrip(make_record: Any, make_published: Any, tmp_path: Path) -> None:
     record = make_record(
         published=[make_published(("A paper", "Table 5", ""), ("rgb", "depth"), "toy", "accuracy", 72.8)],
         options={"layers": (1, 2), "weight": 1, "soft": True, "rate": 0.5, "name": None},
@@ -42,7 +42,7 @@ def test_the_text_of_a_record_is_sorted_and_ends_in_a_newline(make_record: Any) 
     assert keys == sorted(keys)
 
 
-def test_a_failed_write_leaves_what_was_there(
+def test_a_failed_write_keeps_the_existing_file(
     make_record: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "a.json"
@@ -60,16 +60,16 @@ def test_a_failed_write_leaves_what_was_there(
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_folder_that_cannot_be_made_is_a_store_error(make_record: Any, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_a_store_error(make_record: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="cannot write"):
         write_record(make_record(), tmp_path / "file" / "a.json")
 
 
-# --- files that are not good records ------------------------------------------------------------------------
+# --- invalid records ----------------------------------------------------------------------------------------
 
 
-def spoiled(record: Record, **changes: Any) -> str:
+def changed(record: Record, **changes: Any) -> str:
     return json.dumps({**json.loads(to_json(record)), **changes})
 
 
@@ -82,17 +82,15 @@ def test_a_truncated_file_is_named(make_record: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("version", [3, 0, "1", None])
-def test_an_unknown_schema_is_named_with_the_one_that_is_read(
-    make_record: Any, tmp_path: Path, version: object
-) -> None:
+def test_an_unknown_schema_version_is_refused(make_record: Any, tmp_path: Path, version: object) -> None:
     path = tmp_path / "a.json"
-    path.write_text(spoiled(make_record(), schema_version=version))
+    path.write_text(changed(make_record(), schema_version=version))
     with pytest.raises(RecordError, match=f"schema_version is {version!r}, this pmbench reads 1 to 2"):
         read_record(path)
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"surprise": 1}, "surprise: Extra inputs are not permitted"),
         ({"status": "fine"}, "status: Input should be 'done', 'skipped' or 'failed', found 'fine'"),
@@ -105,14 +103,14 @@ def test_an_unknown_schema_is_named_with_the_one_that_is_read(
         ({"verification": "trusted"}, "verification: Input should be 'self-reported'"),
     ],
 )
-def test_what_is_wrong_in_a_record_is_named(
-    make_record: Any, tmp_path: Path, changes: dict[str, Any], said: str
+def test_faults_of_a_record_are_named(
+    make_record: Any, tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
     path = tmp_path / "a.json"
-    path.write_text(spoiled(make_record(), **changes))
+    path.write_text(changed(make_record(), **changes))
     with pytest.raises(RecordError) as caught:
         read_record(path)
-    assert said in caught.value.message
+    assert message in caught.value.message
     assert str(path) in caught.value.message
 
 
@@ -125,7 +123,7 @@ def test_other_json_is_not_a_record(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"[" * 100_000])
-def test_bytes_that_are_no_json_are_a_record_error(tmp_path: Path, content: bytes) -> None:
+def test_bytes_that_are_not_json_are_a_record_error(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.json"
     path.write_bytes(content)
     with pytest.raises(RecordError, match="not JSON"):
@@ -148,7 +146,7 @@ def test_a_broken_file_does_not_hide_the_others(make_record: Any, tmp_path: Path
     assert read_records(tmp_path / "none") == ([], [])
 
 
-def test_records_do_not_change(make_record: Any) -> None:
+def test_records_are_frozen(make_record: Any) -> None:
     with pytest.raises(ValidationError, match="frozen"):
         make_record().status = "failed"
 
@@ -156,13 +154,13 @@ def test_records_do_not_change(make_record: Any) -> None:
 # --- predictions against metrics ----------------------------------------------------------------------------
 
 
-def test_metrics_follow_from_predictions(make_record: Any) -> None:
+def test_metrics_are_recomputed_from_predictions(make_record: Any) -> None:
     record = make_record(metric="mean_class_accuracy")
     assert recompute(record) == pytest.approx(record.metrics)
     assert recompute(make_record(status="skipped", reason="no maps")) == {}
 
 
-def test_a_metric_that_predictions_do_not_determine_is_left_out(make_record: Any) -> None:
+def test_metrics_that_need_more_than_predictions_are_left_out(make_record: Any) -> None:
     record = make_record()
     more = record.model_copy(
         update={"metrics": {**record.metrics, "r@1": 12.0, "acer_worst": 1.0, "mine": 5.0}}
@@ -175,7 +173,7 @@ def test_a_tampered_metric_is_found(make_record: Any) -> None:
     better = record.model_copy(
         update={"metrics": {**record.metrics, "accuracy": record.metrics["accuracy"] + 0.5}}
     )
-    with pytest.raises(RecordError, match=r"kd on toy, seed 0.* says accuracy = .* its predictions give"):
+    with pytest.raises(RecordError, match=r"kd on toy, seed 0.* has accuracy = .* its predictions give"):
         recompute(better)
 
 

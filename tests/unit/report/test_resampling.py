@@ -15,20 +15,20 @@ COUNTED = [name for name, metric in METRICS.items() if metric.recomputable]
 
 @pytest.mark.parametrize("name", COUNTED)
 def test_resampled_metrics_equal_the_metric_of_the_drawn_samples(name: str) -> None:
-    draws = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     classes, size = 2 if not METRICS[name].higher_is_better else 4, 60
-    labels = draws.integers(0, classes, size)
+    labels = rng.integers(0, classes, size)
     runs = {
-        "one": {0: draws.integers(0, classes, size), 1: draws.integers(0, classes, size)},
+        "one": {0: rng.integers(0, classes, size), 1: rng.integers(0, classes, size)},
         "two": {1: labels.copy()},
     }
     result = resample({0: labels, 1: labels}, runs, METRICS[name], num_classes=classes, resamples=7)
-    # The samples are drawn in the order of their class.
+    # Samples are drawn in the order of their class.
     order = np.argsort(labels, kind="stable")
     weights = _bootstrap_weights(np.random.PCG64([1511_03643, 0]), 7, size).astype(int)
-    for method, of_seeds in runs.items():
-        assert result[method].seeds == tuple(of_seeds)
-        for column, predicted in enumerate(of_seeds.values()):
+    for method, by_seed in runs.items():
+        assert result[method].seeds == tuple(by_seed)
+        for column, predicted in enumerate(by_seed.values()):
             whole = Evidence(labels, predicted, classes)
             assert result[method].observed[column] == pytest.approx(METRICS[name].function(whole))
             for row in range(7):
@@ -37,7 +37,7 @@ def test_resampled_metrics_equal_the_metric_of_the_drawn_samples(name: str) -> N
                 assert result[method].draws[row, column] == pytest.approx(METRICS[name].function(evidence))
 
 
-def test_seeds_of_one_test_set_share_draws_and_others_do_not() -> None:
+def test_seeds_share_draws_if_their_test_samples_are_equal() -> None:
     labels = np.arange(50) % 3
     predicted = {"m": {seed: np.where(np.arange(50) < 30, labels, 0) for seed in (0, 1)}}
     accuracy = METRICS["accuracy"]
@@ -50,7 +50,7 @@ def test_seeds_of_one_test_set_share_draws_and_others_do_not() -> None:
     assert (same.observed == other.observed).all()
 
 
-def test_a_resample_without_a_class_that_a_rate_needs_says_nothing() -> None:
+def test_a_resample_without_a_needed_class_takes_the_observed_value() -> None:
     labels, predicted = np.array([0, 1, 1, 1]), np.array([0, 1, 1, 0])
     draws = resample({0: labels}, {"m": {0: predicted}}, METRICS["acer"], num_classes=2)["m"].draws
     assert np.isfinite(draws).all()
@@ -58,7 +58,7 @@ def test_a_resample_without_a_class_that_a_rate_needs_says_nothing() -> None:
 
 @given(st.integers(1, 40), st.integers(1, 40))
 @settings(max_examples=20)
-def test_every_resample_holds_as_many_samples(rows: int, samples: int) -> None:
+def test_every_resample_has_the_size_of_the_test_part(rows: int, samples: int) -> None:
     weights = _bootstrap_weights(np.random.PCG64(1), rows, samples)
     assert weights.shape == (rows, samples)
     assert (weights.sum(1) == samples).all()
@@ -85,7 +85,7 @@ def test_one_seed_has_no_weight() -> None:
     assert (seed_weights(1, 10) == 0).all()
 
 
-def test_draws_are_the_same_on_every_machine() -> None:
+def test_draws_are_pinned() -> None:
     labels = np.arange(40) % 2
     draws = resample(
         {0: labels}, {"m": {0: (np.arange(40) % 4 > 0).astype(int)}}, METRICS["accuracy"], num_classes=2
@@ -93,10 +93,10 @@ def test_draws_are_the_same_on_every_machine() -> None:
     assert draws["m"].draws[:5, 0].tolist() == pytest.approx([72.5, 80.0, 57.5, 72.5, 70.0])
 
 
-def test_a_large_board_takes_less_than_a_second_or_so() -> None:
-    draws = np.random.default_rng(0)
-    labels = draws.integers(0, 10, 3000)
-    runs = {f"m{i}": {s: draws.integers(0, 10, 3000) for s in range(3)} for i in range(10)}
+def test_resampling_a_large_board_is_fast() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 10, 3000)
+    runs = {f"m{i}": {s: rng.integers(0, 10, 3000) for s in range(3)} for i in range(10)}
     start = time.perf_counter()
     resample(dict.fromkeys(range(3), labels), runs, METRICS["macro_f1"], num_classes=10)
     assert time.perf_counter() - start < 3  # 0.15 s on two idle cores

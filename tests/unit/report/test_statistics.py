@@ -1,4 +1,4 @@
-"""Intervals and tests against scipy, and under simulation."""
+"""Intervals and tests, against scipy and in simulations."""
 
 from __future__ import annotations
 
@@ -92,15 +92,15 @@ def test_holm_keeps_the_order_and_never_lowers_a_p(values: list[float]) -> None:
 
 
 def simulated(pairs: int, seeds: int, size: int, of_seed: float, gain: float = 0.0) -> list[float]:
-    """p values of `pairs` comparisons of methods whose correctness varies by sample, seed and chance."""
-    draws = np.random.default_rng(4)
+    """p-values of `pairs` comparisons of methods whose correctness varies by sample, seed and noise."""
+    rng = np.random.default_rng(4)
     found = []
     for _ in range(pairs):
-        sample = draws.normal(0.8, 1.2, size)
+        sample = rng.normal(0.8, 1.2, size)
         both = []
         for shift in (gain, 0.0):
-            of_run = draws.normal(shift, of_seed, (seeds, 1))
-            both.append(sample + of_run + draws.normal(0, 1, (seeds, size)) > 0)
+            seed_effect = rng.normal(shift, of_seed, (seeds, 1))
+            both.append(sample + seed_effect + rng.normal(0, 1, (seeds, size)) > 0)
         of = resampled({"a": both[0], "b": both[1]})
         comparison = compare(of["a"], of["b"])
         assert comparison is not None
@@ -121,7 +121,7 @@ def test_real_differences_are_found() -> None:
     assert np.mean(np.array(simulated(30, 3, 600, 0.02, gain=0.5)) < 0.05) > 0.9
 
 
-def test_pairing_sees_a_small_difference_that_is_the_same_for_all_seeds() -> None:
+def test_pairing_finds_a_small_difference_that_all_seeds_share() -> None:
     hard = np.arange(600) % 3 == 0
     worse = np.tile(~hard, (3, 1))
     better = worse.copy()
@@ -136,7 +136,7 @@ def test_pairing_sees_a_small_difference_that_is_the_same_for_all_seeds() -> Non
     assert found.low > 0
 
 
-def test_equal_predictions_cannot_be_told_apart() -> None:
+def test_equal_predictions_have_p_one() -> None:
     right = np.random.default_rng(0).random((3, 200)) < 0.7
     of = resampled({"a": right, "b": right})
     found = compare(of["a"], of["b"])
@@ -144,9 +144,9 @@ def test_equal_predictions_cannot_be_told_apart() -> None:
     assert (found.difference, found.low, found.high, found.p) == (0.0, 0.0, 0.0, 1.0)
 
 
-def test_a_comparison_is_antisymmetric_and_turns_with_the_metric() -> None:
-    draws = np.random.default_rng(0)
-    of = resampled({"a": draws.random((3, 200)) < 0.7, "b": draws.random((3, 200)) < 0.6})
+def test_a_comparison_is_antisymmetric_and_follows_the_metrics_direction() -> None:
+    rng = np.random.default_rng(0)
+    of = resampled({"a": rng.random((3, 200)) < 0.7, "b": rng.random((3, 200)) < 0.6})
     one, other = compare(of["a"], of["b"]), compare(of["b"], of["a"])
     lower = compare(of["a"], of["b"], higher_is_better=False)
     assert one is not None
@@ -167,7 +167,7 @@ def test_only_common_seeds_are_compared() -> None:
     assert compare(a, Resampled((7,), np.array([1.0]), None)) is None
 
 
-def test_without_predictions_it_is_the_paired_t_test_over_seeds() -> None:
+def test_without_predictions_compare_is_the_paired_t_test_over_seeds() -> None:
     from scipy import stats
 
     first, second = np.array([71.0, 74.0, 72.5, 73.0]), np.array([70.5, 72.0, 71.5, 73.2])
@@ -175,9 +175,9 @@ def test_without_predictions_it_is_the_paired_t_test_over_seeds() -> None:
     found = compare(Resampled(seeds, first, None), Resampled(seeds, second, None))
     assert found is not None
     assert found.p == pytest.approx(stats.ttest_rel(first, second).pvalue, abs=0.03)
-    alone = compare(Resampled((0,), first[:1], None), Resampled((0,), second[:1], None))
-    assert alone is not None
-    assert (alone.difference, alone.low, alone.high, alone.p) == (0.5, None, None, None)
+    single = compare(Resampled((0,), first[:1], None), Resampled((0,), second[:1], None))
+    assert single is not None
+    assert (single.difference, single.low, single.high, single.p) == (0.5, None, None, None)
 
 
 # --- gap recovered ------------------------------------------------------------------------------------------
@@ -197,15 +197,14 @@ def test_gap_recovered_by_hand() -> None:
     assert error.value == pytest.approx(1 / 8)
 
 
-def test_below_one_point_there_is_no_gap() -> None:
+def test_no_gap_recovered_if_ceiling_and_floor_differ_by_less_than_a_point() -> None:
     assert gap_recovered(of_points(60.5), of_points(60.0), of_points(60.99)) is None
     assert gap_recovered(of_points(60.5), of_points(60.0), of_points(55.0)) is None
     assert gap_recovered(of_points(60.5), of_points(60.0), of_points(61.0)) is not None
 
 
 def test_the_interval_of_the_gap_covers_it() -> None:
-    draws = np.random.default_rng(1)
-    noise = draws.random((3, 500))
+    noise = np.random.default_rng(1).random((3, 500))
     of = resampled({name: noise < p for name, p in (("floor", 0.6), ("mid", 0.7), ("ceiling", 0.8))})
     found = gap_recovered(of["mid"], of["floor"], of["ceiling"])
     assert found is not None
@@ -217,7 +216,7 @@ def test_the_interval_of_the_gap_covers_it() -> None:
     assert [(e.value, e.low, e.high) for e in ends if e] == [(0, 0, 0), (1, 1, 1)]
 
 
-def test_no_interval_where_the_gap_may_be_nothing() -> None:
+def test_no_interval_if_the_gap_may_be_zero() -> None:
     of = resampled({"floor": right(0, 36), "method": right(0, 37), "ceiling": right(2, 40)})
     found = gap_recovered(of["method"], of["floor"], of["ceiling"])
     assert found is not None
@@ -233,13 +232,13 @@ def right(first: int, end: int) -> np.ndarray:
 # --- ranks, means -------------------------------------------------------------------------------------------
 
 
-def test_methods_that_cannot_be_told_apart_share_a_rank() -> None:
+def test_methods_without_significant_difference_share_a_rank() -> None:
     level = {"a": 0, "b": 0, "c": 1, "d": 1, "e": 2}
     ranks = rank_groups(list("abcde"), lambda x, y: 0.8 if level[x] == level[y] else 0.001)
     assert ranks == {"a": 1, "b": 1, "c": 3, "d": 3, "e": 5}
 
 
-def test_a_group_is_judged_by_its_best_and_corrected_for_the_number_of_tests() -> None:
+def test_a_group_is_compared_with_its_best_and_holm_corrected() -> None:
     p_values = {("a", "b"): 0.2, ("a", "c"): 0.03, ("a", "d"): 0.001, ("d",): 1.0}
     # Holm: d 3 x 0.001, c 2 x 0.03 = 0.06
     assert rank_groups(list("abcd"), lambda x, y: p_values[x, y]) == {"a": 1, "b": 1, "c": 1, "d": 4}
@@ -247,6 +246,6 @@ def test_a_group_is_judged_by_its_best_and_corrected_for_the_number_of_tests() -
     assert rank_groups([], lambda x, y: 0.0) == {}
 
 
-def test_means_over_data_sets_weigh_each_once() -> None:
+def test_means_over_data_sets_weight_each_equally() -> None:
     assert mean_over_datasets([("x", 1.0), ("x", 3.0), ("y", 5.0)]) == (3.5, 2)
     assert mean_over_datasets([]) is None
