@@ -1,18 +1,18 @@
-"""Every error that pmbench raises on purpose.
+"""Exceptions of pmbench.
 
-PmbenchError                    what was wrong, what was expected; `hint` says what to do
-├── UsageError                  the command or the call asks for something that cannot be (exit code 2)
-│   ├── UnknownName             no such method, data set, protocol, backbone, option; near matches are named
-│   └── DataNotPrepared         the data set is known, its prepared form is not on this machine
+PmbenchError                    base: what was wrong, what was expected; `hint` says what to do
+├── UsageError                  invalid arguments of a command or a call (exit code 2)
+│   ├── UnknownName             unknown method, data set, protocol, backbone or option; suggests near matches
+│   └── DataNotPrepared         a known data set without prepared form on this machine
 ├── NothingToRun                every cell was skipped (exit code 3)
-├── Unsupported                 a method cannot run in this setting: a skip with a reason, never a failure
-├── PluginError                 a plugin raised, or broke its contract
-│   ├── ContractError           a plugin does what its contract forbids
-│   └── SealError               what a method delivered cannot be sealed, or is not a function of its input
-├── DataError                   a data file is missing, damaged, or not what was declared
-├── TrainingError               a loss or an input that is not finite, or too little memory on the device
+├── Unsupported                 a method does not support a setting: a skip with a reason, not a failure
+├── PluginError                 an exception of a plugin, or a violation of its contract
+│   ├── ContractError           a plugin violates its contract
+│   └── SealError               a delivered network cannot be sealed, or is not a function of its inputs
+├── DataError                   a data file is missing, damaged or not as declared
+├── TrainingError               a loss or an input is not finite, or device memory ran out
 ├── StoreError                  the store cannot be read or written
-└── RecordError                 a record that cannot be read, or that contradicts its predictions
+└── RecordError                 a record cannot be read, or contradicts its predictions
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from collections.abc import Iterable
 
 
 class PmbenchError(Exception):
-    """Base of all errors raised on purpose.
+    """Base of all exceptions of pmbench.
 
     The message says what was wrong and what was expected; `hint`, if any, says what to do.
     """
@@ -51,7 +51,7 @@ class UsageError(PmbenchError):
 
 
 class UnknownName(UsageError):
-    """A name that nothing installed offers.
+    """A name that no installed plugin offers.
 
     >>> UnknownName("method", "hofman", ["hoffman", "kd"]).message
     "unknown method 'hofman'; did you mean 'hoffman'?"

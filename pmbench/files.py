@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written to a sibling, then renamed."""
+"""Atomic files and folders: written beside their final place, then renamed."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .errors import PmbenchError, StoreError
 
 
 def explain(error: OSError, path: Path) -> PmbenchError:
-    """A StoreError that says what an OSError at `path` means and what to do."""
+    """A StoreError for an OSError at `path`, with a hint."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StoreError(
             f"no space left while writing {path}",
             "free some space (`pmbench store prune`) or choose another place with --store, --data, --out; "
-            "what was finished is kept, and the same command goes on from there",
+            "finished stages are kept, and the same command resumes",
         )
     return StoreError(
         f"cannot write {path}: {error.strerror or error}", "check that the folder exists and is writable"
@@ -30,9 +30,9 @@ def explain(error: OSError, path: Path) -> PmbenchError:
 
 
 def write_atomic(path: Path, write: Callable[[Path], None], *, durable: bool = True) -> None:
-    """Calls `write(temporary)` and renames the result to `path`; on failure nothing is left behind.
+    """Calls `write(temporary)` and renames the result to `path`; removes it on failure.
 
-    `durable` waits until the bytes are on the disk, so that not even a power cut leaves half a file.
+    `durable` calls fsync before the rename, so that a power cut leaves no partial file.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -66,7 +66,7 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def folder_atomic(path: Path) -> Iterator[Path]:
-    """A fresh folder to fill; when the block ends well it becomes `path`, else it is removed."""
+    """A new temporary folder that becomes `path` at the end of the block, or is removed on an exception."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
@@ -82,7 +82,7 @@ def folder_atomic(path: Path) -> Iterator[Path]:
 
 
 def publish(temporary: Path, path: Path) -> None:
-    """Makes a filled folder `path`, once all of it is on the disk."""
+    """Renames a folder to `path` after an fsync of its files; replaces an existing one."""
     for file in temporary.rglob("*"):
         if file.is_file():
             with file.open("rb") as handle:

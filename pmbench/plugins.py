@@ -1,4 +1,4 @@
-"""Finds what installed distributions offer; a broken one is set aside and harms nothing else."""
+"""Loads plugins from installed distributions; one that raises is set aside and reported."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _SHOWN = {
 
 
 def _built_in(kind: str) -> Mapping[str, Any]:
-    """Values that pmbench offers without a hook; metrics are imported on first use, for they need numpy."""
+    """Values that pmbench offers without a hook; metrics, which need numpy, are imported on first use."""
     if kind == "metric":
         from .metrics.builtin import METRICS
 
@@ -48,7 +48,7 @@ def _built_in(kind: str) -> Mapping[str, Any]:
 
 @dataclass(frozen=True)
 class Offer:
-    """One method, data set or backbone, and the distribution it comes from."""
+    """A method, data set, backbone, metric or kind of modality, and the distribution that offers it."""
 
     kind: str
     value: Any
@@ -62,7 +62,7 @@ class Offer:
 
 @dataclass(frozen=True)
 class Broken:
-    """A distribution that could not be loaded, in whole or in part, and why."""
+    """A distribution that could not be loaded, or only in part, with the reason."""
 
     distribution: str
     version: str
@@ -72,7 +72,7 @@ class Broken:
 
 @dataclass
 class Registry:
-    """What is installed. A name offered twice is an error only when asked for."""
+    """Installed plugins. A name that two distributions offer raises PluginError when it is requested."""
 
     manager: pluggy.PluginManager
     offers: dict[str, dict[str, list[Offer]]] = field(default_factory=lambda: {kind: {} for kind in _KINDS})
@@ -85,7 +85,7 @@ class Registry:
         return sorted({*self.offers[kind], *_built_in(kind)})
 
     def offer(self, kind: str, name: str) -> Offer:
-        """The one offer of that name; raises UnknownName, or PluginError where two distributions offer it."""
+        """The offer of that name; raises UnknownName, or PluginError if two distributions offer it."""
         built_in = _built_in(kind)
         if name in built_in:
             return Offer(kind, built_in[name], "pmbench", __version__)
@@ -106,14 +106,14 @@ class Registry:
         return found[0]
 
     def has(self, kind: str, name: str) -> bool:
-        """Whether something of that kind may go by that name: it is offered, or a family makes it."""
+        """Whether `name` is offered, or made by a family of backbones."""
         return name in self.offers[kind] or (kind == "backbone" and self._family(name) is not None)
 
     def _family(self, name: str) -> list[Offer] | None:
         return next((f for f in self.families.values() if name.startswith(f[0].value.prefix)), None)
 
     def _of_family(self, kind: str, name: str) -> list[Offer]:
-        """The backbone that a family makes of that name, made once; the data set that one names."""
+        """The backbone that a family makes for `name`, once; the data set that `folder/name` selects."""
         if kind == "dataset" and "/" in name:
             first, _, rest = name.partition("/")
             return [replace(o, value=o.value.named(rest)) for o in self.offers[kind].get(first, [])]
@@ -136,27 +136,25 @@ class Registry:
 
     @cached_property
     def distributions(self) -> dict[str, str]:
-        """Distribution -> version of everything that offers something."""
+        """Distribution -> version of all loaded plugins."""
         kinds = (*self.offers.values(), self.families)
         found = {o.distribution: o.version for kind in kinds for os in kind.values() for o in os}
         return dict(sorted(found.items()))
 
     @property
     def libraries(self) -> list[str]:
-        """Distributions, besides torch, that backbones declare to be made of: the offered ones, and those of
-        families that were asked for.
-        """
+        """Libraries besides torch that backbones declare, offered ones and those made by families."""
         offers = (o for kind in (self.offers["backbone"], self._made) for os in kind.values() for o in os)
         return sorted({library for offer in offers for library in offer.value.libraries})
 
     def note_broken(self, distribution: str, where: str, error: str) -> None:
-        """Adds a distribution that broke after loading."""
+        """Reports a distribution that raised after loading."""
         self.broken.append(
             Broken(distribution, self.distributions.get(distribution, "unknown"), where, error)
         )
 
     def collisions(self) -> list[tuple[str, str, list[str]]]:
-        """(kind, name, distributions) of every name offered more than once."""
+        """(kind, name, distributions) of each name with several offers."""
         return [
             (_SHOWN[kind], name, sorted({o.distribution for o in offers}))
             for kind, names in (*self.offers.items(), ("backbone", self.families))
@@ -166,9 +164,9 @@ class Registry:
 
 
 def load_plugins(only: str | None = None, kinds: Iterable[str] = tuple(_HOOKS)) -> Registry:
-    """Loads the entry points of the group `pmbench` one by one; with `only`, those of one distribution.
+    """Loads the entry points of the group `pmbench`, or those of the distribution `only`.
 
-    Nothing that a plugin raises leaves this function, except KeyboardInterrupt.
+    An exception of a plugin is reported in `broken`; only KeyboardInterrupt is passed on.
     """
     manager = pluggy.PluginManager("pmbench")
     manager.add_hookspecs(hooks)
@@ -202,7 +200,7 @@ def load_plugins(only: str | None = None, kinds: Iterable[str] = tuple(_HOOKS)) 
 
 
 def _check_kinds(registry: Registry) -> None:
-    """Sets backbones aside that accept kinds of modalities that nobody offers."""
+    """Sets aside backbones that accept unknown kinds of modalities."""
     known = registry.names("modality_kind")
     for place in (registry.offers["backbone"], registry.families):
         for name, offers in list(place.items()):
@@ -222,7 +220,7 @@ def _take(
     taken = list(values)
     for value in taken:
         if not isinstance(value, expected) and not (kind == "backbone" and isinstance(value, BackboneFamily)):
-            raise TypeError(f"offers {value!r} where a {expected.__name__} was expected")
+            raise TypeError(f"offers {value!r}; expected a {expected.__name__}")
     if kind == "published":
         registry.published += tuple(taken)
         return

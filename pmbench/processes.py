@@ -1,4 +1,4 @@
-"""Child processes: their threads, and their end."""
+"""Threads of processes, and their exit with the parent."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ import threading
 
 
 def set_threads(threads: int) -> None:
-    """Threads of this process, before and after torch is there; bits depend on it, so it is never left to
-    chance.
-    """
+    """Sets the number of threads of this process; results depend on it bit by bit."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(threads)
     import torch
@@ -19,7 +17,7 @@ def set_threads(threads: int) -> None:
 
 
 def leave_with_parent() -> None:
-    """Ends this process as soon as the one that started it is gone."""
+    """Exits this process when its parent ends."""
 
     def wait() -> None:
         if (parent := multiprocessing.parent_process()) is not None:

@@ -1,4 +1,4 @@
-"""Named sources of chance: every random number comes from (seed, purpose)."""
+"""Named random number generators: each random number depends on (seed, purpose)."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import numpy as np
 
 
 def derive(seed: int, *purpose: object) -> int:
-    """A 63-bit seed for one purpose under `seed`; equal arguments give equal seeds on every machine."""
+    """A 63-bit seed for one purpose; equal arguments give equal seeds on every machine."""
     text = "/".join(str(part) for part in (seed, *purpose))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
 def generator(seed: int, *purpose: object) -> np.random.Generator:
-    """numpy generator for one purpose."""
+    """NumPy generator for one purpose."""
     return np.random.Generator(np.random.PCG64(derive(seed, *purpose)))
 
 
 @contextmanager
 def torch_seeded(seed: int, *purpose: object) -> Iterator[None]:
-    """Within it torch's global CPU generator follows (seed, purpose); afterwards it is where it was."""
+    """Seeds torch's global CPU generator by (seed, purpose) inside the block, then restores its state."""
     import torch
 
     with torch.random.fork_rng(devices=[]):

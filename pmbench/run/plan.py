@@ -1,4 +1,4 @@
-"""From names to cells, from cells to the graph of stages that has to be trained."""
+"""Plans: cells of a request, and the graph of their stages."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from .request import DEFAULT_DATASET, Request, Variant, variants_of
 class PlannedCell:
     """One (method with its options, data set, protocol, backbones, seed).
 
-    `stage` is the last one, `key` its key; where the setting does not allow the method `skip` says why, where
-    its plan failed `failure` does.
+    `stage` is the last stage of the method and `key` its key. `skip` is the reason if the setting does not
+    allow the method, `failure` if its plan function failed.
     """
 
     variant: Variant
@@ -59,7 +59,7 @@ class PlannedCell:
 
     @property
     def identity(self) -> str:
-        """Key of the cell: what was trained, on what it is tested, and how that is scored."""
+        """Key of the cell: the trained stage, its test data and its metrics."""
         split, protocol = self.context.protocol.split, self.context.protocol
         return digest(
             {
@@ -78,13 +78,13 @@ class PlannedCell:
 
     @property
     def path(self) -> Path:
-        """Where the cell's record lies below the folder of records, without suffix."""
+        """Path of the cell's record below the folder of records, without suffix."""
         backbones = "+".join(dict.fromkeys(self.context.backbones[m].label for m in self.setting.all))
         for sign, plain in (("/", "_"), (" (", "-"), (" ", "-"), (")", "")):
             backbones = backbones.replace(sign, plain)
         row = self.variant
-        told = [row.ablation, dict(row.of), dict(row.options)] if row.ablation else dict(row.options)
-        varied = f"-{digest(told)[:8]}" if told else ""
+        named = [row.ablation, dict(row.of), dict(row.options)] if row.ablation else dict(row.options)
+        varied = f"-{digest(named)[:8]}" if named else ""
         varied += f"-{row.value_set}" if row.value_set != "paper" else ""
         recipe = self.spec.recipe
         if recipe != self.context.dataset.recipe:
@@ -99,7 +99,7 @@ class PlannedCell:
 
 @dataclass
 class PlannedStage:
-    """One stage of the graph: what it is, what it waits for, and whether it is stored."""
+    """A stage of the graph: keys of its parents, and whether it is stored."""
 
     key: str
     stage: Stage
@@ -111,7 +111,7 @@ class PlannedStage:
 
 @dataclass
 class Plan:
-    """Cells, and the stages that they need, parents first."""
+    """Cells and their stages, parents first."""
 
     cells: list[PlannedCell]
     nodes: dict[str, PlannedStage]
@@ -119,12 +119,12 @@ class Plan:
 
     @property
     def total_stages(self) -> int:
-        """Stages of all cells, counted once for each cell."""
+        """Number of stages, counted once for each cell that uses them."""
         return sum(len(list(cell.stage.walk())) for cell in self.cells if cell.stage)
 
 
 def make_plan(request: Request, registry: Registry, data: Path, store: Store) -> Plan:
-    """Expands names to cells and stages. Raises UnknownName, UsageError, DataNotPrepared; skips are cells."""
+    """Expands names to cells and stages. Raises UnknownName, UsageError and DataNotPrepared."""
     if not request.seeds:
         raise UsageError("no seed to run", "give --seeds N or --seed S")
     variants, recipe_sets = variants_of(request, registry)
@@ -153,7 +153,7 @@ def make_plan(request: Request, registry: Registry, data: Path, store: Store) ->
 
 
 def _prepared(request: Request, registry: Registry, name: str, data: Path) -> Prepared:
-    """Where the data is not there, the error also says what can be run at once."""
+    """The prepared data set; DataNotPrepared names a run that needs no download."""
     try:
         return find_or_prepare(registry.dataset(name), data)
     except DataNotPrepared as error:
@@ -170,7 +170,7 @@ def named_recipe(dataset: Dataset, name: str) -> Recipe:
 
 
 def recipe_name(dataset: Dataset, recipe: Recipe) -> str:
-    """The named recipe that it is nearest to, and where it departs from that."""
+    """Name of the nearest named recipe, and the fields that differ from it."""
     departures = {name: recipe.departures(named) for name, named in dataset.recipes.items()}
     name = min(departures, key=lambda n: len(departures[n]))
     return ", ".join([name, *(f"{field}={own}" for field, (_, own) in departures[name].items())])
@@ -183,9 +183,7 @@ def _with_sets(recipe: Recipe, sets: Mapping[str, Any]) -> Recipe:
 
 
 def _backbones(dataset: Dataset, text: str, registry: Registry) -> dict[str, str]:
-    """Modality -> backbone. `text` is one name for every modality it accepts, or
-    `modality=name+modality=name`.
-    """
+    """Modality -> backbone; `text` is a name for all modalities it accepts, or `m=name+m=name`."""
     chosen = dict(dataset.backbones)
     if not text:
         return chosen
@@ -265,7 +263,7 @@ def _graph(cells: Iterable[PlannedCell], store: Store) -> dict[str, PlannedStage
 
 
 def needed(plan: Plan, cells: Iterable[PlannedCell]) -> dict[str, PlannedStage]:
-    """The stages that have to be trained for `cells`: not stored, and not only there for what is stored."""
+    """Stages to train for `cells`: those not stored, without parents that only stored stages need."""
     wanted: dict[str, PlannedStage] = {}
 
     def visit(key: str) -> None:
@@ -283,9 +281,7 @@ def needed(plan: Plan, cells: Iterable[PlannedCell]) -> dict[str, PlannedStage]:
 
 
 def estimate(plan: Plan, nodes: Iterable[PlannedStage], store: Store) -> dict[str, float | None]:
-    """Seconds that each stage is likely to take, from stored stages of the same class and data; None without
-    one.
-    """
+    """Key -> estimated seconds, from stored stages of the same class and data; None without such a stage."""
     import math
 
     rates: dict[tuple[str, ...], list[float]] = {}

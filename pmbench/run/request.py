@@ -1,4 +1,4 @@
-"""What to run, by name, and which methods with which options that means."""
+"""Requests: what to run, by names, and the methods and options that it means."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ..errors import UnknownName, UsageError
 from ..plugins import Registry
 
 DEFAULT_DATASET = "hapt"
-"""The data set of a run that names none."""
+"""Data set of a run without --dataset."""
 REFERENCES = ("target_only", "early_fusion", "self_distill")
-"""Floor, ceiling and control that every run adds."""
+"""Floor, ceiling and control, added to every run."""
 TWO_NETWORK_REFERENCE = "target_ensemble"
 
 
 @dataclass(frozen=True)
 class Request:
-    """What to run, by name. Empty `protocols`, `backbones` and `recipe` mean each data set's default."""
+    """What to run, by names. Empty `protocols`, `backbones` and `recipe` mean the data set's default."""
 
     methods: tuple[str, ...]
     datasets: tuple[str, ...]
@@ -39,10 +39,9 @@ class Request:
 
 @dataclass(frozen=True)
 class Variant:
-    """A method with some options set. `ablation` names the row of its ablations that it is, or is empty.
+    """A method with options. `ablation` is the name of a row of its ablations, or empty.
 
-    `of` are the options of the method that such a row differs from; `value_set` is the set of values that was
-    asked for.
+    `of` has the options of the method that an ablation changes; `value_set` is the requested set of values.
     """
 
     method: Method
@@ -53,20 +52,20 @@ class Variant:
 
     @property
     def values(self) -> str:
-        """The set of values that it has: the paper's where its method declares no other."""
+        """The set of values in use: the paper's if the method declares no other."""
         return self.value_set if self.method.values(self.value_set) else "paper"
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What tells it from the other variants of its method, besides its options."""
+        """Fields besides the options that distinguish variants of a method."""
         named = {"ablation": self.ablation, "of": dict(self.of)} if self.ablation else {}
         return named | ({"value_set": self.value_set} if self.value_set != "paper" else {})
 
 
 def variants_of(request: Request, registry: Registry) -> tuple[list[Variant], dict[str, Any]]:
-    """(every method of the request, with `ablate` followed by its ablations; fields of the recipe).
+    """(methods of the request, each followed by its ablations if `ablate`; changed fields of the recipe).
 
-    Values of the set asked for come first, those of `--set` over them, those of an ablation over both.
+    Values of the requested set are overridden by `--set`, both by an ablation.
     """
     if request.value_set not in VALUE_SETS:
         raise UsageError(f"--values {request.value_set}: expected {' or '.join(VALUE_SETS)}")
@@ -113,7 +112,7 @@ def parse_sets(
     """`--set` values: (options by method, fields of the recipe).
 
     `name=value` goes to every chosen method with that option, `method.name=value` to one, `recipe.name=value`
-    to the standard recipe. Raises UnknownName for a field that nobody has.
+    to the standard recipe. Raises UnknownName for an unknown option, field or method.
     """
     by_method: dict[str, dict[str, Any]] = {}
     recipe: dict[str, Any] = {}

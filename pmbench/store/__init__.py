@@ -1,8 +1,7 @@
-"""Keys of stages, and the folder of finished stages.
+"""Keys of stages, and the store of finished stages.
 
-`keys` computes the identity of a stage from its fields, data, backbones, recipe, seed and the source of
-its plugin (`source`), before anything is trained. `store` holds what was trained under a key: weights,
-curve, description.
+`keys` computes the key of a stage from its fields, data, backbones, recipe, seed and the source of its plugin
+(`source`), before anything is trained. `store` holds the weights, curve and description under each key.
 
 May import: the ground (errors, files, seeding, processes, plugins), contracts, metrics, networks.
 """

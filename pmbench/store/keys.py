@@ -30,16 +30,16 @@ if TYPE_CHECKING:
 ENGINE_VERSION = 1
 """Version of what pmbench itself computes in training: data reading, batches, networks, losses, selection.
 
-It stands in every key for the source of pmbench, so that a reworded message or a moved function trains
-nothing again. `tests/golden/test_training.py` pins the numbers; whoever changes them raises this version.
+It is part of every key in place of the source of pmbench, so that a new message or a moved function changes
+no key. `tests/golden/test_training.py` pins the numbers; raise this version to change them.
 """
 
 
 def canonical(value: Any) -> str:
-    """JSON with sorted keys and no blanks; raises ContractError for what JSON cannot say exactly.
+    """JSON with sorted keys and no blanks; raises ContractError for values that JSON cannot represent.
 
-    Numbers that Python calls equal are written alike (4 and 4.0, 1 and True), so that equal stages have equal
-    keys.
+    Numbers that are equal in Python have the same text (4 and 4.0, 1 and True), so that equal stages have
+    equal keys.
     """
     try:
         return json.dumps(_numbers(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -64,22 +64,22 @@ def digest(value: Any) -> str:
 def digests_of(
     fingerprint: Mapping[str, Mapping[str, str]], part: str, names: tuple[str, ...]
 ) -> dict[str, str]:
-    """file -> SHA-256 of a part; of several parts "a+b", the digests joined in the same way."""
+    """File -> SHA-256 in a part; for parts joined as "a+b", the digests joined by "+"."""
     return {name: "+".join(fingerprint[one][name] for one in part.split("+")) for name in names}
 
 
 @functools.cache
 def code_digest(module: str) -> str:
-    """Digest of a plugin's module with its own imports; "" for pmbench, which has ENGINE_VERSION."""
+    """Digest of a plugin's module and its imports; "" for pmbench, which has ENGINE_VERSION."""
     return "" if module.partition(".")[0] == "pmbench" else module_digest(module)
 
 
 @dataclass(frozen=True)
 class CellSpec:
-    """A Context by name, as it travels between processes.
+    """A Context by names, to be sent to other processes.
 
-    `backbones` lists (modality, name), `weights` (modality, weights), both for the modalities of the setting
-    and sorted.
+    `backbones` has (modality, name) and `weights` (modality, weights) of the modalities of the setting, both
+    sorted.
     """
 
     dataset: str
@@ -92,7 +92,7 @@ class CellSpec:
     def resolve(
         self, dataset: Dataset, fingerprint: Mapping[str, Mapping[str, str]], registry: Registry
     ) -> Context:
-        """The context, with `dataset` as its prepared form declares it."""
+        """The context, with `dataset` as declared by its prepared form."""
         weights = dict(self.weights)
         backbones = {
             modality: dataclasses.replace(registry.backbone(name), weights=weights.get(modality))
@@ -105,9 +105,9 @@ class CellSpec:
 
 @dataclass(frozen=True)
 class Context:
-    """All that a stage's key depends on besides the stage: data, backbones, recipe, seed, the primary metric.
+    """Everything besides the stage that its key depends on: data, backbones, recipe, seed, primary metric.
 
-    `metrics` are those of the protocol; the first one is the primary metric, which selects the epoch.
+    `metrics` are those of the protocol; the first is the primary metric, which selects the epoch.
     """
 
     dataset: Dataset
@@ -137,12 +137,12 @@ class Context:
 
     @property
     def training_parts(self) -> tuple[str, ...]:
-        """The training part, and the official validation part where there is one."""
+        """The training part, and the official validation part if there is one."""
         split = self.protocol.split
         return (split.train, split.validation) if split.validation else (split.train,)
 
     def modality(self, name: str) -> Modality:
-        """A modality as networks see it under the protocol."""
+        """A modality with the shape that networks receive under the protocol."""
         return self.protocol.seen(self.dataset.modality(name))
 
     def recipe_of(self, stage: Stage) -> Recipe:
@@ -150,22 +150,22 @@ class Context:
         return recipe if stage.trains else recipe.but(epochs=0)
 
     def key(self, stage: Stage) -> str:
-        """The stage's key: 64 hex digits."""
+        """Key of the stage, 64 hex digits."""
         keys: dict[Stage, str] = self._keys  # type: ignore[attr-defined]
-        list(stage.walk())  # raises where a field cannot be hashed
+        list(stage.walk())  # raises for a field that cannot be hashed
         if stage not in keys:
             keys[stage] = digest(self.inputs(stage))
         return keys[stage]
 
     def require_key(self, stage: Stage, key: str) -> None:
-        """Raises TrainingError unless `stage` has this key, with the sources as they are on the disk now."""
+        """Raises TrainingError unless `stage` has this key under the current sources."""
         code_digest.cache_clear()
         found = dataclasses.replace(self)
         if found.key(stage) != key:
             name, module = type(stage).__name__, type(stage).__module__
             raise TrainingError(
                 f"the source of {name} (module {module}), its data or a library changed while this run was "
-                f"going on: its key is {found.key(stage)[:12]} now, {key[:12]} was asked for",
+                f"going on: its key is now {found.key(stage)[:12]}, the planned one is {key[:12]}",
                 "run the same command again",
             )
 
@@ -216,13 +216,13 @@ class Context:
         if value is None or isinstance(value, bool | int | float | str):
             return value
         raise ContractError(
-            f"a stage field holds {value!r}; fields are plain values, tuples, options and stages, so that "
-            "they can be keyed"
+            f"a field of a stage is {value!r}; expected a plain value, a tuple, options or a stage, which "
+            "can be part of a key"
         )
 
 
 def backbone_identity(backbone: Backbone) -> dict[str, Any]:
-    """Name, size, code, pretrained weights and libraries of a backbone, as they enter keys."""
+    """Name, size, code, pretrained weights and libraries of a backbone, for keys."""
     versions = {name: _version(name, backbone) for name in backbone.libraries}
     return {
         "name": backbone.name,
@@ -234,18 +234,18 @@ def backbone_identity(backbone: Backbone) -> dict[str, Any]:
 
 
 def home(function: Any) -> str:
-    """The module that a function was written in, and not that of `functools.partial`."""
+    """The module that defines a function, also inside `functools.partial`."""
     while isinstance(function, functools.partial):
         function = function.func
     return function.__module__
 
 
 def _version(library: str, backbone: Backbone) -> str:
-    """Without its local part: `+cpu` and `+cu130` are one version of the code."""
+    """Version without its local part: `+cpu` and `+cu130` have the same code."""
     try:
         return importlib.metadata.version(library).partition("+")[0]
     except importlib.metadata.PackageNotFoundError as error:
         raise ContractError(
-            f"backbone {backbone.name!r} is made of {library!r}, and no such distribution is installed",
-            "`libraries` takes names as pip has them",
+            f"backbone {backbone.name!r} declares the library {library!r}, which is not installed",
+            "`libraries` takes names of distributions, as in `pip install`",
         ) from error

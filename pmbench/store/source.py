@@ -1,7 +1,7 @@
-"""Digests of source code: equal where two versions of a module compute the same.
+"""Digests of source code that ignore changes without effect on results.
 
-Comments, docstrings, layout, the arguments of `raise`, messages of `assert`, help texts of options, notes and
-log calls do not count.
+These are changes of comments, docstrings, layout, arguments of `raise`, messages of `assert`, help texts of
+options, notes and log calls.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _LOG_CALLS = ("critical", "debug", "error", "exception", "info", "warn", "warnin
 
 
 def module_digest(module: str) -> str:
-    """SHA-256 over a module and the modules of its own top-level package that it imports, at any depth.
+    """SHA-256 over a module and the modules of its top-level package that it imports, at any depth.
 
-    Modules are found without importing them. Imports of pmbench's own modules are not followed. Raises
-    ContractError where the source of a module cannot be found.
+    Modules are located without importing them. Imports inside pmbench are not followed. Raises ContractError
+    if the source of a module is not found.
     """
     family = module.partition(".")[0]
     found: dict[str, str] = {}
@@ -35,7 +35,7 @@ def module_digest(module: str) -> str:
             continue
         path = _path(name)
         if path is None:
-            raise ContractError(f"no source file of module {name!r} was found, so it cannot be part of a key")
+            raise ContractError(f"module {name!r} has no source file, so it cannot be part of a key")
         stat = path.stat()
         parsed = _parse(path, stat.st_mtime_ns, stat.st_size)
         found[name] = parsed.digest
@@ -50,7 +50,7 @@ def module_digest(module: str) -> str:
 class _Parsed(NamedTuple):
     digest: str
     imports: tuple[str, ...]
-    """Names of modules, relative ones with their leading dots."""
+    """Names of imported modules, with leading dots if relative."""
 
 
 @functools.lru_cache(maxsize=1024)
@@ -69,7 +69,7 @@ def _parse(path: Path, mtime_ns: int, size: int) -> _Parsed:
 
 
 class _Meaning(ast.NodeTransformer):
-    """Removes from a syntax tree what no result depends on."""
+    """Removes nodes without effect on results from a syntax tree."""
 
     def visit_Raise(self, node: ast.Raise) -> ast.AST:
         return ast.Raise()
@@ -99,7 +99,7 @@ class _Meaning(ast.NodeTransformer):
 
 
 def _is_message(node: ast.expr) -> bool:
-    """Whether a statement only prints, warns, logs or notes something."""
+    """Whether a statement only prints, warns, logs or adds a note."""
     if not isinstance(node, ast.Call):
         return False
     owner, _, name = _name(node.func).rpartition(".")
@@ -119,7 +119,7 @@ def _name(node: ast.expr) -> str:
 
 
 def _text(node: Any) -> str:
-    """The syntax tree as text, the same whether or not a version of Python knows an empty field."""
+    """The syntax tree as text without empty fields, which differ between versions of Python."""
     if isinstance(node, ast.AST):
         fields = [f"{name}={_text(v)}" for name, v in ast.iter_fields(node) if v is not None and v != []]
         return f"{type(node).__name__}({','.join(fields)})"
@@ -136,7 +136,7 @@ def _absolute(name: str, package: str) -> str:
 
 
 def _path(module: str) -> Path | None:
-    """The module's source file, found without importing the module or its parents, which may need torch."""
+    """Source file of a module, located without importing it or its parents, which may need torch."""
     loaded = sys.modules.get(module)
     if loaded is not None:
         file = getattr(loaded, "__file__", None)

@@ -1,4 +1,4 @@
-"""Where finished stages lie: one folder per key, whole or absent."""
+"""The store of finished stages: one folder for each key, complete or absent."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 Tensors = Mapping[str, "Tensor"]
 
 DOWNLOAD = "download-"
-"""How the names of files begin that are being fetched."""
+"""Prefix of files that are being downloaded."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One finished stage: the content of its `stage.json`, and the size of its folder in bytes."""
+    """A finished stage: its `stage.json`, and the size of its folder in bytes."""
 
     key: str
     stage: Mapping[str, Any]
@@ -44,48 +44,48 @@ class Store:
 
     @property
     def pretrained(self) -> Path:
-        """Where pretrained weights lie; whatever is gone from there is fetched again where it is needed."""
+        """Folder of pretrained weights; a missing file is downloaded again when it is needed."""
         return self.root / "pretrained"
 
     def folder(self, key: str) -> Path:
         return self.root / key[:2] / key
 
     def program(self, key: str, inputs: tuple[str, ...]) -> Path:
-        """Where the sealed program of a stage with these inputs lies."""
+        """Path of the sealed program of a stage with these inputs."""
         return self.folder(key) / f"sealed-{digest(list(inputs))[:12]}.pt2"
 
     def has(self, key: str) -> bool:
         return (self.folder(key) / "stage.json").is_file()
 
     def stage(self, key: str) -> dict[str, Any]:
-        """The finished stage's description; raises StoreError where it cannot be read."""
+        """Contents of `stage.json`; raises StoreError if it cannot be read."""
         path = self.folder(key) / "stage.json"
         try:
             return json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise StoreError(
                 f"{path} cannot be read: {error}",
-                f"`pmbench store prune {key[:12]}` removes it, to be trained anew",
+                f"`pmbench store prune {key[:12]}` removes it, so that it is trained again",
             ) from error
 
     def whole(self, key: str) -> bool:
-        """Whether the stage is there, with the weights that were stored."""
+        """Whether the stage is stored and its weights are intact."""
         try:
             return file_digest(self.folder(key) / "weights.safetensors") == self.stage(key)["weights_sha256"]
         except (OSError, StoreError, KeyError):
             return False
 
     def weights(self, key: str) -> dict[str, Tensor]:
-        """What the stage delivered, by name; raises StoreError where the file is missing or damaged."""
+        """State dict of the delivered network; raises StoreError if the file is missing or damaged."""
         from safetensors.torch import load_file
 
         path = self.folder(key) / "weights.safetensors"
         if not self.whole(key):
-            raise StoreError(f"{path} is missing or damaged", "the same command again trains the stage anew")
+            raise StoreError(f"{path} is missing or damaged", "run the same command to train the stage again")
         return load_file(path)
 
     def put(self, key: str, weights: Tensors, stage: Mapping[str, Any], curve: str) -> None:
-        """Adds a finished stage, all files at once, and drops its checkpoint.
+        """Stores a finished stage, all files at once, and removes its checkpoint.
 
         Raises StoreError unless `key` is the digest of `stage["inputs"]`.
         """
@@ -93,7 +93,7 @@ class Store:
 
         if digest(stage.get("inputs")) != key:
             raise StoreError(
-                f"a stage was to be stored under {key[:12]}, but the digest of its inputs is "
+                f"a stage cannot be stored as {key[:12]}: the digest of its inputs is "
                 f"{digest(stage.get('inputs'))[:12]}",
                 "this is a defect of pmbench; nothing was stored",
             )
@@ -113,7 +113,7 @@ class Store:
         return self.root / key[:2] / f"{key}.checkpoint"
 
     def save_checkpoint(self, key: str, tensors: Tensors, state: Mapping[str, Any]) -> None:
-        """Replaces the stage's checkpoint by this one."""
+        """Writes the checkpoint of a stage, in place of an earlier one."""
         from safetensors.torch import save_file
 
         path = self.checkpoint_path(key)
@@ -124,7 +124,7 @@ class Store:
         )
 
     def load_checkpoint(self, key: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """The last checkpoint, or None where there is none or it is damaged."""
+        """The checkpoint, or None if it is missing or damaged."""
         from safetensors import SafetensorError, safe_open
 
         try:
@@ -137,9 +137,7 @@ class Store:
 
     @contextmanager
     def lock(self, key: str) -> Iterator[bool]:
-        """Whether this process may train the stage: False while another one does. Released if its holder
-        dies.
-        """
+        """Locks a stage; gives False if another process holds the lock, which ends with that process."""
         path = self.root / key[:2] / f".{key}.lock"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -174,14 +172,12 @@ class Store:
         return sorted(p.parent.name for p in self.root.glob(f"{prefix[:2]}*/{prefix}*/stage.json"))
 
     def leftovers(self, older_than_s: float = 0.0) -> list[Path]:
-        """Checkpoints of unfinished stages, half downloads and temporary files, last touched longer ago than
-        that.
-        """
+        """Checkpoints, partial downloads and temporary files not modified for `older_than_s` seconds."""
         limit = time.time() - older_than_s
         found = []
         names = ("??/*.checkpoint", "??/.*.tmp", f"pretrained/{DOWNLOAD}*", "pretrained/**/.*.tmp")
         for path in (path for name in names for path in self.root.glob(name)):
-            with suppress(FileNotFoundError):  # another process just finished with it
+            with suppress(FileNotFoundError):  # removed by another process
                 if path.stat().st_mtime <= limit:
                     found.append(path)
         return sorted(found)
@@ -189,12 +185,12 @@ class Store:
     def remove(self, key: str) -> None:
         """Removes a stage, finished or not."""
         folder = self.folder(key)
-        doomed = folder.with_name(f".{key}.doomed.tmp")
+        removed = folder.with_name(f".{key}.removed.tmp")
         try:
             if folder.exists():
-                shutil.rmtree(doomed, ignore_errors=True)  # what an interrupted removal left
-                folder.replace(doomed)
-                shutil.rmtree(doomed)
+                shutil.rmtree(removed, ignore_errors=True)  # left by an interrupted removal
+                folder.replace(removed)
+                shutil.rmtree(removed)
             self.checkpoint_path(key).unlink(missing_ok=True)
         except OSError as error:
             raise explain(error, folder) from error
@@ -205,7 +201,7 @@ def _plain(tensors: Tensors) -> dict[str, Tensor]:
 
 
 def _sum(tensors: Tensors) -> str:
-    """Checksum of names and bytes, so that a damaged checkpoint is not gone on from."""
+    """Checksum of names and bytes, to detect damaged checkpoints."""
     import torch
 
     total = 0
@@ -216,7 +212,7 @@ def _sum(tensors: Tensors) -> str:
 
 
 def _save(write: Any, path: Path) -> None:
-    """Turns safetensors' own error for a failed write into the OSError that it stands for."""
+    """Converts an error of safetensors about a failed write to the OSError behind it."""
     from safetensors import SafetensorError
 
     try:

@@ -116,12 +116,12 @@ def test_broken_plugins_are_named_and_the_others_work(found):
         "lab-leaves": ("import of lab_leaves", "SystemExit: bye"),
         "lab-syntax": ("import of lab_syntax", "SyntaxError"),
         "lab-nothing": ("import of lab_nothing", "ModuleNotFoundError"),
-        "lab-wrong": ("pmbench_methods", "'a text' where a Method was expected"),
+        "lab-wrong": ("pmbench_methods", "'a text'; expected a Method"),
         "lab-none": ("pmbench_methods", "TypeError"),
         "lab-later": ("pmbench_methods", "when asked"),
         "lab-unknown": ("hooks", "pmbench_no_such_hook"),
         "lab-misprint": ("pmbench_published", "lab_misprint/published.csv, line 2"),
-        "lab-partly": ("pmbench_datasets", "3 where a Dataset was expected"),
+        "lab-partly": ("pmbench_datasets", "3; expected a Dataset"),
     }
     assert set(broken) == set(expected)
     for name, (where, error) in expected.items():

@@ -134,7 +134,7 @@ def test_the_version_of_a_library_changes_the_keys_of_backbones_made_of_it(lab, 
 
 def test_a_library_that_is_not_installed_is_told():
     mlp = dataclasses.replace(toys.backbone("mlp-8"), libraries=("nowhere-at-all",))
-    with pytest.raises(ContractError, match="'mlp-8' is made of 'nowhere-at-all'"):
+    with pytest.raises(ContractError, match="declares the library 'nowhere-at-all'"):
         backbone_identity(mlp)
 
 

@@ -100,9 +100,9 @@ def test_damaged_weights_are_not_loaded(store):
 
 
 def test_a_stage_is_stored_under_the_digest_of_its_inputs_alone(store):
-    with pytest.raises(StoreError, match=f"under {OTHER[:12]}.* its inputs is {KEY[:12]}"):
+    with pytest.raises(StoreError, match=f"as {OTHER[:12]}.* its inputs is {KEY[:12]}"):
         store.put(OTHER, WEIGHTS, {"inputs": FIRST}, "")
-    with pytest.raises(StoreError, match="under"):
+    with pytest.raises(StoreError, match="cannot be stored as"):
         store.put(KEY, WEIGHTS, {}, "")
     assert store.entries() == store.leftovers(-60) == []
 
@@ -179,12 +179,12 @@ def test_housekeeping(store):
 
 def test_removing_after_an_interrupted_removal(store):
     store.put(KEY, WEIGHTS, {"inputs": FIRST}, "")
-    doomed = store.folder(KEY).with_name(f".{KEY}.doomed.tmp")
-    doomed.mkdir()
-    (doomed / "weights.safetensors").write_bytes(b"old")
+    removed = store.folder(KEY).with_name(f".{KEY}.removed.tmp")
+    removed.mkdir()
+    (removed / "weights.safetensors").write_bytes(b"old")
     store.remove(KEY)
     assert not store.folder(KEY).exists()
-    assert not doomed.exists()
+    assert not removed.exists()
 
 
 # --- several processes --------------------------------------------------------------------------------------
