@@ -130,7 +130,7 @@ class Frames:
             shape, self.codec = json.loads(head[b"shape"]), head[b"codec"].decode()
         except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(
-                f"{path} is not a whole file of frames: {error}", "prepare the data again"
+                f"{path} is not a complete frames file: {error}", "prepare the data again"
             ) from error
         self.shape: tuple[int, int, int] | None = tuple(shape) if shape else None
 

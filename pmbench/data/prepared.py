@@ -89,7 +89,7 @@ class Prepared:
         )
 
     def column(self, part: str, name: str, protocol: Protocol | None = None) -> Column:
-        """One modality of a part, with clips as the protocol samples them.
+        """One modality of a part, with clips as the protocol (by default the data set's) samples them.
 
         Raises DataError if a file is missing or its digest differs.
         """
@@ -102,8 +102,8 @@ class Prepared:
         import numpy as np
 
         masks = [self.column(part, name).present for name in names]
-        whole = np.ones(self.count(part), bool)
-        return np.flatnonzero(np.logical_and.reduce([whole, *(m for m in masks if m is not None)]))
+        every = np.ones(self.count(part), bool)
+        return np.flatnonzero(np.logical_and.reduce([every, *(m for m in masks if m is not None)]))
 
     def _column(self, part: str, modality: Modality, sampling: Sampling | None) -> Column:
         import numpy as np
@@ -162,8 +162,8 @@ def concat_columns(columns: list[Column]) -> Column:
             [np.ones(c.length, bool) if c.present is None else c.present for c in columns]
         )
     arrays = [c.array for c in columns if c.array is not None]
-    whole = cast("np.ndarray", ConcatArray(arrays)) if len(arrays) == len(columns) else None
-    return ConcatColumn(sum(c.length for c in columns), whole, present, tuple(columns))
+    array = cast("np.ndarray", ConcatArray(arrays)) if len(arrays) == len(columns) else None
+    return ConcatColumn(sum(c.length for c in columns), array, present, tuple(columns))
 
 
 class ConcatArray:

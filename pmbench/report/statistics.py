@@ -101,14 +101,14 @@ def gap_recovered(
     sign = 1 if higher_is_better else -1
     method, floor, ceiling = method.at(seeds), floor.at(seeds), ceiling.at(seeds)
     gain, gain_draws = _difference(method, floor, sign)
-    whole, whole_draws = _difference(ceiling, floor, sign)
-    if whole < SMALLEST_GAP:
+    gap, gap_draws = _difference(ceiling, floor, sign)
+    if gap < SMALLEST_GAP:
         return None
-    if gain_draws is None or whole_draws is None or np.mean(whole_draws <= 0) > 0.025:
-        return Gap(gain / whole, None, None, seeds)
-    above = whole_draws > 0
-    low, high = np.quantile(gain_draws[above] / whole_draws[above], [0.025, 0.975])
-    return Gap(gain / whole, float(low), float(high), seeds)
+    if gain_draws is None or gap_draws is None or np.mean(gap_draws <= 0) > 0.025:
+        return Gap(gain / gap, None, None, seeds)
+    positive = gap_draws > 0
+    low, high = np.quantile(gain_draws[positive] / gap_draws[positive], [0.025, 0.975])
+    return Gap(gain / gap, float(low), float(high), seeds)
 
 
 def _difference(first: Resampled, second: Resampled, sign: int) -> tuple[float, np.ndarray | None]:

@@ -68,7 +68,7 @@ def p_equals(p: float) -> str:
 
 
 def difference(comparison: Comparison, p: float | None) -> str:
-    """`+1.2 points [0.3, 2.0], p = 0.012`; positive is better, whatever the metric."""
+    """`+1.2 points [0.3, 2.0], p = 0.012`; positive is better for every metric."""
     text = points(comparison, " points")
     return text if p is None else f"{text}, {p_equals(p)}"
 

@@ -91,11 +91,10 @@ class TrainingBatches:
         samples = self.view.train
         self.rows = samples.rows[self.indices]
         self.labels = torch.from_numpy(samples.labels[self.indices]).to(self.device)
-        masks = {name: self.view.present_of(name) for name in self.stage.reads}
         self.present = {
             name: torch.from_numpy(mask[self.indices]).to(self.device)
-            for name, mask in masks.items()
-            if mask is not None
+            for name in self.stage.reads
+            if (mask := self.view.present_of(name)) is not None
         }
         self.held: dict[str, Tensor] | None = None
         self.columns = {m: self.view.column(samples.part, m) for m in self.stage.reads}
@@ -119,11 +118,9 @@ class TrainingBatches:
             if dataset.augments:
                 tensors = dataset.augment(tensors, self._rng(epoch, step, self.device))
             present = {m: mask[rows] for m, mask in self.present.items()}
-            if present:
-                tensors = dict(tensors)
-                for m, mask in present.items():
-                    absent = ~mask.reshape(-1, *(1,) * (tensors[m].dim() - 1))
-                    tensors[m] = tensors[m].masked_fill(absent, 0)
+            for m, mask in present.items():
+                absent = ~mask.reshape(-1, *(1,) * (tensors[m].dim() - 1))
+                tensors = {**tensors, m: tensors[m].masked_fill(absent, 0)}
             yield Batch(
                 tensors,
                 self.labels[rows],

@@ -35,7 +35,7 @@ class Accelerator:
     def autocast(self, on: bool = True) -> contextlib.AbstractContextManager[Any]:
         """Context of mixed precision, off with `on=False`; does nothing if the recipe has full precision.
 
-        The weight cache is off: a cached bf16 copy would outlive the optimiser step, and the terms of a
+        The weight cache is off: a cached bf16 copy would outlive the optimizer step, and the terms of a
         second group would use weights from before the step of the first.
         """
         if not self.mixed:
@@ -45,7 +45,7 @@ class Accelerator:
     def backward(self, loss: Tensor, parameters: Sequence[nn.Parameter]) -> None:
         """Accumulates the gradients of `loss` in `parameters` and in no others.
 
-        Gradients get the memory layout of their parameters, which fused optimisers assume; those returned by
+        Gradients get the memory layout of their parameters, which fused optimizers assume; those returned by
         `torch.autograd.grad` may not have it.
         """
         self.fabric.backward(loss, inputs=parameters)
@@ -53,7 +53,7 @@ class Accelerator:
     def average_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
         """Replaces gradients by their mean over all processes, in the memory layout of the parameters.
 
-        A gradient that is None counts as zero; it stays None if no process has one, so that no optimiser
+        A gradient that is None counts as zero; it stays None if no process has one, so that no optimizer
         updates its parameter.
         """
         if self.shard[1] == 1:

@@ -1,4 +1,4 @@
-"""The training loop of all stages: epochs, optimiser steps, validation, selected epoch, checkpoints."""
+"""The training loop of all stages: epochs, optimizer steps, validation, selected epoch, checkpoints."""
 
 from __future__ import annotations
 

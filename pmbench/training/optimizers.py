@@ -1,4 +1,4 @@
-"""Optimiser steps: one optimiser per group of modules, and the `step` that `Stage.update` calls."""
+"""Optimizer steps: one optimizer per group of modules, and the `step` that `Stage.update` calls."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .device import Accelerator
 from .schedule import checked_recipe
 
 Seen = dict[str, list[tuple[int, Tensor]]]
-"""Term -> its values in one epoch, each with the number of its optimiser step."""
+"""Term -> its values in one epoch, each with the number of its optimizer step."""
 
 
 @dataclass
 class GroupOptimizer:
-    """The parameters of a group, their optimiser and its recipe."""
+    """The parameters of a group, their optimizer and its recipe."""
 
     recipe: Recipe
     optimizer: torch.optim.Optimizer
@@ -30,7 +30,7 @@ class GroupOptimizer:
 
 
 def optimizers_of(stage: Stage, nets: Nets, standard: Recipe) -> dict[str, GroupOptimizer]:
-    """Group -> optimiser; raises ContractError unless every trainable parameter is in exactly one group."""
+    """Group -> optimizer; raises ContractError unless every trainable parameter is in exactly one group."""
     stage_name = type(stage).__name__
     found, owner = {}, dict[int, str]()
     known = {id(p) for p in nets.parameters()}

@@ -59,7 +59,7 @@ def test_a_damaged_frames_file_is_named(tmp_path, damage):
         writer.close()
     content = path.read_bytes()
     path.write_bytes({"empty": b"", "cut": content[:-9], "other": b"RIFF" * 100}[damage])
-    with pytest.raises(DataError, match=r"x\.arrow is not a whole file of frames"):
+    with pytest.raises(DataError, match=r"x\.arrow is not a complete frames file"):
         Frames(path)
 
 

@@ -155,9 +155,9 @@ def test_delivered_refuses_weights_of_other_networks(lab):
     stage = toys.Plain()
     lab.train(stage)
     key = lab.context.key(stage)
-    lab.store.put(key, {"odd": torch.zeros(1)}, lab.store.stage(key), "")
+    lab.store.put(key, {"other": torch.zeros(1)}, lab.store.stage(key), "")
     with pytest.raises(
-        ContractError, match=r"Plain builds other networks .*'encoder\.blocks\.0\.bias'.*'odd'"
+        ContractError, match=r"Plain builds other networks .*'encoder\.blocks\.0\.bias'.*'other'"
     ):
         delivered(stage, lab.context, lab.store)
 

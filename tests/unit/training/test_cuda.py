@@ -50,7 +50,7 @@ PLACES = {
     "files": (from_files, ("rgb", "flow")),
 }
 STAGES = {
-    "two optimisers": lambda target, privileged: toys.Adversarial(0.3, target, privileged),
+    "two optimizers": lambda target, privileged: toys.Adversarial(0.3, target, privileged),
     "frozen teacher": lambda target, privileged: toys.Imitator(toys.Plain(privileged), target),
 }
 

@@ -55,7 +55,7 @@ STAGES = {
     "sgd with momentum": toys.Plain(optimizer="sgd", dropout=0.4),
     "adam, convolutions": toys.Plain("wave", optimizer="adam", dropout=0.2),
     "frozen teacher": toys.Imitator(toys.Plain("far")),
-    "two optimisers": toys.Adversarial(),
+    "two optimizers": toys.Adversarial(),
     "frozen inside trainable": TunedFusion(pm.LateFusion((toys.Plain("near"), toys.Plain("far")))),
 }
 
@@ -153,8 +153,8 @@ def test_gradients_of_one_group_do_not_reach_another(lab):
     assert not toys.same(training.nets.student.state_dict(), twin.nets.student.state_dict())
 
 
-def test_several_optimisers_update_as_a_single_one(lab):
-    """A fused optimiser must not mix up the elements of a weight and its gradient when their layouts differ,
+def test_several_optimizers_update_as_a_single_one(lab):
+    """A fused optimizer must not mix up the elements of a weight and its gradient when their layouts differ,
     as after a convolution over channels-last input.
     """
     seen = torch.randn(4, 3, 6, 8, 8).to(memory_format=torch.channels_last_3d)
@@ -175,7 +175,7 @@ def test_several_optimisers_update_as_a_single_one(lab):
 
 @dataclass(frozen=True)
 class _ByModule(pm.Stage):
-    """One optimiser per network."""
+    """One optimizer per network."""
 
     names: tuple[str, ...]
     reads = ()
