@@ -13,7 +13,7 @@ sys.path.insert(0, str(HERE))
 torch.set_num_threads(1)
 
 import engine_lab  # noqa: E402
-import films  # noqa: E402
+import videos  # noqa: E402
 
 
 @pytest.fixture
@@ -23,8 +23,8 @@ def lab(tmp_path):
 
 @pytest.fixture
 def source(tmp_path):
-    """Synthetic films in their official layout."""
-    return films.write(tmp_path / "source")
+    """Synthetic videos in their official layout."""
+    return videos.write(tmp_path / "source")
 
 
 @pytest.fixture
