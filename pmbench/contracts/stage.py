@@ -128,15 +128,18 @@ class Stage:
     replica: int = field(default=0, kw_only=True)
 
     def __post_init__(self) -> None:
-        for f in dataclasses.fields(self):
-            value = getattr(self, f.name)
-            if isinstance(value, Options):
-                object.__setattr__(self, f.name, value.only(_hints(type(self))[f.name]))  # type: ignore[arg-type]
+        for name, kind in _option_fields(type(self)).items():  # type: ignore[arg-type]
+            value = getattr(self, name)
+            if not isinstance(value, Options):
+                raise ContractError(
+                    f"stage {type(self).__name__}: field {name!r} is {value!r}; expected {kind.__name__}"
+                )
+            object.__setattr__(self, name, value.only(kind))
 
     @property
     def reads(self) -> tuple[str, ...]:
         """Modalities in this stage's batches."""
-        raise NotImplementedError(f"{type(self).__name__} does not say which modalities it reads")
+        raise NotImplementedError(f"{type(self).__name__} does not declare the modalities it reads")
 
     def build(self, bench: Bench) -> Nets:
         """The stage's networks."""
@@ -177,8 +180,13 @@ class Stage:
 
 
 @functools.cache
-def _hints(kind: type) -> Mapping[str, Any]:
-    return typing.get_type_hints(kind)
+def _option_fields(stage: type) -> Mapping[str, type[Options]]:
+    """Option fields of a stage class: name -> subclass of Options."""
+    hints = typing.get_type_hints(stage)
+    kinds = {f.name: hints[f.name] for f in dataclasses.fields(stage)}
+    return {
+        name: kind for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, Options)
+    }
 
 
 def _stages(values: Any) -> Iterator[Stage]:
