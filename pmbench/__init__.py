@@ -1,7 +1,7 @@
 """pmbench: a benchmark harness for learning with privileged modalities.
 
-The names below are the whole public interface. They are imported on first use, so that listing plugins or
-reading the leaderboard never imports torch.
+The public API for plugins, documented in docs/api.md. Names are imported on first use, so importing pmbench
+does not import torch.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from .contracts.metric import Evidence, Metric
     from .contracts.modality import Modality, ModalityKind
     from .contracts.options import Options, option
-    from .contracts.protocol import Protocol, Split
+    from .contracts.protocol import Split
     from .contracts.published import Published, read_published
     from .contracts.recipe import Recipe
-    from .contracts.samples import AugmentRng, Column, CropParams, Download, Files, Part, Sampling
+    from .contracts.samples import AugmentRng, CropParams, Download, Files, Part, Sampling
     from .contracts.setting import Setting
     from .contracts.stage import Bench, Group, Stage, Step, Terms
     from .errors import ContractError, DataError, PmbenchError, UnknownName, Unsupported, UsageError
@@ -55,7 +55,6 @@ if TYPE_CHECKING:
         TeacherStudent,
         trained_on,
     )
-    from .report.record import Record
 
 _HOMES = {
     "networks.stages": (
@@ -71,15 +70,14 @@ _HOMES = {
     "networks.modules": ("Classifier Encoder Frozen Fusion Head Joint MapInfo Mean Nets Output tail_of"),
     "contracts.options": "Options option",
     "contracts.published": "Published read_published",
-    "contracts.protocol": "Protocol Split",
+    "contracts.protocol": "Split",
     "contracts.recipe": "Recipe",
-    "contracts.samples": "AugmentRng Column CropParams Download Files Part Sampling",
+    "contracts.samples": "AugmentRng CropParams Download Files Part Sampling",
     "contracts.metric": "Evidence Metric",
     "contracts.modality": "Modality ModalityKind",
     "contracts.setting": "Setting",
     "contracts.stage": "Bench Group Stage Step Terms",
     "errors": "ContractError DataError PmbenchError UnknownName Unsupported UsageError",
-    "report.record": "Record",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 

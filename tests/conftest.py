@@ -16,7 +16,7 @@ hypothesis.settings.register_profile("no deadline", deadline=None)  # first call
 hypothesis.settings.load_profile("no deadline")
 
 import engine_lab  # noqa: E402
-import films  # noqa: E402
+import videos  # noqa: E402
 
 
 def pytest_configure(config):
@@ -32,8 +32,8 @@ def lab(tmp_path):
 
 @pytest.fixture
 def source(tmp_path):
-    """Synthetic films in their official layout."""
-    return films.write(tmp_path / "source")
+    """Synthetic videos in their official layout."""
+    return videos.write(tmp_path / "source")
 
 
 @pytest.fixture

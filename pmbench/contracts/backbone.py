@@ -1,4 +1,4 @@
-"""A backbone: encoder for one modality."""
+"""Backbones: encoders of one modality."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Converter = Callable[[Mapping[str, "Tensor"]], Mapping[str, "Tensor"]]
 
 @dataclass(frozen=True)
 class Weights:
-    """Pretrained weights: what they go by, and the SHA-256 of their tensors, which is part of every key."""
+    """Selected pretrained weights: their name and the SHA-256 of their tensors, which enters every key."""
 
     name: str
     digest: str
@@ -32,11 +32,11 @@ class Weights:
 
 @dataclass(frozen=True)
 class Pretrained:
-    """The pretrained weights that a backbone may start from.
+    """Pretrained weights available for a backbone.
 
-    `urls` maps their names to addresses. `convert` takes the tensors of such a file, by the names of the
-    library that made it, to those of the encoder for the modality it was trained on: heads are left out, what
-    it does not know is left as it is. Tensors of the encoder whose names contain `fresh` are in no file.
+    `urls` maps names of weights to URLs of checkpoints. `convert` maps a checkpoint's tensors by name to the
+    tensors of the encoder for the modality of pretraining; it drops heads and keeps unknown names. Tensors
+    of the encoder whose names contain `fresh` are in no checkpoint and keep their random init.
     """
 
     urls: Mapping[str, str]
@@ -45,10 +45,10 @@ class Pretrained:
 
 
 def renamed(make: Callable[[], tuple[nn.Module, nn.Module]], heads: tuple[str, ...] = ()) -> Converter:
-    """`Pretrained.convert` for an encoder made of parts of a library's model.
+    """A `Pretrained.convert` for encoders made of parts of a library's model.
 
-    `make` gives the library's model and an encoder that shares its tensors. What the encoder does not share
-    is left out, and what lies in a module of the file that is named in `heads`.
+    `make` returns the library's model and an encoder that shares its tensors. The converter renames shared
+    tensors, and drops all others and those of the modules named in `heads`.
     """
 
     def convert(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -64,13 +64,14 @@ def renamed(make: Callable[[], tuple[nn.Module, nn.Module]], heads: tuple[str, .
 
 @dataclass(frozen=True)
 class Backbone:
-    """A named family of encoders, at one size.
+    """An encoder architecture of one size; made by the decorator `pm.backbone`.
 
-    `build(modality, size)` gives an Encoder whose stem takes the modality's channels. `tail(kind, size,
-    start, channels)`, if offered, gives the encoder's blocks from `start` on for a map of `channels`
-    channels: fusion networks join maps there, at block `fuse_at`. `pretrained` says what it may start from,
-    `weights` what it does start from; without, from chance. `libraries` names the distributions, besides
-    torch, whose code it is made of: their versions are part of every key.
+    `kinds` are the modality kinds that it accepts, `provides` a subset of {"pooled", "maps"}.
+    `build(modality, size)` returns an Encoder whose stem takes the modality's channels. The optional
+    `tail(kind, size, start, channels)` returns the encoder's blocks from `start` on for a map of `channels`
+    channels; fusion networks join maps at block `fuse_at`. `pretrained` describes the available weights,
+    `weights` the selected ones; None means random init. `libraries` names the distributions besides torch
+    whose modules it uses; their versions enter every key.
     """
 
     name: str
@@ -90,16 +91,16 @@ class Backbone:
 
     @property
     def label(self) -> str:
-        """Its name, with the weights it starts from, if any."""
+        """The name, with the selected weights if any."""
         return f"{self.name} ({self.weights})" if self.weights else self.name
 
 
 @dataclass(frozen=True)
 class BackboneFamily:
-    """Backbones without number, named `prefix` and what `make` takes: `timm/` and the name of a model.
+    """An open set of backbones named `<prefix><rest>`, for example `timm/resnet18`.
 
-    `make(rest of the name)` gives the backbone, or raises UnknownName. `kinds` and `provides` are those that
-    its members may have.
+    `make(rest)` returns the backbone; raises UnknownName for unknown names. `kinds` and `provides` are the
+    unions over its members.
     """
 
     prefix: str
@@ -124,9 +125,10 @@ def backbone(
     pretrained: Mapping[str, Pretrained] | None = None,
     libraries: tuple[str, ...] = (),
 ) -> Callable[[Callable[[Modality, int], Encoder]], tuple[Backbone, ...]]:
-    """Makes backbones of a function `(modality, size) -> Encoder`, one for each named size: `name-<size>`.
+    """Decorator: turns a function `(modality, size) -> Encoder` into one backbone per size, `name-<label>`.
 
-    The size "" is called `name` alone. `pretrained` says by size which weights there are.
+    `sizes` maps labels to sizes; label "" gives the plain `name`. `pretrained` maps labels to available
+    weights. See `pm.Backbone` for the rest. Raises ContractError for unknown `provides`.
     """
     if unknown := set(provides) - set(PROVIDES):
         raise ContractError(

@@ -1,4 +1,4 @@
-"""What a stage sees of the data in one step."""
+"""Batches: the input of one training step."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ if TYPE_CHECKING:
 
 
 class Batch(Mapping[str, "Tensor"]):
-    """B samples of the modalities that a stage declares in `reads`; `batch["rgb"]` is (B, *shape),
-    standardised.
+    """B samples of the modalities in a stage's `reads`; `batch["rgb"]` is (B, *shape), float32, normalized.
 
-    `labels` (B,) holds class indices, -1 for a sample without label. `index` (B,) is each sample's position
-    among the `bench.num_train` training samples of the stage, for memory banks. `epoch` counts from 0;
-    `progress` in [0, 1) is the part of all training steps done. A modality that the stage did not declare
-    raises ContractError.
+    `labels` (B,) holds class indices in [0, K), -1 for unlabelled samples. `index` (B,) is the position of
+    each sample among the stage's `bench.num_train` training samples, for memory banks. `epoch` counts from
+    0; `progress` in [0, 1) is the fraction of training steps done. Raises ContractError for undeclared
+    modalities.
     """
 
     __slots__ = ("_present", "_stage", "_tensors", "epoch", "index", "labels", "progress")
@@ -49,7 +48,7 @@ class Batch(Mapping[str, "Tensor"]):
             raise ContractError(
                 f"stage {self._stage!r} read modality {modality!r}, which it does not declare; "
                 f"its reads are ({', '.join(self._tensors)})",
-                f"add {modality!r} to `reads`, or do not touch it",
+                f"add {modality!r} to `reads`",
             ) from None
 
     def __iter__(self) -> Iterator[str]:
@@ -63,11 +62,11 @@ class Batch(Mapping[str, "Tensor"]):
 
     @property
     def labelled(self) -> Tensor:
-        """(B,) bool: which samples have a label."""
+        """(B,) bool, True for samples with a label."""
         return self.labels >= 0
 
     def present(self, *modalities: str) -> Tensor:
-        """(B,) bool: which samples have all these modalities; absent ones hold zeros."""
+        """(B,) bool, True for samples with all these modalities; absent ones hold zeros."""
         mask = self.labels == self.labels
         for modality in modalities:
             self[modality]

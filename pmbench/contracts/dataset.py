@@ -1,4 +1,4 @@
-"""A data set: its modalities and classes, how its official form is read, its splits and protocols."""
+"""Data sets: modalities, classes, splits and protocols, and the reader of the official form."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 
 class Dataset:
-    """Base of all data sets. A subclass fills in the declarations and `read`; core writes, opens, seals and
-    verifies the prepared form.
+    """Base class of data sets.
+
+    A subclass sets the declarations and implements `read`. Core writes, verifies and opens the prepared form.
     """
 
     # --- identity -----------------------------------------------------------------------------------------
@@ -36,9 +37,7 @@ class Dataset:
     positive_class: ClassVar[int] = 1
     modalities: ClassVar[tuple[Modality, ...]]
     expected: ClassVar[Mapping[str, int | tuple[int, ...]]] = {}
-    """Part -> number of samples, or part -> (samples of class 0, of class 1, ...); "a+b" is two parts
-    together.
-    """
+    """Part -> number of samples, or samples of each class; "a+b" is both parts together."""
 
     # --- protocols ----------------------------------------------------------------------------------------
 
@@ -49,7 +48,7 @@ class Dataset:
     few: ClassVar[tuple[int, ...]] = (10,)
     """Values of K in the few-K protocols that are listed."""
     sampling: ClassVar[Sampling] = Sampling()
-    """How clips are sampled unless the protocol says otherwise."""
+    """Default sampling of clips; protocols may override it."""
     metrics: ClassVar[tuple[str, ...]] = ("accuracy", "mean_class_accuracy", "macro_f1")
 
     # --- training -----------------------------------------------------------------------------------------
@@ -61,7 +60,7 @@ class Dataset:
     # --- official form ------------------------------------------------------------------------------------
 
     access: ClassVar[str] = ""
-    """How to obtain the official form, where that takes more than following `source`."""
+    """How to obtain the official form, unless `source` suffices."""
     downloads: ClassVar[tuple[Download, ...]] = ()
     """Files of an open official download."""
     unpack: ClassVar[bool] = False
@@ -72,42 +71,42 @@ class Dataset:
     # --- methods that a subclass implements ---------------------------------------------------------------
 
     def find_source(self) -> Path | None:
-        """The official form inside an installed package, None where there is none.
+        """Path of the official form inside an installed package, or None.
 
-        A data set that has one is prepared on first use.
+        Data sets with an embedded official form are prepared on first use.
         """
         return None
 
     def read(self, source: Path) -> Iterator[tuple[str, Part]]:
-        """The parts of the official form at `source`, one after the other, as (part name, Part).
+        """Yields (part name, Part) for each part of the official form at `source`.
 
-        Raises DataError where the files differ from the official form.
+        Raises DataError for files that differ from the official form.
         """
         raise NotImplementedError(f"{type(self).__name__} does not implement read(source)")
 
     def augment(self, batch: Mapping[str, Tensor], rng: AugmentRng) -> Mapping[str, Tensor]:
-        """Training batch with augmentation. Modalities on one grid must ask `rng` for the same names."""
+        """The augmented training batch, same shapes. Modalities on one grid share `rng` names."""
         return batch
 
-    # --- methods of a data set that a user's files declare ------------------------------------------------
+    # --- methods of a data set that user files declare ------------------------------------------------
 
     def named(self, name: str) -> Dataset:
-        """The data set `<own name>/<name>`; raises UnknownName where there are none."""
+        """The data set `<own name>/<name>`; raises UnknownName for unknown names."""
         raise UnknownName("data set", f"{self.name}/{name}", [self.name])
 
     def at(self, source: Path) -> Dataset:
-        """This data set with the declarations that the official form at `source` makes."""
+        """A copy with the declarations of the official form at `source`."""
         return self
 
     def declared(self, declaration: Mapping[str, Any]) -> Dataset:
-        """This data set with the declarations in `declaration`."""
+        """A copy with the declarations in `declaration`."""
         return self
 
     # --- provided -----------------------------------------------------------------------------------------
 
     @property
     def takes_names(self) -> bool:
-        """Whether there are data sets `<own name>/<name>`."""
+        """Whether the class provides data sets `<own name>/<name>`."""
         return type(self).named is not Dataset.named
 
     @property
@@ -126,7 +125,7 @@ class Dataset:
         return by_name[name]
 
     def part_names(self, *, test: bool = False) -> set[str]:
-        """Names of the parts that splits are made of; with `test`, only of those that a split tests on."""
+        """Names of the parts of all splits; with `test`, of their test parts only."""
         named = [(s.test,) if test else (s.train, s.validation or "", s.test) for s in self.splits.values()]
         return {part for names in named for name in names for part in name.split("+") if part}
 
@@ -148,14 +147,14 @@ class Dataset:
 
         A part is an official split, `few-K` (K labelled training samples of each class), `privileged-P` (P %
         of the training samples have the privileged modalities), `with-m` (modality m is privileged in place
-        of the usual ones; several make several), and where there are clips `clip-F` (F consecutive frames) or
-        `even-F` (F frames spread over the recording). Without a split the first one is meant. `@m` tests on
-        modality m and makes the data set's usual target modalities privileged.
+        of the default ones; repeatable), and for clips `clip-F` (F consecutive frames) or
+        `even-F` (F frames spread over the recording). The default split is the first one. `@m` tests on
+        modality m and makes the data set's target modalities privileged.
         """
         return parse_protocol(self, name)
 
     def not_prepared(self, root: Path, problem: str = "") -> DataNotPrepared:
-        """The error for a data set whose prepared form is not under `root`, or unusable for a `problem`."""
+        """The error for a missing prepared form under `root`, or an unusable one (`problem`)."""
         embedded = self.find_source() is not None
         hint = f"`pmbench data prepare {self.name}` prepares it" if embedded else self.how_to_get()
         message = f"data set {self.name!r} is not prepared under {root}" + (problem and f": {problem}")

@@ -1,4 +1,4 @@
-"""The seven hooks that a distribution can implement; its entry point is in the group `pmbench`."""
+"""The seven plugin hooks; distributions register in the entry-point group `pmbench`."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def pmbench_modality_kinds() -> Iterable[ModalityKind]:
 
 @hookspec
 def pmbench_published() -> Iterable[Published]:
-    """Numbers of papers that this distribution implements; records carry those that belong to their cell."""
+    """Published numbers of the papers implemented; records carry those of their cell."""
     return ()
 
 
 @hookspec
 def pmbench_run_finished(record: Any) -> None:
-    """Called in the command's process after each record was written, with that pmbench.Record."""
+    """Called in the main process after each record is written, with that record."""

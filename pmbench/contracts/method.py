@@ -1,4 +1,4 @@
-"""A method: a function from a setting to its last stage."""
+"""Methods: functions from a setting to the last stage."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .stage import Stage
 Role = Literal["method", "floor", "ceiling", "control", "reference"]
 TestsOn = Literal["target", "privileged", "all"]
 VALUE_SETS = ("paper", "small")
-"""Hyper-parameters as the paper has them, or as chosen for small data."""
+"""Hyper-parameters of the paper, or selected for small data."""
 ROLES: tuple[Role, ...] = typing.get_args(Role)
 TESTS_ON: tuple[TestsOn, ...] = typing.get_args(TestsOn)
 
@@ -25,8 +25,7 @@ TESTS_ON: tuple[TestsOn, ...] = typing.get_args(TestsOn)
 class Ablation:
     """A row of a paper's ablation tables: the method with some options changed.
 
-    `printed` is (paper, table, variant) of the paper's number in `pmbench_published`; empty for a row that no
-    paper has.
+    `printed` is (paper, table, variant) of the paper's number in `pmbench_published`; empty without one.
     """
 
     options: Mapping[str, Any] = field(hash=False)
@@ -35,15 +34,14 @@ class Ablation:
 
 @dataclass(frozen=True)
 class Method:
-    """A named way to learn with privileged modalities.
+    """A method for learning with privileged modalities; made by the decorator `pm.method`.
 
-    `plan` makes the last stage from a setting and, where the method has options, from an `options_type`.
-    `tests_on` is what the delivered network is given at test: "target" for every real method; "privileged"
-    and "all" mark reference rows. `networks` counts the networks that run at test: a method with two is
-    compared with `target_ensemble` too. `exceptions` maps the name of a contract check that cannot hold for
-    this method to the reason. `deviations` lists where it departs from its paper. `ablations` are the rows of
-    the paper's ablation tables, by name. `small` holds the options that differ in the values for small data,
-    chosen on validation data; empty where no search found better ones than the paper's.
+    `plan(setting)`, or `plan(setting, options)` with options of class `options_type`, returns the last
+    stage. `tests_on` selects the modalities available at test: "target" for methods, "privileged" or "all"
+    for reference rows. `networks` counts the networks that run at test; methods with two are also compared
+    with `target_ensemble`. `exceptions` maps contract checks that cannot hold to the reason. `deviations`
+    lists departures from the paper. `ablations` are the rows of the paper's ablation tables by name. `small`
+    holds the options that differ in the value set for small data, selected on validation data.
     """
 
     name: str
@@ -60,7 +58,7 @@ class Method:
     options_type: type[Options] = Options
 
     def values(self, value_set: str) -> Mapping[str, Any]:
-        """Options of the set "paper", which are none, or "small"."""
+        """Options of the value set "small"; empty for "paper", which holds the defaults."""
         return self.small if value_set == "small" else {}
 
     def options(self) -> Mapping[str, Option]:
@@ -68,8 +66,10 @@ class Method:
         return self.options_type.declared()
 
     def last_stage(self, setting: Setting, **options: Any) -> Stage:
-        """The stage whose delivery is evaluated; raises Unsupported where the setting does not allow the
-        method, UsageError for an option out of range.
+        """The stage whose artifact is evaluated.
+
+        Raises Unsupported for unsupported settings, UsageError for unknown or invalid options, ContractError
+        if the plan returns no stage.
         """
         for name in options:
             if name not in self.options():
@@ -86,7 +86,7 @@ class Method:
         return stage
 
     def test_modalities(self, setting: Setting) -> tuple[str, ...]:
-        """What the sealed program of this method takes, in order."""
+        """Input modalities of the sealed program, in order."""
         return {"target": setting.target, "privileged": setting.privileged, "all": setting.all}[self.tests_on]
 
 
@@ -102,10 +102,10 @@ def method(
     ablations: Mapping[str, Ablation] | None = None,
     small: Mapping[str, Any] | None = None,
 ) -> Callable[[Callable[..., Stage]], Method]:
-    """Makes a method of a function `(setting) -> Stage` or `(setting, options) -> Stage`.
+    """Decorator: turns a plan `(setting) -> Stage` or `(setting, options) -> Stage` into a `pm.Method`.
 
-    The annotation of `options` names the dataclass that declares them, a subclass of `pm.Options`. `paper` is
-    an arXiv id, a DOI, or a citation in words. `pmbench list` shows the first line of the docstring.
+    The annotation of `options` is a subclass of `pm.Options`. `paper` is an arXiv id, a DOI, or a citation.
+    The first line of the plan's docstring is the summary. Raises ContractError for invalid declarations.
     """
     if role not in ROLES or tests_on not in TESTS_ON:
         raise ContractError(
@@ -131,9 +131,9 @@ def method(
         )
         sets = {f"ablation {row!r}": ablation.options for row, ablation in made.ablations.items()}
         for what, options in {**sets, "the set `small`": made.small}.items():
-            if strange := set(options) - set(made.options()):
+            if unknown := set(options) - set(made.options()):
                 raise ContractError(
-                    f"{what} of method {name!r} sets {sorted(strange)}, which are no options; "
+                    f"{what} of method {name!r} sets unknown options {sorted(unknown)}; "
                     f"its options: {', '.join(made.options())}"
                 )
         for row, ablation in made.ablations.items():
@@ -148,7 +148,7 @@ def method(
 
 
 def _options_type(name: str, plan: Callable[..., Stage]) -> type[Options]:
-    """The class of the plan's second parameter; Options, which declares none, where there is no second."""
+    """The class of the plan's second parameter; Options without one."""
     parameters = list(inspect.signature(plan).parameters.values())
     if any(p.kind not in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters):
         parameters = []

@@ -1,4 +1,4 @@
-"""A metric: how predictions on the test part are scored."""
+"""Metrics of predictions on the test part."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Metric:
-    """A named metric: `function(evidence)` gives its value, in percent as a rule; `title` heads its column.
+    """A named metric. `function(evidence)` returns its value, usually in percent; `title` heads its column.
 
-    `needs` is its input besides labels. `of_counts(counts, positive)`, if given, maps counts of samples by
-    class (..., K) (`pmbench.metrics.counts.Counts`) to values (...), nan where 0/0; `looks_at_called` says
-    whether it reads `Counts.called`. With it a metric is recomputed from records and resampled on the board.
+    `needs` is its input besides labels. The optional `of_counts(counts, positive)` maps counts of samples by
+    class (..., K) (`pmbench.metrics.counts.Counts`) to values (...), nan for 0/0; with it the metric is
+    recomputed from records and resampled on the board. `looks_at_called`: whether it reads `Counts.called`.
     """
 
     name: str

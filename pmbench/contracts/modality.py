@@ -1,4 +1,4 @@
-"""A modality: a named input stream, its kind and the shape of one sample."""
+"""Modalities: named input streams."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ KINDS: Mapping[str, ModalityKind] = {
 
 @dataclass(frozen=True)
 class Modality:
-    """A named input stream as a network sees it.
+    """A named input stream.
 
-    `shape` is one sample's shape without the batch, as its `ModalityKind` names it. `unit` is what the
-    numbers are measured in. Modalities that name the same `grid` are aligned: position (h, w), or time step
-    t, of one shows what the same position of the other shows, and augmentation draws are shared between them.
+    `shape` is the shape of one sample at the network's input, with the axes of its `kind`. `unit` is the
+    unit of measurement. Modalities with the same `grid` are aligned: equal positions (h, w) or time steps t
+    show the same content, and augmentation shares its random draws between them.
 
-    What is stored as frames (`Files`) may be larger than `shape`: a random part of it is cut out in training,
-    the middle at test. `flip` says what half of the training samples undergo: "" nothing, "mirror" left and
-    right change places, "negate" likewise with the first channel's sign reversed (horizontal optical flow).
+    Stored frames (`Files`) may be larger than `shape`: training takes random crops, test center crops.
+    `flip`, applied to half of the training samples: "" none, "mirror" a horizontal flip, "negate" a
+    horizontal flip that negates the first channel (horizontal optical flow).
     """
 
     name: str

@@ -17,16 +17,17 @@ O = TypeVar("O", bound="Options")  # noqa: E741
 
 
 def option(default: T, help: str, *, within: str = "") -> T:
-    """A field of `Options`: its default, a line of help, and for a number the interval that it must lie in.
+    """A field of `pm.Options`.
 
-    Intervals are written "[0, 1]", "(0, inf)" ...; a square bracket includes its end.
+    `help` is one line for the user. `within`, for numbers, is the interval of valid values: "[0, 1]",
+    "(0, inf)"; a square bracket includes the bound.
     """
     return dataclasses.field(default=default, metadata={"help": help, "within": within})
 
 
 @dataclass(frozen=True)
 class Option:
-    """A declared option: `type` is its annotation; `--set name=value` changes it."""
+    """A declared option. `type` is its annotation; `--set name=value` changes its value."""
 
     name: str
     type: Any
@@ -36,28 +37,27 @@ class Option:
 
     @property
     def choices(self) -> tuple[Any, ...]:
-        """The values of a Literal, and of a bool; empty for other types."""
-        if self.type is bool:
-            return (False, True)
-        return typing.get_args(self.type) if typing.get_origin(self.type) is typing.Literal else ()
+        """Valid values of a Literal or a bool, with None where the type allows it; empty for other types."""
+        kind, optional = _without_none(self.type)
+        values = (False, True) if kind is bool else typing.get_args(kind) if _is_literal(kind) else ()
+        return (*values, None) if values and optional else values
 
     def check(self, value: Any) -> None:
-        """Raises UsageError for a value that is no choice, or outside the interval."""
-        if typing.get_origin(self.type) is typing.Literal and value not in self.choices:
-            raise UsageError(
-                f"option {self.name!r} is {value!r}; expected one of {', '.join(map(str, self.choices))}"
-            )
+        """Raises UsageError for a value that is not among `choices` or outside the interval `within`."""
+        if self.choices and not any(value == c and type(value) is type(c) for c in self.choices):
+            choices = ", ".join(map(str, self.choices))
+            raise UsageError(f"option {self.name!r} is {value!r}; expected one of {choices}")
         if self.within and value is not None and not _lies_in(value, self.within):
             raise UsageError(f"option {self.name!r} is {value}; expected a number in {self.within}")
 
 
 @dataclass(frozen=True)
 class Options:
-    """Base of the options of methods and stages: a frozen dataclass whose fields are made by `option`.
+    """Base class of the hyper-parameters of methods and stages: a frozen dataclass of `pm.option` fields.
 
-    A stage that uses some of a method's options declares a field of the class that holds just those; the
-    method's class inherits from it. Only the declared ones enter the stage and its key, so that methods share
-    stages whose options agree, whatever their other options are. Raises UsageError for values out of range.
+    A stage declares a field whose class holds the options that it uses; the options class of the method
+    inherits from that class. Only these options enter the stage and its key, so methods whose options agree
+    there share the stage. Raises UsageError for invalid values.
     """
 
     def __post_init__(self) -> None:
@@ -66,15 +66,15 @@ class Options:
 
     @classmethod
     def declared(cls) -> Mapping[str, Option]:
-        """The options by name, in the order of their declaration."""
+        """Declared options by name, in order of declaration."""
         return _declared(cls)  # type: ignore[arg-type]
 
     def but(self: O, **changes: Any) -> O:
-        """These options with some changed."""
+        """A copy with `changes` applied."""
         return dataclasses.replace(self, **changes)
 
     def only(self, kind: type[O]) -> O:
-        """The part of these options that `kind`, a base of their class, declares."""
+        """The options that `kind`, a base of this class, declares; raises ContractError for other classes."""
         if not isinstance(self, kind):
             raise ContractError(
                 f"a stage takes {kind.__name__}, but was given {type(self).__name__}",
@@ -107,14 +107,27 @@ def _lies_in(value: float, interval: str) -> bool:
     return above and below
 
 
+def _without_none(kind: Any) -> tuple[Any, bool]:
+    """(type, whether None is valid too) of `type` or `type | None`."""
+    if typing.get_origin(kind) not in (types.UnionType, typing.Union):
+        return kind, False
+    kinds = typing.get_args(kind)
+    return next(k for k in kinds if k is not type(None)), type(None) in kinds
+
+
+def _is_literal(kind: Any) -> bool:
+    return typing.get_origin(kind) is typing.Literal
+
+
 def parse_value(text: str, kind: Any, name: str) -> Any:
-    """`text` as the type of an option: bool, int, float, str, a Literal, a tuple, or None where allowed."""
-    if typing.get_origin(kind) in (types.UnionType, typing.Union):
-        kinds = typing.get_args(kind)
-        if type(None) in kinds and text.lower() == "none":
-            return None
-        kind = next(k for k in kinds if k is not type(None))
-    if typing.get_origin(kind) is typing.Literal:
+    """`text` as a value of type `kind`: bool, int, float, str, Literal, tuple ("+" separates), `... | None`.
+
+    Raises UsageError for text that does not parse.
+    """
+    kind, optional = _without_none(kind)
+    if optional and text.lower() == "none":
+        return None
+    if _is_literal(kind):
         choices = {str(choice): choice for choice in typing.get_args(kind)}
         if text not in choices:
             raise UsageError(f"{name}={text}: expected one of {', '.join(choices)}")

@@ -1,4 +1,4 @@
-"""Protocols: what makes numbers comparable, and the grammar of their names."""
+"""Protocols, and the grammar of their names."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ if TYPE_CHECKING:
 class Split:
     """An official split: the parts to train, validate and test on.
 
-    "a+b" is part a followed by part b, so that splits which overlap store no sample twice. Without an
-    official `validation` part, whole groups are carved out of the training part: `validation_groups` if
-    given, else about 15 % of it by a fixed hash; without groups 15 % of each class. `unlabelled` says that
-    some training samples have no label.
+    "a+b" is part a followed by part b. Without an official `validation` part, whole groups are carved out of
+    the training part: `validation_groups` if given, else about 15 % of it by a fixed hash; without groups
+    15 % of each class. `unlabelled`: whether some training samples have no label.
     """
 
     train: str
@@ -52,7 +51,7 @@ class Protocol:
     sampling: Sampling | None = None
 
     def seen(self, modality: Modality) -> Modality:
-        """The modality as networks see it under this protocol: clips of as many frames as it samples."""
+        """The modality at the network's input: clips have `sampling.frames` frames."""
         if self.sampling is None or modality.kind != "clip":
             return modality
         channels, _, *grid = modality.shape
@@ -67,9 +66,9 @@ class Protocol:
         )
 
     def identity(self) -> dict[str, Any]:
-        """Fields that decide which training samples there are and what they hold; part of every stage's key.
+        """Fields that determine the training samples; they enter every stage's key.
 
-        The direction is left out, so that both directions share their streams.
+        Both directions share their streams, so the direction is left out.
         """
         thinned = {"paired_percent": self.paired_percent, "privileged": list(self.privileged)}
         return {
@@ -83,9 +82,8 @@ class Protocol:
 def parse_protocol(dataset: Dataset, name: str) -> Protocol:
     """The protocol called `name`: `<part>[+<part>...][@<modality>]`, a part being a split or one of KINDS.
 
-    Without a split the first one is meant. The protocol gets its canonical name: parts in the order of KINDS,
-    none that says what holds without it. Raises UnknownName, or UsageError where parts contradict the data
-    set.
+    The default split is the first one. The canonical name has its parts in the order of KINDS, without
+    defaults. Raises UnknownName, or UsageError for parts that contradict the data set.
     """
     body, at, direction = name.partition("@")
     splits: list[str] = []
@@ -116,7 +114,7 @@ class PartKind:
     """One kind of part in protocol names. Group 1 of `pattern` is the part's value.
 
     `read(dataset, protocol, values)` applies the values of all parts of this kind, and
-    `write(dataset, protocol)` renders them again: nothing where they are the data set's defaults. `examples`
+    `write(dataset, protocol)` renders them again, without defaults. `examples`
     go into the error for unknown names.
     """
 
@@ -220,7 +218,7 @@ def _kind_of(part: str) -> tuple[PartKind | None, str]:
 
 
 def _usual_sampling(dataset: Dataset) -> Sampling | None:
-    """How clips are sampled unless the name says otherwise; None for data sets without clips."""
+    """Default sampling of clips; None for data sets without clips."""
     return dataset.sampling if any(m.kind == "clip" for m in dataset.modalities) else None
 
 

@@ -1,4 +1,4 @@
-"""Numbers that papers print, in the names of this project. A distribution ships those of its papers."""
+"""Published numbers of papers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..errors import ContractError
 
 @dataclass(frozen=True)
 class Published:
-    """One printed number.
+    """One published number.
 
     `paper` is a citation; `variant` is empty for the method itself. `value` is in percent, or a count for
     metric `parameters`.
@@ -40,10 +40,10 @@ COLUMNS = tuple(field.name for field in fields(Published))
 
 
 def read_published(package: str, file: str = "published.csv") -> tuple[Published, ...]:
-    """The numbers in a CSV file of a package, in order.
+    """Published numbers in a CSV file of a package, in order.
 
-    Its columns are the fields of Published, modalities joined by `+`. Raises ContractError where a row does
-    not fit.
+    Its columns are the fields of Published, modalities joined by `+`. Raises ContractError for
+    invalid rows.
     """
     text = resources.files(package).joinpath(file).read_text(encoding="utf-8")
     return parse(text.splitlines(), f"{package}/{file}")

@@ -1,4 +1,4 @@
-"""How a stage is optimised: one recipe for all methods, departures written down."""
+"""Recipes: optimizer, schedule and budget of a stage."""
 
 from __future__ import annotations
 
@@ -13,20 +13,18 @@ PRECISIONS = ("32", "bf16")
 
 @dataclass(frozen=True)
 class Recipe:
-    """Optimiser, schedule, budget and checkpoint selection of one stage, or of one group of its modules.
+    """Optimizer, schedule, budget and checkpoint selection of one stage, or of one group of its modules.
 
-    An epoch is as many batches as it takes to go once through the training samples of the protocol, labelled
-    or not. A stage that sees labelled samples only goes through those several times in an epoch, so that
-    every stage takes the same number of steps.
+    An epoch has as many batches as one pass over the protocol's training samples, labelled or not. Stages
+    that see labelled samples only pass over them several times, so all stages take equally many steps.
 
-    The default rate suits the small networks of the embedded data sets: of 1e-3, 3e-3 and 1e-2 it has the
-    best validation accuracy for target and privileged streams on nearly all of them, while 1e-3 leaves them
-    up to 20 points under-trained.
+    The default `lr` has the best validation accuracy among 1e-3, 3e-3 and 1e-2 for streams on nearly all
+    embedded data sets; 1e-3 leaves them up to 20 points under-trained.
 
     `schedule`: "constant"; "cosine" to zero over all steps; "step" multiplies by `gamma` at the fractions
     `milestones` of all steps. `warmup` is the fraction of all steps over which the rate rises linearly from
-    zero. `select`: "best" keeps the epoch with the best primary metric on validation data (of equals, the
-    latest), "last" the last epoch. `clip` bounds the gradient norm; 0 means no bound. `precision`: "32", or
+    zero. `select`: "best" selects the epoch with the best primary metric on validation data (the latest of
+    equals), "last" the last epoch. `clip` bounds the gradient norm; 0 means no bound. `precision`: "32", or
     "bf16" for automatic mixed precision.
     """
 
@@ -46,10 +44,10 @@ class Recipe:
     precision: str = "32"
 
     def but(self, **changes: object) -> Recipe:
-        """This recipe with some fields changed."""
+        """A copy with `changes` applied."""
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
 
     def departures(self, standard: Recipe) -> dict[str, tuple[object, object]]:
-        """Fields that differ from `standard`, as name -> (standard value, own value)."""
+        """Fields that differ from `standard`: name -> (standard value, own value)."""
         mine, theirs = dataclasses.asdict(self), dataclasses.asdict(standard)
         return {name: (theirs[name], mine[name]) for name in mine if mine[name] != theirs[name]}

@@ -13,14 +13,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Files:
-    """One modality of one part, still in the files of its official form: one item a sample, None where the
-    sample lacks this modality.
+    """One modality of one part as files: one item per sample, None for samples without this modality.
 
-    `load(item)` reads one sample in a process of its own, so it is a function of a module, or a
-    `functools.partial` of one. For clips and images it gives frames, uint8 (H, W, C), in order and at the
-    size they are to be stored at; for other kinds, and for pictures that no camera took (`rows`: a
-    spectrogram), one array of the modality's shape, kept in float32. It raises DataError where the file
-    cannot be read. `rate(item)`, frames per second, is kept beside the frames.
+    `load(item)` reads one sample in a worker process, so it must be picklable: a module-level function or a
+    `functools.partial` of one. For clips and images it returns frames, uint8 (H, W, C), in order and at
+    their stored size. For other kinds, and for images with `rows` (a spectrogram), it returns one array of
+    the modality's shape, stored as float32. It raises DataError for unreadable files. `rate(item)` is the
+    frame rate in frames per second.
     """
 
     items: Sequence[Any]
@@ -31,12 +30,11 @@ class Files:
 
 @dataclass(frozen=True)
 class Part:
-    """One file set of a data set, as read from its official form: a training part, a test part.
+    """N samples of the official form of a data set, such as its training part or its test part.
 
-    `ids` are unique over the whole data set. `labels` (N,) are 0-based class indices, -1 where the data has
-    none. `groups` name what must not straddle training and validation data (subject, speaker, video group);
-    leave it out where samples are independent. `arrays` maps each modality to (N, *shape), or to the files
-    that core decodes into it.
+    `ids` are unique over the whole data set. `labels` (N,) are class indices in [0, K), -1 for unlabelled
+    samples. `arrays` maps each modality to an array (N, *shape) or to `Files`. `groups` (subjects, speakers,
+    video groups) never straddle training and validation data; None for independent samples.
     """
 
     ids: Sequence[str]
@@ -47,12 +45,11 @@ class Part:
 
 @dataclass(frozen=True)
 class Sampling:
-    """Which frames of a recording make up a clip.
+    """Sampling of clips from recordings.
 
-    `frames` frames, `stride` apart, from a random position in every epoch; or, with `even`, one from each of
-    `frames` equal segments of the recording. A recording that is too short is repeated from its beginning. At
-    test time `test_clips` equidistant clips are sampled and their class probabilities averaged; validation
-    uses the center clip.
+    A clip has `frames` frames, `stride` apart, from a random position in every epoch; or, with `even`, one
+    frame from each of `frames` equal segments. Short recordings are repeated. The test averages the class
+    probabilities of `test_clips` equidistant clips; validation uses the center clip.
     """
 
     frames: int = 16
@@ -61,7 +58,7 @@ class Sampling:
     test_clips: int = 1
 
     def indices(self, length: int, t: float) -> list[int]:
-        """Indices of a clip's frames in a recording of `length`; t from 0, the first clip, to 1, the last."""
+        """Frame indices of a clip in a recording of `length` frames; t in [0, 1], from first to last clip."""
         if self.even:
             inside = min(t, 1 - 1e-9)
             return [int((k + inside) * length / self.frames) for k in range(self.frames)]
@@ -75,9 +72,9 @@ class Sampling:
 
 
 class CropParams(NamedTuple):
-    """Position of a crop in a recording, along time, height and width: from 0 to 1, 0.5 is the center.
+    """Position of a crop along time, height and width, in [0, 1]; 0.5 is the center.
 
-    `flip` mirrors it horizontally.
+    `flip`: whether to mirror it horizontally.
     """
 
     t: float = 0.5
@@ -90,8 +87,8 @@ class CropParams(NamedTuple):
 class Column:
     """One modality of one part: N samples of (*shape), read on demand.
 
-    `array` is the whole column if it is a single array; else None and `read(i, crop)` decodes sample i.
-    `present` (N,) says which samples have the modality, None that all have.
+    `array` is the whole column, or None if `read(i, crop)` decodes sample i. `present` (N,) is True for
+    samples with the modality; None means all.
     """
 
     length: int
@@ -112,10 +109,10 @@ class Column:
 
 
 class AugmentRng:
-    """Random numbers for the augmentation of one batch, by name.
+    """Named random draws for the augmentation of one batch.
 
-    `rng("flip")` is (B,) uniform in [0, 1), on the batch's device. Equal names give equal numbers, whatever
-    other names are asked for.
+    `rng("flip")` is (B,), uniform in [0, 1), on the batch's device. A draw depends only on its name and the
+    batch, not on other draws.
     """
 
     def __call__(self, name: str) -> Tensor:
@@ -124,9 +121,7 @@ class AugmentRng:
 
 @dataclass(frozen=True)
 class Download:
-    """A file of an open download. `size` in bytes, 0 if unknown; `sha256` is the digest or its first hex
-    digits, empty if the source states none.
-    """
+    """A file to download. `size` in bytes, 0 if unknown; `sha256` the digest, a hex prefix of it, or ""."""
 
     url: str
     file: str

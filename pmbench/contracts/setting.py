@@ -1,4 +1,4 @@
-"""A setting: the target and privileged modalities of a protocol, and the backbones chosen for them."""
+"""Settings: target and privileged modalities of a protocol, with their backbones."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from .modality import Modality
 
 @dataclass(frozen=True)
 class Setting:
-    """What a method is asked to do: learn from `target` and `privileged`, be tested on `target` alone.
+    """The learning problem of a method: train on `target` and `privileged`, test on `target` alone.
 
-    `demands` says what training samples may lack under the protocol: "unlabelled" (some have no label),
-    "unpaired" (some have no privileged modality). `backbones` maps each modality to the backbone chosen for
-    it.
+    `demands` may hold "unlabelled" (some training samples have no label) and "unpaired" (some have no
+    privileged modality). `modalities` and `backbones` map names of modalities to their declaration and to
+    the selected backbone.
     """
 
     target: tuple[str, ...]
@@ -32,11 +32,11 @@ class Setting:
         return (*self.target, *self.privileged)
 
     def only_target(self) -> str:
-        """The single target modality; raises Unsupported where the setting has several."""
+        """The single target modality; raises Unsupported for several."""
         return self._single(self.target, "target")
 
     def only_privileged(self) -> str:
-        """The single privileged modality; raises Unsupported where the setting has several or none."""
+        """The single privileged modality; raises Unsupported for several or none."""
         return self._single(self.privileged, "privileged")
 
     @staticmethod
@@ -47,7 +47,7 @@ class Setting:
         return names[0]
 
     def aligned(self, first: str, second: str) -> bool:
-        """Whether both modalities are declared on one grid."""
+        """Whether both modalities are on one grid."""
         grid = self.modalities[first].grid
         return bool(grid) and grid == self.modalities[second].grid
 
@@ -63,7 +63,7 @@ class Setting:
                 )
 
     def require_aligned(self, first: str, second: str) -> None:
-        """Raises Unsupported unless the two modalities lie on one grid."""
+        """Raises Unsupported unless both modalities are on one grid."""
         if not self.aligned(first, second):
             raise Unsupported(
                 f"compares maps position by position, but {first!r} and {second!r} are not aligned"

@@ -1,4 +1,4 @@
-"""A stage: one training inside a method, written down as a frozen value."""
+"""Stages: one training inside a method, declared as a frozen value."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ Terms = Mapping[str, "Tensor"]
 
 
 class Bench(Protocol):
-    """What `Stage.build` is given. It knows no path, no split and no seed.
+    """Builds networks; the argument of `Stage.build`. It exposes no path, split or seed.
 
-    Networks of one role start from the same weights in every method that runs under the same seed.
+    Networks of one role start from the same weights in every method under one seed.
     """
 
     @property
@@ -35,7 +35,7 @@ class Bench(Protocol):
 
     @property
     def num_train(self) -> int:
-        """Training samples that this stage's batches are drawn from."""
+        """Number of this stage's training samples."""
         ...
 
     def modality(self, name: str) -> Modality:
@@ -43,34 +43,31 @@ class Bench(Protocol):
         ...
 
     def fits(self, modality: str, fed: str) -> bool:
-        """Whether the backbone chosen for `modality` can look at `fed`."""
+        """Whether the backbone of `modality` accepts the modality `fed`."""
         ...
 
     def features(self, modality: str) -> int:
-        """Width D of the pooled features that the backbone chosen for `modality` gives of it."""
+        """Width D of the pooled features of `modality`'s backbone."""
         ...
 
     def encoder(self, modality: str, *, fed: str | None = None) -> Encoder:
-        """The backbone chosen for `modality`. With `fed`, its stem takes that modality's channels instead.
+        """The backbone of `modality`; with `fed`, its stem takes that modality's channels instead.
 
-        It starts as the encoder of a classifier does, whatever stands between that one and its logits.
+        Its init equals that of the encoder of `classifier`, with any bottleneck.
         """
         ...
 
     def classifier(
         self, modality: str, *, fed: str | None = None, bottleneck: int | None = None
     ) -> Classifier:
-        """Encoder and linear head: batch -> Output. With `fed`, the architecture of `modality`, looking at
-        `fed`.
+        """Encoder and linear head, batch -> Output; with `fed`, the architecture of `modality` on `fed`.
 
-        With `bottleneck`, a linear layer of that width and a ReLU stand between pooled features and head.
+        `bottleneck` adds a linear layer of that width and a ReLU between pooled features and head.
         """
         ...
 
     def fusion(self, *modalities: str) -> Fusion:
-        """One network over several modalities: a trunk each, joined maps (or joined pooled features), one
-        head.
-        """
+        """One network over several modalities: a trunk each, joined maps or pooled features, one head."""
         ...
 
     def head(self, features: int) -> Head:
@@ -78,29 +75,29 @@ class Bench(Protocol):
         ...
 
     def frozen(self, stage: Stage) -> Frozen:
-        """What `stage` delivered: trained, in evaluation mode for good, without gradients of its own."""
+        """The artifact of `stage`, always in evaluation mode, with frozen parameters."""
         ...
 
     def trainable(self, stage: Stage) -> nn.Module:
-        """A copy of what `stage` delivered, to be trained further."""
+        """A trainable copy of the artifact of `stage`."""
         ...
 
     def note(self, text: str) -> None:
-        """Tells what the setting makes this stage do differently; records and the leaderboard show it."""
+        """Records how the setting changes this stage; records and the leaderboard show the note."""
         ...
 
 
 class Step(Protocol):
-    """What `Stage.update` is given: minimises named terms for one group of modules."""
+    """One optimizer step; the last argument of `Stage.update`."""
 
     def __call__(self, terms: Terms, group: str = "main") -> None:
-        """Sums `terms`, back-propagates, and takes one optimiser step on `group`; nothing else moves."""
+        """Backpropagates the sum of `terms` and steps the optimizer of `group`; other parameters stay."""
         ...
 
 
 @dataclass(frozen=True)
 class Group:
-    """Modules that share an optimiser; `changes`: fields of the stage's recipe that differ for them."""
+    """Modules that share an optimizer; `changes` overrides fields of the stage's recipe for them."""
 
     modules: tuple[nn.Module, ...]
     changes: Mapping[str, object] = field(default_factory=dict)
@@ -108,18 +105,17 @@ class Group:
 
 @dataclass(frozen=True)
 class Stage:
-    """Base of all stages. A subclass is a frozen dataclass whose fields are plain values, tuples, options, or
-    other stages.
+    """Base class of stages: a frozen dataclass whose fields are plain values, tuples, options or stages.
 
-    A field of a subclass of `pm.Options` holds the options that this class declares, and no others: give it
-    the options of the whole method.
+    A field whose type is a subclass of `pm.Options` takes the options of the whole method and holds those
+    that its type declares. Raises ContractError for other values.
 
-    Fields, source code, data and recipe make its key; two stages with equal keys are one and are trained
-    once. `replica` tells apart stages that are equal in all but the random draw.
+    Fields, source code, data and recipe determine the key; stages with equal keys are trained once.
+    `replica` distinguishes stages that differ only in their random draws.
 
-    A stage trains on the samples that have a label and every modality it reads. With "unlabelled" in
-    `handles` it also trains on samples without a label, with "unpaired" those that lack a modality (the mask
-    is `batch.present`). A stage with `trains = False` only puts together what its parents delivered.
+    A stage trains on samples with a label and every modality in `reads`. "unlabelled" in `handles` adds
+    samples without a label, "unpaired" samples without some modality (see `batch.present`). A stage with
+    `trains = False` only combines the artifacts of its parents.
     """
 
     handles: ClassVar[frozenset[str]] = frozenset()
@@ -128,15 +124,18 @@ class Stage:
     replica: int = field(default=0, kw_only=True)
 
     def __post_init__(self) -> None:
-        for f in dataclasses.fields(self):
-            value = getattr(self, f.name)
-            if isinstance(value, Options):
-                object.__setattr__(self, f.name, value.only(_hints(type(self))[f.name]))  # type: ignore[arg-type]
+        for name, kind in _option_fields(type(self)).items():  # type: ignore[arg-type]
+            value = getattr(self, name)
+            if not isinstance(value, Options):
+                raise ContractError(
+                    f"stage {type(self).__name__}: field {name!r} is {value!r}; expected {kind.__name__}"
+                )
+            object.__setattr__(self, name, value.only(kind))
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """Modalities in this stage's batches."""
-        raise NotImplementedError(f"{type(self).__name__} does not say which modalities it reads")
+        """Modalities in the stage's batches."""
+        raise NotImplementedError(f"{type(self).__name__} does not declare the modalities it reads")
 
     def build(self, bench: Bench) -> Nets:
         """The stage's networks."""
@@ -147,38 +146,43 @@ class Stage:
         raise NotImplementedError(f"{type(self).__name__} has neither losses nor update")
 
     def update(self, nets: Nets, batch: Batch, step: Step) -> None:
-        """One training step. Overridden where several optimisers take turns."""
+        """One training step. Override it for alternating optimizers."""
         step(self.losses(nets, batch))
 
     def groups(self, nets: Nets) -> Mapping[str, Group]:
-        """The modules each optimiser moves, by name. Every trainable parameter is in exactly one group."""
+        """Modules of each optimizer by group name. Every trainable parameter is in exactly one group."""
         return {"main": Group((nets,))}
 
     def deliver(self, nets: Nets) -> nn.Module:
-        """What later stages, or the evaluator, receive. The evaluator needs batch -> Output."""
+        """The artifact for later stages or, as batch -> Output, for the evaluator."""
         return nets.student
 
     def recipe(self, standard: Recipe) -> Recipe:
-        """The standard recipe, or this stage's departure from it."""
+        """The stage's recipe, by default the `standard` one."""
         return standard
 
     def end_epoch(self, nets: Nets) -> None:
-        """Called after the last batch of an epoch, for state in buffers of `nets` that moves by epochs."""
+        """Called after the last batch of each epoch, for state in buffers of `nets`."""
 
     @property
     def parents(self) -> tuple[Stage, ...]:
-        """Stages among the fields, in the order of the fields."""
+        """Stages among the fields, in order."""
         return tuple(_stages(getattr(self, f.name) for f in dataclasses.fields(self)))
 
     def walk(self) -> Iterator[Stage]:
-        """This stage and all it rests on, parents first; equal stages once."""
+        """This stage and its ancestors, parents first, equal stages once."""
         seen: set[Stage] = set()
         yield from _walk(self, seen)
 
 
 @functools.cache
-def _hints(kind: type) -> Mapping[str, Any]:
-    return typing.get_type_hints(kind)
+def _option_fields(stage: type) -> Mapping[str, type[Options]]:
+    """Option fields of a stage class: name -> subclass of Options."""
+    hints = typing.get_type_hints(stage)
+    kinds = {f.name: hints[f.name] for f in dataclasses.fields(stage)}
+    return {
+        name: kind for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, Options)
+    }
 
 
 def _stages(values: Any) -> Iterator[Stage]:

@@ -2,7 +2,7 @@
 
 >>> from pmbench.testing import lab
 >>> setting = lab.setting(("acc",), ("gyro",))
->>> nets = stage.build(lab.Bench(setting))  # doctest: +SKIP
+>>> nets = stage.build(lab.LabBench(setting))  # doctest: +SKIP
 >>> terms = stage.losses(nets, lab.batch(stage.reads))  # doctest: +SKIP
 """
 
@@ -62,7 +62,7 @@ def setting(
     return Setting(target, privileged, K, MODALITIES, chosen, frozenset(demands))
 
 
-class Bench(EngineBench):
+class LabBench(EngineBench):
     """The engine's bench for any stage of a setting. What a parent delivers is its start, moved by noise.
 
     Networks of one role start alike, also the second one of a stage. `notes` are those of all stages built.
@@ -185,7 +185,7 @@ class Reach:
     still: tuple[str, ...]
 
 
-def gradient_reach(stage: Stage, bench: Bench, of_batch: Batch) -> dict[str, Reach]:
+def gradient_reach(stage: Stage, bench: LabBench, of_batch: Batch) -> dict[str, Reach]:
     """{term: what its gradient reaches} for every term of one `update` of the stage's start."""
     nets = stage.build(bench).train()
     named = {n: p for n, p in nets.named_parameters() if p.requires_grad}

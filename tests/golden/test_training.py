@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import engine_lab as toys
-import films
 import numpy as np
 import pytest
 import torch
+import videos
 
 import pmbench as pm
 from pmbench.store.keys import ENGINE_VERSION
@@ -53,8 +53,8 @@ class Case:
     dataset: Callable[[], pm.Dataset] = toys.Toy
 
 
-def films_dataset() -> pm.Dataset:
-    made = films.Films()
+def videos_dataset() -> pm.Dataset:
+    made = videos.Videos()
     made.__dict__["backbones"] = {"rgb": "cnn3d-8", "flow": "cnn3d-8", "sound": "mlp-8", "face": "cnn2d-8"}
     return made
 
@@ -73,8 +73,8 @@ CASES = {
     "pseudo-labels": Case(pm.PseudoLabel(FUSED, ("near",)), protocol="few-4"),
     "augmentation": Case(toys.Plain("wave"), dataset=toys.Jittered),
     "another draw": Case(pm.Stream("near", replica=1)),
-    "clips and vectors from files": Case(pm.EarlyFusion(("rgb", "sound")), SMALL, "one", films_dataset),
-    "clips on one grid": Case(pm.EarlyFusion(("rgb", "flow")), SMALL, "one", films_dataset),
+    "clips and vectors from files": Case(pm.EarlyFusion(("rgb", "sound")), SMALL, "one", videos_dataset),
+    "clips on one grid": Case(pm.EarlyFusion(("rgb", "flow")), SMALL, "one", videos_dataset),
 }  # fmt: skip
 
 
@@ -93,8 +93,8 @@ def this_platform() -> str:
 def trained(case: Case, root: Path) -> tuple[dict[str, object], str]:
     """(values to compare within a tolerance, SHA-256 of the delivered weights)."""
     dataset = case.dataset()
-    if isinstance(dataset, films.Films):
-        source = films.write(root / "source", each=4)
+    if isinstance(dataset, videos.Videos):
+        source = videos.write(root / "source", each=4)
         dataset.__dict__["find_source"] = lambda: source
     lab = toys.Lab(root, dataset, case.protocol, recipe=case.recipe)
     training = lab.training(case.stage)

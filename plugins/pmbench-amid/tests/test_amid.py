@@ -39,7 +39,7 @@ def test_extractors_are_the_plain_streams_of_other_methods(setting):
     both = amid.last_stage(lab.setting(("acc",), ("gyro", "mag")))
     assert both.parents == (GYRO, MAG)
     assert both.reads == ("acc", "gyro", "mag")
-    bench = lab.Bench(lab.setting(("acc",), ("gyro", "mag")))
+    bench = lab.LabBench(lab.setting(("acc",), ("gyro", "mag")))
     both.build(bench)
     assert bench.notes == ["L_MIa is the mean over 2 privileged modalities"]
     fixed = amid.last_stage(setting, teacher="fixed", dim=8)
@@ -89,7 +89,7 @@ def test_terms_are_those_of_eq_17(options, privileged):
     """Rows without label or pair are picked by hand here."""
     of = lab.setting(("acc",), privileged)
     stage = amid.last_stage(of, **options)
-    nets, rows = stage.build(lab.Bench(of)), [0, 1, 2, 4]
+    nets, rows = stage.build(lab.LabBench(of)), [0, 1, 2, 4]
     batch = late(stage, present={"gyro": [True, True, True, False, True, False]})
     y = torch.tensor(LABELS)[rows]
     found = terms(stage, nets, batch)
@@ -133,10 +133,10 @@ def test_without_weights_nothing_but_the_warm_up_is_left(setting):
     bare = amid.last_stage(setting, alpha1=0.0, alpha2=0.0, alpha3=0.0)
     full = amid.last_stage(setting)
     for stage, when in ((bare, late(bare)), (full, lab.batch(full.reads, LABELS))):
-        found = terms(stage, stage.build(lab.Bench(setting)), when)
+        found = terms(stage, stage.build(lab.LabBench(setting)), when)
         assert list(found) == ["ce_student", "ce_teacher", "jsd"]
     values = [
-        terms(stage, stage.build(lab.Bench(setting)), lab.batch(stage.reads, LABELS))["ce_student"].item()
+        terms(stage, stage.build(lab.LabBench(setting)), lab.batch(stage.reads, LABELS))["ce_student"].item()
         for stage in (bare, full)
     ]
     assert values[0] == values[1]
@@ -145,7 +145,7 @@ def test_without_weights_nothing_but_the_warm_up_is_left(setting):
 @pytest.mark.parametrize("teacher", ["online", "detached", "fixed"])
 def test_without_any_pair_only_the_students_cross_entropy_is_left(setting, teacher):
     stage = amid.last_stage(setting, teacher=teacher, warmup=0.0)
-    nets = stage.build(lab.Bench(setting))
+    nets = stage.build(lab.LabBench(setting))
     batch = late(stage, present={"gyro": [False] * 6})
     found = terms(stage, nets, batch)
     assert found.pop("ce_student").item() > 0
@@ -157,7 +157,7 @@ def test_without_any_pair_only_the_students_cross_entropy_is_left(setting, teach
 
 def test_unlabelled_samples_count_for_all_but_classes(setting):
     stage = amid.last_stage(setting)
-    nets = stage.build(lab.Bench(setting))
+    nets = stage.build(lab.LabBench(setting))
     found = terms(stage, nets, late(stage, (-1,) * 6))
     assert found["ce_student"].item() == found["ce_teacher"].item() == 0
     assert all(found[name].item() > 0 for name in ("jsd", "mi_student", "mi_auxiliary", "adversarial"))
@@ -168,7 +168,7 @@ def test_unlabelled_samples_count_for_all_but_classes(setting):
 
 def test_the_fixed_teacher_is_trained_by_its_own_cross_entropy(setting):
     stage = Compose("acc", (GYRO,), ComposeOptions(8))
-    nets = stage.build(lab.Bench(setting))
+    nets = stage.build(lab.LabBench(setting))
     stage.losses(nets, lab.batch(stage.reads, LABELS))["ce"].backward()
     still = [n for n, p in nets.named_parameters() if p.requires_grad and p.grad is None]
     assert still == []
@@ -177,7 +177,7 @@ def test_the_fixed_teacher_is_trained_by_its_own_cross_entropy(setting):
 
 def test_the_discriminators_step_moves_them_alone(setting):
     stage = amid.last_stage(setting)
-    nets = stage.build(lab.Bench(setting))
+    nets = stage.build(lab.LabBench(setting))
     for name, term in terms(stage, nets, late(stage), "discriminators").items():
         nets.zero_grad(set_to_none=True)
         term.backward()
@@ -188,11 +188,11 @@ def test_the_discriminators_step_moves_them_alone(setting):
 def test_groups_hold_every_parameter_once(setting):
     for options in ({}, {"dim": 8}, {"teacher": "fixed"}, {"alpha3": 0.0}, {"second_discriminator": False}):
         stage = amid.last_stage(setting, **options)
-        nets = stage.build(lab.Bench(setting))
+        nets = stage.build(lab.LabBench(setting))
         held = [p for group in lab.Steps(stage, nets).parameters.values() for p in group]
         assert len(held) == len({id(p) for p in held})
         assert {id(p) for p in held} == {id(p) for p in nets.parameters() if p.requires_grad}
-    own = amid.last_stage(setting).groups(amid.last_stage(setting).build(lab.Bench(setting)))
+    own = amid.last_stage(setting).groups(amid.last_stage(setting).build(lab.LabBench(setting)))
     assert own["main"].changes == {}
     assert own["discriminators"].changes == {"optimizer": "adam", "lr": 1e-4, "weight_decay": 0.0}
 
@@ -202,7 +202,7 @@ def test_groups_hold_every_parameter_once(setting):
 
 def test_discriminators_step_first_and_only_after_the_warm_up(setting):
     stage = amid.last_stage(setting)
-    nets = stage.build(lab.Bench(setting))
+    nets = stage.build(lab.LabBench(setting))
     steps = lab.Steps(stage, nets)
     before = {n: p.clone() for n, p in nets.discriminators.named_parameters()}
     stage.update(nets, lab.batch(stage.reads, LABELS), steps)
@@ -233,7 +233,7 @@ def test_warm_up_takes_20_epochs_but_at_most_a_third(setting, epochs, warm):
 
 def test_weights_of_the_discriminators_are_state_that_checkpoints_hold(setting):
     stage = amid.last_stage(setting)
-    nets = stage.build(lab.Bench(setting))
+    nets = stage.build(lab.LabBench(setting))
     steps = lab.Steps(stage, nets)
     for seed in range(2):
         stage.update(nets, late(stage, seed=seed), steps)
@@ -243,7 +243,7 @@ def test_weights_of_the_discriminators_are_state_that_checkpoints_hold(setting):
     weights = nets.discriminators.weights()
     assert weights.sum().item() == pytest.approx(1)
     assert weights.tolist() != [0.5, 0.5]
-    again = stage.build(lab.Bench(setting))
+    again = stage.build(lab.LabBench(setting))
     again.load_state_dict(nets.state_dict())
     assert torch.equal(again.discriminators.weights(), weights)
 
@@ -251,7 +251,7 @@ def test_weights_of_the_discriminators_are_state_that_checkpoints_hold(setting):
 def test_privileged_extractors_keep_every_bit(setting):
     for teacher in ("online", "fixed"):
         stage = amid.last_stage(setting, teacher=teacher)
-        nets = stage.build(lab.Bench(setting)).train()
+        nets = stage.build(lab.LabBench(setting)).train()
         steps = lab.Steps(stage, nets)
         frozen = nets.composition.extractors if teacher == "online" else nets.teacher
         before = {n: t.clone() for n, t in frozen.state_dict().items()}
@@ -263,7 +263,7 @@ def test_privileged_extractors_keep_every_bit(setting):
 @pytest.mark.parametrize("row", amid.ablations)
 def test_every_ablation_takes_a_finite_step(setting, row):
     stage = amid.last_stage(setting, **amid.ablations[row].options)
-    nets = stage.build(lab.Bench(setting)).train()
+    nets = stage.build(lab.LabBench(setting)).train()
     steps = lab.Steps(stage, nets)
     for batch in (lab.batch(stage.reads, LABELS), late(stage)):
         stage.update(nets, batch, steps)
@@ -279,7 +279,7 @@ def test_every_ablation_takes_a_finite_step(setting, row):
 def test_an_untouched_d2_weight_does_not_enter(setting):
     """No two samples of a class: D2 stays as it is, and L_adv is D1's."""
     stage = amid.last_stage(setting)
-    nets = stage.build(lab.Bench(setting))
+    nets = stage.build(lab.LabBench(setting))
     steps = lab.Steps(stage, nets)
     before = {n: p.clone() for n, p in nets.discriminators.second.named_parameters()}
     stage.update(nets, late(stage, (0, 1, 2, -1, -1, -1)), steps)
@@ -304,7 +304,7 @@ def test_any_pair_of_modalities_gives_cls_of_s(target, privileged, dim, width):
     """Pooled vectors need no grid; where widths differ a linear layer makes them equal."""
     of = lab.setting((target,), privileged)
     stage = amid.last_stage(of, dim=dim)
-    nets = stage.build(lab.Bench(of))
+    nets = stage.build(lab.LabBench(of))
     s, a = nets.student(late(stage)).pooled, nets.composition.auxiliary(late(stage))
     assert {x.shape for x in (s, nets.composition(s, a), *a)} == {(6, width)}
     network = stage.deliver(nets).eval()
@@ -317,7 +317,7 @@ def test_any_pair_of_modalities_gives_cls_of_s(target, privileged, dim, width):
 
 
 def test_the_student_starts_as_target_only_does(setting):
-    bench = lab.Bench(setting)
+    bench = lab.LabBench(setting)
     student, plain = amid.last_stage(setting).build(bench).student, ACC.build(bench).student
     assert all(torch.equal(t, plain.state_dict()[n]) for n, t in student.state_dict().items())
     narrow = amid.last_stage(setting, dim=8).build(bench).student
@@ -327,4 +327,4 @@ def test_the_student_starts_as_target_only_does(setting):
 @pytest.mark.parametrize("dim", [None, 8])
 def test_what_it_delivers_exports_with_dynamic_batch(setting, dim):
     stage = amid.last_stage(setting, dim=dim)
-    lab.exported(stage.deliver(stage.build(lab.Bench(setting))), lab.batch(("acc",)))
+    lab.exported(stage.deliver(stage.build(lab.LabBench(setting))), lab.batch(("acc",)))

@@ -61,7 +61,7 @@ def test_several_privileged_modalities_are_fused_first():
     of = lab.setting(("acc",), ("gyro", "mag"))
     stage = game(of)
     assert stage.privileged == pm.trained_on("gyro", "mag")
-    bench = lab.Bench(of)
+    bench = lab.LabBench(of)
     nets, batch = stage.build(bench), lab.batch(stage.reads, LABELS)
     assert nets.student(batch).pooled.shape == nets.privileged(batch).pooled.shape
     stage.update(nets, batch, lab.Steps(stage, nets))
@@ -109,7 +109,7 @@ def test_planning_imports_no_torch():
 def test_terms_of_a_variant(setting, variant, present, options):
     """Rows without label or pair are picked by hand here."""
     stage = game(setting, variant=variant, noise=0.0, **options)
-    o, nets = stage.options, stage.build(lab.Bench(setting)).eval()
+    o, nets = stage.options, stage.build(lab.LabBench(setting)).eval()
     batch = lab.batch(stage.reads, LABELS, present=present and {"gyro": present})
     rows = [i for i in range(8) if present is None or present[i]]
     f_m, out = nets.privileged(batch).pooled, nets.student(batch)
@@ -139,7 +139,7 @@ def test_default_weights_are_those_of_the_paper(setting):
 def test_without_labels_or_pairs_terms_are_zero_and_finite(setting):
     for variant in TERMS:
         stage = game(setting, variant=variant)
-        nets = stage.build(lab.Bench(setting)).train()
+        nets = stage.build(lab.LabBench(setting)).train()
         batch = lab.batch(stage.reads, [-1] * 8, present={"gyro": [False] * 8})
         steps = lab.Steps(stage, nets)
         stage.update(nets, batch, steps)
@@ -152,7 +152,7 @@ def test_a_generator_that_is_m_has_no_distance_and_the_teachers_answers():
     """acc and mag have equal shapes: G is given M's weights and M's input."""
     of = lab.setting(("acc",), ("mag",))
     stage = game(of, variant="cls+l2", noise=0.5)
-    nets = stage.build(lab.Bench(of)).eval()
+    nets = stage.build(lab.LabBench(of)).eval()
     nets.student.generator.encoder.load_state_dict(nets.privileged.encoder.state_dict())
     nets.student.generator.bottleneck.load_state_dict(nets.privileged.bottleneck.state_dict())
     batch = lab.batch(stage.reads, LABELS)
@@ -166,7 +166,7 @@ def test_a_generator_that_is_m_has_no_distance_and_the_teachers_answers():
 
 def test_where_fakes_equal_real_features_the_game_ends_at_ln_2(setting):
     batch = lab.batch(("acc",), LABELS)
-    judge = Discriminator("acc", lab.Bench(setting).encoder("acc"), 6)
+    judge = Discriminator("acc", lab.LabBench(setting).encoder("acc"), 6)
     f = torch.randn(8, 6)
     optimizer = torch.optim.Adam(judge.parameters(), 1e-2)
     for _ in range(60):
@@ -184,7 +184,7 @@ def test_where_fakes_equal_real_features_the_game_ends_at_ln_2(setting):
 
 def test_the_classifier_on_generated_features_has_gradients_to_them_alone(setting):
     stage = game(setting)
-    nets = stage.build(lab.Bench(setting))
+    nets = stage.build(lab.LabBench(setting))
     f = torch.randn(4, 50, requires_grad=True)
     class_sum(nets.student.head(f), torch.tensor([0, 1, 2, 0])).backward()
     assert f.grad.abs().sum() > 0
@@ -192,7 +192,7 @@ def test_the_classifier_on_generated_features_has_gradients_to_them_alone(settin
 
 
 def test_rescoring_moves_the_classifier_alone(setting):
-    stage, bench = cgan.last_stage(setting), lab.Bench(setting)
+    stage, bench = cgan.last_stage(setting), lab.LabBench(setting)
     nets = stage.build(bench)
     assert {n for n, p in nets.named_parameters() if p.requires_grad} == {
         "student.head.weight",
@@ -204,7 +204,7 @@ def test_rescoring_moves_the_classifier_alone(setting):
 @pytest.mark.parametrize("saturating", [False, True])
 def test_updates_alternate_and_leave_m_and_c_a_bit_by_bit(setting, variant, saturating):
     stage = game(setting, variant=variant, saturating=saturating)
-    nets = stage.build(lab.Bench(setting)).train()
+    nets = stage.build(lab.LabBench(setting)).train()
     steps = lab.Steps(stage, nets)
     before = {n: t.clone() for n, t in nets.state_dict().items()}
     for seed in range(2):
@@ -220,7 +220,7 @@ def test_updates_alternate_and_leave_m_and_c_a_bit_by_bit(setting, variant, satu
 @pytest.mark.parametrize("taker", ["discriminator", "generator"])
 def test_a_step_of_one_player_leaves_the_other(setting, taker):
     stage = game(setting)
-    nets = stage.build(lab.Bench(setting)).train()
+    nets = stage.build(lab.LabBench(setting)).train()
     steps = lab.Steps(stage, nets)
     before = {n: p.detach().clone() for n, p in nets.named_parameters()}
     stage.update(
@@ -234,7 +234,7 @@ def test_every_trainable_parameter_is_in_one_group(setting):
     for variant in TERMS:
         for recipe in ("standard", "pix2pix"):
             stage = game(setting, variant=variant, generator_recipe=recipe)
-            nets = stage.build(lab.Bench(setting))
+            nets = stage.build(lab.LabBench(setting))
             groups = stage.groups(nets)
             mine = [id(p) for ps in lab.Steps(stage, nets).parameters.values() for p in ps]
             assert sorted(mine) == sorted(id(p) for p in nets.parameters() if p.requires_grad)
@@ -249,7 +249,7 @@ def test_every_trainable_parameter_is_in_one_group(setting):
 
 
 def test_networks_start_where_they_should(setting):
-    bench, stage = lab.Bench(setting), game(setting)
+    bench, stage = lab.LabBench(setting), game(setting)
     nets, again = stage.build(bench), cgan.last_stage(setting).build(bench)
     target_only = bench.classifier("acc").encoder.state_dict()
     assert all(torch.equal(t, target_only[n]) for n, t in nets.student.generator.encoder.state_dict().items())
@@ -261,7 +261,7 @@ def test_networks_start_where_they_should(setting):
 
 
 def test_the_judge_sees_the_target_and_has_the_stated_widths(setting):
-    judge = game(setting).build(lab.Bench(setting)).discriminator
+    judge = game(setting).build(lab.LabBench(setting)).discriminator
     linear = [m for m in judge.modules() if isinstance(m, nn.Linear)]
     assert [(m.in_features, m.out_features) for m in linear] == [(32, 50), (100, 64), (64, 1)]
     assert sum(p.numel() for p in judge.joint.parameters()) == 101 * 64 + 65
@@ -274,21 +274,21 @@ def test_the_judge_sees_the_target_and_has_the_stated_widths(setting):
 
 
 def test_noise_is_there_in_training_and_off_at_test(setting):
-    student = game(setting).build(lab.Bench(setting)).student
+    student = game(setting).build(lab.LabBench(setting)).student
     x = lab.batch(("acc",))
     student.train()
     student.generator.encoder.eval()
     assert not torch.equal(student(x).pooled, student(x).pooled)
     student.eval()
     assert torch.equal(student(x).pooled, student(x).pooled)
-    still = game(setting, noise=0.0).build(lab.Bench(setting)).student.train()
+    still = game(setting, noise=0.0).build(lab.LabBench(setting)).student.train()
     still.generator.encoder.eval()
     assert torch.equal(still(x).pooled, still(x).pooled)
 
 
 def test_rescoring_sees_features_without_noise(setting):
     stage = cgan.last_stage(setting)
-    nets = stage.build(lab.Bench(setting)).train()
+    nets = stage.build(lab.LabBench(setting)).train()
     x = lab.batch(("acc",))
     assert torch.equal(nets.student(x).pooled, nets.student(x).pooled)
     assert not nets.student.generator.training
@@ -299,7 +299,7 @@ def test_rescoring_sees_features_without_noise(setting):
 )
 def test_any_pair_goes(target, privileged):
     of = lab.setting((target,), (privileged,))
-    last, bench = cgan.last_stage(of), lab.Bench(of)
+    last, bench = cgan.last_stage(of), lab.LabBench(of)
     stage = last.generated
     nets = stage.build(bench).train()
     stage.update(nets, lab.batch(stage.reads, LABELS), lab.Steps(stage, nets))
@@ -309,7 +309,7 @@ def test_any_pair_goes(target, privileged):
 
 @pytest.mark.parametrize("row", cgan.ablations)
 def test_every_ablation_takes_a_finite_step(setting, row):
-    last, bench = cgan.last_stage(setting, **cgan.ablations[row].options), lab.Bench(setting)
+    last, bench = cgan.last_stage(setting, **cgan.ablations[row].options), lab.LabBench(setting)
     for stage in (s for s in last.walk() if s != M):
         nets = stage.build(bench).train()
         steps = lab.Steps(stage, nets)
@@ -323,7 +323,7 @@ def test_every_ablation_takes_a_finite_step(setting, row):
 @pytest.mark.parametrize("classifier", ["A", "B"])
 def test_what_it_delivers_exports_without_dropout_and_with_dynamic_batch(setting, classifier):
     stage = cgan.last_stage(setting, classifier=classifier)
-    network = stage.deliver(stage.build(lab.Bench(setting)))
+    network = stage.deliver(stage.build(lab.LabBench(setting)))
     program = lab.exported(network, lab.batch(("acc",)))
     assert not [n for n in program.graph.nodes if "dropout" in str(n.target)]
     assert not [n for n in network.state_dict() if "discriminator" in n]

@@ -154,7 +154,7 @@ def adversarial(setting, **options):
 @pytest.mark.parametrize("options", [{}, {"adversary": "lsgan"}, {"discriminator": "objects"}], ids=str)
 def test_an_update_moves_judge_then_h_and_nothing_else(setting, options):
     stage = adversarial(setting, **options)
-    nets = stage.build(lab.Bench(setting)).train()
+    nets = stage.build(lab.LabBench(setting)).train()
     steps = lab.Steps(stage, nets)
     before = {n: t.clone() for n, t in nets.state_dict().items()}
     for seed in range(3):
@@ -173,7 +173,7 @@ def test_an_update_moves_judge_then_h_and_nothing_else(setting, options):
 
 def test_every_trainable_parameter_is_in_one_group(setting):
     stage = adversarial(setting)
-    nets = stage.build(lab.Bench(setting))
+    nets = stage.build(lab.LabBench(setting))
     mine = [id(p) for ps in lab.Steps(stage, nets).parameters.values() for p in ps]
     assert len(mine) == len(set(mine))
     assert set(mine) == {id(p) for p in nets.parameters() if p.requires_grad}
@@ -189,14 +189,14 @@ def test_every_trainable_parameter_is_in_one_group(setting):
 def test_h_starts_as_f_p_whole_where_shapes_agree():
     setting = lab.setting(("acc",), ("mag",))
     stage = adversarial(setting)
-    nets = stage.build(lab.Bench(setting)).eval()
+    nets = stage.build(lab.LabBench(setting)).eval()
     batch = lab.batch(stage.reads)
     same = pm.Batch({"acc": batch["acc"], "mag": batch["acc"]}, batch.labels, batch.index)
     assert torch.equal(nets.student(same).logits, nets.privileged(same).logits)
 
 
 def test_h_starts_from_f_p_but_for_the_layer_that_sees_other_channels(setting):
-    bench, stage = lab.Bench(setting), adversarial(setting)
+    bench, stage = lab.LabBench(setting), adversarial(setting)
     h = stage.build(bench).student.hallucination.state_dict()
     f_p = bench.delivered(stage.privileged).state_dict()
     assert {n for n in h if not torch.equal(h[n], f_p[n])} <= {"encoder.blocks.0.0.weight"}
@@ -206,7 +206,7 @@ def test_h_starts_from_f_p_but_for_the_layer_that_sees_other_channels(setting):
 @pytest.mark.parametrize(("asked", "width"), [(128, 32), (8, 8)])
 def test_the_bottleneck_is_no_wider_than_the_pooled_features(setting, asked, width):
     stage = adversarial(setting, bottleneck=asked)
-    bench = lab.Bench(setting)
+    bench = lab.LabBench(setting)
     assert stage.privileged == NarrowStream("gyro", asked)
     assert bench.delivered(stage.privileged).head.in_features == width
     assert stage.build(bench).student.hallucination.head.in_features == width
@@ -218,7 +218,7 @@ def test_the_bottleneck_is_no_wider_than_the_pooled_features(setting, asked, wid
 )
 def test_any_pair_goes(target, privileged, own):
     setting = lab.setting((target,), (privileged,))
-    last, bench = admd.last_stage(setting), lab.Bench(setting)
+    last, bench = admd.last_stage(setting), lab.LabBench(setting)
     stage = last.deceived
     nets = stage.build(bench)
     assert ("h has the target's architecture" in bench.notes) == own
@@ -234,7 +234,7 @@ def test_streams_share_the_game(setting):
     assert (two.stream, hall.stream) == (pm.Stream("acc"), None)
     assert two.reads == hall.reads == ("acc",)
     assert not Hallucination.trains
-    bench, x = lab.Bench(setting), lab.batch(("acc",))
+    bench, x = lab.LabBench(setting), lab.batch(("acc",))
     both, alone = (stage.build(bench).student.eval() for stage in (two, hall))
     f_t = bench.frozen(pm.Stream("acc"))
     torch.testing.assert_close(both(x).logits, (f_t(x).logits + alone(x).logits) / 2)
@@ -243,7 +243,7 @@ def test_streams_share_the_game(setting):
 
 @pytest.mark.parametrize("row", admd.ablations, ids=str)
 def test_every_ablation_takes_a_finite_step(setting, row):
-    last, bench = admd.last_stage(setting, **admd.ablations[row].options), lab.Bench(setting)
+    last, bench = admd.last_stage(setting, **admd.ablations[row].options), lab.LabBench(setting)
     nets = last.deceived.build(bench).train()
     last.deceived.update(nets, lab.batch(last.deceived.reads), lab.Steps(last.deceived, nets))
     assert all(p.isfinite().all() for p in nets.parameters())
@@ -262,7 +262,7 @@ def test_unsupported_settings_and_widths(setting):
 @pytest.mark.parametrize("stream", ["two", "hall"])
 def test_what_it_delivers_exports_with_dynamic_batch(setting, stream):
     stage = admd.last_stage(setting, stream=stream)
-    lab.exported(stage.deliver(stage.build(lab.Bench(setting))), lab.batch(("acc",)))
+    lab.exported(stage.deliver(stage.build(lab.LabBench(setting))), lab.batch(("acc",)))
 
 
 def test_two_networks_are_tested_on_the_target():

@@ -28,10 +28,10 @@ def test_buffers_go_with_their_layer_and_other_names_stay():
 
 def test_a_hallucination_network_starts_from_what_it_imitates():
     setting = lab.setting(("acc",), ("gyro",))
-    bench = lab.Bench(setting)
+    bench = lab.LabBench(setting)
     f_p = bench.trainable(pm.Stream("gyro"))
     h = hallucination_network(bench, "acc", f_p)
-    own = lab.Bench(setting).classifier("gyro", fed="acc").state_dict()
+    own = lab.LabBench(setting).classifier("gyro", fed="acc").state_dict()
     first = "encoder.blocks.0.0.weight"
     mine, theirs = h.state_dict(), f_p.state_dict()
     assert h.fed == "acc"
@@ -39,28 +39,30 @@ def test_a_hallucination_network_starts_from_what_it_imitates():
     assert all(torch.equal(mine[n], theirs[n]) for n in mine if n != first)
     assert len(bench.notes) == 1
     assert "encoder.blocks.0.0," in bench.notes[0]
-    assert hallucination_network(lab.Bench(setting), "acc", bench.trainable(pm.Stream("gyro", 6))).bottleneck
+    assert hallucination_network(
+        lab.LabBench(setting), "acc", bench.trainable(pm.Stream("gyro", 6))
+    ).bottleneck
 
 
 def test_where_the_backbone_does_not_fit_only_the_head_is_copied():
     setting = lab.setting(("spectrum",), ("acc",), backbones={"acc": "cnn1d-16"})
-    bench = lab.Bench(setting)
+    bench = lab.LabBench(setting)
     f_p = bench.trainable(pm.Stream("acc"))
     h = hallucination_network(bench, "spectrum", f_p)
     assert torch.equal(h.head.weight, f_p.head.weight)
     assert h.bottleneck is not None
-    plain = lab.Bench(setting).classifier("spectrum").encoder.state_dict()
+    plain = lab.LabBench(setting).classifier("spectrum").encoder.state_dict()
     assert all(torch.equal(t, plain[n]) for n, t in h.encoder.state_dict().items())
     assert bench.notes == ["h has the target's architecture"]
     same = lab.setting(("spectrum",), ("acc",))  # 32 pooled features each
     assert (
-        hallucination_network(lab.Bench(same), "spectrum", lab.Bench(same).classifier("acc")).bottleneck
+        hallucination_network(lab.LabBench(same), "spectrum", lab.LabBench(same).classifier("acc")).bottleneck
         is None
     )
 
 
 def test_it_is_reshaped_before_weights_are_copied():
-    bench = lab.Bench(lab.setting(("acc",), ("mag",)))
+    bench = lab.LabBench(lab.setting(("acc",), ("mag",)))
     f_p = bench.trainable(pm.Stream("mag"))
 
     def deeper(network):

@@ -80,7 +80,7 @@ def test_terms_are_cross_entropies_and_imitation(setting, options, present):
 def test_h_with_the_weights_and_input_of_f_p_hallucinates_without_loss():
     """acc and mag have equal shapes, so that h starts as f_p whole; equal inputs, evaluation mode."""
     stage = hoffman.last_stage(lab.setting(("acc",), ("mag",)), loss="eq7")
-    nets = stage.build(lab.Bench(lab.setting(("acc",), ("mag",)))).eval()
+    nets = stage.build(lab.LabBench(lab.setting(("acc",), ("mag",)))).eval()
     for name, tensor in nets.hallucination.state_dict().items():
         assert torch.equal(tensor, nets.privileged.network.state_dict()[name])
     batch = lab.batch(stage.reads)
@@ -89,7 +89,7 @@ def test_h_with_the_weights_and_input_of_f_p_hallucinates_without_loss():
 
 
 def test_h_starts_from_f_p_but_for_the_layer_that_sees_other_channels(setting):
-    bench = lab.Bench(setting)
+    bench = lab.LabBench(setting)
     nets = hoffman.last_stage(setting).build(bench)
     h, f_p = nets.hallucination.state_dict(), bench.trainable(GYRO).state_dict()
     untouched = bench.classifier("gyro", fed="acc").state_dict()
@@ -103,7 +103,7 @@ def test_h_starts_from_f_p_but_for_the_layer_that_sees_other_channels(setting):
 
 
 def test_f_t_starts_from_its_trained_stream(setting):
-    bench = lab.Bench(setting)
+    bench = lab.LabBench(setting)
     nets = hoffman.last_stage(setting).build(bench)
     trained = bench.trainable(ACC).state_dict()
     assert all(torch.equal(t, trained[n]) for n, t in nets.target.state_dict().items())
@@ -128,7 +128,7 @@ def test_layer_and_architecture_follow_the_pair(target, privileged, backbones, l
     for loss in ("eq3", "eq5", "eq7"):
         stage = hoffman.last_stage(setting, loss=loss)
         assert stage.options.layer == layer
-        bench = lab.Bench(setting)
+        bench = lab.LabBench(setting)
         nets, batch = stage.build(bench), lab.batch(stage.reads)
         assert ("h has the target's architecture" in bench.notes) == own
         assert any("pooled" in note for note in bench.notes) == (layer == "pooled" and loss != "eq5")
@@ -165,7 +165,7 @@ def test_a_trained_privileged_network_needs_every_pair():
 
 def test_it_delivers_the_mean_of_target_and_hallucination_logits(setting):
     stage = hoffman.last_stage(setting)
-    nets = stage.build(lab.Bench(setting)).eval()
+    nets = stage.build(lab.LabBench(setting)).eval()
     x = {"acc": lab.batch(("acc",))["acc"]}
     expected = (nets.target(x).logits + nets.hallucination(x).logits) / 2
     torch.testing.assert_close(stage.deliver(nets)(x).logits, expected)
@@ -173,7 +173,7 @@ def test_it_delivers_the_mean_of_target_and_hallucination_logits(setting):
 
 def test_what_it_delivers_exports_with_dynamic_batch(setting):
     stage = hoffman.last_stage(setting)
-    lab.exported(stage.deliver(stage.build(lab.Bench(setting))), lab.batch(("acc",)))
+    lab.exported(stage.deliver(stage.build(lab.LabBench(setting))), lab.batch(("acc",)))
 
 
 def test_two_networks_are_tested_on_the_target():

@@ -78,7 +78,7 @@ def test_injection_equals_plain_loops(form):
 @pytest.mark.parametrize(("t", "p"), [("acc", "gyro"), ("spectrum", "spectrum")])
 @pytest.mark.parametrize("form", ["code", "paper"])
 def test_lockstep_is_block_by_block_with_injection_behind_each(t, p, form):
-    bench = lab.Bench(lab.setting((t,), (p,)))
+    bench = lab.LabBench(lab.setting((t,), (p,)))
     into, source = bench.classifier(t).eval(), bench.trainable(pm.Stream(p)).eval()
     batch = lab.batch((t, p))
     given, received = lockstep(source, into, batch, form)
@@ -98,7 +98,7 @@ def test_lockstep_is_block_by_block_with_injection_behind_each(t, p, form):
 
 def test_nothing_to_multiply_leaves_the_network_as_it_is(setting):
     """m = 0: with the form of the code the receiving network is the unconnected one, bit for bit."""
-    bench = lab.Bench(setting)
+    bench = lab.LabBench(setting)
     into, source = bench.classifier("acc").eval(), bench.classifier("gyro").eval()
     for block in source.encoder.blocks:
         block[1].weight.data.zero_()
@@ -111,7 +111,7 @@ def test_nothing_to_multiply_leaves_the_network_as_it_is(setting):
 
 @pytest.mark.parametrize("connection", ["p2t", "t2p", "none", "off"])
 def test_connection_says_who_depends_on_whom(setting, connection):
-    bench = lab.Bench(setting)
+    bench = lab.LabBench(setting)
     f_t, f_p = bench.classifier("acc").eval(), bench.classifier("gyro").eval()
     batch, other = lab.batch(("acc", "gyro")), lab.batch(("acc", "gyro"), seed=1)
     t, p = branches(f_t, f_p, batch, connection, "code")
@@ -167,7 +167,7 @@ def test_clips_get_one_behind_every_block_and_compute_the_same():
 
 
 def test_other_kinds_get_none(setting):
-    nets = mdms.last_stage(setting).multiplied.build(lab.Bench(setting))
+    nets = mdms.last_stage(setting).multiplied.build(lab.LabBench(setting))
     assert not [m for m in nets.modules() if isinstance(m, TemporalConvolution)]
 
 
@@ -212,7 +212,7 @@ def test_the_form_follows_the_pair(target, privileged, backbones, connection, la
         last = mdms.last_stage(setting, loss=loss)
         h = last.hallucination
         assert (h.connection, h.layer) == (connection, layer)
-        bench = lab.Bench(setting)
+        bench = lab.LabBench(setting)
         for stage in last.walk():
             if stage.trains:
                 nets = stage.build(bench)
@@ -244,7 +244,7 @@ def test_connected_step3_is_a_skip_without_connections():
     ids=str,
 )
 def test_every_ablation_takes_a_finite_step(setting, method, row):
-    bench = lab.Bench(setting)
+    bench = lab.LabBench(setting)
     last = method.last_stage(setting, **method.ablations[row].options)
     for stage in last.walk():
         nets = stage.build(bench)
@@ -261,7 +261,7 @@ def test_every_ablation_takes_a_finite_step(setting, method, row):
 
 
 def test_h_starts_from_the_privileged_network_of_step2(setting):
-    bench = lab.Bench(setting)
+    bench = lab.LabBench(setting)
     last = mdms.last_stage(setting)
     h = last.hallucination.build(bench).student.state_dict()
     f_p = bench.delivered(last.multiplied).networks[1].state_dict()
@@ -272,7 +272,7 @@ def test_h_starts_from_the_privileged_network_of_step2(setting):
 
 
 def test_step4_starts_from_step2_and_step3(setting):
-    bench, last = lab.Bench(setting), mdms.last_stage(setting)
+    bench, last = lab.LabBench(setting), mdms.last_stage(setting)
     f_t, h = last.build(bench).student.networks
     for mine, theirs in (
         (f_t, bench.delivered(last.multiplied).networks[0]),
@@ -288,7 +288,7 @@ def test_h_as_f_p_on_equal_inputs_has_no_feature_loss(connection):
     """acc and mag have equal shapes: h starts as f_p whole. Unconnected the rest is the teacher's entropy."""
     setting = lab.setting(("acc",), ("mag",))
     stage = mdms.last_stage(setting, step="step3", connection=connection)
-    nets = stage.build(lab.Bench(setting)).eval()
+    nets = stage.build(lab.LabBench(setting)).eval()
     batch = lab.batch(stage.reads)
     same = pm.Batch({"acc": batch["acc"], "mag": batch["acc"]}, batch.labels, batch.index)
     terms = stage.losses(nets, same)
@@ -305,7 +305,7 @@ def test_h_as_f_p_on_equal_inputs_has_no_feature_loss(connection):
 def test_steps_2_and_4_move_every_parameter_and_flow_through_the_connection(setting, connection, step):
     last = mdms.last_stage(setting, connection=connection)
     stage = last if step == "step4" else last.multiplied
-    bench, batch = lab.Bench(setting), lab.batch(stage.reads)
+    bench, batch = lab.LabBench(setting), lab.batch(stage.reads)
     nets = stage.build(bench)
     t, p = branches(*nets.student.networks, batch, connection, "code")
     receiving = t if connection == "p2t" else p
@@ -316,7 +316,7 @@ def test_steps_2_and_4_move_every_parameter_and_flow_through_the_connection(sett
 
 def test_h_keeps_the_head_of_f_p_where_features_alone_are_imitated(setting):
     stage = mdms.last_stage(setting, step="step3", loss="eq3")
-    nets = stage.build(lab.Bench(setting))
+    nets = stage.build(lab.LabBench(setting))
     assert not any(p.requires_grad for p in nets.student.head.parameters())
     assert torch.equal(nets.student.head.weight, nets.privileged.head.weight)
 
@@ -324,7 +324,7 @@ def test_h_keeps_the_head_of_f_p_where_features_alone_are_imitated(setting):
 @pytest.mark.parametrize("connection", ["p2t", "t2p", "none"])
 def test_step3_changes_no_bit_of_what_is_frozen(setting, connection):
     stage = mdms.last_stage(setting, step="step3", connection=connection)
-    nets = stage.build(lab.Bench(setting)).train()
+    nets = stage.build(lab.LabBench(setting)).train()
     before = {n: t.clone() for n, t in nets.state_dict().items()}
     optimizer = torch.optim.SGD([p for p in nets.parameters() if p.requires_grad], lr=0.1)
     for _ in range(2):
@@ -336,7 +336,7 @@ def test_step3_changes_no_bit_of_what_is_frozen(setting, connection):
 
 @pytest.mark.parametrize("connection", ["p2t", "t2p", "none"])
 def test_step3_is_delivered_alone_and_step4_needs_the_target_only(setting, connection):
-    bench, x = lab.Bench(setting), lab.batch(("acc",))
+    bench, x = lab.LabBench(setting), lab.batch(("acc",))
     last = mdms.last_stage(setting, connection=connection)
     h = last.hallucination.build(bench)
     assert last.hallucination.deliver(h) is h.student
@@ -348,7 +348,7 @@ def test_step3_is_delivered_alone_and_step4_needs_the_target_only(setting, conne
 
 def test_connected_step3_needs_the_privileged_modality_at_test(setting):
     bench, batch, other = (
-        lab.Bench(setting),
+        lab.LabBench(setting),
         lab.batch(("acc", "gyro")),
         lab.batch(("acc", "gyro"), seed=1),
     )
@@ -360,7 +360,7 @@ def test_connected_step3_needs_the_privileged_modality_at_test(setting):
 
 
 def test_noise_multiplies_the_privileged_input_with_one_draw(setting):
-    bench, batch = lab.Bench(setting), lab.batch(("acc", "gyro"))
+    bench, batch = lab.LabBench(setting), lab.batch(("acc", "gyro"))
     stages = {v: mdms_noisy.last_stage(setting, variance=v) for v in (0.0, 0.25, None)}
     nets = {v: stage.build(bench).student.eval() for v, stage in stages.items()}
     plain = bench.frozen(stages[0.0].multiplied)
@@ -379,7 +379,7 @@ def test_noise_multiplies_the_privileged_input_with_one_draw(setting):
 @pytest.mark.parametrize("form", ["code", "paper"])
 def test_what_it_delivers_exports_with_dynamic_batch(setting, connection, form):
     stage = mdms.last_stage(setting, connection=connection, inject=form)
-    lab.exported(stage.deliver(stage.build(lab.Bench(setting))), lab.batch(("acc",)))
+    lab.exported(stage.deliver(stage.build(lab.LabBench(setting))), lab.batch(("acc",)))
 
 
 def test_the_distribution_offers_five_methods():

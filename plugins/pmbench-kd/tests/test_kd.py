@@ -123,7 +123,7 @@ def test_at_temperature_one_it_has_the_gradient_of_kd():
 
 
 def test_imitate_without_imitation_is_plain_training(setting):
-    bench = lab.Bench(setting)
+    bench = lab.LabBench(setting)
     plain, imitate = ACC, Imitate(GYRO, ("acc",), GenDistillOptions(2.0, 0.0))
     gradients = []
     for stage in (plain, imitate):
@@ -143,7 +143,7 @@ def test_impossible_hyper_parameters_are_refused(setting, bad):
 def test_the_delivered_network_sees_the_target_alone(setting):
     for method in (kd, gen_distill):
         stage = method.last_stage(setting)
-        network = stage.deliver(stage.build(lab.Bench(setting))).eval()
+        network = stage.deliver(stage.build(lab.LabBench(setting))).eval()
         assert network({"acc": lab.batch(("acc",))["acc"]}).logits.shape == (4, lab.K)
 
 

@@ -120,7 +120,7 @@ def test_regions_follow_the_maps(target, privileged, backbones, teacher, axes, r
     setting = lab.setting((target,), privileged, backbones=backbones)
     stage = rad.last_stage(setting, teacher=teacher)
     assert (stage.axes, stage.regions) == (axes, regions)
-    bench = lab.Bench(setting)
+    bench = lab.LabBench(setting)
     nets = stage.build(bench)
     assert ("one region" in " ".join(bench.notes)) == (axes == 0)
     assert hasattr(nets, "weights") == (regions > 1)
@@ -137,7 +137,7 @@ def test_a_last_map_of_one_position_has_nothing_to_weigh(monkeypatch):
         monkeypatch.setitem(lab.MODALITIES, name, pm.Modality(name, "image", (2, 7, 7), "1", grid="scene"))
     setting = lab.setting(("rgb",), ("depth",))
     stage = rad.last_stage(setting)
-    nets, batch = stage.build(lab.Bench(setting)), lab.batch(stage.reads, LABELS)
+    nets, batch = stage.build(lab.LabBench(setting)), lab.batch(stage.reads, LABELS)
     assert stage.regions == 21
     assert not hasattr(nets, "weights")
     nets.eval()
@@ -193,7 +193,7 @@ def test_the_region_term_reaches_the_first_layer_of_the_student(pair, weighting)
     """Re-wrapping the 21 divergences as a new tensor, as the released face code does, would cut this."""
     setting = lab.setting(pair[:1], pair[1:])
     stage = rad.last_stage(setting, weighting=weighting)
-    nets = stage.build(lab.Bench(setting))
+    nets = stage.build(lab.LabBench(setting))
     stage.losses(nets, lab.batch(stage.reads, LABELS))["regions"].backward()
     for name, parameter in nets.student.named_parameters():
         assert parameter.grad is not None, name
@@ -204,7 +204,7 @@ def test_the_region_term_reaches_the_first_layer_of_the_student(pair, weighting)
 def test_without_weight_it_is_plain_training(setting, method, weight):
     gradients = []
     for stage in (ACC, method.last_stage(setting, **weight)):
-        nets = stage.build(lab.Bench(setting))
+        nets = stage.build(lab.LabBench(setting))
         sum(stage.losses(nets, lab.batch(stage.reads, LABELS)).values()).backward()
         gradients.append([p.grad for p in nets.student.parameters()])
     torch.testing.assert_close(*gradients, rtol=0, atol=0)
@@ -214,7 +214,7 @@ def test_a_student_equal_to_its_teacher_learns_nothing_from_it():
     """Equal networks in evaluation mode on equal inputs: no divergence, no discrepancy."""
     setting = lab.setting(("acc",), ("mag",))
     stage = Joint(pm.Stream("mag"), ("acc",), axes=1)
-    nets = stage.build(lab.Bench(setting)).eval()
+    nets = stage.build(lab.LabBench(setting)).eval()
     nets.student.load_state_dict(nets.teacher.network.state_dict())
     batch = lab.batch(stage.reads)
     same = pm.Batch({"acc": batch["acc"], "mag": batch["acc"]}, batch.labels, batch.index)
@@ -225,7 +225,7 @@ def test_a_student_equal_to_its_teacher_learns_nothing_from_it():
 
 def test_unlabelled_samples_count_for_regions_and_relations_alone(setting):
     stage = rad_dad_joint.last_stage(setting)
-    nets = stage.build(lab.Bench(setting)).eval()
+    nets = stage.build(lab.LabBench(setting)).eval()
     full, some = (stage.losses(nets, lab.batch(stage.reads, y)) for y in ((0, 1, 2, 1), (0, -1, -1, 1)))
     assert full["ce"] != some["ce"]
     for term in ("regions", "relations"):
@@ -250,7 +250,7 @@ def test_ablations_are_those_of_the_paper(setting):
 def test_every_ablation_takes_a_finite_step(pair, method, row):
     setting = lab.setting(pair[:1], pair[1:])
     stage = method.last_stage(setting, **method.ablations[row].options)
-    nets = stage.build(lab.Bench(setting)).train()
+    nets = stage.build(lab.LabBench(setting)).train()
     parameters = [p for p in nets.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=1e-2)
     sum(stage.losses(nets, lab.batch(stage.reads, LABELS)).values()).backward()
@@ -260,7 +260,7 @@ def test_every_ablation_takes_a_finite_step(pair, method, row):
 
 def test_rad_dad_delivers_the_sum_of_two_networks_logits(setting):
     stage = rad_dad.last_stage(setting)
-    bench = lab.Bench(setting)
+    bench = lab.LabBench(setting)
     network = stage.deliver(stage.build(bench)).eval()
     assert len(network.networks) == 2
     x = {"acc": lab.batch(("acc",))["acc"]}
@@ -272,11 +272,11 @@ def test_rad_dad_delivers_the_sum_of_two_networks_logits(setting):
 @pytest.mark.parametrize("method", METHODS)
 def test_what_is_delivered_exports_with_dynamic_batch(setting, method):
     stage = method.last_stage(setting)
-    lab.exported(stage.deliver(stage.build(lab.Bench(setting))), lab.batch(("acc",)))
+    lab.exported(stage.deliver(stage.build(lab.LabBench(setting))), lab.batch(("acc",)))
 
 
 def test_the_student_starts_as_the_floor_does(setting):
-    bench = lab.Bench(setting)
+    bench = lab.LabBench(setting)
     floor = ACC.build(bench).student.state_dict()
     for method in (rad, dad, rad_dad_joint):
         student = method.last_stage(setting).build(bench).student.state_dict()
@@ -284,7 +284,7 @@ def test_the_student_starts_as_the_floor_does(setting):
 
 
 def test_a_backbone_whose_head_cannot_classify_a_region_is_named(setting):
-    bench = lab.Bench(setting)
+    bench = lab.LabBench(setting)
     plain = bench.classifier
     bench.classifier = lambda m: plain(m, bottleneck=5)
     with pytest.raises(pm.ContractError, match="cannot classify a region"):
@@ -294,7 +294,7 @@ def test_a_backbone_whose_head_cannot_classify_a_region_is_named(setting):
 def test_a_teacher_without_joint_maps_is_named(setting):
     stage = DiscrepancyAware(pm.LateFusion((ACC,)), ("acc",))
     nets = pm.Nets(
-        student=lab.Bench(setting).classifier("acc"),
+        student=lab.LabBench(setting).classifier("acc"),
         teacher=lab.Given(torch.zeros(4, 3), torch.zeros(4, 2)),
     )
     nets.teacher.forward = lambda batch: pm.Output(nets.teacher.logits, nets.teacher.pooled)

@@ -75,7 +75,7 @@ def test_self_train_needs_unlabelled_samples():
 def test_what_it_is_tested_on_is_what_it_delivers_for(name):
     """The delivered network is a function of the declared test modalities alone."""
     setting = lab.setting(("acc",), ("gyro",), demands=("unlabelled",))
-    stage, bench = plan(name, setting), lab.Bench(setting)
+    stage, bench = plan(name, setting), lab.LabBench(setting)
     network = stage.deliver(stage.build(bench)).eval()
     reads = BY_NAME[name].test_modalities(setting)
     x = lab.batch(reads)
@@ -86,7 +86,7 @@ def test_what_it_is_tested_on_is_what_it_delivers_for(name):
 
 def test_late_fusion_is_the_mean_of_logits_not_of_probabilities():
     setting = lab.setting(("acc",), ("gyro",))
-    bench, x = lab.Bench(setting), lab.batch(("acc", "gyro"))
+    bench, x = lab.LabBench(setting), lab.batch(("acc", "gyro"))
     fused = plan("late_fusion", setting).build(bench).student(x).logits
     a, b = bench.frozen(ACC)(x).logits, bench.frozen(GYRO)(x).logits
     torch.testing.assert_close(fused, (a + b) / 2)
@@ -95,7 +95,7 @@ def test_late_fusion_is_the_mean_of_logits_not_of_probabilities():
 
 def test_ensemble_members_differ():
     setting = lab.setting(("acc",), ("gyro",))
-    bench, x = lab.Bench(setting), lab.batch(("acc",))
+    bench, x = lab.LabBench(setting), lab.batch(("acc",))
     first, second = plan("target_ensemble", setting).streams
     assert first.reads == second.reads
     assert dataclasses.replace(second, replica=0) == first
@@ -105,7 +105,7 @@ def test_ensemble_members_differ():
 @pytest.mark.parametrize("form", ["indep", "joint", "early"])
 def test_missing_fill_is_the_network_given_the_mean(form):
     setting = lab.setting(("acc",), ("gyro",))
-    bench, x = lab.Bench(setting), lab.batch(("acc", "gyro"))
+    bench, x = lab.LabBench(setting), lab.batch(("acc", "gyro"))
     stage = plan("missing_fill", setting, form=form)
     assert stage.reads == ("acc",)
     given_mean = {"acc": x["acc"], "gyro": torch.zeros_like(x["gyro"])}
@@ -116,12 +116,12 @@ def test_missing_fill_is_the_network_given_the_mean(form):
 def test_filling_late_fusion_adds_one_vector_to_every_sample():
     """Half the target stream's logits, and what the privileged stream says of the mean."""
     setting = lab.setting(("acc",), ("gyro",))
-    bench, x = lab.Bench(setting), lab.batch(("acc",))
+    bench, x = lab.LabBench(setting), lab.batch(("acc",))
     rest = plan("missing_fill", setting).build(bench).student(x).logits - bench.frozen(ACC)(x).logits / 2
     torch.testing.assert_close(rest, rest[:1].expand_as(rest))
 
 
 def test_missing_fill_exports_with_dynamic_batch():
     setting = lab.setting(("acc",), ("gyro",))
-    network = plan("missing_fill", setting).build(lab.Bench(setting)).student.eval()
+    network = plan("missing_fill", setting).build(lab.LabBench(setting)).student.eval()
     lab.exported(network, lab.batch(("acc",)))

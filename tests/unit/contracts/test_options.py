@@ -63,9 +63,12 @@ def test_inherited_options_come_first_and_defaults_may_change():
     [
         (Literal["a", "b"], ("a", "b")),
         (Literal[1, 2], (1, 2)),
+        (Literal["a", "b"] | None, ("a", "b", None)),
         (bool, (False, True)),
+        (bool | None, (False, True, None)),
         (str, ()),
         (float, ()),
+        (float | None, ()),
         (tuple[int, ...], ()),
     ],
 )
@@ -73,10 +76,24 @@ def test_choices(kind, choices):
     assert Option("x", kind, None).choices == choices
 
 
-def test_a_value_that_is_no_choice_is_refused():
+def test_invalid_choices_are_refused():
     assert MapOptions(form="cosine").form == "cosine"
     with pytest.raises(UsageError, match="option 'form' is 'l1'; expected one of mse, cosine"):
         MapOptions(form="l1")
+
+
+def test_choices_of_an_optional_literal_are_checked():
+    declared = Option("form", Literal["mse", "cosine"] | None, None)
+    declared.check(None)
+    declared.check("mse")
+    with pytest.raises(UsageError, match="option 'form' is 'l1'; expected one of mse, cosine, None"):
+        declared.check("l1")
+
+
+@pytest.mark.parametrize("value", [1, 0, "true", None])
+def test_bool_options_take_bools_only(value):
+    with pytest.raises(UsageError, match=f"option 'late' is {value!r}; expected one of False, True"):
+        BothOptions(late=value)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +106,7 @@ def test_a_value_that_is_no_choice_is_refused():
         ("", (-1, float("nan")), ()),
     ],
 )
-def test_numbers_lie_in_their_interval(interval, inside, outside):
+def test_numbers_are_checked_against_the_interval(interval, inside, outside):
     declared = Option("weight", float | None, None, "", interval)
     for value in inside:
         declared.check(value)
@@ -99,7 +116,7 @@ def test_numbers_lie_in_their_interval(interval, inside, outside):
         assert caught.value.message == f"option 'weight' is {value}; expected a number in {interval}"
 
 
-def test_options_are_checked_whenever_they_are_made():
+def test_options_are_checked_on_construction():
     options = BothOptions(cut=0.5)
     assert options.but(weight=0.0, cut=None) == BothOptions(weight=0.0)
     for make in (lambda: BothOptions(weight=-1.0), lambda: options.but(cut=1.0)):
@@ -111,7 +128,7 @@ def test_options_are_checked_whenever_they_are_made():
         options.weight = 3.0
 
 
-def test_a_field_that_option_did_not_make_is_refused():
+def test_fields_without_pm_option_are_refused():
     @dataclass(frozen=True)
     class Bare(pm.Options):
         weight: float = 1.0
@@ -122,7 +139,7 @@ def test_a_field_that_option_did_not_make_is_refused():
         assert "pm.option(default, " in caught.value.hint
 
 
-def test_the_part_that_a_base_class_declares():
+def test_only_selects_the_options_of_a_base_class():
     both = BothOptions(weight=3.0, form="cosine", cut=0.5, late=True)
     for kind, part in (
         (MapOptions, MapOptions(3.0, "cosine")),
@@ -136,7 +153,7 @@ def test_the_part_that_a_base_class_declares():
     assert caught.value.hint == "let LogitOptions inherit from MapOptions"
 
 
-def test_a_stage_holds_the_options_that_its_field_declares():
+def test_stages_hold_only_declared_options():
     stage = Mapped(BothOptions(form="cosine", cut=0.5))
     assert stage.options == MapOptions(2.0, "cosine")
     assert type(stage.options) is MapOptions
@@ -148,8 +165,14 @@ def test_a_stage_holds_the_options_that_its_field_declares():
             Mapped(unrelated)
 
 
-def test_stages_that_differ_in_unused_options_are_one(lab: engine_lab.Lab):
-    """They are equal, have one key, and are walked once; an option that the stage uses makes another."""
+@pytest.mark.parametrize("value", [1.0, None, {"weight": 1.0}, MapOptions])
+def test_a_stage_refuses_plain_values_as_options(value):
+    with pytest.raises(ContractError, match=r"stage Mapped: field 'options' is .*; expected MapOptions"):
+        Mapped(value)
+
+
+def test_unused_options_do_not_enter_the_key(lab: engine_lab.Lab):
+    """Stages that differ in unused options are equal, have one key and are walked once."""
     plain = Mapped(BothOptions())
     unused = Mapped(BothOptions(cut=0.5, late=True))
     used = Mapped(BothOptions(weight=0.5))
@@ -212,6 +235,6 @@ def test_text_is_parsed_as_the_declared_type(text, kind, value):
         ("1+x", tuple[float, ...], "a number"),
     ],
 )
-def test_text_that_does_not_parse_is_refused(text, kind, words):
+def test_invalid_text_is_refused(text, kind, words):
     with pytest.raises(UsageError, match=f"^lr={text.rpartition('+')[2]}: expected .*{words}"):
         parse_value(text, kind, "lr")

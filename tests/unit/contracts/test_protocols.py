@@ -33,10 +33,10 @@ DIRECTION = st.sampled_from([None, "depth", "ir"])
 
 
 @given(SPLITS, FEW, PAIRED, DIRECTION, st.randoms(use_true_random=False))
-def test_round_trip(split, few, paired, direction, chance):
+def test_round_trip(split, few, paired, direction, rng):
     parts = [split] * bool(split) + [f"few-{few}"] * bool(few) + [f"privileged-{paired}"] * bool(paired)
     parts = parts or ["cross-subject"]
-    chance.shuffle(parts)
+    rng.shuffle(parts)
     found = DATASET.protocol("+".join(parts) + (f"@{direction}" if direction else ""))
     assert DATASET.protocol(found.name) == found
     assert found.split_name == (split or "cross-subject")

@@ -66,7 +66,7 @@ def test_missing_members_are_named():
         pass
 
     for act, words in (
-        (lambda s: s.reads, "does not say which modalities"),
+        (lambda s: s.reads, "does not declare the modalities"),
         (lambda s: s.build(None), "builds no networks"),
         (lambda s: s.losses(None, None), "has neither losses nor update"),
     ):

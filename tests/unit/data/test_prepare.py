@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-import films
 import numpy as np
 import pytest
+import videos
 
 import pmbench as pm
 from pmbench.data import prepare as preparing
@@ -30,23 +30,23 @@ from pmbench.testing.outcome import Failed
 
 @pytest.fixture
 def raw(source, tmp_path):
-    return prepare(films.Films(), source, tmp_path / "data", codec="raw")
+    return prepare(videos.Videos(), source, tmp_path / "data", codec="raw")
 
 
 def protocol(name="one"):
-    return films.Films().protocol(name)
+    return videos.Videos().protocol(name)
 
 
 def test_preparation_in_processes_writes_the_same_bytes(source, tmp_path, monkeypatch):
     monkeypatch.setattr(shards, "SAMPLES", 2)
-    single = prepare(films.Films(), source, tmp_path / "single")
+    single = prepare(videos.Videos(), source, tmp_path / "single")
     reports, root = [], tmp_path / "parallel"
-    parallel = prepare(films.Films(), source, root, lambda *report: reports.append(report), workers=2)
+    parallel = prepare(videos.Videos(), source, root, lambda *report: reports.append(report), workers=2)
     assert parallel.fingerprint == single.fingerprint
     counted = [(done, total) for text, done, total in reports if text == "reading files"]
     assert counted[0] == (0, 36)
     assert counted[-1] == (36, 36)
-    assert [p.name for p in root.iterdir() if not p.name.endswith(".lock")] == ["films-v1"]
+    assert [p.name for p in root.iterdir() if not p.name.endswith(".lock")] == ["videos-v1"]
 
 
 def test_an_interrupted_preparation_is_resumed(source, tmp_path, monkeypatch):
@@ -61,11 +61,11 @@ def test_an_interrupted_preparation_is_resumed(source, tmp_path, monkeypatch):
 
     monkeypatch.setattr(shards, "read", stops)
     with pytest.raises(KeyboardInterrupt):
-        prepare(films.Films(), source, root)
+        prepare(videos.Videos(), source, root)
     with pytest.raises(DataNotPrepared):
-        open_prepared(films.Films(), root)
+        open_prepared(videos.Videos(), root)
     monkeypatch.setattr(shards, "read", lambda shard: (read.append(shard.path.name), original(shard)))
-    prepare(films.Films(), source, root)
+    prepare(videos.Videos(), source, root)
     assert len(read) == len(set(read)) == 12
 
 
@@ -76,13 +76,13 @@ class Recording:
 
 
 def test_the_name_of_a_shard_depends_on_items_arrays_and_readers(tmp_path, monkeypatch):
-    rgb, folder = films.Films().modality("rgb"), tmp_path / "frames"
+    rgb, folder = videos.Videos().modality("rgb"), tmp_path / "frames"
     folder.mkdir()
     (folder / "1.png").write_bytes(b"1")
     zeros, ones = np.zeros(2000), np.zeros(2000)
     ones[1000] = 1
 
-    def name_of(item, load=films.load_frames):
+    def name_of(item, load=videos.load_frames):
         return shards.cut(tmp_path, "a", rgb, pm.Files([item], load), "raw")[0].path.name
 
     before = name_of(folder)
@@ -109,19 +109,19 @@ def test_the_name_of_a_shard_depends_on_items_arrays_and_readers(tmp_path, monke
 
 def test_rows_of_shards_are_stored_like_one_numpy_array(source, tmp_path, monkeypatch):
     monkeypatch.setattr(shards, "SAMPLES", 2)
-    prepared = prepare(films.Films(), source, tmp_path / "data")
+    prepared = prepare(videos.Videos(), source, tmp_path / "data")
     rows = np.array([np.full(5, np.nan), np.arange(5) + 21, np.arange(5) + 22], np.float32)
     np.save(tmp_path / "whole.npy", rows)
     assert prepared.path("c", "sound").read_bytes() == (tmp_path / "whole.npy").read_bytes()
 
 
-@pytest.mark.parametrize("film", [np.zeros((2, 12, 16, 2)), np.zeros((2, 8, 9, 3)), np.zeros((2, 12, 16))])
-def test_frames_of_invalid_shapes_are_named(source, tmp_path, film):
-    class Invalid(films.Films):
+@pytest.mark.parametrize("frames", [np.zeros((2, 12, 16, 2)), np.zeros((2, 8, 9, 3)), np.zeros((2, 12, 16))])
+def test_frames_of_invalid_shapes_are_named(source, tmp_path, frames):
+    class Invalid(videos.Videos):
         def read(self, source):
             for name, part in super().read(source):
                 files = part.arrays["rgb"].items
-                load = partial(load_with, path_of_frames=files[1], frames=film.astype(np.uint8))
+                load = partial(load_with, path_of_frames=files[1], frames=frames.astype(np.uint8))
                 yield name, dataclasses.replace(part, arrays={**part.arrays, "rgb": pm.Files(files, load)})
 
     with pytest.raises(PluginError, match=r"load_with gave frames that cannot be stored at 'rgb' of .*g0-1"):
@@ -135,7 +135,7 @@ def load_with(path, path_of_frames, frames):
 def test_frames_of_two_sizes_are_a_plugin_error(source, tmp_path, monkeypatch):
     monkeypatch.setattr(shards, "SAMPLES", 1)
 
-    class Invalid(films.Films):
+    class Invalid(videos.Videos):
         def read(self, source):
             for name, part in super().read(source):
                 files = part.arrays["rgb"].items
@@ -153,7 +153,7 @@ def killed(shard):
 def test_a_killed_process_is_reported(source, tmp_path, monkeypatch):
     monkeypatch.setattr(shards, "read", killed)
     with pytest.raises(StoreError, match="one of the 2 processes that read files was killed"):
-        prepare(films.Films(), source, tmp_path / "data", workers=2)
+        prepare(videos.Videos(), source, tmp_path / "data", workers=2)
 
 
 def alive(pid: int) -> bool:
@@ -167,7 +167,7 @@ def alive(pid: int) -> bool:
 def test_processes_exit_if_their_parent_is_killed(source, tmp_path):
     """Otherwise they would wait forever, and write into the files of the next preparation."""
     context = multiprocessing.get_context("spawn")
-    args = (films.Slow(), source, tmp_path / "data")
+    args = (videos.Slow(), source, tmp_path / "data")
     parent = context.Process(target=prepare, args=args, kwargs={"workers": 2})
     parent.start()
     until = time.monotonic() + 60
@@ -189,39 +189,39 @@ def test_files_left_by_a_preparation_killed_at_its_end_are_removed(source, tmp_p
     with monkeypatch.context() as patched:
         patched.setattr(preparing, "publish", lambda ready, folder: (publish(ready, folder), killed()))
         with pytest.raises(KeyboardInterrupt):
-            prepare(films.Films(), source, root)
-    left = root / ".films-v1.partial"
+            prepare(videos.Videos(), source, root)
+    left = root / ".videos-v1.partial"
     assert any((left / "shards").iterdir())
-    assert prepare(films.Films(), source, root).count("a") == 3
+    assert prepare(videos.Videos(), source, root).count("a") == 3
     assert not left.exists()
     left.mkdir()
-    preparing.tidy(films.Films(), root)
+    preparing.tidy(videos.Videos(), root)
     assert not left.exists()
 
 
 def test_files_that_cannot_be_read_are_listed(source, tmp_path):
     root = tmp_path / "data"
     (source / "c" / "g0-1.npz").write_bytes(b"")
-    (source / "b" / "g0-0.npz").write_bytes(b"no film")
+    (source / "b" / "g0-0.npz").write_bytes(b"no video")
     with pytest.raises(DataError) as caught:
-        prepare(films.Films(), source, root)
-    assert "8 files of 'films' cannot be read" in caught.value.message
+        prepare(videos.Videos(), source, root)
+    assert "8 files of 'videos' cannot be read" in caught.value.message
     assert "--skip-damaged" in caught.value.hint
-    listed = (root / ".films-v1.partial" / "problems.csv").read_text().splitlines()
+    listed = (root / ".videos-v1.partial" / "problems.csv").read_text().splitlines()
     assert listed[0] == "part,modality,id,reason"
     assert len(listed) == 9
     assert any(line.startswith("c,rgb,c/g0-1,") and "g0-1.npz" in line for line in listed)
     with pytest.raises(DataError, match=r"1 test samples .* target modality: .*g0-0\.npz"):
-        prepare(films.Films(), source, root, allow=("damaged",))
+        prepare(videos.Videos(), source, root, allow=("damaged",))
     shutil.copy(source / "b" / "g0-1.npz", source / "b" / "g0-0.npz")
-    prepared = prepare(films.Films(), source, root, allow=("damaged",))
+    prepared = prepare(videos.Videos(), source, root, allow=("damaged",))
     assert prepared.column("b+c", "rgb").present.tolist() == [True] * 4 + [False, True]
     assert prepared.lacks == ["4 files that cannot be read"]
-    assert not (root / ".films-v1.partial").exists()
+    assert not (root / ".videos-v1.partial").exists()
 
 
 def test_a_test_sample_without_its_target_modality_is_refused(source, tmp_path):
-    class Blind(films.Films):
+    class Blind(videos.Videos):
         def read(self, source):
             for name, part in super().read(source):
                 rgb = part.arrays["rgb"]
@@ -229,18 +229,18 @@ def test_a_test_sample_without_its_target_modality_is_refused(source, tmp_path):
                 arrays = {**part.arrays, "rgb": dataclasses.replace(rgb, items=items)}
                 yield name, dataclasses.replace(part, arrays=arrays)
 
-    with pytest.raises(DataError, match=r"1 samples of part 'a' of 'films' lack 'rgb'.*'a/g0-0'"):
+    with pytest.raises(DataError, match=r"1 samples of part 'a' of 'videos' lack 'rgb'.*'a/g0-0'"):
         prepare(Blind(), source, tmp_path / "data")
 
 
 def test_a_defect_of_the_plugin_is_not_reported_as_a_damaged_file(source, tmp_path):
     (source / "a" / "g0-0.npz").rename(source / "a" / "bug.npz")
-    with pytest.raises(PluginError, match=r"films\.load_frames raised ZeroDivisionError.*bug\.npz"):
-        prepare(films.Films(), source, tmp_path / "data")
+    with pytest.raises(PluginError, match=r"videos\.load_frames raised ZeroDivisionError.*bug\.npz"):
+        prepare(videos.Videos(), source, tmp_path / "data")
 
 
 def test_files_must_be_as_many_as_samples(source, tmp_path):
-    class Short(films.Films):
+    class Short(videos.Videos):
         def read(self, source):
             for name, part in super().read(source):
                 files = dataclasses.replace(part.arrays["flow"], items=part.arrays["flow"].items[1:])
@@ -251,7 +251,7 @@ def test_files_must_be_as_many_as_samples(source, tmp_path):
 
 
 def test_an_incomplete_source_needs_permission(source, tmp_path):
-    class Counted(films.Films):
+    class Counted(videos.Videos):
         expected: ClassVar = {"a": 3, "b+c": 8}
 
     with pytest.raises(DataError, match=r"part 'b\+c': found 6 samples, expected 8") as caught:
@@ -262,7 +262,7 @@ def test_an_incomplete_source_needs_permission(source, tmp_path):
     wrong = [row for row in verify(Counted(), tmp_path / "data") if not row["ok"]]
     assert [(row["part"], row["expected"], row["found"]) for row in wrong] == [("b+c", 8, 6)]
 
-    class Few(films.Films):
+    class Few(videos.Videos):
         expected: ClassVar = {"a": 2}
 
     with pytest.raises(DataError, match="found 3 samples, expected 2"):
@@ -271,10 +271,10 @@ def test_an_incomplete_source_needs_permission(source, tmp_path):
 
 @pytest.mark.parametrize("number", [6, 7])
 def test_contract_checks_handle_joined_parts_and_missing_modalities(source, tmp_path, number):
-    class Checked(films.Films):
+    class Checked(videos.Videos):
         expected: ClassVar = {"a": (2, 1), "b+c": number}
 
-    prepare(films.Films(), source, tmp_path / "data")
+    prepare(videos.Videos(), source, tmp_path / "data")
     sample = dataset_checks.Sample(Checked(), load_plugins(), tmp_path, tmp_path / "data")
     names = ("ids_are_unique_and_disjoint", "arrays_are_as_declared", "validation_data_is_apart")
     for name in names:
@@ -287,13 +287,13 @@ def test_contract_checks_handle_joined_parts_and_missing_modalities(source, tmp_
 
 
 def test_contract_checks_find_modalities_of_one_grid_with_other_crops(source, tmp_path):
-    prepare(films.Films(), source, tmp_path / "data")
-    rgb, flow, *others = films.Films.modalities
+    prepare(videos.Videos(), source, tmp_path / "data")
+    rgb, flow, *others = videos.Videos.modalities
     check = dataset_checks.check_aligned_modalities_stay_aligned
     wrong = (dataclasses.replace(flow, flip=""), dataclasses.replace(flow, shape=(2, 4, 12, 16)))
     for declared, aligned in ((flow, True), *((modality, False) for modality in wrong)):
 
-        class Declared(films.Films):
+        class Declared(videos.Videos):
             modalities = (rgb, declared, *others)
 
         sample = dataset_checks.Sample(Declared(), load_plugins(), tmp_path, tmp_path / "data")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
-import films
 import numpy as np
 import pytest
 import torch
+import videos
 
 import pmbench as pm
 from pmbench.data.frames import Frames, FramesColumn, Writer
@@ -20,11 +20,11 @@ from pmbench.training.samples import training_view
 
 @pytest.fixture
 def raw(source, tmp_path):
-    return prepare(films.Films(), source, tmp_path / "data", codec="raw")
+    return prepare(videos.Videos(), source, tmp_path / "data", codec="raw")
 
 
 def protocol(name="one"):
-    return films.Films().protocol(name)
+    return videos.Videos().protocol(name)
 
 
 # --- stored frames --------------------------------------------------------------------------------------
@@ -55,7 +55,7 @@ def test_a_damaged_frames_file_is_named(tmp_path, damage):
     path = tmp_path / "x.arrow"
     with path.open("wb") as file:
         writer = Writer(file, "raw")
-        writer.add(films.film(0, 3), 25)
+        writer.add(videos.video(0, 3), 25)
         writer.close()
     content = path.read_bytes()
     path.write_bytes({"empty": b"", "cut": content[:-9], "other": b"RIFF" * 100}[damage])
@@ -86,8 +86,8 @@ def test_prepared_files_roundtrip(raw, source):
     assert raw.manifest["parts"]["c"]["files"]["sound"]["missing"] == 1
     assert "missing" not in raw.manifest["parts"]["b"]["files"]["sound"]
     face = raw.column("a", "face", protocol()).read(1)
-    np.testing.assert_array_equal(face, films.film(1, 7)[0, 2:10, 3:13].transpose(2, 0, 1))
-    assert all(row["ok"] for row in verify(films.Films(), raw.folder.parent))
+    np.testing.assert_array_equal(face, videos.video(1, 7)[0, 2:10, 3:13].transpose(2, 0, 1))
+    assert all(row["ok"] for row in verify(videos.Videos(), raw.folder.parent))
 
 
 def test_each_modality_and_part_has_its_own_file(raw):
@@ -98,9 +98,9 @@ def test_each_modality_and_part_has_its_own_file(raw):
 
 
 def test_jpeg_is_close_and_smaller(source, tmp_path):
-    jpeg = prepare(films.Films(), source, tmp_path / "jpeg")
+    jpeg = prepare(videos.Videos(), source, tmp_path / "jpeg")
     rgb = jpeg.column("a", "rgb", protocol()).read(0).astype(int)
-    expected = films.film(0, 6)[1:5, 2:10, 3:13].transpose(3, 0, 1, 2)
+    expected = videos.video(0, 6)[1:5, 2:10, 3:13].transpose(3, 0, 1, 2)
     assert np.abs(rgb - expected).max() < 25
     flow = jpeg.column("a", "flow", protocol()).read(0).astype(int)
     assert np.abs(flow - expected[:2]).mean() < 6
@@ -112,8 +112,8 @@ def test_a_changed_frames_file_is_found(raw):
     content[30] ^= 1
     path.write_bytes(content)
     with pytest.raises(DataError, match="damaged"):
-        open_prepared(films.Films(), raw.folder.parent).column("a", "rgb")
-    assert [r for r in verify(films.Films(), raw.folder.parent) if not r["ok"]]
+        open_prepared(videos.Videos(), raw.folder.parent).column("a", "rgb")
+    assert [r for r in verify(videos.Videos(), raw.folder.parent) if not r["ok"]]
 
 
 # --- sampling and crops ---------------------------------------------------------------------------------
@@ -142,14 +142,14 @@ def test_test_clips_are_evenly_spaced():
 
 
 def test_protocols_declare_the_sampling_of_clips():
-    assert protocol().sampling == films.Films.sampling
+    assert protocol().sampling == videos.Videos.sampling
     for name, frames, even in (("one+even-5", 5, True), ("even-5", 5, True), ("two+clip-8", 8, False)):
         found = protocol(name)
         assert (found.sampling.frames, found.sampling.even) == (frames, even)
         assert found.sampling.test_clips == 2
-        assert found.seen(films.Films().modality("rgb")).shape == (3, frames, 8, 10)
-        assert found.seen(films.Films().modality("sound")).shape == (5,)
-        assert films.Films().protocol(found.name) == found
+        assert found.seen(videos.Videos().modality("rgb")).shape == (3, frames, 8, 10)
+        assert found.seen(videos.Videos().modality("sound")).shape == (5,)
+        assert videos.Videos().protocol(found.name) == found
     assert protocol("one+clip-4").name == "one"
     assert protocol("few-3+even-5@sound").name == "few-3+even-5@sound"
     assert protocol("two+clip-8").identity() != protocol("two").identity()
@@ -159,7 +159,7 @@ def test_protocols_declare_the_sampling_of_clips():
 
 
 def position(clip):
-    """Columns, rows and times of the pixels of a clip of `films.film(0, ...)`."""
+    """Columns, rows and times of the pixels of a clip of `videos.video(0, ...)`."""
     return (clip[0, 0, 0].astype(int) - 40) // 10, (clip[1, 0, :, 0].astype(int) - 40) // 12, (
         clip[2, :, 0, 0].astype(int) - 40) // 8  # fmt: skip
 

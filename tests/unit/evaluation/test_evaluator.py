@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import films
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+import videos
 from torch import nn
 
 import pmbench as pm
@@ -147,18 +147,18 @@ class ClipNetwork(nn.Module):
 
 @pytest.fixture
 def clips(source, tmp_path):
-    return prepare(films.Films(), source, tmp_path / "data", codec="raw")
+    return prepare(videos.Videos(), source, tmp_path / "data", codec="raw")
 
 
 def outputs(prepared, rows, protocol="one", part="a"):
-    request = EvaluationRequest("", "", "films", protocol, "", part, ("rgb",), "")
+    request = EvaluationRequest("", "", "videos", protocol, "", part, ("rgb",), "")
     found = list(_outputs(ClipNetwork(), prepared, request, part, np.array(rows)))
     return tuple(np.concatenate([batch[i] for batch in found]) for i in (0, 1))
 
 
 def test_probabilities_of_clips_are_averaged_not_logits(clips):
     logits, features = outputs(clips, [2, 0])
-    column = clips.column("a", "rgb", films.Films().protocol("one"))
+    column = clips.column("a", "rgb", videos.Videos().protocol("one"))
     for place, row in enumerate((2, 0)):
         each = [torch.from_numpy(np.array(column.read(row, CropParams(t)), np.float32)) for t in (0.25, 0.75)]
         z, pooled = ClipNetwork()(torch.stack(each))
@@ -178,6 +178,6 @@ def test_a_certain_class_leaves_the_others_in_order(clips, monkeypatch):
 
 
 def test_a_test_sample_without_the_modality_is_an_error(clips):
-    request = EvaluationRequest("", "", "films", "one", "", "c", ("sound",), "")
+    request = EvaluationRequest("", "", "videos", "one", "", "c", ("sound",), "")
     with pytest.raises(DataError, match="1 samples of part 'c' lack 'sound'"):
         list(_outputs(ClipNetwork(), clips, request, "c", np.arange(3)))

@@ -63,7 +63,7 @@ def test_without_any_sample_for_the_teacher_its_term_is_zero(stage):
 def test_distill_without_imitation_is_plain_training():
     """The network starts from the same weights, and so do the loss and its gradients equal the floor's."""
     setting = lab.setting(("acc",), ("gyro",))
-    bench = lab.Bench(setting)
+    bench = lab.LabBench(setting)
     gradients = []
     for stage in (
         ACC,

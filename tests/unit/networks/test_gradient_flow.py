@@ -22,7 +22,7 @@ STAGES = (
 
 @pytest.mark.parametrize("stage", STAGES, ids=repr)
 def test_every_trainable_parameter_gets_a_gradient(stage):
-    bench = lab.Bench(lab.setting(("acc",), ("gyro",)))
+    bench = lab.LabBench(lab.setting(("acc",), ("gyro",)))
     nets = stage.build(bench)
     sum(stage.losses(nets, lab.batch(stage.reads, (0, 1, -1, 2))).values()).backward()
     still = [n for n, p in nets.named_parameters() if p.requires_grad and p.grad is None]

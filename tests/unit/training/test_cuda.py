@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 
 import engine_lab as toys
-import films
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+import videos
 
 from pmbench.data.prepare import prepare
 from pmbench.evaluation.evaluator import EvaluationRequest, Evaluator, _outputs
@@ -29,10 +29,10 @@ pytestmark = [
 RECIPE = toys.RECIPE.but(lr=1e-3, batch_size=4, schedule="cosine")
 
 
-class Clips(films.Films):
-    """Films for training, their clips encoded by 3-D convolutions."""
+class Clips(videos.Videos):
+    """Videos for training, their clips encoded by 3-D convolutions."""
 
-    backbones = {**films.Films.backbones, "rgb": "cnn3d-8", "flow": "cnn3d-8"}  # noqa: RUF012
+    backbones = {**videos.Videos.backbones, "rgb": "cnn3d-8", "flow": "cnn3d-8"}  # noqa: RUF012
 
 
 def from_memory(root: Path) -> toys.Lab:
@@ -40,7 +40,7 @@ def from_memory(root: Path) -> toys.Lab:
 
 
 def from_files(root: Path) -> toys.Lab:
-    prepare(Clips(), films.write(root / "source", each=8), root / "data", codec="raw")
+    prepare(Clips(), videos.write(root / "source", each=8), root / "data", codec="raw")
     return toys.Lab(root, Clips(), "one", recipe=RECIPE, device=CUDA)
 
 

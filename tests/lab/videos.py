@@ -24,7 +24,7 @@ def load_frames(path: Path, channels: int):
         with np.load(path) as content:
             yield from content["frames"][..., :channels]
     except (OSError, EOFError, ValueError, KeyError) as error:
-        raise pm.DataError(f"{path} is not a film: {error}") from error
+        raise pm.DataError(f"{path} is not a video: {error}") from error
 
 
 def load_sound(path: Path) -> np.ndarray:
@@ -39,10 +39,10 @@ def rate(path: Path) -> float:
     return float(np.load(path)["rate"])
 
 
-class Films(pm.Dataset):
-    """Two groups of films in parts that three splits share, one of them by two names."""
+class Videos(pm.Dataset):
+    """Two groups of videos in parts that three splits share, one of them by two names."""
 
-    name = "films"
+    name = "videos"
     summary = "made up"
     classes = ("left", "right")
     modalities = (
@@ -84,7 +84,7 @@ def first_frame(path: Path):
     return [next(load_frames(path, 3))]
 
 
-def film(seed: int, length: int) -> np.ndarray:
+def video(seed: int, length: int) -> np.ndarray:
     """(length, H, W, 3): smooth enough for JPEG; column x, row y and time t can be told from the pixels."""
     t, y, x = np.meshgrid(np.arange(length), np.arange(HEIGHT), np.arange(WIDTH), indexing="ij")
     return np.stack([40 + 10 * x, 40 + 12 * y, (40 + 8 * t + seed) % 256], 3).astype(np.uint8)
@@ -97,7 +97,7 @@ def write(root: Path, each: int = 3) -> Path:
             silent = "-silent" if part == "c" and i == 0 else ""
             np.savez(
                 root / part / f"g{i // 2}-{i}{silent}.npz",
-                frames=film(10 * number + i, 6 + i),
+                frames=video(10 * number + i, 6 + i),
                 sound=np.arange(5, dtype=np.float32) + 10 * number + i,
                 rate=24.5,
             )
@@ -110,7 +110,7 @@ def slow(path: Path, told: Path):
     time.sleep(60)
 
 
-class Slow(Films):
+class Slow(Videos):
     def read(self, source):
         for name, part in super().read(source):
             rgb = pm.Files(part.arrays["rgb"].items, partial(slow, told=source))
