@@ -230,8 +230,7 @@ def check_privilege_reaches_the_student(trial: Trial) -> None:
     x = trial.rows(trial.inputs)
     with torch.no_grad():
         mine, theirs = (t.eager(t.network, t.inputs)(*x)[0] for t in (here, other))
-    same = torch.equal(mine, theirs)
-    if same:
+    if torch.equal(mine, theirs):
         raise Failed(f"it reads {', '.join(used)} in training, but other values there change nothing at test")
 
 
