@@ -26,8 +26,8 @@ class Local(pm.Dataset):
     samples belong together, and for each modality one of paths, relative to the folder; an empty path is a
     missing modality. The first of them is the target modality, the others are privileged.
 
-    What a path names decides the modality's kind: a video or a folder of numbered images is a clip, a picture
-    an image, a sound its log-mel spectrogram over time, an .npy of one axis a vector, of two a sequence.
+    The file type determines the modality's kind: a video or a folder of numbered images is a clip, an image
+    file an image, a sound its log-mel spectrogram over time, an .npy of one axis a vector, of two a sequence.
     """
 
     name = "local"
@@ -137,7 +137,7 @@ def read_manifest(source: Path) -> tuple[list[dict[str, str]], list[str]]:
 
 
 def _modality(source: Path, name: str, rows: Sequence[Mapping[str, str]]) -> pm.Modality:
-    """Told from the first file there is."""
+    """Inferred from the first existing file."""
     first = next((source / row[name] for row in rows if row[name]), None)
     if first is None:
         raise pm.DataError(f"{source / MANIFEST}: no sample has {name!r}")
@@ -184,8 +184,8 @@ def _numbered(folder: Path) -> Any:
     if not names:
         raise pm.DataError(f"{folder} holds no image")
     pattern = re.sub(r"\d+(?=\D*$)", "*", names[0], count=1)
-    if strange := [name for name in names if re.sub(r"\d+(?=\D*$)", "*", name, count=1) != pattern]:
-        raise pm.DataError(f"{folder}: {strange[0]} is not named like {pattern}, as {names[0]} is")
+    if unexpected := [name for name in names if re.sub(r"\d+(?=\D*$)", "*", name, count=1) != pattern]:
+        raise pm.DataError(f"{folder}: {unexpected[0]} is not named like {pattern}, as {names[0]} is")
     return pm.media.image_frames(folder, STORED, pattern)
 
 

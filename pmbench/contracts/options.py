@@ -39,7 +39,8 @@ class Option:
     def choices(self) -> tuple[Any, ...]:
         """Valid values of a Literal or a bool, with None where the type allows it; empty for other types."""
         kind, optional = _without_none(self.type)
-        values = (False, True) if kind is bool else typing.get_args(kind) if _is_literal(kind) else ()
+        literal = typing.get_origin(kind) is typing.Literal
+        values = (False, True) if kind is bool else typing.get_args(kind) if literal else ()
         return (*values, None) if values and optional else values
 
     def check(self, value: Any) -> None:
@@ -115,10 +116,6 @@ def _without_none(kind: Any) -> tuple[Any, bool]:
     return next(k for k in kinds if k is not type(None)), type(None) in kinds
 
 
-def _is_literal(kind: Any) -> bool:
-    return typing.get_origin(kind) is typing.Literal
-
-
 def parse_value(text: str, kind: Any, name: str) -> Any:
     """`text` as a value of type `kind`: bool, int, float, str, Literal, tuple ("+" separates), `... | None`.
 
@@ -127,7 +124,7 @@ def parse_value(text: str, kind: Any, name: str) -> Any:
     kind, optional = _without_none(kind)
     if optional and text.lower() == "none":
         return None
-    if _is_literal(kind):
+    if typing.get_origin(kind) is typing.Literal:
         choices = {str(choice): choice for choice in typing.get_args(kind)}
         if text not in choices:
             raise UsageError(f"{name}={text}: expected one of {', '.join(choices)}")

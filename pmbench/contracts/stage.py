@@ -179,10 +179,8 @@ class Stage:
 def _option_fields(stage: type) -> Mapping[str, type[Options]]:
     """Option fields of a stage class: name -> subclass of Options."""
     hints = typing.get_type_hints(stage)
-    kinds = {f.name: hints[f.name] for f in dataclasses.fields(stage)}
-    return {
-        name: kind for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, Options)
-    }
+    found = ((f.name, hints[f.name]) for f in dataclasses.fields(stage))
+    return {name: kind for name, kind in found if isinstance(kind, type) and issubclass(kind, Options)}
 
 
 def _stages(values: Any) -> Iterator[Stage]:

@@ -56,7 +56,7 @@ def frame_rate(path: str | PathLike[str]) -> float:
     with opened(path) as container:
         rate = find_stream(container, "video", path).average_rate
         if not rate:
-            raise DataError(f"{path} does not say how many frames a second it has")
+            raise DataError(f"{path} has no frame rate")
         return float(rate)
 
 
@@ -67,7 +67,7 @@ def has_audio(path: str | PathLike[str]) -> bool:
 
 
 def resized(frame: Any, size: Size, crop: Box = WHOLE_IMAGE) -> np.ndarray:
-    """A decoded frame, rotated as its metadata says, cropped to `crop` and resized, uint8 (H, W, 3)."""
+    """A decoded frame, rotated by its metadata, cropped to `crop` and resized, uint8 (H, W, 3)."""
     frame = _upright(frame)
     top, left, bottom, right = crop
     height, width = frame.height * (bottom - top), frame.width * (right - left)
@@ -95,7 +95,7 @@ def _upright(frame: Any) -> Any:
 def opened(path: str | PathLike[str]) -> Iterator[Any]:
     """Open the file at `path` with FFmpeg, whose errors become a DataError."""
     av = extra("av", "video")
-    av.logging.set_level(av.logging.PANIC)  # the error says it
+    av.logging.set_level(av.logging.PANIC)
     try:
         if not Path(path).stat().st_size:
             raise DataError(f"{path} is empty (0 bytes)", "get it again")
@@ -118,7 +118,7 @@ def decoded(container: Any, stream: Any) -> Iterator[Any]:
 
 
 def find_stream(container: Any, kind: str, path: str | PathLike[str]) -> Any:
-    """The first "video" or "audio" stream; raises DataError where there is none."""
+    """The first "video" or "audio" stream; raises DataError without one."""
     streams = getattr(container.streams, kind)
     if not streams:
         raise DataError(f"{path} has no {kind} stream")

@@ -1,7 +1,4 @@
-"""Loss terms that many methods share.
-
-Means over the batch, zero for an empty one; teacher sides are detached.
-"""
+"""Loss terms shared by methods: means over the batch, zero for an empty batch; teachers are detached."""
 
 from __future__ import annotations
 
@@ -10,9 +7,9 @@ from torch import Tensor
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Softmax cross-entropy, mean over the samples that have a label; zero where none has.
+    """Softmax cross-entropy, mean over the labelled samples; zero without any.
 
-    logits (B, K), labels (B,) with -1 for no label -> scalar.
+    logits (B, K), labels (B,) in [0, K), -1 for unlabelled -> scalar.
     """
     summed = F.cross_entropy(logits, labels, ignore_index=-1, reduction="sum")
     return summed / (labels >= 0).sum().clamp(min=1)

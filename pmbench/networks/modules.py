@@ -1,4 +1,4 @@
-"""Networks that every backbone and method share, and what they return."""
+"""Networks shared by backbones and methods, and their outputs."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Inputs = Mapping[str, Tensor]
 
 
 class Output(NamedTuple):
-    """What a network that can be evaluated returns.
+    """Output of networks that are evaluated.
 
-    `logits` (B, K); `pooled` (B, D), the features before the head; `maps`, one (B, C_l, *grid_l) a block.
-    A network over several modalities gives the maps behind the point where they are joined.
+    `logits` (B, K); `pooled` (B, D), the features before the head; `maps`, one (B, C_l, *grid_l) per block.
+    Fusion networks return the maps after the point of fusion.
     """
 
     logits: Tensor
@@ -28,17 +28,17 @@ class Output(NamedTuple):
 
 @dataclass(frozen=True)
 class MapInfo:
-    """One feature map as declared: its channels, and input positions per map position along each axis."""
+    """Declaration of a feature map: channels, and stride (input positions per map position) of each axis."""
 
     channels: int
     stride: tuple[int, ...]
 
 
 class Encoder(nn.Module):
-    """One modality's backbone: stem, then blocks in order; each block's result is a map.
+    """Encoder of one modality: stem, blocks in order, pool. Each block outputs a map.
 
-    `maps` declares them (empty for backbones without), `features` is the width D of the pooled vector.
-    `pool` takes the last map (or, without maps, the last block's result) to (B, D).
+    `maps` declares the maps (empty if the blocks output none), `features` is the width D of the pooled
+    vector. `pool` reduces the output of the last block to (B, D).
     """
 
     def __init__(
@@ -67,11 +67,11 @@ class Encoder(nn.Module):
 
 
 class Head(nn.Linear):
-    """The linear classifier (B, D) -> logits (B, K), callable on any vector of its width."""
+    """Linear classifier: features (B, D) -> logits (B, K)."""
 
 
 class Classifier(nn.Module):
-    """Encoder and head for the modality it is fed: batch -> Output."""
+    """Encoder and head on the modality `fed`: batch -> Output."""
 
     def __init__(self, fed: str, encoder: Encoder, head: Head, bottleneck: nn.Module | None = None) -> None:
         super().__init__()
@@ -125,7 +125,7 @@ class Fusion(nn.Module):
 class Joint(nn.Module):
     """The stem of a tail: (B, k C, *grid), k maps joined, -> (B, C, *grid), linear at every position.
 
-    It starts as the mean of the k maps, so that pretrained blocks behind it meet what they know.
+    Its init is the mean of the k maps, which keeps the input distribution of pretrained blocks.
     """
 
     def __init__(self, joined: int, channels: int) -> None:
@@ -151,7 +151,7 @@ def tail_of(encoder: Encoder, start: int, joined: int) -> Encoder:
 
 
 class Mean(nn.Module):
-    """Several networks side by side: the mean of their logits, their pooled features joined."""
+    """Ensemble of networks: mean of the logits, concatenated pooled features."""
 
     def __init__(self, *networks: nn.Module) -> None:
         super().__init__()
@@ -164,10 +164,9 @@ class Mean(nn.Module):
 
 
 class Frozen(nn.Module):
-    """A finished network: never in training mode, its parameters never trained, gradients may pass through
-    it.
+    """A finished network in evaluation mode with frozen parameters; gradients pass through to its input.
 
-    Attributes of the network inside (`head`, `encoder`, ...) are reachable from here.
+    Attributes of the wrapped network (`head`, `encoder`, ...) are available on the wrapper.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -189,7 +188,7 @@ class Frozen(nn.Module):
 
 
 class Nets(nn.Module):
-    """The networks of a stage by name: `Nets(student=..., teacher=...)`, reached as `nets.student`."""
+    """Networks of a stage by name: `Nets(student=..., teacher=...)`, accessed as `nets.student`."""
 
     def __init__(self, **networks: nn.Module) -> None:
         super().__init__()

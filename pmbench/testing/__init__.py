@@ -1,4 +1,4 @@
-"""What a plugin's author tests with: contract checks (also `pmbench check NAME`), and scaffolding.
+"""Test tools for plugin authors: contract checks (also `pmbench check NAME`) and fixtures.
 
 `lab` builds stages and batches without data or training, `loops` has the shared losses in plain loops;
 `parts_of`, `first_digests` and `run_afresh` are for the tests of data plugins.

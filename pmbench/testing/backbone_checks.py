@@ -1,4 +1,4 @@
-"""What every backbone must keep to, on a small modality of each kind it accepts."""
+"""Contract checks of backbones, on a small modality of each accepted kind."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .outcome import Failed, Skipped
 
 @dataclass(frozen=True)
 class Specimen:
-    """A backbone, and one modality that it says it accepts."""
+    """A backbone and a modality of an accepted kind."""
 
     backbone: Backbone
     modality: Modality

@@ -37,7 +37,7 @@ def contract_tests(name: str) -> Callable[..., None]:
 
 
 def report(suite: Suite, check: Check) -> None:
-    """Tells pytest what came out of a check."""
+    """Reports the result of a check to pytest."""
     import pytest
 
     result = suite.result(check)
@@ -55,7 +55,7 @@ def checks_for(name: str) -> list[tuple[Suite, Check]]:
 
 
 def suites_for(name: str, *, dataset: str = "", data: Path | None = None) -> list[Suite]:
-    """One suite for each method, data set or backbone called `name`; raises UnknownName where there is none.
+    """One suite for each method, data set or backbone called `name`; raises UnknownName for unknown names.
 
     `dataset`: checks a method on a few samples of that data set, instead of on synthetic ones. `data`: where
     prepared data sets lie; embedded ones are prepared in a temporary folder where it is not given.

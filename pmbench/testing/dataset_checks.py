@@ -1,4 +1,4 @@
-"""What every data set must keep to: its declarations, its prepared form, its protocols."""
+"""Contract checks of data sets: its declarations, its prepared form, its protocols."""
 
 from __future__ import annotations
 
@@ -80,8 +80,8 @@ def check_declarations_are_complete(sample: Sample) -> None:
         backbone = sample.registry.backbone(d.backbones.get(m.name, f"(none for {m.name})"))
         if not backbone.accepts(m):
             raise Failed(f"backbone {backbone.name!r} does not take {m.name!r}, a {m.kind}")
-    strange = set(d.target) | set(d.privileged)
-    if not d.target or set(d.target) & set(d.privileged) or strange - set(names):
+    used = set(d.target) | set(d.privileged)
+    if not d.target or set(d.target) & set(d.privileged) or used - set(names):
         raise Failed(
             f"target {d.target}, privileged {d.privileged}: expected different ones of {tuple(names)}"
         )
@@ -185,8 +185,8 @@ def check_labels_are_in_range(sample: Sample) -> None:
 def check_expected_counts_are_declared(sample: Sample) -> None:
     """Every part has an expected count, alone or with others, and has that many samples."""
     expected = sample.dataset.expected
-    told = {part for names in expected for part in names.split("+")}
-    if missing := [part for part in sample.parts if part not in told]:
+    counted = {part for names in expected for part in names.split("+")}
+    if missing := [part for part in sample.parts if part not in counted]:
         raise Failed(f"`expected` says nothing of part {missing[0]!r}")
     parts = sample.prepared.manifest["parts"]
     for names, count in expected.items():

@@ -1,4 +1,4 @@
-"""What stages and losses are tested with: a bench, batches and networks that need no data and no training.
+"""Fixtures for tests of stages and losses: a bench, batches and networks without data or training.
 
 >>> from pmbench.testing import lab
 >>> setting = lab.setting(("acc",), ("gyro",))
@@ -56,16 +56,16 @@ def setting(
     demands: Sequence[str] = (),
     backbones: Mapping[str, str] | None = None,
 ) -> Setting:
-    """A setting of `MODALITIES` with K classes; `backbones`: modality -> name, where it is not the usual."""
+    """A setting of `MODALITIES` with K classes; `backbones`: modality -> name, overrides of the default."""
     names = {m.name: BACKBONES[m.kind] for m in MODALITIES.values()} | dict(backbones or {})
     chosen = {m: registry().backbone(name) for m, name in names.items()}
     return Setting(target, privileged, K, MODALITIES, chosen, frozenset(demands))
 
 
 class LabBench(EngineBench):
-    """The engine's bench for any stage of a setting. What a parent delivers is its start, moved by noise.
+    """The engine's bench for any stage of a setting. Artifacts of parents are their init plus noise.
 
-    Networks of one role start alike, also the second one of a stage. `notes` are those of all stages built.
+    Networks of one role start from equal weights, also within a stage. `notes` are those of all stages built.
     """
 
     def __init__(self, of: Setting) -> None:
@@ -94,7 +94,7 @@ class LabBench(EngineBench):
         return self.context.modality(name)
 
     def delivered(self, stage: Stage) -> nn.Module:
-        """What `stage` delivered, a copy."""
+        """A copy of the artifact of `stage`."""
         if stage not in self._finished:
             network = stage.deliver(stage.build(self))
             with torch_seeded(0, "trained", stage), torch.no_grad():
@@ -104,11 +104,10 @@ class LabBench(EngineBench):
             self._finished[stage] = network
         return copy.deepcopy(self._finished[stage])
 
-    def _delivered(self, stage: Stage) -> nn.Module:
-        return self.delivered(stage)
+    _delivered = delivered
 
     def _declared(self, *modalities: str) -> None:
-        """Any stage of the setting may be built, so that any modality may be asked for."""
+        """Accepts every modality: any stage of the setting may be built."""
 
     def _role(self, *role: object):  # type: ignore[no-untyped-def]
         self.made.clear()
@@ -125,7 +124,7 @@ def batch(
     epoch: int = 0,
     progress: float = 0.0,
 ) -> Batch:
-    """Normal numbers for each modality, zero where `present` says that a sample lacks it; -1 is no label."""
+    """Standard normal samples, zeros for samples absent in `present`; label -1 means unlabelled."""
     y = torch.as_tensor(labels)
     x = {}
     for m in reads:
@@ -139,7 +138,7 @@ def batch(
 
 
 class Given(nn.Module):
-    """A network that returns the Output it holds, whatever it is asked; its tensors are parameters."""
+    """A network that returns a constant Output; its tensors are parameters."""
 
     def __init__(self, logits: object, pooled: object = None, last_map: object = None) -> None:
         super().__init__()
@@ -153,7 +152,7 @@ class Given(nn.Module):
 
 
 class Steps:
-    """`step(terms, group)` of `Stage.update`: a group's own gradients, then its optimiser; all remembered."""
+    """`step(terms, group)` of `Stage.update`: a group's own gradients, then its optimizer; keeps terms."""
 
     def __init__(self, stage: Stage, nets: Nets, lr: float = 1e-2) -> None:
         self.parameters = {
@@ -173,7 +172,7 @@ class Steps:
 
 @dataclass(frozen=True)
 class Reach:
-    """What one term's gradient reaches, as names of parts of the networks.
+    """Parts of the networks that the gradient of one term reaches, by name.
 
     `moves`: parts that the step on this term moves; `passes`: parts that it reaches but that are of another
     group; `still`: all others.
@@ -186,7 +185,7 @@ class Reach:
 
 
 def gradient_reach(stage: Stage, bench: LabBench, of_batch: Batch) -> dict[str, Reach]:
-    """{term: what its gradient reaches} for every term of one `update` of the stage's start."""
+    """Term -> Reach for every term of one `update` of the stage at its init."""
     nets = stage.build(bench).train()
     named = {n: p for n, p in nets.named_parameters() if p.requires_grad}
     parts = _parts(nets)
@@ -237,7 +236,7 @@ def _inside(name: str, part: str) -> bool:
 
 
 def _parts(nets: nn.Module, name: str = "") -> list[str]:
-    """Names of the modules with parameters that a table speaks of: encoders, layers, frozen networks."""
+    """Names of the modules with parameters: encoders, layers, frozen networks."""
     children = list(nets.named_children())
     if isinstance(nets, Encoder | Frozen | nn.Sequential) or not children:
         return [name] if any(True for _ in nets.parameters()) else []

@@ -1,8 +1,7 @@
-"""What every method must keep to: its plan, its training, its chance."""
+"""Contract checks of methods: plan, training, determinism."""
 
 from __future__ import annotations
 
-import inspect
 import math
 import random
 import re
@@ -23,7 +22,7 @@ from .watch import watched
 
 
 def check_paper_is_cited(trial: Trial) -> None:
-    """Paper, summary and name say what the method is."""
+    """Paper, summary and name are given."""
     method = trial.method
     if not re.fullmatch(r"[a-z][a-z0-9_]*", method.name):
         raise Failed(f"name {method.name!r}: expected lower-case letters, digits and underscores")
@@ -60,7 +59,7 @@ def check_plan_is_pure(trial: Trial) -> None:
 
 
 def check_options_plan(trial: Trial) -> None:
-    """Every choice of every option gives a plan that can be keyed, or says that it is not supported."""
+    """Every choice of every option gives a plan with a key, or raises Unsupported."""
     tried = 0
     for name, option in trial.method.options().items():
         for value in option.choices:
@@ -81,12 +80,12 @@ def check_trains_on_what_it_reads(trial: Trial) -> None:
 
 
 def check_trains_with_few_labels(trial: Trial) -> None:
-    """It trains where most samples have no label, or says that it does not."""
+    """It trains when most samples are unlabelled, or raises Unsupported."""
     _trains_under(trial, f"few-{FEW}", "few")
 
 
 def check_trains_with_unpaired_samples(trial: Trial) -> None:
-    """It trains where half of the samples lack the privileged modalities, or says that it does not."""
+    """It trains when half of the samples lack the privileged modalities, or raises Unsupported."""
     if not trial.setting.privileged:
         raise Skipped("no privileged modality")
     _trains_under(trial, "privileged-50", "unpaired")
@@ -179,7 +178,7 @@ def check_same_seed_same_weights(trial: Trial) -> None:
 
 
 def check_stored_equals_fresh(trial: Trial) -> None:
-    """What is read back from the store has the bits, and gives the outputs, of what training delivered."""
+    """The stored artifact has the bits and the outputs of the trained one."""
     for done in trial.trained:
         stored = delivered(done.stage, trial.context, trial.store)
         _same_state(done, stored, "what the store gives back differs from what training delivered")
@@ -208,8 +207,8 @@ def check_overfits_eight_samples(trial: Trial) -> None:
     labels = seen.labels[seen.labels >= 0]
     guesses = logits.argmax(1).numpy()[seen.rows[seen.labels >= 0]]
     right = int((guesses == labels).sum())
-    chance = len(labels) / len(np.unique(labels))
-    needed = math.ceil((len(labels) + chance) / 2)
+    guessed = len(labels) / len(np.unique(labels))
+    needed = math.ceil((len(labels) + guessed) / 2)
     if right < needed:
         raise Failed(
             f"after 80 passes over {len(labels)} samples with a label it knows {right} of them, "
@@ -231,8 +230,7 @@ def check_privilege_reaches_the_student(trial: Trial) -> None:
     x = trial.rows(trial.inputs)
     with torch.no_grad():
         mine, theirs = (t.eager(t.network, t.inputs)(*x)[0] for t in (here, other))
-    same = torch.equal(mine, theirs)
-    if same:
+    if torch.equal(mine, theirs):
         raise Failed(f"it reads {', '.join(used)} in training, but other values there change nothing at test")
 
 
@@ -267,11 +265,6 @@ def _same_state(done: Trained, other: nn.Module, complaint: str) -> None:
 
 def _shown(value: object) -> str:
     return f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-
-
-def first_line(check: object) -> str:
-    """What a check checks, as its docstring says."""
-    return (inspect.getdoc(check) or "").partition("\n")[0]
 
 
 CHECKS = (

@@ -12,11 +12,11 @@ Outcome = Literal["passed", "failed", "skipped", "allowed"]
 
 
 class Failed(Exception):
-    """Raised by a check whose property does not hold; the message says what was found."""
+    """Raised by a check whose property does not hold; the message describes the violation."""
 
 
 class Skipped(Exception):
-    """Raised by a check that does not apply; the message says why."""
+    """Raised by a check that does not apply; the message gives the reason."""
 
 
 @dataclass(frozen=True)

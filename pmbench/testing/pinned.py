@@ -1,4 +1,4 @@
-"""What the tests of data plugins need: the parts as read, digests to pin them by, a fresh interpreter."""
+"""Fixtures for tests of data plugins: parts, their digests, a new interpreter."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ..errors import DataError
 
 
 def parts_of(dataset: Dataset) -> dict[str, Part]:
-    """All parts, read from the source that the data set finds; raises DataError where it finds none."""
+    """All parts, read from the embedded source; raises DataError without one."""
     source = dataset.find_source()
     if source is None:
-        raise DataError(f"data set {dataset.name!r} finds no source to read from")
+        raise DataError(f"data set {dataset.name!r} has no embedded source")
     return dict(dataset.read(source))
 
 

@@ -1,6 +1,4 @@
-"""What the network that a method delivers must keep to: it is a function of its test inputs, sample by
-sample.
-"""
+"""Contract checks of sealed networks: functions of the test inputs, sample by sample."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from ..store.store import Store
 from ..training.bench import delivered
 from ..training.device import accelerator, make_fabric
 from ..training.loop import Training
-from ..training.samples import ChannelStats, TrainingView, training_view
+from ..training.samples import TrainingView, training_view
 from ..training.train import Job, train_stage
 from .miniature import RECIPE, Miniature
 from .outcome import Failed, Skipped
@@ -47,7 +47,7 @@ class Trained:
 
 
 class Trial:
-    """What the checks of a method look at. Everything is made on first use and kept."""
+    """The subject of method checks. Everything is computed on first use and cached."""
 
     def __init__(
         self,
@@ -193,12 +193,9 @@ class Trial:
         if self.trained and isinstance(self._program, PmbenchError):
             raise self._program
 
-    def channel_stats(self, modality: str) -> ChannelStats:
-        return self.view.channel_stats(modality)
-
     def eager(self, network: nn.Module, modalities: tuple[str, ...]) -> Sealable:
-        """The network behind its standardisation, given `modalities` in that order."""
-        inputs = {m: (self.data.modality(m), self.channel_stats(m)) for m in modalities}
+        """The network with input normalization, given `modalities` in that order."""
+        inputs = {m: (self.data.modality(m), self.view.channel_stats(m)) for m in modalities}
         return Sealable(network, inputs, type(self.stage).__name__).eval()
 
     def rows(self, modalities: tuple[str, ...], part: str = "test") -> list[Tensor]:
@@ -218,7 +215,7 @@ class Trial:
 
 
 class one_thread:
-    """Within it torch computes on one thread, and its global generator is left as it was found."""
+    """Limits torch to one thread and restores its global generator."""
 
     def __enter__(self) -> None:
         self._threads, self._state = torch.get_num_threads(), torch.get_rng_state()

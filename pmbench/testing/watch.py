@@ -1,4 +1,4 @@
-"""What a piece of code does besides returning: files it writes, processes it starts, chance it draws on."""
+"""Side effects of code: written files, started processes, draws from global generators."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _hook(event: str, arguments: tuple[object, ...]) -> None:
 
 @contextmanager
 def watched() -> Iterator[list[str]]:
-    """Collects what the code inside changes outside itself: files, processes, sockets, global generators."""
+    """Collects the side effects of its block: files, processes, sockets, global generators."""
     import torch
 
     if not _Watch.installed:

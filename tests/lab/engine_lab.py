@@ -69,13 +69,13 @@ class Toy(pm.Dataset):
 
 def toy_parts() -> dict[str, pm.Part]:
     """Part `loose` holds the training samples again, without groups; it is of another split."""
-    chance = np.random.Generator(np.random.PCG64(7))
-    means = {m.name: chance.standard_normal((3, *m.shape)) for m in Toy.modalities}
+    rng = np.random.Generator(np.random.PCG64(7))
+    means = {m.name: rng.standard_normal((3, *m.shape)) for m in Toy.modalities}
     parts = {}
     for name, count in (("train", 60), ("validation", 24), ("test", 30), ("loose", 60)):
         labels = np.arange(count) % 3
         arrays = {
-            m: (3 * mean[labels] + chance.standard_normal((count, *mean.shape[1:])) + 2).astype(np.float32)
+            m: (3 * mean[labels] + rng.standard_normal((count, *mean.shape[1:])) + 2).astype(np.float32)
             for m, mean in means.items()
         }
         groups = [f"p{(i // 3) % 12}" for i in range(count)] if name == "train" else None

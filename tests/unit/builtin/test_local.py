@@ -27,17 +27,17 @@ def manifest(folder, rows):
 @pytest.fixture
 def folder(tmp_path):
     """Each kind of file there can be: video, folder of images, picture, sound, vector, sequence."""
-    source, chance, rows = tmp_path / "source", np.random.default_rng(0), []
+    source, rng, rows = tmp_path / "source", np.random.default_rng(0), []
     for number in range(8):
         where = source / str(number)
         where.mkdir(parents=True)
-        frames = chance.integers(0, 255, (4, 64, 80, 3), dtype=np.uint8)
+        frames = rng.integers(0, 255, (4, 64, 80, 3), dtype=np.uint8)
         tone = np.sin(np.arange(44_100) * (0.02 + 0.01 * (number % 2))).astype(np.float32)
         write_video(where / "video.avi", frames, sound=tone)
         for n in (9, 10):
             write_image(where / "ir" / f"f{n}.png", frames[n - 9])
         write_image(where / "face.jpg", frames[0])
-        np.save(where / "imu.npy", chance.normal(0, 1, (3, 20)).astype(np.float32))
+        np.save(where / "imu.npy", rng.normal(0, 1, (3, 20)).astype(np.float32))
         np.save(where / "state.npy", np.full(4, number, np.float32))
         rows.append(
             {
