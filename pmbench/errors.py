@@ -47,6 +47,8 @@ def _rebuild(kind: type[PmbenchError], message: str, hint: str | None, notes: li
 
 
 class UsageError(PmbenchError):
+    """Invalid arguments of a command or a call."""
+
     exit_code = 2
 
 
@@ -68,40 +70,42 @@ class UnknownName(UsageError):
 
 
 class DataNotPrepared(UsageError):
-    pass
+    """A known data set without prepared form on this machine."""
 
 
 class NothingToRun(PmbenchError):
+    """Every cell of a run was skipped."""
+
     exit_code = 3
 
 
 class Unsupported(PmbenchError):
-    pass
+    """A method does not support a setting."""
 
 
 class PluginError(PmbenchError):
-    pass
+    """An exception of a plugin, or a violation of its contract."""
 
 
 class ContractError(PluginError):
-    pass
+    """A plugin violates its contract."""
 
 
 class SealError(PluginError):
-    pass
+    """A delivered network cannot be sealed, or is not a function of its inputs."""
 
 
 class DataError(PmbenchError):
-    pass
+    """A data file is missing, damaged or not as declared."""
 
 
 class TrainingError(PmbenchError):
-    pass
+    """A loss or an input is not finite, or device memory ran out."""
 
 
 class StoreError(PmbenchError):
-    pass
+    """The store cannot be read or written."""
 
 
 class RecordError(PmbenchError):
-    pass
+    """A record cannot be read, or contradicts its predictions."""
