@@ -1,4 +1,4 @@
-"""The program `pmbench`: its commands, and how it ends."""
+"""The program `pmbench`: commands, errors and exit codes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 
 app = typer.Typer(
     name="pmbench",
-    help="A benchmark of learning with privileged modalities: several in training, some of them at test.",
+    help="A benchmark for learning with privileged modalities: train with several, test with some of them.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -44,7 +44,7 @@ for _name in ("run", "plan", "list", "show", "check", "data", "leaderboard", "pl
 
 
 class Interrupted(BaseException):
-    """Ctrl-C, under a name that the command-line library does not handle in its own way."""
+    """Ctrl-C. A class of its own, which Typer does not catch."""
 
 
 def _interrupt(signum: int, frame: object) -> None:
@@ -52,8 +52,9 @@ def _interrupt(signum: int, frame: object) -> None:
 
 
 def main() -> None:
-    """Entry point. Errors raised on purpose are one line and a hint; exit codes: 0 done, 1 failed, 2 usage, 3
-    nothing to run.
+    """Entry point. Prints an error as one line and a hint.
+
+    Exit codes: 0 done, 1 failed, 2 invalid arguments, 3 nothing to run.
     """
     from ..errors import PmbenchError
 
@@ -71,7 +72,7 @@ def main() -> None:
             print(f"Hint: {error.hint}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
     except Interrupted:
-        print("Interrupted. The same command goes on where this one stopped.", file=sys.stderr)
+        print("Interrupted. Run the same command to resume.", file=sys.stderr)
         os._exit(130)
     except BrokenPipeError:
         os._exit(1)

@@ -9,7 +9,7 @@ from ..files import write_text
 
 
 def write_board(out: Path) -> Path:
-    """Write `out/LEADERBOARD.md` from all records below `out/records`; warn about unreadable files."""
+    """Writes `out/LEADERBOARD.md` from all records below `out/records`; warns of unreadable files."""
     from ..report.leaderboard import render
     from ..report.record import read_records
 

@@ -1,4 +1,4 @@
-"""Methods, data sets, backbones and records as `show` prints them, from the values that its JSON has."""
+"""Text form of methods, data sets, backbones and records for `pmbench show`, from its JSON values."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def show_method(values: Values) -> None:
     )
     _about(values)
     if values["options"]:
-        heading("Options, to be changed with --set name=value")
+        heading("Options, changed with --set name=value")
         rows = [
             (name, f"{o['type']} {o['within']}".strip(), _default(o["default"]), o["help"])
             for name, o in values["options"].items()
         ]
-        table(("option", "type", "default", "what it is"), rows)
+        table(("option", "type", "default", "meaning"), rows)
     if values["small"]:
         heading("Values for small data, taken with --values small")
         table(("option", "value"), [(n, _default(v)) for n, v in values["small"].items()])
@@ -51,7 +51,7 @@ def show_method(values: Values) -> None:
 
 
 def _default(value: Any) -> str:
-    """A default as `--set` takes it."""
+    """A default in the syntax of `--set`."""
     if value is None or isinstance(value, bool):
         return str(value).lower()
     return "+".join(map(str, value)) if isinstance(value, list) else str(value)
@@ -113,14 +113,13 @@ def _carved(split: Values) -> str:
 
 
 def recipe_text(recipe: Values) -> str:
-    """The fields that say something: those of other optimisers and schedules do not."""
-    silent: Values = {"clip": 0.0, "warmup": 0.0, "milestones": ()}
+    """The fields of a recipe, without those of other optimizers and schedules."""
+    hidden: Values = {"clip": 0.0, "warmup": 0.0, "milestones": ()}
     if recipe["schedule"] != "step":
-        silent["gamma"] = recipe["gamma"]
-    silent["beta1" if recipe["optimizer"] == "sgd" else "momentum"] = recipe[
-        "beta1" if recipe["optimizer"] == "sgd" else "momentum"
-    ]
-    return ", ".join(f"{n} {value}" for n, value in recipe.items() if silent.get(n, ...) != value)
+        hidden["gamma"] = recipe["gamma"]
+    unused = "beta1" if recipe["optimizer"] == "sgd" else "momentum"
+    hidden[unused] = recipe[unused]
+    return ", ".join(f"{n} {value}" for n, value in recipe.items() if hidden.get(n, ...) != value)
 
 
 def show_backbone(values: Values) -> None:

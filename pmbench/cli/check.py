@@ -1,4 +1,4 @@
-"""`pmbench check`: does a plugin keep its contract? Runs its named checks on data that takes seconds."""
+"""`pmbench check`: runs the contract checks of a plugin on small data."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def register(app: typer.Typer) -> None:
 
 def check(
     name: Annotated[list[str] | None, typer.Argument(help="Methods, data sets, backbones.")] = None,
-    all_: Annotated[bool, typer.Option("--all", help="Everything that is installed.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Check all installed plugins.")] = False,
     dataset: Annotated[
         str, typer.Option("--dataset", "-d", help="Check methods on a few samples of this data set.")
     ] = "",
     data: DataOption = None,
     json_: JsonOption = False,
 ) -> None:
-    """Check the contract of a method, data set or backbone on data that takes seconds on a CPU."""
+    """Check the contract of a method, data set or backbone on small data, in seconds on a CPU."""
     from ..testing.collect import registry, suites_for
 
     asked = names(name or ())

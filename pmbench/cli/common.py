@@ -1,4 +1,4 @@
-"""Options and places that several commands share."""
+"""Options and folders that several commands share."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ import typer
 
 StoreOption = Annotated[
     Path | None,
-    typer.Option("--store", metavar="DIR", envvar="PMBENCH_STORE", help="Where finished stages lie."),
+    typer.Option("--store", metavar="DIR", envvar="PMBENCH_STORE", help="Folder of finished stages."),
 ]
 DataOption = Annotated[
     Path | None,
-    typer.Option("--data", metavar="DIR", envvar="PMBENCH_DATA", help="Where prepared data sets lie."),
+    typer.Option("--data", metavar="DIR", envvar="PMBENCH_DATA", help="Folder of prepared data sets."),
 ]
 OutOption = Annotated[
-    Path, typer.Option("--out", metavar="DIR", help="Where records, predictions and leaderboard go.")
+    Path, typer.Option("--out", metavar="DIR", help="Folder for records, predictions and leaderboard.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DEFAULT_OUT = Path("results")
 
 
 def store_folder(given: Path | None) -> Path:
-    """The store: as given, else below the user's cache folder."""
+    """The store: `given`, or a folder in the user's cache."""
     return given or _cache() / "store"
 
 
 def data_folder(given: Path | None) -> Path:
-    """Prepared data: as given, else below the user's cache folder."""
+    """Prepared data: `given`, or a folder in the user's cache."""
     return given or _cache() / "data"
 
 
@@ -43,7 +43,7 @@ def _cache() -> Path:
 
 
 def names(values: Iterable[str]) -> tuple[str, ...]:
-    """Repeated and comma-separated values as one tuple, each once."""
+    """Unique names of repeated and comma-separated values, in order."""
     parts = [part.strip() for value in values for part in value.split(",")]
     return tuple(dict.fromkeys(p for p in parts if p))
 
@@ -53,7 +53,7 @@ def print_json(value: Any) -> None:
 
 
 def cores() -> int:
-    """Processor cores that this process may use."""
+    """Number of processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -23,7 +23,7 @@ NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A data set (`
 
 @dataclass(frozen=True)
 class State:
-    """Whether a data set is ready. `folder`, `samples` by part, `size` in bytes: None where it is not."""
+    """State of a data set. `folder`, `samples` by part and `size` in bytes are None unless it is prepared."""
 
     text: str
     folder: Path | None = None
@@ -63,7 +63,7 @@ def _prepared_by_name(dataset: Dataset, root: Path) -> list[Dataset]:
 
 @group.command("list")
 def list_(data: DataOption = None, json_: JsonOption = False) -> None:
-    """Data sets, and whether they are prepared."""
+    """List data sets, and whether they are prepared."""
     from ..plugins import load_plugins
     from .describe import attempt, offers, warn_broken
     from .tables import size_text, table
@@ -110,7 +110,7 @@ def list_(data: DataOption = None, json_: JsonOption = False) -> None:
         table(
             ("data set", "version", "prepared", "samples", "size"), rows, right=("version", "samples", "size")
         )
-        typer.echo(f"\nPrepared data lies in {root}.")
+        typer.echo(f"\nPrepared data is in {root}.")
     warn_broken(registry)
 
 
@@ -121,27 +121,27 @@ def prepare(
         Path | None,
         typer.Option(
             "--source",
-            help="The official download: an archive, a folder of them, or what they were unpacked to.",
+            help="The official download: an archive, a folder of archives, or their unpacked files.",
         ),
     ] = None,
     download: Annotated[
-        bool, typer.Option("--download", help="Fetch the official download first, where it is open.")
+        bool, typer.Option("--download", help="Fetch the official download first, if it is open.")
     ] = False,
     data: DataOption = None,
     workers: Annotated[
         int | None, typer.Option(metavar="N", min=0, help="Processes that decode files. [cores]")
     ] = None,
     raw: Annotated[
-        bool, typer.Option("--raw", help="Store frames as they are: faster to read, many times the disk.")
+        bool, typer.Option("--raw", help="Store frames uncompressed: faster to read, many times the disk.")
     ] = False,
     skip_damaged: Annotated[
         bool, typer.Option("--skip-damaged", help="Train without files that cannot be read.")
     ] = False,
     incomplete: Annotated[
-        bool, typer.Option("--incomplete", help="Take what is there; every record will say how much it is.")
+        bool, typer.Option("--incomplete", help="Accept missing samples; every record reports how many.")
     ] = False,
 ) -> None:
-    """Turn the official form of a data set into the ready-to-train one, and check it."""
+    """Prepare a data set for training from its official files, and check it."""
     from ..data import prepare as engine
     from ..data.download import fetch_all
     from ..errors import DataNotPrepared, PluginError, PmbenchError, UsageError
@@ -156,25 +156,25 @@ def prepare(
         typer.echo(f"{name} is prepared already: {state.folder}")
         return
     if download and source:
-        raise UsageError("--download fetches the source and --source names one", "give one of them")
+        raise UsageError("--download and --source were both given", "give one of them")
     if download and not dataset.downloads:
         raise UsageError(f"data set {name!r} has no open download", dataset.access or dataset.source)
     source = source or dataset.find_source()
     if source is None and not download:
         raise DataNotPrepared(
-            f"data set {name!r} does not come with an installed package, so its official form is needed",
+            f"data set {name!r} is not part of an installed package, so its official files are needed",
             dataset.how_to_get(),
         )
     try:
-        with _progress(name) as say:
+        with _progress(name) as report:
             if download:
-                source = fetch_all(dataset.downloads, root / "downloads" / name, say)
+                source = fetch_all(dataset.downloads, root / "downloads" / name, report)
             assert source is not None
             prepared = engine.prepare(
                 dataset,
                 source,
                 root,
-                say,
+                report,
                 workers=cores() if workers is None else workers,
                 codec="raw" if raw else "jpeg",
                 allow=["damaged"] * skip_damaged + ["incomplete"] * incomplete,
@@ -185,7 +185,7 @@ def prepare(
         raise PluginError(
             f"data set {name!r} ({offer.distribution} {offer.version}) could not read {source}: "
             f"{type(error).__name__}: {error}",
-            "check that it is the official form; else this is a defect of the plugin (--debug shows where)",
+            "check that these are the official files; if so, this is a defect of the plugin (see --debug)",
         ) from error
     done = state_of(dataset, root)
     samples = sum((done.samples or {}).values())
@@ -197,16 +197,16 @@ def prepare(
 
 @contextmanager
 def _progress(name: str) -> Iterator[Callable[[str, int, int], None]]:
-    """What is being done, how far it is, and on a terminal the time that is left."""
-    start, said = time.monotonic(), 0.0
+    """A callback that shows progress on standard error, on a terminal with the remaining time."""
+    start, printed = time.monotonic(), 0.0
     if not interactive():
         print(f"Preparing {name}", file=sys.stderr, flush=True)
 
         def line(what: str, done: int, total: int) -> None:
-            nonlocal said
+            nonlocal printed
             now = time.monotonic()
-            if done in (0, total) or now - said > 10:
-                said = now
+            if done in (0, total) or now - printed > 10:
+                printed = now
                 print(f"[{now - start:.1f} s] {what}: {done} of {total}", file=sys.stderr, flush=True)
 
         yield line
@@ -229,7 +229,7 @@ def _progress(name: str) -> Iterator[Callable[[str, int, int], None]]:
 
 @group.command()
 def verify(name: NameArgument, data: DataOption = None, json_: JsonOption = False) -> None:
-    """Compare the prepared form with what is expected: counts and digests. Fails where something differs."""
+    """Compare counts and digests of the prepared form with the expected ones; fail if they differ."""
     from ..data import prepared as engine
     from ..errors import DataError
     from ..plugins import load_plugins
@@ -252,12 +252,12 @@ def verify(name: NameArgument, data: DataOption = None, json_: JsonOption = Fals
         named = ", ".join(f"{r['part']} {r['what']}" for r in wrong[:5]) + (", ..." if len(wrong) > 5 else "")
         folder = engine.data_folder(dataset, root)
         raise DataError(
-            f"data set {name!r} is not what is expected, {len(wrong)} of {len(rows)} checks failed: {named}",
+            f"data set {name!r} differs from its manifest, {len(wrong)} of {len(rows)} checks: {named}",
             f"delete {folder} and run `pmbench data prepare {name}` again",
         )
 
 
 def _short(value: Any) -> str:
-    """Digests by their first 12 digits, so that a row fits a line."""
+    """Text of a value; digests by their first 12 digits."""
     text = str(value)
     return text[:12] if isinstance(value, str) and len(text) == 64 else text

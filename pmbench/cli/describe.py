@@ -81,7 +81,7 @@ def dataset_values(dataset: Dataset) -> Values:
 
 
 def backbone_values(backbone: Backbone | BackboneFamily) -> Values:
-    """Of a family, without what only its members have."""
+    """Values of a backbone, or of a family, which has no size and weights."""
     pretrained = getattr(backbone, "pretrained", None)
     return {
         "name": backbone.name,
@@ -144,7 +144,7 @@ def described(registry: Registry, kind: str) -> list[Values]:
 
 
 def attempt(registry: Registry, offer: Offer, describe: Callable[[Any], Any]) -> Any:
-    """`describe(value)`, or None where the plugin's declarations raise."""
+    """`describe(value)`, or None if the declarations of the plugin raise."""
     try:
         return describe(offer.value)
     except Exception as error:
@@ -154,7 +154,7 @@ def attempt(registry: Registry, offer: Offer, describe: Callable[[Any], Any]) ->
 
 
 def warn_broken(registry: Registry) -> None:
-    """A line on standard error for every plugin that could not be loaded."""
+    """Prints a line on standard error for each plugin that could not be loaded."""
     for broken in registry.broken:
         reason = " ".join(broken.error.split())
         print(f"Warning: {broken.distribution} {broken.version}: {broken.where}: {reason}", file=sys.stderr)
@@ -165,7 +165,7 @@ def _natural(name: str) -> list[tuple[int, str]]:
 
 
 def type_text(kind: Any) -> str:
-    """A type as `--set` users say it: `int`, `a or b`, `float or none`."""
+    """A type in the terms of `--set`: `int`, `a or b`, `float or none`."""
     if kind is type(None):
         return "none"
     if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:

@@ -1,4 +1,4 @@
-"""A plan as plain values: cells, stages, and what they will take."""
+"""A plan as plain values: cells, stages, time and disk."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SHOWN = 12
 
 
 def forecast(plan: Plan, store: Store, workers: int) -> dict[str, Any]:
-    """What `plan --json` prints. `seconds` is None where no stage like it is stored."""
+    """The JSON of `pmbench plan`. `seconds` is None if no similar stage is stored."""
     from ..run.plan import estimate, needed
 
     wanted = needed(plan, plan.cells)
@@ -94,7 +94,7 @@ def _stage(
 
 
 def _sizes(store: Store) -> dict[str, float]:
-    """Mean bytes of stored stages by class; under "" that of all."""
+    """Mean bytes of stored stages by class; "" is the mean of all."""
     found = defaultdict(list)
     for entry in store.entries():
         for name in (str(entry.stage.get("stage")), ""):
@@ -103,7 +103,7 @@ def _sizes(store: Store) -> dict[str, float]:
 
 
 def _longest(wanted: Mapping[str, PlannedStage], seconds: Mapping[str, float | None]) -> float:
-    """Seconds of the longest chain of stages that wait for each other; `wanted` has parents first."""
+    """Seconds of the longest chain of stages; `wanted` has parents first."""
     ends: dict[str, float] = {}
     for key, node in wanted.items():
         ends[key] = (seconds[key] or 0.0) + max((ends.get(p, 0.0) for p in node.parents), default=0.0)
@@ -122,7 +122,7 @@ def show_forecast(values: Mapping[str, Any]) -> None:
 
 
 def _show_cells(cells: Sequence[Mapping[str, Any]]) -> None:
-    """One row for all seeds of what is the same otherwise."""
+    """Prints one row for cells that differ only in the seed."""
     rows: dict[tuple[str, ...], list[Mapping[str, Any]]] = defaultdict(list)
     for cell in cells:
         options = ", ".join(f"{name}={value}" for name, value in cell["options"].items())
@@ -203,8 +203,8 @@ def _show_summary(s: Mapping[str, Any]) -> None:
     blind = s["stages_without_estimate"]
     if s["seconds"] is None:
         typer.echo(
-            "Time: unknown until a stage like these is stored; `pmbench run` of the same with "
-            "`--seeds 1 --set recipe.epochs=1` stores some"
+            "Time: unknown, no similar stage is stored; `pmbench run` with `--seeds 1 --set "
+            "recipe.epochs=1` stores some"
         )
     else:
         text = f"Time: about {duration(s['seconds'])} with {plural(s['workers'], 'stage')} side by side"

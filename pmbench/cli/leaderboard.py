@@ -1,4 +1,4 @@
-"""`pmbench leaderboard`: draws the leaderboard from records, or checks the one that is there."""
+"""`pmbench leaderboard`: draws the leaderboard from records, or checks an existing one."""
 
 from __future__ import annotations
 
@@ -29,11 +29,14 @@ def leaderboard(
     ] = None,
     out: Annotated[Path, typer.Option("--out", help="The markdown file.")] = BOARD,
     check: Annotated[
-        bool, typer.Option("--check", help="Write nothing; print how the file differs, and fail if it does.")
+        bool,
+        typer.Option(
+            "--check", help="Write nothing; print the difference to the file, and fail if there is one."
+        ),
     ] = False,
     json_: JsonOption = False,
 ) -> None:
-    """Draw the leaderboard from records. With --json its rows are printed and no file is written."""
+    """Draw the leaderboard from records. With --json, print its rows and write no file."""
     from ..errors import UsageError
 
     if records is not None and not records.is_dir():
@@ -51,7 +54,7 @@ def leaderboard(
 
 
 def _read(folder: Path) -> tuple[list[Record], list[RecordError]]:
-    """Records below a folder; where there is no file the modules that read them are not even imported."""
+    """Records below a folder; without files, the modules that read them are not imported."""
     if not any(folder.rglob("*.json")):
         return [], []
     from ..report.record import read_records
@@ -89,12 +92,12 @@ def _check(
     elif difference:
         typer.echo(difference, nl=False)
     elif out.exists():
-        typer.echo(f"{out} is what the records give ({plural(len(records), 'record')}).")
+        typer.echo(f"{out} agrees with its records ({plural(len(records), 'record')}).")
     else:
         typer.echo(f"No records in {folder} and no {out}: nothing to check.")
     if difference:
         raise RecordError(
-            f"{out} is not what the records in {folder} give", "draw it again: `pmbench leaderboard`"
+            f"{out} differs from the records in {folder}", "draw it again with `pmbench leaderboard`"
         )
     if problems:
         raise RecordError(f"{plural(len(problems), 'file')} in {folder} cannot be read as records")
@@ -129,9 +132,7 @@ def _board(board: Board) -> dict[str, Any]:
 
 
 def ablation_values(records: list[Record]) -> list[dict[str, Any]]:
-    """The ablations among records, each with data set, protocol and set of values, as `run --json` prints
-    them.
-    """
+    """Ablations among records for `run --json`, each with data set, protocol and set of values."""
     if not any(r.cell.ablation for r in records):
         return []
     from ..report.boards import boards

@@ -1,4 +1,4 @@
-"""`pmbench list`: what is installed."""
+"""`pmbench list`: installed methods, data sets, backbones and protocols."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def register(app: typer.Typer) -> None:
 
 def list_(
     kind: Annotated[
-        str, typer.Argument(help=f"{', '.join(KINDS)}; all of them by default.", show_default=False)
+        str, typer.Argument(help=f"{', '.join(KINDS)}; all by default.", show_default=False)
     ] = "",
     dataset: Annotated[
         str, typer.Option("--dataset", "-d", help="Only the protocols of this data set.", show_default=False)
     ] = "",
     json_: JsonOption = False,
 ) -> None:
-    """Methods, data sets, backbones and protocols that are installed."""
+    """List installed methods, data sets, backbones and protocols."""
     from ..errors import UnknownName, UsageError
     from ..plugins import load_plugins
     from .describe import warn_broken
@@ -38,7 +38,7 @@ def list_(
     if kind and kind not in KINDS:
         raise UnknownName("kind", kind, KINDS, f"`pmbench list` takes one of {', '.join(KINDS)}")
     if dataset and kind != "protocols":
-        raise UsageError(f"--dataset does not go with {kind}", "`pmbench list protocols --dataset NAME`")
+        raise UsageError(f"--dataset cannot be used with {kind}", "`pmbench list protocols --dataset NAME`")
     registry = load_plugins()
     chosen = (kind,) if kind else KINDS
     found = {name: _values(registry, name, dataset) for name in chosen}

@@ -1,4 +1,4 @@
-"""`pmbench plan`: what `pmbench run` with the same options would do."""
+"""`pmbench plan`: shows what `pmbench run` with the same options would train."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 @takes(Selection)
 def plan(selection: Selection) -> None:
-    """Show what a run would train: cells, stages, what is stored, time and disk. Nothing is trained."""
+    """Show what a run would train: cells, stages, stored stages, time and disk. Trains nothing."""
     from ..errors import NothingToRun
     from ..plugins import load_plugins
     from ..run.plan import make_plan
@@ -44,7 +44,7 @@ def plan(selection: Selection) -> None:
 
 
 def _announce_preparation(request: Request, registry: Registry, root: Path) -> None:
-    """Keys depend on the prepared data, so an embedded data set is prepared now; that may take a moment."""
+    """Prints a line for each embedded data set that will be prepared, since keys depend on prepared data."""
     from ..data.prepared import data_folder as prepared_folder
 
     for name in request.datasets:

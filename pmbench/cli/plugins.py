@@ -1,4 +1,4 @@
-"""`pmbench plugins`: where everything comes from, and what could not be loaded."""
+"""`pmbench plugins`: installed distributions, their offers, and those that could not be loaded."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
 
 
 def plugins(json_: JsonOption = False) -> None:
-    """Installed plugins: what each offers, which are broken, which names clash."""
+    """List installed plugins: their offers, broken ones, and names that clash."""
     from ..plugins import load_plugins
     from .describe import warn_broken
 
@@ -41,7 +41,7 @@ def plugins(json_: JsonOption = False) -> None:
 
 
 def _loaded(registry: Registry) -> list[dict[str, Any]]:
-    """One entry a distribution, also where it implements nothing but `pmbench_run_finished`."""
+    """One entry for each distribution, also if it only implements `pmbench_run_finished`."""
     found: dict[str, dict[str, Any]] = {}
 
     def entry(distribution: str, version: str) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def _show(loaded: list[dict[str, Any]], registry: Registry, collisions: list[dic
         if "pmbench_published" in plugin["hooks"]:
             texts.append("published numbers")
         if "pmbench_run_finished" in plugin["hooks"]:
-            texts.append("told of every record")
+            texts.append("receives every record")
         rows += [
             (plugin["distribution"] if i == 0 else "", plugin["version"] if i == 0 else "", text)
             for i, text in enumerate(texts or ["nothing"])

@@ -1,4 +1,4 @@
-"""`pmbench run`: the matrix of methods, data sets, protocols, backbones and seeds, and its leaderboard."""
+"""`pmbench run`: runs methods x data sets x protocols x backbones x seeds, and draws the leaderboard."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from .selection import Selection, takes
 
 @dataclass
 class RunOptions(Selection):
-    """Cells, and where and how they are run."""
+    """Cells, folders, devices and processes of a run."""
 
     device: Annotated[
-        str, typer.Option(metavar="NAME", help="cpu, cuda, cuda:N; auto takes a GPU where there is one.")
+        str, typer.Option(metavar="NAME", help="cpu, cuda, cuda:N; auto uses a GPU if there is one.")
     ] = "auto"
     devices: Annotated[int, typer.Option(metavar="N", min=1, help="Devices that share one stage (DDP).")] = 1
     workers: Annotated[
@@ -27,7 +27,7 @@ class RunOptions(Selection):
         typer.Option(
             metavar="N",
             min=0,
-            help="Stages trained side by side; 0 trains in this process. [cores, or 1 on a GPU]",
+            help="Stages trained in parallel; 0 trains in this process. [cores, or 1 on a GPU]",
         ),
     ] = None
     threads: Annotated[
@@ -38,7 +38,7 @@ class RunOptions(Selection):
         typer.Option(
             metavar="N",
             min=0,
-            help="Threads that read ahead what does not fit in memory. [0, or up to 8 on a GPU]",
+            help="Threads that prefetch data that does not fit in memory. [0, or up to 8 on a GPU]",
         ),
     ] = None
     out: OutOption = DEFAULT_OUT
@@ -50,9 +50,7 @@ def register(app: typer.Typer) -> None:
 
 @takes(RunOptions)
 def run(options: RunOptions) -> None:
-    """Train, seal, evaluate and rank. Floor, ceiling and control are added; what is stored is not trained
-    again.
-    """
+    """Train, seal, evaluate and rank. Adds floor, ceiling and control; reuses stored stages."""
     from ..errors import NothingToRun
     from ..plugins import load_plugins
     from ..run.coordinator import Runner
@@ -147,7 +145,7 @@ def _show(outcome: object, board: Path, out: Path, as_json: bool) -> None:
         if record.status != "done":
             typer.echo(f"{record.status}: {label_of(record.cell)} (seed {record.cell.seed}): {record.reason}")
     typer.echo(
-        f"{outcome.trained} stages trained, {outcome.reused} of {len(outcome.records)} cells were there "
-        "already."
+        f"{outcome.trained} stages trained, {outcome.reused} of {len(outcome.records)} cells were "
+        "finished before."
     )
     typer.echo(f"Leaderboard: {board}")

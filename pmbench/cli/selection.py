@@ -1,4 +1,4 @@
-"""Which cells to run: the options that `run` and `plan` share, alone or over a matrix file."""
+"""Options of `run` and `plan` that select cells, with or without a matrix file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MATRIX = ("methods", "datasets", "protocols", "backbones", "seeds", "set", "wei
 
 
 def takes(kind: type[T]) -> Callable[[Callable[[T], None]], Callable[..., None]]:
-    """Gives a command the fields of the dataclass `kind` as its command-line options."""
+    """Makes the fields of the dataclass `kind` the command-line options of a command."""
     hints = typing.get_type_hints(kind, include_extras=True)
     parameters = [
         inspect.Parameter(
@@ -51,12 +51,12 @@ def takes(kind: type[T]) -> Callable[[Callable[[T], None]], Callable[..., None]]
 
 @dataclass
 class Selection:
-    """Options that name cells."""
+    """Options that select cells."""
 
     method: Annotated[
         list[str],
         typer.Option(
-            "--method", "-m", metavar="NAME", help="Method, repeated or comma-separated; `all` for every one."
+            "--method", "-m", metavar="NAME", help="Method, repeated or comma-separated; `all` for all."
         ),
     ] = field(default_factory=list)
     dataset: Annotated[
@@ -64,7 +64,7 @@ class Selection:
         typer.Option("--dataset", "-d", metavar="NAME", help="Data set, repeated or comma-separated."),
     ] = field(default_factory=list)
     protocol: Annotated[
-        list[str], typer.Option("--protocol", "-p", metavar="NAME", help="Protocol; the data set's default.")
+        list[str], typer.Option("--protocol", "-p", metavar="NAME", help="Protocol. [that of the data set]")
     ] = field(default_factory=list)
     backbone: Annotated[
         list[str],
@@ -77,16 +77,13 @@ class Selection:
     ] = field(default_factory=list)
     recipe: Annotated[
         str,
-        typer.Option(
-            metavar="NAME", help="A named recipe of the data set (`pmbench show DATASET`); its default."
-        ),
+        typer.Option(metavar="NAME", help="A recipe of the data set (`pmbench show DATASET`). [its default]"),
     ] = ""
     weights: Annotated[
         str,
         typer.Option(
             metavar="NAME|FILE|none",
-            help="Pretrained weights for all modalities whose backbone has them, or "
-            "modality=NAME,modality=FILE.",
+            help="Pretrained weights for all backbones that have them, or modality=NAME,modality=FILE.",
         ),
     ] = ""
     seeds: Annotated[int | None, typer.Option(metavar="N", min=1, help="Seeds 0 to N-1 (3 by default).")] = (
@@ -112,7 +109,7 @@ class Selection:
     ] = "paper"
     ablate: Annotated[
         bool,
-        typer.Option("--ablate", help="Add the rows of the papers' ablation tables where a method has some."),
+        typer.Option("--ablate", help="Add the rows of the papers' ablation tables."),
     ] = False
     references: Annotated[bool, typer.Option(help="Add floor, ceiling and control.")] = True
     store: StoreOption = None
@@ -120,7 +117,7 @@ class Selection:
     json_: JsonOption = False
 
     def request(self, registry: Registry) -> Request:
-        """The request; options override what the matrix file says."""
+        """The request; options override the matrix file."""
         from ..run.request import DEFAULT_DATASET, Request
 
         matrix = _read(self.matrix) if self.matrix else {}
@@ -168,7 +165,7 @@ def _read(path: Path) -> dict[str, Any]:
         if name not in _MATRIX:
             raise UnknownName(f"field of matrix {path}", name, _MATRIX)
         if name in ("weights", "recipe") and not isinstance(value, str):
-            raise UsageError(f"matrix {path}: {name} is {value!r}; expected what --{name} takes")
+            raise UsageError(f"matrix {path}: {name} is {value!r}; expected a string, as for --{name}")
         if name not in ("seeds", "set", "weights", "recipe") and not (
             isinstance(value, list) and all(isinstance(v, str) for v in value)
         ):

@@ -1,4 +1,4 @@
-"""`pmbench show`: everything about one method, data set, backbone, stored stage or record."""
+"""`pmbench show`: details of a method, data set, backbone, stored stage or record."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from ..plugins import Offer, Registry
 
 KINDS = ("method", "dataset", "backbone", "stage", "record")
-_SAID = {"dataset": "data set", "stage": "stored stage"}
+_NAMES = {"dataset": "data set", "stage": "stored stage"}
 
 
 @dataclass(frozen=True)
 class Found:
-    """Something that a name can mean: `values` for JSON, `lines` prints them."""
+    """One meaning of a name: `values` returns its JSON values, `lines` prints them."""
 
     kind: str
     values: Callable[[], dict[str, Any]]
@@ -37,7 +37,9 @@ def show(
     name: Annotated[str, typer.Argument(help="A name, the first digits of a stage's key, or a record file.")],
     kind: Annotated[
         str,
-        typer.Option("--kind", help=f"{', '.join(KINDS)}; where a name means several.", show_default=False),
+        typer.Option(
+            "--kind", help=f"{', '.join(KINDS)}; for a name with several meanings.", show_default=False
+        ),
     ] = "",
     store: StoreOption = None,
     data: DataOption = None,
@@ -54,7 +56,7 @@ def show(
     if not found:
         raise _unknown(name, kind, registry)
     if len(found) > 1:
-        kinds = [_SAID.get(f.kind, f.kind) for f in found]
+        kinds = [_NAMES.get(f.kind, f.kind) for f in found]
         raise UsageError(
             f"{name!r} is the name of a {' and of a '.join(kinds)}",
             f"choose one: {', '.join(f'--kind {f.kind}' for f in found)}",
@@ -93,17 +95,17 @@ def _unknown(name: str, kind: str, registry: Registry) -> Exception:
         hint = (
             "`pmbench store list` shows stages" if kind == "stage" else "records are files that end in .json"
         )
-        return UsageError(f"{name!r} is no {_SAID.get(kind, kind)}", hint)
+        return UsageError(f"{name!r} is not a {_NAMES.get(kind, kind)}", hint)
     known = {n for k in registry.offers if kind in ("", k) for n in registry.offers[k]}
     hint = "`pmbench list` shows all names, `pmbench store list` the keys of stored stages"
     if registry.broken:
         hint += f"; not loaded: {', '.join(b.distribution for b in registry.broken)} (`pmbench plugins`)"
-    what = _SAID.get(kind, kind) if kind else "name"
+    what = _NAMES.get(kind, kind) if kind else "name"
     unknown = UnknownName(what, name, known, hint)
     if "did you mean" in unknown.message:
         return unknown
     return UsageError(
-        f"{name!r} is no {'method, data set, backbone or stored stage' if not kind else what}", hint
+        f"{name!r} is not a {'method, data set, backbone or stored stage' if not kind else what}", hint
     )
 
 
@@ -116,7 +118,7 @@ def _offered(registry: Registry, kind: str, name: str, data: Path) -> dict[str, 
         values = DESCRIBE[kind](offer.value)
     except Exception as error:
         raise PluginError(
-            f"the declarations of {_SAID.get(kind, kind)} {name!r} ({offer.distribution} {offer.version}) "
+            f"the declarations of {_NAMES.get(kind, kind)} {name!r} ({offer.distribution} {offer.version}) "
             f"raise {type(error).__name__}: {error}",
             "this is a defect of the plugin; --debug shows where",
         ) from error

@@ -1,4 +1,4 @@
-"""`pmbench store`: what is stored, and how to get rid of it."""
+"""`pmbench store`: lists, shows and removes finished stages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 @group.command("list")
 def list_(store: StoreOption = None, json_: JsonOption = False) -> None:
-    """Finished stages, oldest first."""
+    """List finished stages, oldest first."""
     from ..report.text import duration
     from ..store.store import Store
     from .stored import SHOWN, damaged, entry_values
@@ -62,7 +62,7 @@ def list_(store: StoreOption = None, json_: JsonOption = False) -> None:
     if weights and not json_:
         typer.echo(
             f"{plural(len(weights), 'file')} of pretrained weights, {size_text(sum(map(_size, weights)))} in "
-            f"{opened.pretrained}: may be removed, and is fetched or read again where it is needed"
+            f"{opened.pretrained}; removed files are downloaded or read again when needed"
         )
     for key in damaged(opened, entries):
         print(
@@ -88,7 +88,7 @@ def show(
     store: StoreOption = None,
     json_: JsonOption = False,
 ) -> None:
-    """Everything about one finished stage."""
+    """Show a finished stage."""
     from ..store.store import Store
     from .stored import one_key, show_stage, stage_values
 
@@ -107,18 +107,22 @@ def prune(
     ] = None,
     older_than: Annotated[
         float | None,
-        typer.Option("--older-than", min=0, metavar="DAYS", help="Only what is older than that."),
+        typer.Option("--older-than", min=0, metavar="DAYS", help="Only stages older than that."),
     ] = None,
     unfinished: Annotated[
         bool,
-        typer.Option("--unfinished", help="Checkpoints, downloads and temporary files, a day old or more."),
+        typer.Option(
+            "--unfinished", help="Checkpoints, partial downloads and temporary files older than a day."
+        ),
     ] = False,
     all_: Annotated[bool, typer.Option("--all", help="All finished stages.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go, remove nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be removed, remove nothing.")
+    ] = False,
     store: StoreOption = None,
 ) -> None:
-    """Remove stages. What is removed is trained again where it is needed."""
+    """Remove stages. A removed stage is trained again when it is needed."""
     from ..errors import UsageError
     from ..store.store import Store
     from .stored import SHOWN, one_key
@@ -129,7 +133,8 @@ def prune(
         raise UsageError("--all and keys were both given", "give the keys alone, or --all")
     if not (keys or all_ or unfinished or older_than is not None):
         raise UsageError(
-            "nothing was chosen", "give keys (`pmbench store list`), --older-than DAYS, --unfinished or --all"
+            "nothing to remove was given",
+            "give keys (`pmbench store list`), --older-than DAYS, --unfinished or --all",
         )
     given = [one_key(opened, key) for key in keys or ()]
     finished = given or all_ or (older_than is not None and not unfinished)
@@ -173,16 +178,15 @@ def _announce(sizes: dict[str, int], entries: dict[str, Entry], old: list[Path])
     for path in old:
         kind = "unfinished stage" if path.suffix == ".checkpoint" else "download or temporary file"
         typer.echo(f"{path.name.lstrip('.')[:SHOWN]}  {size_text(_size(path)):>9}  {kind}")
-    resting = [
+    children = [
         e for e in entries.values() if e.key not in sizes and sizes.keys() & set(e.stage.get("parents", []))
     ]
-    if resting:
-        verb = "rests" if len(resting) == 1 else "rest"
-        typer.echo(f"{plural(len(resting), 'stored stage')} that {verb} on these will stay.")
+    if children:
+        typer.echo(f"{plural(len(children), 'stored child stage')} of these will stay.")
 
 
 def _remove(store: Store, sizes: dict[str, int], old: list[Path]) -> tuple[int, list[str]]:
-    """(bytes freed, what was kept because it is being trained)."""
+    """(bytes freed, keys and files that were kept because another process uses them)."""
     freed, kept = 0, []
     for key, size in sizes.items():
         with store.lock(key) as mine:
@@ -206,7 +210,7 @@ def _remove(store: Store, sizes: dict[str, int], old: list[Path]) -> tuple[int, 
 
 
 def _finished(store: Store, entry: Entry | None, key: str) -> float:
-    """When a stage was finished; for a damaged one, when its description was written."""
+    """Time when a stage was finished; for a damaged one, the time of its `stage.json`."""
     moment = entry.stage.get("finished") if entry else None
     if isinstance(moment, int | float):
         return float(moment)

@@ -1,4 +1,4 @@
-"""Stages in the store, as commands name and show them."""
+"""Stages of the store: keys by prefix, values and text of `list` and `show`."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from ..store.store import Entry, Store
 
 SHOWN = 12
-"""Digits of a key that are printed."""
+"""Number of printed digits of a key."""
 
 
 def one_key(store: Store, prefix: str) -> str:
-    """The one stored key that begins with `prefix`; raises UsageError where there is none, or several."""
+    """The stored key that begins with `prefix`; raises UsageError if there is none, or several."""
     if not re.fullmatch(r"[0-9a-f]{1,64}", prefix):
         raise UsageError(
-            f"{prefix!r} is no key: keys are hexadecimal digits", "`pmbench store list` shows the keys"
+            f"{prefix!r} is not a key; keys are hexadecimal digits", "`pmbench store list` shows the keys"
         )
     found = store.find(prefix)
     if len(found) == 1:
@@ -42,12 +42,12 @@ def one_key(store: Store, prefix: str) -> str:
 
 
 def damaged(store: Store, entries: list[Entry]) -> list[str]:
-    """Keys of stages whose description cannot be read."""
+    """Keys of stages whose `stage.json` cannot be read."""
     return sorted(set(store.find("")) - {entry.key for entry in entries})
 
 
 def entry_values(entry: Entry) -> dict[str, Any]:
-    """What `list` shows of a stage; a field that an old or foreign entry lacks is None."""
+    """Values of a stage for `list`; a missing field is None."""
     stage = entry.stage
     inputs, cost = stage.get("inputs", {}), stage.get("cost", {})
     return {
@@ -66,9 +66,9 @@ def entry_values(entry: Entry) -> dict[str, Any]:
 
 
 def data_text(inputs: Mapping[str, Any]) -> str | None:
-    """Which training samples a stage saw: `train`, `train, 10 labels a class`.
+    """Training samples of a stage: `train`, `train, 10 labels a class`.
 
-    A stage does not know its protocol's name: both directions of privilege share it.
+    The name of the protocol is not part of a stage: both directions of privilege share stages.
     """
     protocol = inputs.get("protocol")
     if not protocol:
@@ -82,7 +82,7 @@ def data_text(inputs: Mapping[str, Any]) -> str | None:
 
 
 def stage_values(store: Store, key: str) -> dict[str, Any]:
-    """All that is known of one stage: `stage.json`, its files, and the stored stages that rest on it."""
+    """`stage.json` of a stage, its files, and its stored children."""
     folder = store.folder(key)
     files = {p.name: p.stat().st_size for p in sorted(folder.iterdir()) if p.is_file()}
     children = [e.key for e in store.entries() if key in e.stage.get("parents", [])]
@@ -130,7 +130,7 @@ def show_stage(values: dict[str, Any]) -> None:
 
 
 def _flat(name: str, value: Any) -> dict[str, Any]:
-    """The options of a stage by their own names; any other field as it is."""
+    """Options of a stage by name; any other field unchanged."""
     return value if isinstance(value, dict) else {name: value}
 
 

@@ -1,4 +1,4 @@
-"""What commands print on standard output: tables, lines of name and value, quantities."""
+"""Output of commands: tables, lines of name and value, quantities."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DAY = 86400.0
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[str] = ()) -> None:
-    """A plain table. In a pipe a row is a line, as long as it needs to be; a terminal folds the cells."""
+    """Prints a table. In a pipe each row is one line; a terminal folds long cells."""
     lines = [[_one_line(value) for value in row] for row in rows]
     aligned = set(right)
     if sys.stdout.isatty():
@@ -42,7 +42,7 @@ def _rich_table(columns: Sequence[str], lines: Sequence[Sequence[str]], aligned:
 
 
 def fields(pairs: Iterable[tuple[str, object]]) -> None:
-    """`name  value` lines, aligned; what is empty is left out, several values are a line each."""
+    """Prints aligned lines of name and value; omits empty values, prints a list as one line each."""
     shown = [(name, value) for name, value in pairs if value not in (None, "", [], (), {})]
     width = max((len(name) for name, _ in shown), default=0)
     for name, value in shown:

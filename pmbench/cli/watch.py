@@ -1,4 +1,4 @@
-"""Shows a run while it happens, on standard error."""
+"""Progress of a run on standard error."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def label(node: PlannedStage) -> str:
 
 
 class Lines:
-    """One line an event, for pipes and log files."""
+    """One line for each event, for pipes and log files."""
 
     def begin(self, stages: int, cells: int) -> None:
         self.total, self.done, self.start = stages, 0, time.monotonic()
@@ -40,7 +40,7 @@ class Lines:
     def trained(self, node: PlannedStage, seconds: float, hit: bool) -> None:
         self.done += 1
         left = (time.monotonic() - self.start) / self.done * (self.total - self.done)
-        what = "was there" if hit else f"{seconds:.1f} s"
+        what = "stored already" if hit else f"{seconds:.1f} s"
         self._say(f"[{self.done}/{self.total}] {label(node)}: {what}, about {left:.0f} s left")
 
     def failed(self, node: PlannedStage, reason: str) -> None:
@@ -55,7 +55,7 @@ class Lines:
 
 
 class Bars:
-    """A bar for the run and one for each stage being trained, with epochs and time left."""
+    """A progress bar for the run and one for each running stage, with epochs and time left."""
 
     def __init__(self, progress: Any) -> None:
         self.progress = progress

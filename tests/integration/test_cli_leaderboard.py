@@ -39,7 +39,7 @@ def test_check(copied: Any) -> None:
     assert done.code == 1
     assert "+++" in done.stdout
     assert "target_always" in done.stdout
-    assert "not what the records" in done.error
+    assert "differs from the records" in done.error
     assert board.read_text() == before, "a check writes nothing"
 
 

@@ -59,7 +59,7 @@ def test_protocols_of_one_data_set(run_cli: Any) -> None:
     [
         (("metods",), "unknown kind 'metods'; did you mean 'methods'"),
         (("protocols", "--dataset", "hapd"), "'hapt'"),
-        (("methods", "--dataset", "hapt"), "--dataset does not go with methods"),
+        (("methods", "--dataset", "hapt"), "--dataset cannot be used with methods"),
     ],
 )
 def test_bad_input(run_cli: Any, args: tuple[str, ...], expected: str) -> None:

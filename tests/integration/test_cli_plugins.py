@@ -62,4 +62,4 @@ def test_a_plugin_that_only_listens_is_listed(bench: Any) -> None:
     bench.install("pmbench-listener", LISTENER)
     found = {p["distribution"]: p for p in bench.run_cli("plugins", "--json").json()["plugins"]}
     assert found["pmbench-listener"]["hooks"] == ["pmbench_run_finished"]
-    assert "told of every record" in bench.run_cli("plugins").stdout
+    assert "receives every record" in bench.run_cli("plugins").stdout

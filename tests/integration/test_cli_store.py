@@ -56,7 +56,12 @@ def test_show(finished: Any) -> None:
 
 @pytest.mark.parametrize(
     ("key", "expected"),
-    [("00000000", "begins with '00000000'"), ("../..", "is no key"), ("*", "is no key"), ("", "is no key")],
+    [
+        ("00000000", "begins with '00000000'"),
+        ("../..", "is not a key"),
+        ("*", "is not a key"),
+        ("", "is not a key"),
+    ],
 )
 def test_bad_keys(finished: Any, key: str, expected: str) -> None:
     done = finished.run_cli("store", "prune", key, "--dry-run")
@@ -100,7 +105,7 @@ def test_prune_one(copied: Any) -> None:
 def test_prune_says_what_rests_on_what_goes(copied: Any) -> None:
     stages = copied.run_cli("store", "list", "--json").json()
     parent = next(s for s in stages if s["parents"])["parents"][0]
-    assert "1 stored stage that rests on these" in copied.run_cli("store", "prune", parent, "--yes").stdout
+    assert "1 stored child stage of these" in copied.run_cli("store", "prune", parent, "--yes").stdout
 
 
 def test_prune_by_age(copied: Any) -> None:

@@ -228,7 +228,7 @@ def test_ctrl_c_ends_at_once_and_the_next_start_resumes(make_bench: Callable[[st
     _, stderr = process.communicate(timeout=30)
     assert time.monotonic() - sent < 5
     assert process.returncode == 130
-    assert "goes on where this one stopped" in stderr
+    assert "same command to resume" in stderr
     assert "Traceback" not in stderr
     assert wait_for(lambda: not group_members(process.pid), 10)
     assert checkpoints(bench)
