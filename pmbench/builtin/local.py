@@ -167,7 +167,7 @@ def _kind(path: Path) -> str:
 def load(path: Path, kind: str) -> Any:
     """One sample: frames of a clip or an image, or an array."""
     if _kind(path) != kind:
-        raise pm.DataError(f"{path} is no {kind}, as the first file of its column is")
+        raise pm.DataError(f"{path} is not a {kind} like the first file of its column")
     if kind == "clip":
         return _numbered(path) if path.is_dir() else pm.media.video_frames(path, STORED)
     if kind == "image":

@@ -1,4 +1,4 @@
-"""Reference rows and controls: what every method is measured against."""
+"""Reference rows and controls, to which every method is compared."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def target_only(setting: pm.Setting) -> pm.Stage:
 
 @pm.method("early_fusion", paper="the ceiling: plain supervised training", role="ceiling", tests_on="all")
 def early_fusion(setting: pm.Setting) -> pm.Stage:
-    """One network over all modalities, which it is also given at test; the ceiling"""
+    """One network over all modalities, also at test; the ceiling"""
     return pm.trained_on(*setting.all)
 
 
 @pm.method("privileged_only", paper="plain supervised training", role="reference", tests_on="privileged")
 def privileged_only(setting: pm.Setting) -> pm.Stage:
-    """Network on the privileged modalities alone, which it is also given at test"""
+    """Network on the privileged modalities alone, also at test"""
     return pm.trained_on(*setting.privileged)
 
 
@@ -37,14 +37,14 @@ class LateFusionOptions(pm.Options):
 
 @pm.method("late_fusion", paper="plain supervised training", role="reference", tests_on="all", networks=2)
 def late_fusion(setting: pm.Setting, options: LateFusionOptions) -> pm.Stage:
-    """A stream per modality, all given at test, mean of their logits"""
+    """One stream per modality, also at test; mean of their logits"""
     streams = tuple(pm.trained_on(m) for m in setting.all)
     return pm.LateFusion(streams) if options.form == "indep" else pm.JointLateFusion(streams)
 
 
 @pm.method("target_ensemble", paper="plain supervised training", role="reference", networks=2)
 def target_ensemble(setting: pm.Setting) -> pm.Stage:
-    """Two target networks from different draws, mean of their logits; the control of two-network methods"""
+    """Two target networks from different seeds, mean of their logits; the control of two-network methods"""
     return pm.LateFusion((pm.trained_on(*setting.target), pm.trained_on(*setting.target, replica=1)))
 
 
@@ -60,12 +60,10 @@ class MissingFillOptions(pm.Options):
     paper="Garcia et al., ECCV 2018, arXiv:1806.07110 (its test with the depth input left out)",
     role="reference",
     networks=2,
-    deviations=(
-        "the training mean stands in for the missing input; raw zeros and multiplied noise are left out",
-    ),
+    deviations=("the training mean replaces the missing input; raw zeros and multiplied noise are left out",),
 )
 def missing_fill(setting: pm.Setting, options: MissingFillOptions) -> pm.Stage:
-    """A multimodal network tested without its privileged input, the training mean in its place"""
+    """A multimodal network tested without its privileged input, which the training mean replaces"""
     if options.form == "early":
         return Filled(pm.trained_on(*setting.all), setting.target)
     streams = tuple(pm.trained_on(m) for m in setting.all)
@@ -75,14 +73,14 @@ def missing_fill(setting: pm.Setting, options: MissingFillOptions) -> pm.Stage:
 
 @pm.method("self_distill", paper="arXiv:1503.02531, without privilege", role="control")
 def self_distill(setting: pm.Setting, options: pm.DistillOptions) -> pm.Stage:
-    """Student taught by another draw of its own network: the control of `kd`, without privilege"""
+    """Student taught by its own network from another seed: the control of `kd`, without privilege"""
     teacher = pm.trained_on(*setting.target, replica=1)
     return pm.Distill(teacher, setting.target, options)
 
 
 @pm.method("self_train", paper="Lee, ICML workshops 2013 (pseudo-label)", role="control")
 def self_train(setting: pm.Setting, options: pm.PseudoLabelOptions) -> pm.Stage:
-    """Pseudo-labels by another draw of the target network: the control of `pseudo_label`, no privilege"""
+    """Pseudo-labels of the target network from another seed: the control of `pseudo_label`"""
     if "unlabelled" not in setting.demands:
         raise pm.Unsupported(
             "needs training samples without label, and under this protocol every sample has one",

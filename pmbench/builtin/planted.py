@@ -1,4 +1,4 @@
-"""Planted data: how much of what decides the label both modalities share is known by construction."""
+"""Planted data: the share of decisive features in both modalities is known by construction."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import ClassVar
 import pmbench as pm
 
 SHARED = (10, 0, 5, 20, 30, 40)  # the first gives the default split
-PRIVATE = 10  # decisive features that the privileged view alone has
+PRIVATE = 10  # decisive features of the privileged view alone
 WIDTH = 50
 LABELLED, UNLABELLED, VALIDATION, TEST = 200, 200, 200, 1000
 
@@ -27,15 +27,15 @@ class Planted(pm.Dataset):
         target view, linear           49.2  64.9  67.0  72.5  75.8  77.7 %
         privileged view, linear       88.4  90.6  89.4  87.4  91.6  86.9 %
 
-    Source: the Gaussian experiment of arXiv:2206.06487 (modality focusing hypothesis): distillation helps
-    where what the teacher knows is shared, and hardly where it is not.
-    Deviation: the label weighs all decisive features alike, where the released code draws a hyperplane by
-    seed and keeps 10 features shared while it adds private ones; the training part has 200 unlabelled pairs
-    besides its 200 labelled ones, and there is a validation part.
+    Source: the Gaussian experiment of arXiv:2206.06487 (modality focusing hypothesis): distillation helps if
+    the decisive features of the teacher are shared, and hardly otherwise.
+    Deviation: all decisive features have equal weight, where the released code draws a hyperplane by seed and
+    adds private features to 10 shared ones; the training part has 200 unlabelled pairs besides 200 labelled
+    ones, and there is a validation part.
     """
 
     name = "planted"
-    summary = "synthetic: s of 10 + s decisive features are shared, so what privilege can give is known"
+    summary = "synthetic: s of 10 + s decisive features are shared, so the gain from privilege is known"
     classes = ("negative", "positive")
     modalities = (
         pm.Modality("target_view", "vector", (WIDTH,), "standard deviations"),
@@ -70,14 +70,14 @@ class Planted(pm.Dataset):
         return Path(__file__)
 
     def read(self, source: Path) -> Iterator[tuple[str, pm.Part]]:
-        """`source` is not looked at: the numbers come from a generator seeded by the split alone."""
+        """`source` is not read: the numbers come from an rng seeded by the split."""
         import numpy as np
 
         for s in SHARED:
-            draws = np.random.Generator(np.random.PCG64([2206, 6487, s]))
+            rng = np.random.Generator(np.random.PCG64([2206, 6487, s]))
             for part, count in (("train", LABELLED + UNLABELLED), ("validation", VALIDATION), ("test", TEST)):
-                decisive = draws.standard_normal((count, PRIVATE + s))  # the shared ones first
-                views = draws.standard_normal((2, count, WIDTH))
+                decisive = rng.standard_normal((count, PRIVATE + s))  # shared ones first
+                views = rng.standard_normal((2, count, WIDTH))
                 views[0, :, :s] = decisive[:, :s]
                 views[1, :, : PRIVATE + s] = decisive
                 labels = (decisive.sum(1) > 0).astype(np.int64)

@@ -24,9 +24,9 @@ def depth_frames(
 ) -> Iterator[np.ndarray]:
     """16-bit PNGs of millimetres as uint8 (H, W, 1), or (H, W, 3) in the color map "jet".
 
-    0 to FARTHEST metres map linearly to 0..255, the same for every frame, so that a distance keeps its value;
-    missing measurements, 0 in the files, stay 0. After `crop` pixels are resampled to the nearest neighbor,
-    for the mean of a person and a wall is the depth of neither.
+    0 to FARTHEST metres map linearly to 0..255 in every frame; missing measurements, 0 in the files, stay 0.
+    After `crop`, images are resized by nearest neighbor: interpolation would create depths between a person
+    and a wall.
     """
     for path in image_files(folder, pattern).values():
         frame = decoded_image(path)

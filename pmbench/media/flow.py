@@ -17,9 +17,9 @@ LARGEST = 20.0
 def tvl1(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     """Dual TV-L1 flow of uint8 (H, W, 3) frames with OpenCV's default parameters, as uint8 (H, W, 2).
 
-    Channels are the displacement to the next frame along x and y: -20 to 20 pixels go linearly to 0..255,
-    128 is no motion. As many as there are frames, so that flow and video agree frame by frame: the last one
-    is given twice, and a single frame has no motion.
+    Channels are the displacement to the next frame along x and y: -20 to 20 pixels map linearly to 0..255,
+    128 is no motion. There are as many flow fields as frames: the last one is repeated, and a single frame
+    has no motion.
     """
     cv2 = extra("cv2", "flow")
     if not hasattr(cv2, "optflow"):
@@ -27,7 +27,7 @@ def tvl1(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
             "the installed OpenCV has no TV-L1 flow (cv2.optflow)",
             "pip uninstall opencv-python opencv-python-headless; pip install 'pmbench[flow]'",
         )
-    cv2.setNumThreads(1)  # clips are read side by side already
+    cv2.setNumThreads(1)  # clips are read in parallel already
     solver: Any = cv2.optflow.DualTVL1OpticalFlow_create()
     before = last = None
     for frame in frames:
@@ -43,5 +43,5 @@ def tvl1(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
 
 
 def encoded(flow: np.ndarray) -> np.ndarray:
-    """Displacements in pixels as uint8, 128 where there are none."""
+    """Displacements in pixels as uint8; 128 is no motion."""
     return np.rint((np.clip(flow, -LARGEST, LARGEST) + LARGEST) * (255 / (2 * LARGEST))).astype(np.uint8)

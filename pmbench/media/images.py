@@ -1,4 +1,4 @@
-"""Image files: one as a single frame, numbered ones of a folder as the frames of a clip."""
+"""Image files: single images, and numbered images of a folder as frames of a clip."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def image_frames(folder: str | PathLike[str], size: Size, pattern: str) -> Itera
 
 
 def image_files(folder: str | PathLike[str], pattern: str) -> Mapping[int, Path]:
-    """Number -> file, in order of the numbers, whatever the first one is.
+    """Number -> file, in order of the numbers, which need not start at 0 or 1.
 
-    `pattern` is a file name in which the first `*` stands for the number ("img_*.jpg"), any further one for
-    anything ("frame_*_tc_*_rgb.jpg"). Raises DataError where no file matches, two files have the same number,
-    or a number between the first and the last is missing.
+    `pattern` is a file name in which the first `*` stands for the number ("img_*.jpg"), further ones for any
+    text ("frame_*_tc_*_rgb.jpg"). Raises DataError if no file matches, two files have the same number, or a
+    number between the first and the last is missing.
     """
     first, *others = (re.escape(piece) for piece in pattern.split("*"))
     named = re.compile(first + r"(\d+)" + ".*".join(others))
@@ -60,7 +60,9 @@ def decoded_image(path: str | PathLike[str]) -> Any:
     """The frame that FFmpeg decodes from an image file; raises DataError where the file is truncated."""
     with opened(path) as container:
         stream = find_stream(container, "video", path)
-        stream.codec_context.options = {"err_detect": "explode"}  # else FFmpeg fills up half a JPEG with grey
+        stream.codec_context.options = {
+            "err_detect": "explode"
+        }  # else FFmpeg completes a truncated JPEG with grey
         for frame in decoded(container, stream):
             return frame
     raise DataError(f"{path} holds no image that can be decoded")

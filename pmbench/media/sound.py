@@ -17,7 +17,7 @@ MELS, WINDOW, HOP, LOWEST, HIGHEST = 64, 1024, 320, 50, 14_000  # bands, samples
 def sound(path: str | PathLike[str]) -> np.ndarray:
     """The first audio stream at 32 kHz, float32 (n,) within [-1, 1]: the mean of its channels.
 
-    Raises DataError where there is none (see `has_audio`), or none of it can be decoded.
+    Raises DataError if there is none (see `has_audio`), or if it cannot be decoded.
     """
     av = extra("av", "video")
     with opened(path) as container:
@@ -28,7 +28,7 @@ def sound(path: str | PathLike[str]) -> np.ndarray:
         for frame in (*decoded(container, stream), None):  # None flushes the resampler
             pieces += [piece.to_ndarray().mean(0) for piece in resampler.resample(frame)]
     if not sum(map(len, pieces)):
-        raise DataError(f"{path}: nothing of its sound can be decoded")
+        raise DataError(f"{path}: its audio cannot be decoded")
     return np.concatenate(pieces).astype(np.float32)
 
 

@@ -14,7 +14,7 @@ from ..errors import DataError
 from .extras import extra
 
 Size = tuple[int, int] | int
-"""(height, width) in pixels, or the length of the shorter side, the aspect being kept."""
+"""(height, width) in pixels, or the length of the shorter side, which keeps the aspect ratio."""
 
 Box = tuple[float, float, float, float]
 """(top, left, bottom, right) of a crop, as fractions of height and width."""
@@ -24,7 +24,7 @@ WHOLE_IMAGE: Box = (0.0, 0.0, 1.0, 1.0)
 COMPLETE = 0.9
 """A video with fewer frames than this fraction of the number in its header, less one, is truncated.
 
-Old MPEG-4 files report a frame more or less than they hold, and damaged frames are skipped: both are fine.
+Old MPEG-4 files report one frame too many or too few, and damaged frames are skipped; both are accepted.
 """
 
 
@@ -32,9 +32,8 @@ def video_frames(path: str | PathLike[str], size: Size, *, crop: Box = WHOLE_IMA
     """Every frame that can be decoded, uint8 (H, W, 3): cropped to `crop`, resized to `size` by bilinear
     filtering.
 
-    Frames are decoded in order, without seeking: time stamps of MPEG-4 in AVI skip, and a seek by time is off
-    by a frame. One thread, so that equal files give equal bits. Raises DataError where the file has no video
-    or is truncated.
+    Frames are decoded in order without seeking, since time stamps of MPEG-4 in AVI have gaps, and in one
+    thread, so that equal files give equal bits. Raises DataError if the file has no video or is truncated.
     """
     with opened(path) as container:
         stream = find_stream(container, "video", path)
@@ -47,7 +46,7 @@ def video_frames(path: str | PathLike[str], size: Size, *, crop: Box = WHOLE_IMA
             raise DataError(f"{path}: no frame can be decoded")
         if count + 1 < COMPLETE * stream.frames:
             raise DataError(
-                f"{path} is cut short: {count} of {stream.frames} frames can be decoded", "get it again"
+                f"{path} is truncated: {count} of {stream.frames} frames can be decoded", "get it again"
             )
 
 
@@ -61,7 +60,7 @@ def frame_rate(path: str | PathLike[str]) -> float:
 
 
 def has_audio(path: str | PathLike[str]) -> bool:
-    """Whether the file has a sound track."""
+    """Whether the file has an audio stream."""
     with opened(path) as container:
         return bool(container.streams.audio)
 
@@ -93,7 +92,7 @@ def _upright(frame: Any) -> Any:
 
 @contextmanager
 def opened(path: str | PathLike[str]) -> Iterator[Any]:
-    """Open the file at `path` with FFmpeg, whose errors become a DataError."""
+    """Opens a file with FFmpeg; its errors become DataErrors."""
     av = extra("av", "video")
     av.logging.set_level(av.logging.PANIC)
     try:

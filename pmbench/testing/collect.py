@@ -1,4 +1,4 @@
-"""The checks of everything that is installed, by name."""
+"""Contract checks of installed plugins, by name."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _KINDS = {"method": "method", "dataset": "data set", "backbone": "backbone"}
 
 
 def contract_tests(name: str) -> Callable[..., None]:
-    """A pytest function over all checks of the method, data set or backbone of that name.
+    """A pytest function with all checks of the method, data set or backbone of that name.
 
     >>> test_contract = contract_tests("kd")  # doctest: +SKIP
     """
@@ -50,15 +50,15 @@ def report(suite: Suite, check: Check) -> None:
 
 
 def checks_for(name: str) -> list[tuple[Suite, Check]]:
-    """Every check of everything called `name`, each with its suite."""
+    """All checks of plugins named `name`, each with its suite."""
     return [(suite, check) for suite in suites_for(name) for check in suite.checks]
 
 
 def suites_for(name: str, *, dataset: str = "", data: Path | None = None) -> list[Suite]:
-    """One suite for each method, data set or backbone called `name`; raises UnknownName for unknown names.
+    """One suite for each method, data set or backbone named `name`; raises UnknownName if there is none.
 
-    `dataset`: checks a method on a few samples of that data set, instead of on synthetic ones. `data`: where
-    prepared data sets lie; embedded ones are prepared in a temporary folder where it is not given.
+    With `dataset`, a method is checked on a few samples of that data set instead of synthetic ones. `data` is
+    the folder of prepared data sets; without it, embedded ones are prepared in a temporary folder.
     """
     found = registry()
     kinds = [kind for kind in _KINDS if found.has(kind, name)]
@@ -72,7 +72,7 @@ def suites_for(name: str, *, dataset: str = "", data: Path | None = None) -> lis
 
 
 def suite_of(kind: str, name: str, *, dataset: str = "", data: Path | None = None) -> Suite:
-    """The suite of one offer; raises PluginError where two distributions offer it."""
+    """The suite of one plugin; raises PluginError if two distributions offer it."""
     found = registry()
     value = found.offer(kind, name).value
     if kind == "method":
@@ -82,12 +82,12 @@ def suite_of(kind: str, name: str, *, dataset: str = "", data: Path | None = Non
 
 
 def method_suite(method: Method, *, dataset: str = "", data: Path | None = None) -> Suite:
-    """The suite of a method that need not be installed."""
+    """The suite of a method, installed or not."""
     return Suite("method", method.name, _of_method(method, registry(), dataset, data), method.exceptions)
 
 
 def usual_case(method: Method) -> str:
-    """The first synthetic case that the method supports: where its checks run by default; "" if none is."""
+    """The first synthetic case that the method supports, on which its checks run by default, or ""."""
     from .miniature import CASES
 
     for case in CASES:
@@ -103,7 +103,7 @@ def registry() -> Registry:
 
 
 def _folder() -> Path:
-    """A folder that goes with this process."""
+    """A temporary folder that is removed at the end of this process."""
     made = tempfile.TemporaryDirectory(prefix="pmbench-check-")
     _folders.append(made)
     return Path(made.name)
@@ -128,7 +128,7 @@ def _of_method(method: Method, found: Registry, dataset: str, data: Path | None)
 
 
 class _Late:
-    """A trial that is made on first use, and asked first whether it is supported at all."""
+    """A trial created on first use; its checks are skipped if the setting is not supported."""
 
     def __init__(self, make: Callable[[], Trial]) -> None:
         self._make = functools.cache(make)

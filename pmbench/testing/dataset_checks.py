@@ -1,4 +1,4 @@
-"""Contract checks of data sets: its declarations, its prepared form, its protocols."""
+"""Contract checks of data sets: declarations, prepared form, protocols."""
 
 from __future__ import annotations
 
@@ -22,9 +22,7 @@ from .outcome import Failed, Skipped
 
 
 class Sample:
-    """A data set, prepared once: as found under `data`, else in `folder` from its official form if that is
-    here.
-    """
+    """A data set, prepared once: from `data` if it is prepared there, else in `folder` from its source."""
 
     def __init__(self, dataset: Dataset, registry: Registry, folder: Path, data: Path | None) -> None:
         self.dataset, self.registry, self.folder, self.data = dataset, registry, folder, data
@@ -33,7 +31,7 @@ class Sample:
     def source(self) -> Path:
         found = self.dataset.find_source()
         if found is None:
-            raise Skipped("its official form is not on this machine")
+            raise Skipped("its official files are not on this machine")
         return found
 
     @cached_property
@@ -49,7 +47,7 @@ class Sample:
     @property
     def prepared(self) -> Prepared:
         if self._prepared is None:
-            raise Skipped("it is neither prepared nor embedded, so that there is no data to look at")
+            raise Skipped("it is neither prepared nor embedded")
         return self._prepared
 
     @property
@@ -58,9 +56,7 @@ class Sample:
 
 
 def check_declarations_are_complete(sample: Sample) -> None:
-    """Name, classes, modalities, setting, splits, metrics, backbones, licence, source and citation are there
-    and fit.
-    """
+    """Name, classes, modalities, setting, metrics, backbones, licence, source and citation are declared."""
     d = sample.dataset
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", d.name):
         raise Failed(f"name {d.name!r}: expected lower-case letters, digits, '-', '_' and '.'")
@@ -90,19 +86,19 @@ def check_declarations_are_complete(sample: Sample) -> None:
 
 
 def check_protocols_resolve(sample: Sample) -> None:
-    """Every listed protocol resolves by its name, and is called by that name."""
+    """Every listed protocol resolves by its name and has that name."""
     d = sample.dataset
     for name in [*d.protocol_names(), f"{d.default_split}+few-3", "few-3+privileged-50"]:
         protocol = d.protocol(name)
         again = d.protocol(protocol.name)
         if again != protocol:
-            raise Failed(f"protocol {name!r} is called {protocol.name!r}, which is another protocol")
+            raise Failed(f"protocol {name!r} has the name {protocol.name!r} of another protocol")
         if name in d.protocol_names() and protocol.name != name:
-            raise Failed(f"protocol {name!r} is listed, but calls itself {protocol.name!r}")
+            raise Failed(f"protocol {name!r} is listed, but its name is {protocol.name!r}")
 
 
 def check_ids_are_unique_and_disjoint(sample: Sample) -> None:
-    """No sample is twice in a part, nor in both the training (or validation) and the test part of a split."""
+    """Ids are unique in a part, and training, validation and test parts of a split are disjoint."""
     ids = {part: sample.prepared.index(part)[0] for part in sample.parts}
     for part, names in ids.items():
         if len(set(names)) != len(names):
@@ -118,9 +114,7 @@ def check_ids_are_unique_and_disjoint(sample: Sample) -> None:
 
 
 def check_arrays_are_as_declared(sample: Sample) -> None:
-    """Every modality of every part is there in its declared shape, one entry a sample, as finite numbers but
-    for the samples that lack it.
-    """
+    """Each part has one entry per sample of each modality, of the declared shape and finite if present."""
     for part in sample.parts:
         count = len(sample.prepared.index(part)[0])
         for m in sample.dataset.modalities:
@@ -130,22 +124,22 @@ def check_arrays_are_as_declared(sample: Sample) -> None:
             for i in {0, count // 2, count - 1} if column.array is None else ():
                 if (found := column.read(i).shape) != m.shape:
                     raise Failed(
-                        f"part {part!r}, {m.name!r}: sample {i} has shape {found}, declared is {m.shape}"
+                        f"part {part!r}, {m.name!r}: sample {i} has shape {found}; declared is {m.shape}"
                     )
             if column.array is None:
                 continue
             if column.array.shape[1:] != m.shape or column.array.dtype.kind not in "fiu":
-                seen = f"{column.array.shape[1:]} of {column.array.dtype}"
-                raise Failed(f"part {part!r}, {m.name!r}: {seen}, declared are numbers of shape {m.shape}")
-            there = np.arange(count) if column.present is None else np.flatnonzero(column.present)
-            chunks = np.array_split(there, max(1, count // 1024))
+                text = f"{column.array.shape[1:]} of {column.array.dtype}"
+                raise Failed(f"part {part!r}, {m.name!r}: {text}; declared are numbers of shape {m.shape}")
+            rows = np.arange(count) if column.present is None else np.flatnonzero(column.present)
+            chunks = np.array_split(rows, max(1, count // 1024))
             if not all(np.isfinite(column.array[chunk]).all() for chunk in chunks):
                 raise Failed(f"part {part!r}, {m.name!r}: not all numbers are finite")
 
 
 def check_aligned_modalities_stay_aligned(sample: Sample) -> None:
-    """What is on one grid is cut out and mirrored alike in training: all of it is flipped or nothing, and it
-    is stored with the same margins around what is shown. Arrays are neither cut nor flipped.
+    """Modalities on one grid have the same crops and flips in training: all declare `flip` or none, and the
+    ratios of stored to shown size are equal. Arrays are neither cropped nor flipped.
     """
     d = sample.dataset
     grids: dict[str, tuple[str, tuple[bool, float, float]]] = {}
@@ -158,13 +152,13 @@ def check_aligned_modalities_stay_aligned(sample: Sample) -> None:
         name, other = grids.setdefault(m.grid or m.name, (m.name, done))
         if done != other:
             raise Failed(
-                f"{name!r} and {m.name!r} are on one grid, but whether they are flipped, and the ratios of "
-                f"stored to shown size, are {other} and {done}"
+                f"{name!r} and {m.name!r} are on one grid, but their (flip, ratio of stored to shown height, "
+                f"width) are {other} and {done}"
             )
 
 
 def check_labels_are_in_range(sample: Sample) -> None:
-    """Labels are -1 or a class; training and test parts hold every class, test parts no unlabelled sample."""
+    """Labels are -1 or a class; training parts have every class, test parts no unlabelled sample."""
     classes = len(sample.dataset.classes)
     for part in sample.parts:
         labels = sample.prepared.labels(part)
@@ -183,11 +177,11 @@ def check_labels_are_in_range(sample: Sample) -> None:
 
 
 def check_expected_counts_are_declared(sample: Sample) -> None:
-    """Every part has an expected count, alone or with others, and has that many samples."""
+    """Every part has an expected count, alone or joined with others, and as many samples."""
     expected = sample.dataset.expected
     counted = {part for names in expected for part in names.split("+")}
     if missing := [part for part in sample.parts if part not in counted]:
-        raise Failed(f"`expected` says nothing of part {missing[0]!r}")
+        raise Failed(f"`expected` has no count of part {missing[0]!r}")
     parts = sample.prepared.manifest["parts"]
     for names, count in expected.items():
         entries = [parts.get(part) for part in names.split("+")]
@@ -200,25 +194,25 @@ def check_expected_counts_are_declared(sample: Sample) -> None:
 
 
 def check_preparing_again_changes_nothing(sample: Sample) -> None:
-    """Preparing a second time keeps what is there; preparing elsewhere gives the same bytes."""
+    """Preparing a second time keeps the prepared form; preparing elsewhere gives the same bytes."""
     source, folder = sample.source, sample.folder
     first = prepare(sample.dataset, source, folder / "first")
     written = (first.folder / "manifest.json").stat().st_mtime_ns
     if (
         prepare(sample.dataset, source, folder / "first").folder / "manifest.json"
     ).stat().st_mtime_ns != written:
-        raise Failed("prepared a second time, it was written anew")
+        raise Failed("preparing a second time wrote it again")
     if prepare(sample.dataset, source, folder / "second").fingerprint != first.fingerprint:
-        raise Failed("prepared twice from one source, its files differ")
+        raise Failed("preparing twice from one source gave different files")
 
 
 def check_opens_only_what_is_asked(sample: Sample) -> None:
-    """Reading one modality of a part opens that one file."""
+    """Reading one modality of a part opens one file."""
     d, prepared = sample.dataset, sample.prepared
     for part in sample.parts[:1]:
         for m in d.modalities:
             with only(
-                f"data set {d.name!r}, asked for {m.name!r}",
+                f"data set {d.name!r}, reading {m.name!r}",
                 [prepared.folder],
                 prepared.files(part, (m.name,)),
             ):
@@ -227,7 +221,7 @@ def check_opens_only_what_is_asked(sample: Sample) -> None:
 
 
 def check_validation_data_is_apart(sample: Sample) -> None:
-    """Every split leaves labelled training and validation samples, none of them in both."""
+    """Every split has labelled training and validation samples, which are disjoint."""
     d = sample.dataset
     for name in d.splits:
         view = training_view(sample.prepared, d.protocol(name), seed=0)
@@ -250,7 +244,7 @@ class _Fixed(AugmentRng):
 
 
 def check_augmentation_follows_its_draws(sample: Sample) -> None:
-    """Augmented samples keep their shape, follow from the draws, and are the same whatever else is read."""
+    """Augmented samples keep their shape and depend on the rng alone, not on other modalities."""
     import torch
 
     d = sample.dataset
@@ -265,7 +259,7 @@ def check_augmentation_follows_its_draws(sample: Sample) -> None:
         if alone.shape != tensor.shape or alone.dtype != tensor.dtype:
             raise Failed(f"augmented {name!r} is {tuple(alone.shape)} of {alone.dtype}")
         if not torch.equal(alone, together[name]):
-            raise Failed(f"{name!r} is augmented in another way when other modalities are read too")
+            raise Failed(f"augmentation of {name!r} changes if other modalities are read too")
 
 
 CHECKS = (

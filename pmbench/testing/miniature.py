@@ -1,4 +1,4 @@
-"""Data sets that train in seconds: synthetic ones of each modality kind, and a few samples of a real one."""
+"""Data sets that train in seconds: synthetic ones by kind of modality, and a few samples of a real one."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ CASES = tuple(_SYNTHETIC)
 
 
 class Miniature(Dataset):
-    """A data set held in memory: parts train, validation and test under one split."""
+    """A data set in memory: parts train, validation and test under one split."""
 
     licence, source, citation = "Apache-2.0", "generated", "none"
-    summary = "a few samples to check plugins on"
+    summary = "a few samples for contract checks"
     splits = {"split": Split("train", "test", "validation")}  # noqa: RUF012
     default_protocol = "split"
     few = (FEW,)
@@ -94,7 +94,7 @@ class Miniature(Dataset):
         return batch if self.like is None else self.like.augment(batch, rng)
 
     def variant(self, name: str, parts: Mapping[str, Part]) -> Miniature:
-        """The same declarations over other samples."""
+        """The same declarations with other samples."""
         return Miniature(
             f"{self.name}-{name}", parts, classes=self.classes, modalities=self.modalities,
             target=self.target,
@@ -102,7 +102,7 @@ class Miniature(Dataset):
         )  # fmt: skip
 
     def shuffled(self, modalities: tuple[str, ...]) -> Miniature:
-        """The named modalities' samples in another order wherever a method trains or validates."""
+        """A variant whose training and validation samples have `modalities` in another order."""
 
         def mixed(part: Part) -> Part:
             order = generator(0, "shuffled").permutation(len(part.ids))
@@ -113,7 +113,7 @@ class Miniature(Dataset):
         return self.variant("shuffled", parts)
 
     def eight(self) -> Miniature:
-        """Eight training samples of up to four classes, again under other names as validation and as test."""
+        """Eight training samples of up to four classes, used for training, validation and test."""
         train = self.parts["train"]
         present = np.unique(train.labels[train.labels >= 0])[:4]
         each = 8 // len(present)
@@ -134,7 +134,7 @@ def _arrays(part: Part) -> dict[str, np.ndarray]:
 
 
 def synthetic(case: str) -> Miniature:
-    """Two modalities of one kind; each shows the class behind noise, the privileged one clearer."""
+    """Two modalities of one kind: class means plus noise, with less noise in the privileged one."""
     backbone, modalities = _SYNTHETIC[case]
     rng = generator(0, "miniature", case)
     shapes = {m.name: _prototypes(rng, m) for m in modalities}
@@ -155,14 +155,14 @@ def synthetic(case: str) -> Miniature:
 
 
 def _prototypes(rng: np.random.Generator, modality: Modality) -> np.ndarray:
-    """One sample a class (K, *shape): a pattern; if hidden, at a level that a mean over the grid shows."""
+    """Class means (K, *shape): a random pattern; for "hidden" plus a level that pooling keeps."""
     level = np.linspace(-4, 4, len(CLASSES)).reshape(-1, *(1,) * len(modality.shape))
     pattern = rng.standard_normal((len(CLASSES), *modality.shape))
     return pattern + level if modality.name == "hidden" else pattern
 
 
 def sampled(prepared: Prepared) -> Miniature:
-    """The first samples of each class of a prepared data set, under the setting of its default protocol."""
+    """The first samples of each class of a prepared data set, with the setting of its default protocol."""
     dataset = prepared.dataset
     protocol = dataset.protocol(dataset.default_protocol)
     used = {"train": protocol.split.train, "test": protocol.split.test}
@@ -180,7 +180,7 @@ def sampled(prepared: Prepared) -> Miniature:
         chosen = np.sort(np.concatenate(rows)) if rows else np.zeros(0, int)
         if not len(chosen):
             raise UsageError(
-                f"data set {dataset.name!r}: too few labelled samples in part {part!r} to check on"
+                f"data set {dataset.name!r}: too few labelled samples in part {part!r} for checks"
             )
         arrays = {m: np.stack([column.read(int(i)) for i in chosen]) for m, column in columns.items()}
         parts[name] = Part([ids[i] for i in chosen], labels[chosen], arrays)

@@ -1,4 +1,4 @@
-"""One method on one small data set: planned, trained, stored and sealed by the real engine."""
+"""A method on a small data set: planned, trained, stored and sealed as in a run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from .outcome import Failed, Skipped
 
 @dataclass(frozen=True)
 class Trained:
-    """A stage after its training: state of its networks before and after, and what it delivered."""
+    """A trained stage: initial state of its networks, its training, and the delivered network."""
 
     stage: Stage
     training: Training
@@ -47,7 +47,7 @@ class Trained:
 
 
 class Trial:
-    """The subject of method checks. Everything is computed on first use and cached."""
+    """Subject of the checks of a method. Properties are computed on first use and cached."""
 
     def __init__(
         self,
@@ -100,12 +100,12 @@ class Trial:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Modalities that the delivered network is given at test."""
+        """Modalities that the delivered network receives at test."""
         return self.method.test_modalities(self.setting)
 
     @property
     def withheld(self) -> tuple[str, ...]:
-        """Modalities of the setting that it is not given at test."""
+        """Modalities of the setting that it does not receive at test."""
         return tuple(m for m in self.setting.all if m not in self.inputs)
 
     # --- trained --------------------------------------------------------------------------------------------
@@ -119,9 +119,7 @@ class Trial:
         return training_view(self.prepared, self.context.protocol, self.context.seed)
 
     def train(self) -> list[Trained]:
-        """Trains every stage, parents first, each allowed its own files and no others; raises what a stage
-        raises.
-        """
+        """Trains the stages, parents first, each with access to its own files only."""
         with one_thread():
             return [self._train(stage) for stage in self.stages]
 
@@ -135,18 +133,18 @@ class Trial:
 
     @property
     def trained(self) -> list[Trained]:
-        """The stages, trained once; raises Skipped where training failed, which is a check of its own."""
+        """The trained stages; raises Skipped if training failed, which another check reports."""
         if self._trained is None:
             raise Skipped("it does not train")
         return self._trained
 
     @property
     def trains(self) -> bool:
-        """Whether every stage trains to its end."""
+        """Whether all stages train without an error."""
         return self._trained is not None
 
     def must_train(self) -> None:
-        """Raises what the training raised, if it did."""
+        """Raises the error of training, if any."""
         if self._trained is None and self._failure is not None:
             raise _named(self._failure)
 
@@ -168,7 +166,7 @@ class Trial:
 
     @cached_property
     def network(self) -> nn.Module:
-        """What the last stage delivered, as read from the store."""
+        """The network of the last stage, read from the store."""
         if not self.trained:
             raise Skipped("it has no stages")
         return delivered(self.stage, self.context, self.store)
@@ -183,18 +181,18 @@ class Trial:
 
     @property
     def program(self) -> Path:
-        """The sealed program; raises Skipped where it cannot be sealed, which is a check of its own."""
+        """The sealed program; raises Skipped if sealing failed, which another check reports."""
         if not self.trained or isinstance(self._program, PmbenchError):
             raise Skipped("it does not seal")
         return self._program
 
     def must_seal(self) -> None:
-        """Raises what sealing raised, if it did."""
+        """Raises the error of sealing, if any."""
         if self.trained and isinstance(self._program, PmbenchError):
             raise self._program
 
     def eager(self, network: nn.Module, modalities: tuple[str, ...]) -> Sealable:
-        """The network with input normalization, given `modalities` in that order."""
+        """The network with input normalization, for inputs `modalities` in that order."""
         inputs = {m: (self.data.modality(m), self.view.channel_stats(m)) for m in modalities}
         return Sealable(network, inputs, type(self.stage).__name__).eval()
 
@@ -204,7 +202,7 @@ class Trial:
         return [torch.tensor(array, dtype=torch.float32) for array in columns]
 
     def supported(self) -> str:
-        """Why the method does not run here, or nothing."""
+        """The reason why the method does not support this setting, or ""."""
         try:
             _ = self.stage
         except Unsupported as error:

@@ -114,7 +114,7 @@ def test_what_is_damaged_on_the_way_is_passed_over(clip):
 
 @pytest.mark.parametrize(
     ("share", "reason"),
-    [(0.0, "is empty"), (0.02, "cannot be read"), (0.5, "is cut short"), (0.8, "of 30 frames")],
+    [(0.0, "is empty"), (0.02, "cannot be read"), (0.5, "is truncated"), (0.8, "of 30 frames")],
 )
 def test_a_file_cut_short(clip, share, reason):
     content = clip.read_bytes()
