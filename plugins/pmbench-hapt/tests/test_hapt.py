@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pmbench_hapt import TEST_SUBJECTS, Hapt, archive, pickled
-from pmbench_hapt.windows import Recording, cut, recordings_at
+from pmbench_hapt.recordings import recordings_at
+from pmbench_hapt.windows import Recording, cut
 
 import pmbench as pm
 from pmbench.testing import first_digests, parts_of, run_afresh

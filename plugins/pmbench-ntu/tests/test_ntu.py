@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from pmbench_ntu import Ntu60, Ntu120, lie, listed_as_missing
+from pmbench_ntu import Ntu60, Ntu120, alignment_sources, listed_as_missing
 from pmbench_ntu.classes import CLASSES
 from pmbench_ntu.miniature import write_ntu
 from pmbench_ntu.reading import colour, depth, skeleton
@@ -112,7 +112,7 @@ def test_names():
     assert sample("S001C002P003R002A013") == Sample(1, 2, 3, 2, 13)
     assert sample("S001C002P003R002A013").name == "S001C002P003R002A013"
     for name in ("S001C002P003R002", "S001C002P003R002A013_rgb", "s001c002p003r002a013"):
-        with pytest.raises(pm.DataError, match="is no name of a sample"):
+        with pytest.raises(pm.DataError, match="is not the name of a sample"):
             sample(name)
     assert (len(CLASSES), len(set(CLASSES))) == (120, 120)
     assert (CLASSES[0], CLASSES[42], CLASSES[59], CLASSES[119]) == (
@@ -181,11 +181,11 @@ def test_samples_without_skeleton_are_aligned_by_their_neighbours(prepared, sour
 def test_own_skeleton_first_then_those_of_the_same_setup_and_camera():
     samples = [Sample(s, c, p, 1, 1) for s, c, p in product((1, 2), (1, 2), (1, 2, 3, 4, 5))]
     skeletons = {s.name: Path(s.name) for s in samples if s != Sample(2, 1, 4, 1, 1)}
-    lying = lie(samples, skeletons)
+    sources = alignment_sources(samples, skeletons)
     own = Sample(1, 1, 5, 1, 1)
-    assert lying[own][0].name == own.name
-    assert len(lying[own]) == 4
-    borrowed = lying[Sample(2, 1, 4, 1, 1)]
+    assert sources[own][0].name == own.name
+    assert len(sources[own]) == 4
+    borrowed = sources[Sample(2, 1, 4, 1, 1)]
     assert [path.name[:8] for path in borrowed] == ["S002C001"] * 3
 
 
@@ -220,9 +220,9 @@ def test_skeletons_are_sequences_of_one_length(source):
 
 def test_a_skeleton_of_nobody_is_damaged(tmp_path):
     (tmp_path / "x.skeleton").write_text("2\n0\n0\n")
-    with pytest.raises(pm.DataError, match="shows nobody"):
+    with pytest.raises(pm.DataError, match="has no body"):
         skeleton(tmp_path / "x.skeleton")
-    with pytest.raises(pm.DataError, match=r"colour cannot be laid over depth: .*no two tracked joints"):
+    with pytest.raises(pm.DataError, match=r"colour and depth cannot be aligned: .*no two tracked joints"):
         list(colour((tmp_path / "x.avi", (tmp_path / "x.skeleton",)), (8, 8)))
     with pytest.raises(pm.DataError, match="no skeleton of its setup and camera"):
         list(colour((tmp_path / "x.avi", ()), (8, 8)))

@@ -61,7 +61,7 @@ def released(width=8, features=256):
 
 
 def reference(x, p):
-    """The released network from its log-mel picture (B, 1, time, mel) to its embedding, in evaluation."""
+    """The released network from its log-mel image (B, 1, time, mel) to its embedding, in evaluation."""
 
     def norm(y, name):
         return F.batch_norm(

@@ -55,7 +55,8 @@ class Hapt(pm.Dataset):
         """`source`: HAPT.pkl.gz of the package, or the UCI archive, zipped or unpacked."""
         import numpy as np
 
-        from .windows import check_official, cut, recordings_at
+        from .recordings import recordings_at
+        from .windows import check_official, cut
 
         windows = cut(recordings_at(source))
         tested = np.isin(windows.users, TEST_SUBJECTS)

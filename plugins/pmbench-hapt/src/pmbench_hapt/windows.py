@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 
@@ -36,17 +35,6 @@ class Windows:
     users: np.ndarray
     labels: np.ndarray
     signals: np.ndarray
-
-
-def recordings_at(source: Path) -> list[Recording]:
-    """The recordings of the package's pickle, or of the UCI archive, zipped or unpacked, in order of user."""
-    from . import archive, pickled
-
-    if not source.exists():
-        raise pm.DataError(f"there is no {source}", "give HAPT.pkl.gz, 'HAPT Data Set.zip' or its folder")
-    if source.is_dir() or source.suffix == ".zip":
-        return archive.recordings(source)
-    return pickled.recordings(source)
 
 
 def cut(recordings: Iterable[Recording]) -> Windows:

@@ -17,11 +17,11 @@ from .samples import NAME, VALIDATION_SUBJECT, Sample, parts_60, parts_120, samp
 COLOUR, DEPTH = "nturgb+d_rgb", "nturgb+d_depth_masked"
 INFRARED, SKELETONS = "nturgb+d_ir", "nturgb+d_skeletons"
 NEIGHBOURS = 3
-"""Samples of the same setup and camera that may lend their alignment."""
+"""Number of samples of the same setup and camera whose skeletons may be used for the alignment."""
 
 
 class Ntu(pm.Dataset):
-    """What both have in common. `parts_of` sorts samples into parts; `stored` (H, W) is the frames' size."""
+    """Base of both. `parts_of` assigns samples to parts; `stored` (H, W) is the size of stored frames."""
 
     modalities = (
         pm.Modality("rgb", "clip", (3, 5, 224, 224), "8 bit", grid="frame", flip="mirror"),
@@ -60,8 +60,9 @@ class Ntu(pm.Dataset):
     }  # fmt: skip
 
     def read(self, source: Path) -> Iterator[tuple[str, pm.Part]]:
-        """`source`: a folder with `nturgb+d_rgb`, `nturgb+d_skeletons` and those of the privileged modalities
-        that are there; a sample that one of them lacks is without that modality.
+        """`source`: a folder with `nturgb+d_rgb`, `nturgb+d_skeletons` and folders of privileged modalities.
+
+        A sample without a file in one of them lacks that modality.
         """
         import numpy as np
 
@@ -72,13 +73,13 @@ class Ntu(pm.Dataset):
             if not needed:
                 raise pm.DataError(f"{tree / folder} has no sample", "colour and skeletons are always needed")
         samples = [s for s in map(sample, colours) if s.action <= self.actions]
-        lying = lie(samples, skeletons)
+        sources = alignment_sources(samples, skeletons)
         unusable = listed_as_missing(tree)
         folders = {"depth": _named(tree / DEPTH, ""), "ir": _named(tree / INFRARED, "_ir.avi")}
         for part, members in type(self).parts_of(samples).items():
 
             def items(paths: Mapping[str, Path], members: Sequence[Sample] = members) -> list[Item | None]:
-                return [(paths[s.name], lying[s]) if s.name in paths else None for s in members]
+                return [(paths[s.name], sources[s]) if s.name in paths else None for s in members]
 
             bones = [None if s.name in unusable else skeletons.get(s.name) for s in members]
             yield (
@@ -142,9 +143,11 @@ class Ntu120(Ntu):
     )
 
 
-def lie(samples: Iterable[Sample], skeletons: Mapping[str, Path]) -> dict[Sample, tuple[Path, ...]]:
-    """The skeletons that say how each sample's colour lies over its depth: its own, then some of the same
-    setup and camera, for those whose own is missing or shows nobody well enough.
+def alignment_sources(
+    samples: Iterable[Sample], skeletons: Mapping[str, Path]
+) -> dict[Sample, tuple[Path, ...]]:
+    """Skeleton files to align each sample with: its own, then some of the same setup and camera, in case its
+    own is missing or has too few tracked joints.
     """
     near: dict[tuple[int, int], list[Path]] = defaultdict(list)
     ordered = sorted(samples)
@@ -161,7 +164,7 @@ def lie(samples: Iterable[Sample], skeletons: Mapping[str, Path]) -> dict[Sample
 
 
 def listed_as_missing(tree: Path) -> set[str]:
-    """Names in the official lists of samples with missing skeletons, where those lie beside the data."""
+    """Names in the official lists of samples with missing skeletons, if the lists are in the folder."""
     lists = sorted(tree.glob("*missing_skeleton*.txt"))
     text = "\n".join(path.read_text(encoding="utf-8", errors="replace") for path in lists)
     return {match[0] for match in NAME.finditer(text)}

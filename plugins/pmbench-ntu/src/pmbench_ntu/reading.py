@@ -1,4 +1,4 @@
-"""From the files of one sample to what is stored of it; colour is laid over depth by the skeleton."""
+"""Readers of one sample; colour and depth are aligned by the skeleton."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STEPS = 64
 SKELETON = (2 * 25 * 3, STEPS)
 
 Item = tuple[Path, tuple[Path, ...]]
-"""What is to be read, and skeletons that say how it lies: its own first, then others of the same camera."""
+"""A file, and skeleton files for its alignment: its own first, then others of the same camera."""
 
 
 def colour(item: Item, size: tuple[int, int]) -> Iterator[np.ndarray]:
@@ -41,27 +41,28 @@ def rate(item: Item) -> float:
 
 
 def aligned(paths: tuple[Path, ...]) -> Alignment:
-    """How colour lies over depth, by the first skeleton that tells."""
-    reason = "no skeleton of its setup and camera is there"
+    """The alignment by the first skeleton with enough tracked joints."""
+    reason = "there is no skeleton of its setup and camera"
     for path in paths:
         try:
             return alignment(skeletons(path))
         except pm.DataError as error:
             reason = f"{path}: {error.message}"
-    raise pm.DataError(f"colour cannot be laid over depth: {reason}")
+    raise pm.DataError(f"colour and depth cannot be aligned: {reason}")
 
 
 def skeleton(path: Path) -> np.ndarray:
-    """(150, 64): x, y, z in metres of the 25 joints of two bodies over 64 moments evenly spread, seen from
-    where the first body's spine begins; 0 for a body that is not there.
+    """(150, 64): x, y, z in metres of 25 joints of two bodies, interpolated at 64 evenly spaced times.
+
+    The origin is the spine base of the first body in its first frame; a missing body is 0.
     """
     import numpy as np
 
     joints = skeletons(path).positions  # (T, 2, 25, 3)
-    there = ~np.isnan(joints[:, 0, 0, 0])
-    if not there.any():
-        raise pm.DataError(f"{path} shows nobody")
-    joints = np.nan_to_num(joints - joints[there][0, 0, 0])
+    present = ~np.isnan(joints[:, 0, 0, 0])
+    if not present.any():
+        raise pm.DataError(f"{path} has no body")
+    joints = np.nan_to_num(joints - joints[present][0, 0, 0])
     moments = np.linspace(0, len(joints) - 1, STEPS)
     before = np.floor(moments).astype(int)
     after, share = np.minimum(before + 1, len(joints) - 1), (moments - before)[:, None]

@@ -1,4 +1,4 @@
-"""What the names of the samples say, and into which parts they fall: pure functions of the names."""
+"""Names of samples, and the parts that they belong to."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TRAINING_60 = frozenset([1, 2, 4, 5, 8, 9, *range(13, 20), 25, 27, 28, 31, 34, 3
 TRAINING_120 = TRAINING_60 | frozenset(
     [45, 46, 47, 49, 50, *range(52, 60), 70, 74, 78, *range(80, 87), 89, *range(91, 96), 97, 98, 100, 103]
 )
-"""Subjects that cross-subject trains on."""
+"""Training subjects of cross-subject."""
 
 TEST_CAMERA = 1
 VALIDATION_PER_CLASS = 31
@@ -46,7 +46,7 @@ class Sample:
 def sample(name: str) -> Sample:
     match = NAME.fullmatch(name)
     if not match:
-        raise pm.DataError(f"{name!r} is no name of a sample; expected SsssCcccPpppRrrrAaaa")
+        raise pm.DataError(f"{name!r} is not the name of a sample; expected SsssCcccPpppRrrrAaaa")
     return Sample(*map(int, match.groups()))
 
 

@@ -1,4 +1,4 @@
-"""CNN14 of PANNs as a backbone for log-mel spectrograms, as pictures or as sequences."""
+"""CNN14 of PANNs as a backbone for log-mel spectrograms, as images or as sequences."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .networks import CNN14
 
 ADDRESS = "https://zenodo.org/record/3987831/files/"
-PICTURE_SIZES = {"": 64, "w8": 8}
+SIZES = {"": 64, "w8": 8}
 
 
 def _convert(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -30,8 +30,8 @@ def _tail(features: int) -> Callable[[str, int, int, int], pm.Encoder]:
     def tail(kind: str, size: int, start: int, channels: int) -> pm.Encoder:
         from .networks import CNN14
 
-        picture = kind == "image"
-        shape = (1, 64, 64) if picture else (64, 64)
+        image = kind == "image"
+        shape = (1, 64, 64) if image else (64, 64)
         return pm.tail_of(CNN14(pm.Modality("seen", kind, shape, "1"), size, features), start, channels)
 
     return tail
@@ -41,13 +41,13 @@ def _tail(features: int) -> Callable[[str, int, int, int], pm.Encoder]:
     "cnn14",
     kinds=("image",),
     provides=("pooled", "maps"),
-    sizes=PICTURE_SIZES,
+    sizes=SIZES,
     tail=_tail(32),
     fuse_at=2,
     pretrained=_audioset("Cnn14_mAP%3D0.431.pth"),
 )
 def cnn14(modality: pm.Modality, size: int) -> CNN14:
-    """CNN14 of PANNs on log-mel pictures (1, mel, time): six blocks, a vector of 2,048"""
+    """CNN14 of PANNs on log-mel spectrograms (1, mel, time): six blocks, 2,048 pooled features"""
     from .networks import CNN14
 
     return CNN14(modality, size, 32)
@@ -57,13 +57,13 @@ def cnn14(modality: pm.Modality, size: int) -> CNN14:
     "cnn14_emb512",
     kinds=("image",),
     provides=("pooled", "maps"),
-    sizes=PICTURE_SIZES,
+    sizes=SIZES,
     tail=_tail(8),
     fuse_at=2,
     pretrained=_audioset("Cnn14_emb512_mAP%3D0.420.pth"),
 )
 def cnn14_emb512(modality: pm.Modality, size: int) -> CNN14:
-    """CNN14 of PANNs on log-mel pictures (1, mel, time), its vector of 512"""
+    """CNN14 of PANNs on log-mel spectrograms (1, mel, time) with 512 pooled features"""
     from .networks import CNN14
 
     return CNN14(modality, size, 8)
@@ -78,7 +78,7 @@ def cnn14_emb512(modality: pm.Modality, size: int) -> CNN14:
     fuse_at=2,
 )
 def cnn14_1d(modality: pm.Modality, size: int) -> CNN14:
-    """CNN14 along time alone, mel bands as channels (mel, time): six blocks, a vector of 512"""
+    """CNN14 along time, mel bands as channels (mel, time): six blocks, 512 pooled features"""
     from .networks import CNN14
 
     return CNN14(modality, size, 8)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 VIDEOS, LISTS = "UCF-101", "ucfTrainTestlist"
 FEATURES = "audiocnn14embed512_features"
-"""Published with arXiv:2104.10955, github.com/yanbeic/CCL: vectors of CNN14, one a clip with sound."""
+"""Published with arXiv:2104.10955, github.com/yanbeic/CCL: a vector of CNN14 for each clip with sound."""
 VALIDATION = ("g24", "g25")
 """Groups that every split trains on."""
 
@@ -34,7 +34,7 @@ SPLIT: Mapping[str, pm.Split] = {
 
 
 class Ucf(pm.Dataset):
-    """What both have in common: clips of 25 groups a class, three splits of whole groups.
+    """Base of both: clips of 25 groups per class, three splits by groups.
 
     `stored` (H, W) is the size of the stored frames.
     """
@@ -65,7 +65,7 @@ class Ucf(pm.Dataset):
 
     def privileged_files(self, source: Path, paths: list[Path]) -> Mapping[str, pm.Files]:
         """The privileged modalities of the videos at `paths`, one item each."""
-        raise NotImplementedError(f"{type(self).__name__} does not say where its privileged modalities are")
+        raise NotImplementedError(f"{type(self).__name__} does not declare its privileged files")
 
     def read(self, source: Path) -> Iterator[tuple[str, pm.Part]]:
         """`source`: a folder with `UCF-101` and `ucfTrainTestlist`."""
