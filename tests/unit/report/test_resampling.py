@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pmbench.metrics.builtin import METRICS, Evidence
-from pmbench.report.resampling import _bootstrap_weights, resample, seed_weights
+from pmbench.report.resampling import Resampled, _bootstrap_weights, _normal, resample, seed_weights
 
 COUNTED = [name for name, metric in METRICS.items() if metric.recomputable]
 
@@ -100,3 +100,20 @@ def test_resampling_a_large_board_is_fast() -> None:
     start = time.perf_counter()
     resample(dict.fromkeys(range(3), labels), runs, METRICS["macro_f1"], num_classes=10)
     assert time.perf_counter() - start < 3  # 0.15 s on two idle cores
+
+
+def test_values_are_ordered_by_seed() -> None:
+    made = Resampled.of_values({3: 1.0, 0: 2.0, 2: 3.0})
+    assert (made.seeds, made.observed.tolist(), made.draws) == ((0, 2, 3), [2.0, 3.0, 1.0], None)
+    some = made.at((3, 0))
+    assert (some.seeds, some.observed.tolist(), some.draws) == ((3, 0), [1.0, 2.0], None)
+
+
+def test_normal_numbers() -> None:
+    """Not through the cache of `seed_weights`."""
+    from scipy import stats
+
+    first, second = _normal(40_000, 0), _normal(40_000, 1)
+    assert stats.kstest(first, stats.norm.cdf).pvalue > 0.01
+    assert abs(np.corrcoef(first, second)[0, 1]) < 0.02
+    assert first[:3].tolist() == pytest.approx([0.338938, -0.481872, -1.725365], abs=1e-6)

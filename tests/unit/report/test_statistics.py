@@ -74,6 +74,13 @@ def test_discordant_samples_are_counted_over_common_seeds() -> None:
     assert discordant(labels, first, second) == (2, 1)
 
 
+def test_discordant_samples_are_summed_over_seeds() -> None:
+    labels = dict.fromkeys((0, 1, 2), np.array([0, 1, 1, 0]))
+    first = dict.fromkeys((0, 1, 2), np.array([0, 1, 1, 1]))  # wrong: the last
+    second = dict.fromkeys((0, 1, 2), np.array([1, 0, 1, 0]))  # wrong: the first two
+    assert discordant(labels, first, second) == (6, 3)
+
+
 def test_holm_by_hand() -> None:
     assert holm([0.01, 0.04, 0.03, None, 0.005]) == pytest.approx([0.03, 0.06, 0.06, None, 0.02])
     assert holm([0.6, 0.9]) == [1.0, 1.0]
@@ -195,6 +202,24 @@ def test_gap_recovered_by_hand() -> None:
     error = gap_recovered(of_points(9.0), of_points(10.0), of_points(2.0), higher_is_better=False)
     assert error is not None
     assert error.value == pytest.approx(1 / 8)
+
+
+def test_a_gap_is_recovered_on_the_seeds_that_all_three_have() -> None:
+    def on(**points: float) -> Resampled:
+        return Resampled.of_values({int(seed[1:]): value for seed, value in points.items()})
+
+    method, floor = on(s0=1.0, s1=65.0, s2=69.0, s5=2.0), on(s1=60.0, s2=62.0, s3=99.0, s5=3.0)
+    ceiling = on(s0=4.0, s1=80.0, s2=82.0, s3=5.0)
+    found = gap_recovered(method, floor, ceiling)
+    assert found is not None
+    assert (found.seeds, found.value) == ((1, 2), pytest.approx(6 / 20))
+    assert gap_recovered(method, floor, on(s7=80.0)) is None
+
+
+def test_one_seed_without_predictions_has_a_gap_but_no_interval() -> None:
+    found = gap_recovered(of_points(65.0), of_points(60.0), of_points(80.0))
+    assert found is not None
+    assert (found.value, found.low, found.high, found.seeds) == (0.25, None, None, (0,))
 
 
 def test_no_gap_recovered_if_ceiling_and_floor_differ_by_less_than_a_point() -> None:
