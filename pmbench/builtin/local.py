@@ -44,7 +44,7 @@ class Local(pm.Dataset):
     access = f"write a {MANIFEST} with columns {', '.join(COLUMNS)} and one of paths for each modality"
 
     def named(self, name: str) -> Local:
-        """The data set that goes by this name; what is in it is known from its source or prepared form."""
+        """The data set of that name; its source or prepared form declares classes and modalities."""
         made = Local()
         made.__dict__["name"] = f"{Local.name}/{name}"
         return made

@@ -91,7 +91,7 @@ class NarrowStream(pm.Stream):
 
 @dataclass(frozen=True)
 class Deceive(pm.Stage):
-    """h, looking at `target`, against a discriminator D that tells its bottleneck vectors from those of f_p.
+    """h on `target` against a discriminator D between its bottleneck vectors and those of f_p.
 
     h has f_p's architecture and starts from it. v_p = bottleneck(f_p(x_p)), f_p frozen; v_h =
     bottleneck(h(x_t)). In every batch first D minimizes L_D, then h minimizes L_H; `adversary` chooses the

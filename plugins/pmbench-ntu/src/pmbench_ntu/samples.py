@@ -86,10 +86,10 @@ def cross_view_validation(samples: Sequence[Sample]) -> frozenset[Sample]:
     for s in samples:
         if s.camera != TEST_CAMERA:
             by_action[s.action].append(s)
-    chance = np.random.RandomState(0)
+    rng = np.random.RandomState(0)
     held: set[Sample] = set()
     for action in sorted(by_action):
         there = sorted(by_action[action])
         count = min(VALIDATION_PER_CLASS, len(there) // 2)
-        held |= {there[i] for i in chance.choice(len(there), count, replace=False)}
+        held |= {there[i] for i in rng.choice(len(there), count, replace=False)}
     return frozenset(held)

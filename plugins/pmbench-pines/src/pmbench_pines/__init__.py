@@ -23,7 +23,7 @@ COLOURS = (25, 16, 6)  # bands near 640, 550, 460 nm
 MIN_PIXELS = 100  # of a class
 
 EDGES = (0, 11, 29, 47, 65, 83, 101, 119, 137, SIZE)
-"""Blocks of 18 x 18 pixels; the grid starts at 11, where every class lies in three blocks or more."""
+"""Blocks of 18 x 18 pixels; with an offset of 11, every class is in at least three blocks."""
 
 BLOCKS = (
     "vTT+T+TT.",

@@ -91,7 +91,7 @@ def as_timm_reads(model: str, tensors: Mapping[str, Tensor]) -> Mapping[str, Ten
             timm.create_model(
                 model, pretrained=True, num_classes=0, pretrained_cfg_overlay={"state_dict": dict(tensors)}
             )
-        except Exception:  # whatever a foreign file makes it raise: its layers are named as not fitting
+        except Exception:  # any error for a foreign file: its layers are then reported as not matching
             return tensors
     return found
 

@@ -10,7 +10,7 @@ import pmbench as pm
 
 
 def library(name: str) -> VideoResNet:
-    """The whole network, from chance, for three channels and 400 classes."""
+    """The randomly initialized network, for three channels and 400 classes."""
     if name == "r2plus1d_10":
         return VideoResNet(BasicBlock, [Conv2Plus1D] * 4, [1, 1, 1, 1], R2Plus1dStem)
     return {"r2plus1d_18": r2plus1d_18, "r3d_18": r3d_18, "mc3_18": mc3_18}[name]()
