@@ -231,7 +231,7 @@ def test_a_suite_that_skips_everything_fails():
 
 
 def test_a_backbone_of_a_library_that_it_does_not_declare_is_caught():
-    """The class says that it is of numpy; what counts is the package it was defined in."""
+    """`__module__` of the class names numpy; the check uses the package that defines it."""
     foreign = type("Foreign", (nn.Linear,), {"__module__": "numpy.networks"})
 
     def build(modality, size):

@@ -1,4 +1,4 @@
-"""The real `pmbench` in a process of its own, with store, data and results that are nobody else's."""
+"""Runs the real `pmbench` in a new process, with its own store, data and results."""
 
 from __future__ import annotations
 

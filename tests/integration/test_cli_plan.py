@@ -138,8 +138,8 @@ def test_matrix_file(bench: Any) -> None:
 
 def test_recipes_by_name(run_cli: Any) -> None:
     args = ("plan", "-m", "kd", "-d", "planted", "--seeds", "1")
-    told = {c["recipe"] for c in run_cli(*args, "--recipe", "standard", "--json").json()["cells"]}
-    assert told == {"standard"}
+    recipes = {c["recipe"] for c in run_cli(*args, "--recipe", "standard", "--json").json()["cells"]}
+    assert recipes == {"standard"}
     changed = run_cli(*args, "--set", "recipe.epochs=3")
     assert "standard, epochs=3" in changed.stdout
     refused = run_cli(*args, "--recipe", "amid/ucf51")

@@ -1,4 +1,4 @@
-"""`pmbench run`: what it leaves behind, and what it says when it is asked for what cannot be."""
+"""`pmbench run`: its files, and its errors for invalid requests."""
 
 from __future__ import annotations
 
@@ -58,16 +58,16 @@ def test_a_run_leaves_records_predictions_and_a_board(finished: Any) -> None:
 
 
 def test_the_same_command_again_trains_nothing(copied: Any, small_run: tuple[str, ...]) -> None:
-    told = copied.run_cli("run", *small_run, "--workers", "0", "--device", "cpu", "--json").json()
-    assert (told["trained"], told["reused"]) == (0, 3)
+    result = copied.run_cli("run", *small_run, "--workers", "0", "--device", "cpu", "--json").json()
+    assert (result["trained"], result["reused"]) == (0, 3)
 
 
 def test_a_lost_record_is_written_again_without_training(copied: Any, small_run: tuple[str, ...]) -> None:
     lost = next((copied.out / "records").rglob("target_only*.json"))
     before = json.loads(lost.read_text(encoding="utf-8"))
     lost.unlink()
-    told = copied.run_cli("run", *small_run, "--workers", "0", "--device", "cpu", "--json").json()
-    assert (told["trained"], told["reused"]) == (0, 2)
+    result = copied.run_cli("run", *small_run, "--workers", "0", "--device", "cpu", "--json").json()
+    assert (result["trained"], result["reused"]) == (0, 2)
     after = json.loads(lost.read_text(encoding="utf-8"))
     for field in ("metrics", "samples", "digests", "cell_key", "cost"):
         if field == "cost":
@@ -81,9 +81,9 @@ def test_damaged_weights_are_trained_anew(copied: Any, small_run: tuple[str, ...
         path.write_bytes(path.read_bytes()[:-8])
     for path in (copied.out / "records").rglob("*.json"):
         path.unlink()
-    told = copied.run_cli("run", *small_run, "--workers", "0", "--device", "cpu", "--json").json()
-    assert told["trained"] == 4
-    assert {r["status"] for r in told["records"]} == {"done"}
+    result = copied.run_cli("run", *small_run, "--workers", "0", "--device", "cpu", "--json").json()
+    assert result["trained"] == 4
+    assert {r["status"] for r in result["records"]} == {"done"}
 
 
 def test_repeated_and_comma_separated_names_and_a_matrix(bench: Any, tmp_path: Path) -> None:
@@ -91,18 +91,18 @@ def test_repeated_and_comma_separated_names_and_a_matrix(bench: Any, tmp_path: P
     matrix.write_text(
         'methods = ["self_train"]\ndatasets = ["planted"]\nseeds = 1\n[set]\n"recipe.epochs" = 1\n'
     )
-    told = bench.run_cli(
+    result = bench.run_cli(
         "run", "--matrix", matrix, "--method", "self_train,target_only", "--method", "target_only",
         "--workers", "0",
         "--no-references", "--protocol", "shared-0,shared-20", "--json",
     ).json()  # fmt: skip
-    cells = [(r["cell"]["method"], r["cell"]["protocol"]) for r in told["records"]]
+    cells = [(r["cell"]["method"], r["cell"]["protocol"]) for r in result["records"]]
     assert cells == [(m, p) for p in ("shared-0", "shared-20") for m in ("self_train", "target_only")]
-    assert told["trained"] == 6
+    assert result["trained"] == 6
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "words"),
     [
         (("--method", "hofman"), "unknown method 'hofman'; did you mean 'hoffman'?"),
         (("--method", "kd", "--dataset", "hatp"), "unknown data set 'hatp'; did you mean 'hapt'"),
@@ -119,10 +119,10 @@ def test_repeated_and_comma_separated_names_and_a_matrix(bench: Any, tmp_path: P
         ((), "no method to run"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_is_a_usage_error(run_cli: Any, arguments: tuple[str, ...], said: str) -> None:
+def test_what_cannot_be_is_a_usage_error(run_cli: Any, arguments: tuple[str, ...], words: str) -> None:
     done = run_cli("run", *arguments)
     assert done.code == 2
-    assert said in done.error
+    assert words in done.error
 
 
 def test_only_skips_is_nothing_to_run(run_cli: Any) -> None:

@@ -35,10 +35,10 @@ def test_sets_of_values_are_kept_apart(bench: Any) -> None:
     paper = bench.run_cli(*RUN, "--json").json()
     small = bench.run_cli(*RUN, "--values", "small", "--json").json()
     assert small["trained"] == 1, "only the last stage of `tuned` differs"
-    told = {r["cell"]["method"]: r["cell"] for r in small["records"]}
-    assert {(c["value_set"]) for c in told.values()} == {"small"}
-    assert (told["tuned"]["values"], told["tuned"]["options"]) == ("small", {"imitation": 0.25})
-    assert (told["self_train"]["values"], told["self_train"]["options"]) == ("paper", {})
+    cells = {r["cell"]["method"]: r["cell"] for r in small["records"]}
+    assert {(c["value_set"]) for c in cells.values()} == {"small"}
+    assert (cells["tuned"]["values"], cells["tuned"]["options"]) == ("small", {"imitation": 0.25})
+    assert (cells["self_train"]["values"], cells["self_train"]["options"]) == ("paper", {})
     assert {r["cell"]["value_set"] for r in paper["records"]} == {"paper"}
     board = (bench.out / "LEADERBOARD.md").read_text(encoding="utf-8")
     first, second = board.split("## planted, shared-10")[1:]

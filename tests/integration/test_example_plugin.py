@@ -18,8 +18,8 @@ def test_the_tutorial_plugin_runs(bench: Any, run_cli: Any) -> None:
         "--set", "weight=0.5", "--set", "recipe.epochs=2", "--json",
     )  # fmt: skip
     assert done.code == 0, done.stderr
-    told = json.loads(done.stdout)
-    mine = [r for r in told["records"] if r["cell"]["method"] == "follow"]
+    result = json.loads(done.stdout)
+    mine = [r for r in result["records"] if r["cell"]["method"] == "follow"]
     assert [r["status"] for r in mine] == ["done"]
     assert mine[0]["cell"]["options"] == {"weight": 0.5}
 

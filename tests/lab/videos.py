@@ -85,7 +85,7 @@ def first_frame(path: Path):
 
 
 def video(seed: int, length: int) -> np.ndarray:
-    """(length, H, W, 3): smooth enough for JPEG; column x, row y and time t can be told from the pixels."""
+    """(length, H, W, 3): smooth enough for JPEG; column x, row y and time t can be read from the pixels."""
     t, y, x = np.meshgrid(np.arange(length), np.arange(HEIGHT), np.arange(WIDTH), indexing="ij")
     return np.stack([40 + 10 * x, 40 + 12 * y, (40 + 8 * t + seed) % 256], 3).astype(np.uint8)
 
@@ -104,14 +104,14 @@ def write(root: Path, each: int = 3) -> Path:
     return root
 
 
-def slow(path: Path, told: Path):
+def slow(path: Path, folder: Path):
     """Leaves the number of its process, and takes longer than a test waits."""
-    (told / str(os.getpid())).touch()
+    (folder / str(os.getpid())).touch()
     time.sleep(60)
 
 
 class Slow(Videos):
     def read(self, source):
         for name, part in super().read(source):
-            rgb = pm.Files(part.arrays["rgb"].items, partial(slow, told=source))
+            rgb = pm.Files(part.arrays["rgb"].items, partial(slow, folder=source))
             yield name, dataclasses.replace(part, arrays={**part.arrays, "rgb": rgb})

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 FULL, NONE, SEEDS = "shared-40", "shared-0", 10
 ALPHA = 0.05
 VARIANTS = (("kd", "teacher=privileged"), ("rad", "teacher=late"))
-"""Run besides the defaults: each tells why a default does not gain."""
+"""Options run besides the defaults, to explain why a default does not gain."""
 
 FUSED = "its fused teacher is right on 82.3 % after 200 labels; with one that is right on more it gains"
 NO_GAIN = {
@@ -35,7 +35,7 @@ NO_GAIN = {
     "mdms": "h alone gains 1.3 points, but f_t, trained jointly with f_p, leans on it and loses 3.4",
     "admd": "the game matches distributions, not pairs: h alone is right on no more than the floor",
 }
-"""Methods without gain at full sharing and why, told in their READMEs; one that gains makes this fail."""
+"""Methods without gain at full sharing, with the reason, as in their READMEs; a gain makes the test fail."""
 
 SKIPPED = dict.fromkeys(("dad", "rad_dad", "rad_dad_joint", "mdms_step3_connected"), "needs feature maps")
 

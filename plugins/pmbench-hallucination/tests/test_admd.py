@@ -96,7 +96,7 @@ def test_without_labels_the_judge_still_sees_fakes():
 
 
 def test_where_fakes_are_as_good_as_real_both_losses_tend_to_ln_2():
-    """Equal class-conditional vectors, separable classes: the best judge says half y, half fake."""
+    """Equal vectors of both kinds, separable classes: the best discriminator outputs y and fake 1/2 each."""
     labels = torch.arange(12) % K
     v = torch.eye(K)[labels]
     game, judge = GAMES["classes"], Discriminator(K, K + 1)

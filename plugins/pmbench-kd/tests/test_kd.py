@@ -102,7 +102,7 @@ def test_imitate_without_any_pair_teaches_nothing():
 
 
 def test_a_hot_teacher_pulls_to_the_uniform_distribution():
-    """Its soft term is least, at log K, for a student that says nothing."""
+    """Its soft term has its minimum, log K, at uniform predictions of the student."""
     stage = Imitate(GYRO, ("acc",), GenDistillOptions(1e9, 1.0))
     flat, nets = terms(stage, student=np.zeros((6, 3)))
     flat["soft"].backward()

@@ -31,17 +31,17 @@ def test_parameters_are_the_published_ones_without_the_tags():
 
 def released(width=8, features=256):
     """Random tensors by the names of the released networks, spectrogram and tags included."""
-    chance = torch.Generator().manual_seed(2)
+    rng = torch.Generator().manual_seed(2)
     found = {
         "spectrogram_extractor.stft.conv_real.weight": torch.zeros(3),
         "logmel_extractor.melW": torch.zeros(3),
     }
 
     def norm(name, channels):
-        found[f"{name}.weight"] = torch.rand(channels, generator=chance) + 0.5
-        found[f"{name}.bias"] = torch.randn(channels, generator=chance)
-        found[f"{name}.running_mean"] = torch.randn(channels, generator=chance)
-        found[f"{name}.running_var"] = torch.rand(channels, generator=chance) + 0.5
+        found[f"{name}.weight"] = torch.rand(channels, generator=rng) + 0.5
+        found[f"{name}.bias"] = torch.randn(channels, generator=rng)
+        found[f"{name}.running_mean"] = torch.randn(channels, generator=rng)
+        found[f"{name}.running_var"] = torch.rand(channels, generator=rng) + 0.5
         found[f"{name}.num_batches_tracked"] = torch.tensor(7)
 
     norm("bn0", 64)
@@ -50,12 +50,12 @@ def released(width=8, features=256):
         after = width * 2**i
         for j, channels in ((1, before), (2, after)):
             found[f"conv_block{i + 1}.conv{j}.weight"] = (
-                torch.randn(after, channels, 3, 3, generator=chance) * 0.1
+                torch.randn(after, channels, 3, 3, generator=rng) * 0.1
             )
             norm(f"conv_block{i + 1}.bn{j}", after)
         before = after
-    found["fc1.weight"] = torch.randn(features, before, generator=chance)
-    found["fc1.bias"] = torch.randn(features, generator=chance)
+    found["fc1.weight"] = torch.randn(features, before, generator=rng)
+    found["fc1.bias"] = torch.randn(features, generator=rng)
     found["fc_audioset.weight"] = torch.zeros(527, features)
     return found
 

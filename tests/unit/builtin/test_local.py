@@ -26,7 +26,7 @@ def manifest(folder, rows):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Each kind of file there can be: video, folder of images, picture, sound, vector, sequence."""
+    """Every kind of file: video, folder of images, image, audio, vector, sequence."""
     source, rng, rows = tmp_path / "source", np.random.default_rng(0), []
     for number in range(8):
         where = source / str(number)

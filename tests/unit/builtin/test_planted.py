@@ -74,7 +74,7 @@ def test_what_is_planted(s: int, parts: dict[str, pm.Part]) -> None:
 
 @pytest.mark.parametrize("s", SHARED)
 def test_best_reachable_accuracy(s: int, parts: dict[str, pm.Part]) -> None:
-    """The sign of the sum of the shared features is right as often as the docstring says."""
+    """The sign of the sum of the shared features has the accuracy of the docstring."""
     data = parts[f"shared-{s}-test"]
     guess = data.arrays["target_view"][:, :s].sum(1) > 0
     best = 0.5 + asin(sqrt(s / (PRIVATE + s))) / pi

@@ -114,7 +114,7 @@ def test_missing_fill_is_the_network_given_the_mean(form):
 
 
 def test_filling_late_fusion_adds_one_vector_to_every_sample():
-    """Half the target stream's logits, and what the privileged stream says of the mean."""
+    """Half the target stream's logits plus half the privileged stream's logits for the mean input."""
     setting = lab.setting(("acc",), ("gyro",))
     bench, x = lab.LabBench(setting), lab.batch(("acc",))
     rest = plan("missing_fill", setting).build(bench).student(x).logits - bench.frozen(ACC)(x).logits / 2

@@ -1,4 +1,4 @@
-"""From names to methods with options: ablations, sets of values, and what tells their cells apart."""
+"""From names to methods with options: ablations, sets of values, and the identity of their cells."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def registry() -> Registry:
     return found
 
 
-def told(request: Request, registry: Registry) -> list[tuple[str, str, dict[str, object]]]:
+def shown(request: Request, registry: Registry) -> list[tuple[str, str, dict[str, object]]]:
     return [(v.method.name, v.ablation, dict(v.options)) for v in variants_of(request, registry)[0]]
 
 
 def test_only_chosen_methods_are_ablated_and_the_row_wins_over_set(registry: Registry) -> None:
     sets = ("rad.weighting=detached_G", "rad.alpha=0.5")
-    found = told(Request(("rad", "kd"), ("planted",), sets=sets, ablate=True), registry)
+    found = shown(Request(("rad", "kd"), ("planted",), sets=sets, ablate=True), registry)
     base = {"weighting": "detached_G", "alpha": 0.5}
     assert found[:4] == [
         ("rad", "", base),
@@ -60,7 +60,7 @@ def test_small_values_where_there_are_some_and_set_over_them(registry: Registry)
     assert (dict(kd.options), kd.values) == ({"temperature": 1.0}, "small")
     assert (dict(rad.options), rad.values) == ({}, "paper")
     over = dataclasses.replace(request, sets=("temperature=3",))
-    assert told(over, registry)[0] == ("kd", "", {"temperature": 3.0})
+    assert shown(over, registry)[0] == ("kd", "", {"temperature": 3.0})
     with pytest.raises(UsageError, match="--values tiny: expected paper or small"):
         variants_of(dataclasses.replace(request, value_set="tiny"), registry)
 

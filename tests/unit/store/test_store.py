@@ -266,7 +266,7 @@ def _fill(root, limit=0):
     store.save_checkpoint(THIRD, small, {"epoch": 1})
     if limit:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-    told = []
+    messages = []
     for act in (
         lambda: store.put(OTHER, big, {"inputs": SECOND}, ""),
         lambda: store.put(KEY, big, {"inputs": FIRST}, ""),
@@ -277,13 +277,13 @@ def _fill(root, limit=0):
         with pytest.raises(StoreError) as caught:
             act()
         assert caught.value.hint
-        told.append(caught.value.message)
+        messages.append(caught.value.message)
     assert store.whole(KEY)
     assert len(store.weights(KEY)["w"]) == 10
     assert store.load_checkpoint(THIRD)[1] == {"epoch": 1}
     assert not store.has(OTHER)
     assert store.leftovers(-60) == [store.checkpoint_path(THIRD)]
-    return told
+    return messages
 
 
 def _fill_limited(root, pipe):
