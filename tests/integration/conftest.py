@@ -39,7 +39,7 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Bench:
+class Workspace:
     """A folder with its own store, data and results, and the command line at work in it."""
 
     root: Path
@@ -102,43 +102,43 @@ def environment() -> dict[str, str]:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, environment: dict[str, str]) -> Bench:
-    """An empty bench."""
-    return Bench(tmp_path, environment)
+def workspace(tmp_path: Path, environment: dict[str, str]) -> Workspace:
+    """An empty workspace."""
+    return Workspace(tmp_path, environment)
 
 
 @pytest.fixture
-def run_cli(bench: Bench) -> Callable[..., Result]:
-    return bench.run_cli
+def run_cli(workspace: Workspace) -> Callable[..., Result]:
+    return workspace.run_cli
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> Bench:
-    """A bench where one small run has ended: three cells, four stages. Only to be looked at."""
-    bench = Bench(tmp_path_factory.mktemp("finished"), environment)
-    done = bench.run_cli("run", *SMALL_RUN, "--workers", "0", "--device", "cpu")
+def finished(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> Workspace:
+    """A workspace where one small run has ended: three cells, four stages. Only to be looked at."""
+    workspace = Workspace(tmp_path_factory.mktemp("finished"), environment)
+    done = workspace.run_cli("run", *SMALL_RUN, "--workers", "0", "--device", "cpu")
     assert done.code == 0, done.stderr
-    return bench
+    return workspace
 
 
 @pytest.fixture(scope="session")
 def ablated(
     tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]
-) -> tuple[Bench, Result, tuple[str, ...]]:
-    """A bench, a run of `--ablate` in it that has ended, and its arguments. Only to be looked at."""
-    bench = Bench(tmp_path_factory.mktemp("ablated"), environment)
+) -> tuple[Workspace, Result, tuple[str, ...]]:
+    """A workspace, a run of `--ablate` in it that has ended, and its arguments. Only to be looked at."""
+    workspace = Workspace(tmp_path_factory.mktemp("ablated"), environment)
     args = ("run", *ABLATED_RUN, "--ablate", "--workers", "0", "--device", "cpu")
-    done = bench.run_cli(*args)
+    done = workspace.run_cli(*args)
     assert done.code == 0, done.stderr
-    return bench, done, args
+    return workspace, done, args
 
 
 @pytest.fixture
-def copied(bench: Bench, finished: Bench) -> Bench:
+def copied(workspace: Workspace, finished: Workspace) -> Workspace:
     """A copy of `finished` that a test may change."""
     for folder in ("store", "data", "results"):
-        shutil.copytree(finished.root / folder, bench.root / folder)
-    return bench
+        shutil.copytree(finished.root / folder, workspace.root / folder)
+    return workspace
 
 
 ABLATED_RUN = ("-m", "rad,dad", "-d", "planted", "--seeds", "2", "--set", "recipe.epochs=1")

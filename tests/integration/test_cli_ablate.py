@@ -20,12 +20,12 @@ def test_rows_have_records_of_their_own(ablated: tuple[Any, Any, tuple[str, ...]
 
 
 def test_the_table_and_the_reasons_of_skips(ablated: tuple[Any, Any, tuple[str, ...]]) -> None:
-    bench, done, _ = ablated
+    workspace, done, _ = ablated
     assert "Ablations of rad on planted, shared-10" in done.stdout
     assert "Ablations of dad on planted, shared-10" in done.stdout
     shown = " ".join(done.stdout.replace("\u2502", " ").split())
     assert "skipped: dad [L_CE] (beta=0.0) (seed 0): needs" in shown
-    board = (bench.out / "LEADERBOARD.md").read_text(encoding="utf-8")
+    board = (workspace.out / "LEADERBOARD.md").read_text(encoding="utf-8")
     ranked, _, apart = board.partition("### Ablations of")
     assert "| `rad` |" in ranked
     assert "uniform" not in ranked
@@ -34,8 +34,8 @@ def test_the_table_and_the_reasons_of_skips(ablated: tuple[Any, Any, tuple[str, 
 
 
 def test_again_nothing_is_trained_and_json_has_the_table(ablated: tuple[Any, Any, tuple[str, ...]]) -> None:
-    bench, _, args = ablated
-    found = bench.run_cli(*args, "--json").json()
+    workspace, _, args = ablated
+    found = workspace.run_cli(*args, "--json").json()
     assert found["trained"] == 0
     tables = {a["method"]: a["rows"] for a in found["ablations"]}
     itself, uniform, whole_map = tables["rad"]
@@ -48,8 +48,8 @@ def test_again_nothing_is_trained_and_json_has_the_table(ablated: tuple[Any, Any
 
 
 def test_other_runs_do_not_show_them(ablated: tuple[Any, Any, tuple[str, ...]]) -> None:
-    bench, _, args = ablated
-    plain = bench.run_cli(*[a for a in args if a != "--ablate"], "--json").json()
+    workspace, _, args = ablated
+    plain = workspace.run_cli(*[a for a in args if a != "--ablate"], "--json").json()
     assert plain["trained"] == 0
     assert plain["ablations"] == []
     assert all(r["cell"]["ablation"] is None for r in plain["records"])

@@ -87,35 +87,35 @@ def test_verify_of_what_is_not_prepared(run_cli: Any) -> None:
     assert "`pmbench data prepare planted` prepares it" in done.stderr
 
 
-def test_a_download_is_asked_for(bench: Any) -> None:
-    bench.install("pmbench-far", NEEDS_SOURCE)
-    done = bench.run_cli("data", "prepare", "far")
+def test_a_download_is_asked_for(workspace: Any) -> None:
+    workspace.install("pmbench-far", NEEDS_SOURCE)
+    done = workspace.run_cli("data", "prepare", "far")
     assert done.code == 2
     assert "'far'" in done.error
     assert "https://example.org/far; then `pmbench data prepare far --source PATH`" in done.stderr
-    assert "no, needs --source" in bench.run_cli("data", "list").stdout
-    planned = bench.run_cli("plan", "-m", "kd", "-d", "far")
+    assert "no, needs --source" in workspace.run_cli("data", "list").stdout
+    planned = workspace.run_cli("plan", "-m", "kd", "-d", "far")
     assert planned.code == 2
     assert "not prepared" in planned.error
 
 
-def test_source(bench: Any) -> None:
-    bench.install("pmbench-far", NEEDS_SOURCE)
-    absent = bench.run_cli("data", "prepare", "far", "--source", "nowhere")
+def test_source(workspace: Any) -> None:
+    workspace.install("pmbench-far", NEEDS_SOURCE)
+    absent = workspace.run_cli("data", "prepare", "far", "--source", "nowhere")
     assert absent.code == 1
     assert "nowhere does not exist" in absent.error
-    (bench.root / "wrong").write_text("12345")
-    wrong = bench.run_cli("data", "prepare", "far", "--source", "wrong")
+    (workspace.root / "wrong").write_text("12345")
+    wrong = workspace.run_cli("data", "prepare", "far", "--source", "wrong")
     assert wrong.code == 1
     assert "found 5 samples, expected 4" in wrong.error
-    (bench.root / "thirteen").write_text("1" * 13)
-    broken = bench.run_cli("data", "prepare", "far", "--source", "thirteen")
+    (workspace.root / "thirteen").write_text("1" * 13)
+    broken = workspace.run_cli("data", "prepare", "far", "--source", "thirteen")
     assert broken.code == 1
     assert "pmbench-far 1.0" in broken.error
     assert "KeyError: 'thirteen'" in broken.error
-    (bench.root / "right").write_text("1234")
-    assert bench.run_cli("data", "prepare", "far", "--source", "right").code == 0
-    assert bench.run_cli("data", "verify", "far").code == 0
+    (workspace.root / "right").write_text("1234")
+    assert workspace.run_cli("data", "prepare", "far", "--source", "right").code == 0
+    assert workspace.run_cli("data", "verify", "far").code == 0
 
 
 def test_unknown_name(run_cli: Any) -> None:
@@ -134,9 +134,9 @@ def test_a_damaged_manifest_is_said_to_be(copied: Any) -> None:
     assert copied.run_cli("data", "verify", "planted").code == 0
 
 
-def test_a_place_that_cannot_be_written(bench: Any) -> None:
-    bench.data.write_text("a file where the folder should be")
-    done = bench.run_cli("data", "prepare", "planted")
+def test_a_place_that_cannot_be_written(workspace: Any) -> None:
+    workspace.data.write_text("a file where the folder should be")
+    done = workspace.run_cli("data", "prepare", "planted")
     assert done.code == 1
-    assert str(bench.data) in done.error
+    assert str(workspace.data) in done.error
     assert "defect" not in done.stderr

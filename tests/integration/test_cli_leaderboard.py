@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 
-def test_nothing_yet(run_cli: Any, bench: Any) -> None:
+def test_nothing_yet(run_cli: Any, workspace: Any) -> None:
     for args in ((), ("--check",)):
         done = run_cli("leaderboard", *args)
         assert done.code == 0
         assert "No records" in done.stdout
     assert run_cli("leaderboard", "--json").json() == []
-    assert not bench.out.exists()
+    assert not workspace.out.exists()
 
 
 def test_draw_is_what_the_run_drew(copied: Any) -> None:

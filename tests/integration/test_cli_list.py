@@ -69,17 +69,17 @@ def test_bad_input(run_cli: Any, args: tuple[str, ...], expected: str) -> None:
     assert "Hint: " in done.stderr
 
 
-def test_a_data_set_that_cannot_be_described_is_left_out_and_named(bench: Any) -> None:
-    bench.install(
+def test_a_data_set_that_cannot_be_described_is_left_out_and_named(workspace: Any) -> None:
+    workspace.install(
         "pmbench-hollow",
         "import pmbench as pm\n"
         "class Hollow(pm.Dataset):\n    name = 'hollow'\n"
         "@pm.hookimpl\ndef pmbench_datasets():\n    return [Hollow()]\n",
     )
-    done = bench.run_cli("list", "datasets")
+    done = workspace.run_cli("list", "datasets")
     assert done.code == 0
     assert "planted" in done.stdout
     assert "pmbench-hollow 1.0: declarations of hollow" in done.stderr
-    shown = bench.run_cli("show", "hollow")
+    shown = workspace.run_cli("show", "hollow")
     assert shown.code == 1
     assert "pmbench-hollow 1.0" in shown.error

@@ -130,9 +130,9 @@ def test_bad_input(run_cli: Any, args: tuple[str, ...], expected: str) -> None:
     assert done.stdout == ""
 
 
-def test_matrix_file(bench: Any) -> None:
-    (bench.root / "m.toml").write_text('methods = ["kd"]\ndatasets = ["planted"]\nseeds = [4]\n')
-    found = bench.run_cli("plan", "--matrix", "m.toml", "--json").json()
+def test_matrix_file(workspace: Any) -> None:
+    (workspace.root / "m.toml").write_text('methods = ["kd"]\ndatasets = ["planted"]\nseeds = [4]\n')
+    found = workspace.run_cli("plan", "--matrix", "m.toml", "--json").json()
     assert {c["seed"] for c in found["cells"]} == {4}
 
 

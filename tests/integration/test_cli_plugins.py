@@ -29,37 +29,37 @@ def test_what_is_installed(run_cli: Any) -> None:
     assert "data sets: mfeat, mfeat-zer" in text
 
 
-def test_a_broken_plugin_is_named_with_its_error_and_harms_nobody(bench: Any) -> None:
-    bench.install("pmbench-broken", "raise RuntimeError('out of order')\n")
-    done = bench.run_cli("plugins")
+def test_a_broken_plugin_is_named_with_its_error_and_harms_nobody(workspace: Any) -> None:
+    workspace.install("pmbench-broken", "raise RuntimeError('out of order')\n")
+    done = workspace.run_cli("plugins")
     assert done.code == 0
     for stream in (done.stdout, done.stderr):
         assert "pmbench-broken" in stream
         assert "RuntimeError: out of order" in stream
-    (broken,) = bench.run_cli("plugins", "--json").json()["broken"]
+    (broken,) = workspace.run_cli("plugins", "--json").json()["broken"]
     assert (broken["distribution"], broken["version"]) == ("pmbench-broken", "1.0")
-    listed = bench.run_cli("list", "methods")
+    listed = workspace.run_cli("list", "methods")
     assert listed.code == 0
     assert "hoffman" in listed.stdout
     assert "pmbench-broken" in listed.stderr
-    assert "not loaded: pmbench-broken" in bench.run_cli("show", "brokn").stderr
+    assert "not loaded: pmbench-broken" in workspace.run_cli("show", "brokn").stderr
 
 
-def test_a_name_offered_twice(bench: Any) -> None:
-    bench.install("pmbench-second", SECOND_KD)
-    done = bench.run_cli("plugins")
+def test_a_name_offered_twice(workspace: Any) -> None:
+    workspace.install("pmbench-second", SECOND_KD)
+    done = workspace.run_cli("plugins")
     assert done.code == 0
     assert "method 'kd' is offered more than once, by pmbench-kd and pmbench-second" in done.stderr
-    (collision,) = bench.run_cli("plugins", "--json").json()["collisions"]
+    (collision,) = workspace.run_cli("plugins", "--json").json()["collisions"]
     assert collision["distributions"] == ["pmbench-kd", "pmbench-second"]
-    shown = bench.run_cli("show", "kd")
+    shown = workspace.run_cli("show", "kd")
     assert shown.code == 1
     assert "pmbench-kd and pmbench-second" in shown.error
-    assert bench.run_cli("show", "hoffman").code == 0
+    assert workspace.run_cli("show", "hoffman").code == 0
 
 
-def test_a_plugin_that_only_listens_is_listed(bench: Any) -> None:
-    bench.install("pmbench-listener", LISTENER)
-    found = {p["distribution"]: p for p in bench.run_cli("plugins", "--json").json()["plugins"]}
+def test_a_plugin_that_only_listens_is_listed(workspace: Any) -> None:
+    workspace.install("pmbench-listener", LISTENER)
+    found = {p["distribution"]: p for p in workspace.run_cli("plugins", "--json").json()["plugins"]}
     assert found["pmbench-listener"]["hooks"] == ["pmbench_run_finished"]
-    assert "receives every record" in bench.run_cli("plugins").stdout
+    assert "receives every record" in workspace.run_cli("plugins").stdout

@@ -86,12 +86,12 @@ def test_damaged_weights_are_trained_anew(copied: Any, small_run: tuple[str, ...
     assert {r["status"] for r in result["records"]} == {"done"}
 
 
-def test_repeated_and_comma_separated_names_and_a_matrix(bench: Any, tmp_path: Path) -> None:
+def test_repeated_and_comma_separated_names_and_a_matrix(workspace: Any, tmp_path: Path) -> None:
     matrix = tmp_path / "matrix.toml"
     matrix.write_text(
         'methods = ["self_train"]\ndatasets = ["planted"]\nseeds = 1\n[set]\n"recipe.epochs" = 1\n'
     )
-    result = bench.run_cli(
+    result = workspace.run_cli(
         "run", "--matrix", matrix, "--method", "self_train,target_only", "--method", "target_only",
         "--workers", "0",
         "--no-references", "--protocol", "shared-0,shared-20", "--json",
@@ -165,22 +165,22 @@ FAULTS = {
 }
 
 
-def test_bad_losses_fail_their_own_cells_alone(bench: Any) -> None:
+def test_bad_losses_fail_their_own_cells_alone(workspace: Any) -> None:
     terms = ", ".join(f"{name!r}: lambda ce: {terms}" for name, (terms, _) in FAULTS.items())
-    bench.install("pmbench-bad", SOURCE.replace("FAULTS", terms))
+    workspace.install("pmbench-bad", SOURCE.replace("FAULTS", terms))
     methods = ",".join((*(f"bad_{name}" for name in FAULTS), "target_only"))
     args = ("--dataset", "planted", "--seed", "0", "--no-references")
-    done = bench.run_cli("run", "--method", methods, *args, *QUICK)
+    done = workspace.run_cli("run", "--method", methods, *args, *QUICK)
     assert done.code == 1
     assert "Traceback" not in done.stderr
-    records = [json.loads(p.read_text()) for p in (bench.out / "records").rglob("*.json")]
+    records = [json.loads(p.read_text()) for p in (workspace.out / "records").rglob("*.json")]
     found = {r["cell"]["method"]: r for r in records}
     assert found.pop("target_only")["status"] == "done"
     assert {r["status"] for r in found.values()} == {"failed"}
     for name, (_, reason) in FAULTS.items():
         assert reason in found[f"bad_{name}"]["reason"]
         assert reason in done.stdout
-    assert "failed" in (bench.out / "LEADERBOARD.md").read_text(encoding="utf-8")
+    assert "failed" in (workspace.out / "LEADERBOARD.md").read_text(encoding="utf-8")
 
 
 def test_debug_shows_the_traceback(run_cli: Any) -> None:
@@ -189,32 +189,32 @@ def test_debug_shows_the_traceback(run_cli: Any) -> None:
     assert "Traceback" in done.stderr
 
 
-def test_the_record_hook_is_called_and_a_broken_one_harms_nothing(bench: Any) -> None:
-    bench.install(
+def test_the_record_hook_is_called_and_a_broken_one_harms_nothing(workspace: Any) -> None:
+    workspace.install(
         "pmbench-heard",
         (
             "import pathlib\nimport pmbench as pm\n\n@pm.hookimpl\ndef pmbench_run_finished(record):\n"
             "    with open('heard.txt', 'a') as file:\n        file.write(record.cell.method + '\\n')\n"
         ),
     )
-    bench.install(
+    workspace.install(
         "pmbench-broken",
         (
             "import pmbench as pm\n\n@pm.hookimpl\ndef pmbench_run_finished(record):\n"
             "    raise RuntimeError('no ears')\n"
         ),
     )
-    done = bench.run_cli("run", "-m", "target_only", "-d", "planted", "--seed", "0", "--no-references",
+    done = workspace.run_cli("run", "-m", "target_only", "-d", "planted", "--seed", "0", "--no-references",
                          *QUICK)  # fmt: skip
     assert done.code == 0
-    assert (bench.root / "heard.txt").read_text() == "target_only\n"
+    assert (workspace.root / "heard.txt").read_text() == "target_only\n"
     assert "no ears" in done.stderr
 
 
-def test_files_in_the_working_directory_are_never_imported(bench: Any) -> None:
+def test_files_in_the_working_directory_are_never_imported(workspace: Any) -> None:
     for name in ("numpy.py", "torch.py", "pmbench.py"):
-        (bench.root / name).write_text("raise SystemExit('not this one')\n")
-    done = bench.run_cli(
+        (workspace.root / name).write_text("raise SystemExit('not this one')\n")
+    done = workspace.run_cli(
         "run", "-m", "target_only", "-d", "planted", "--seed", "0", "--no-references", *QUICK
     )
     assert done.code == 0, done.stderr

@@ -89,17 +89,17 @@ def test_unknown(run_cli: Any, args: tuple[str, ...]) -> None:
     assert repr(args[0]) in done.error
 
 
-def test_a_name_of_two_things_asks_for_the_kind(bench: Any) -> None:
-    bench.install("pmbench-clash", CLASH)
-    done = bench.run_cli("show", "planted")
+def test_a_name_of_two_things_asks_for_the_kind(workspace: Any) -> None:
+    workspace.install("pmbench-clash", CLASH)
+    done = workspace.run_cli("show", "planted")
     assert done.code == 2
     assert "'planted' is the name of a method and of a data set" in done.error
     assert "--kind dataset" in done.stderr
-    assert bench.run_cli("show", "planted", "--kind", "method", "--json").json()["paper"] == "none"
+    assert workspace.run_cli("show", "planted", "--kind", "method", "--json").json()["paper"] == "none"
 
 
-def test_damaged_record(bench: Any) -> None:
-    (bench.root / "half.json").write_text('{"schema_version": 1')
-    done = bench.run_cli("show", "half.json")
+def test_damaged_record(workspace: Any) -> None:
+    (workspace.root / "half.json").write_text('{"schema_version": 1')
+    done = workspace.run_cli("show", "half.json")
     assert done.code == 1
     assert "half.json: not JSON" in done.error

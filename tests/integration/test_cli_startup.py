@@ -43,9 +43,9 @@ def test_light(finished: Any, args: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("args", [("list",), ("store", "list"), ("leaderboard",)], ids=" ".join)
-def test_no_numbers_without_need(bench: Any, args: tuple[str, ...]) -> None:
-    """What computes nothing does not import numpy; nor does the leaderboard of an empty bench."""
-    done = bench.run_cli(*args, program=(sys.executable, "-c", WATCHED))
+def test_no_numbers_without_need(workspace: Any, args: tuple[str, ...]) -> None:
+    """What computes nothing does not import numpy; nor does the leaderboard of an empty workspace."""
+    done = workspace.run_cli(*args, program=(sys.executable, "-c", WATCHED))
     assert "numpy" not in json.loads(done.stderr.splitlines()[-1])
 
 
@@ -63,7 +63,7 @@ def test_usage_errors_exit_2(run_cli: Any, args: tuple[str, ...]) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_debug_shows_the_traceback(bench: Any) -> None:
-    done = bench.run_cli("show", "zzzzzzz", "--debug")
+def test_debug_shows_the_traceback(workspace: Any) -> None:
+    done = workspace.run_cli("show", "zzzzzzz", "--debug")
     assert done.code != 0
     assert "Traceback" in done.stderr

@@ -12,12 +12,12 @@ import pytest
 DAY = 86400
 
 
-def keys(bench: Any) -> list[str]:
-    return [stage["key"] for stage in bench.run_cli("store", "list", "--json").json()]
+def keys(workspace: Any) -> list[str]:
+    return [stage["key"] for stage in workspace.run_cli("store", "list", "--json").json()]
 
 
-def leave_checkpoint(bench: Any, name: str, days: float) -> Path:
-    path = bench.store / name[:2] / f"{name}.checkpoint"
+def leave_checkpoint(workspace: Any, name: str, days: float) -> Path:
+    path = workspace.store / name[:2] / f"{name}.checkpoint"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"x" * 1000)
     then = time.time() - days * DAY
@@ -134,8 +134,8 @@ def test_prune_unfinished_takes_what_is_older_than_a_day(copied: Any) -> None:
     assert keys(copied) == before
 
 
-def test_pretrained_weights_are_told_of_and_their_half_downloads_removed(bench: Any) -> None:
-    folder = bench.store / "pretrained"
+def test_pretrained_weights_are_told_of_and_their_half_downloads_removed(workspace: Any) -> None:
+    folder = workspace.store / "pretrained"
     (folder / "names").mkdir(parents=True)
     names = ("download-0a-7.pth.d4.partial", "download-0a-7.pth", ".ab.safetensors.7.tmp", "names/.ab.7.tmp")
     for name in (*names, "download-0b-8.pth", "ab.safetensors", "names/ab.json"):
@@ -143,13 +143,13 @@ def test_pretrained_weights_are_told_of_and_their_half_downloads_removed(bench: 
     for name in names:
         then = time.time() - 3 * DAY
         os.utime(folder / name, (then, then))
-    listed = bench.run_cli("store", "list")
+    listed = workspace.run_cli("store", "list")
     assert "1 file of pretrained weights, 1.0 kB" in listed.stdout
     assert "4 unfinished stages, downloads or temporary files" in listed.stderr
-    assert "freed 4.0 kB" in bench.run_cli("store", "prune", "--unfinished", "--yes").stdout
+    assert "freed 4.0 kB" in workspace.run_cli("store", "prune", "--unfinished", "--yes").stdout
     left = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert left == {"download-0b-8.pth", "ab.safetensors", "names/ab.json"}
-    assert bench.run_cli("store", "list", "--json").json() == []
+    assert workspace.run_cli("store", "list", "--json").json() == []
 
 
 def test_a_damaged_stage_is_named_and_can_be_removed(copied: Any) -> None:

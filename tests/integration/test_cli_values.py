@@ -30,30 +30,32 @@ RUN = ("run", "-m", "tuned,self_train", "-d", "planted", "--seed", "0", "--set",
        "--workers", "0", "--device", "cpu")  # fmt: skip
 
 
-def test_sets_of_values_are_kept_apart(bench: Any) -> None:
-    bench.install("pmbench-tuned", SOURCE)
-    paper = bench.run_cli(*RUN, "--json").json()
-    small = bench.run_cli(*RUN, "--values", "small", "--json").json()
+def test_sets_of_values_are_kept_apart(workspace: Any) -> None:
+    workspace.install("pmbench-tuned", SOURCE)
+    paper = workspace.run_cli(*RUN, "--json").json()
+    small = workspace.run_cli(*RUN, "--values", "small", "--json").json()
     assert small["trained"] == 1, "only the last stage of `tuned` differs"
     cells = {r["cell"]["method"]: r["cell"] for r in small["records"]}
     assert {(c["value_set"]) for c in cells.values()} == {"small"}
     assert (cells["tuned"]["values"], cells["tuned"]["options"]) == ("small", {"imitation": 0.25})
     assert (cells["self_train"]["values"], cells["self_train"]["options"]) == ("paper", {})
     assert {r["cell"]["value_set"] for r in paper["records"]} == {"paper"}
-    board = (bench.out / "LEADERBOARD.md").read_text(encoding="utf-8")
+    board = (workspace.out / "LEADERBOARD.md").read_text(encoding="utf-8")
     first, second = board.split("## planted, shared-10")[1:]
     assert "hyper-parameters: paper values" in first
     assert "`tuned`" in first
     assert "imitation" not in first
     assert second.startswith(", small values")
     assert "`tuned (imitation=0.25)`" in second
-    assert len(list((bench.out / "records").rglob("*.json"))) == len(paper["records"]) + len(small["records"])
+    assert len(list((workspace.out / "records").rglob("*.json"))) == len(paper["records"]) + len(
+        small["records"]
+    )
 
 
-def test_boards_as_json_say_which_set(bench: Any) -> None:
-    bench.install("pmbench-tuned", SOURCE)
-    bench.run_cli(*RUN, "--values", "small", "--no-references")
-    (board,) = json.loads(bench.run_cli("leaderboard", "--json").stdout)
+def test_boards_as_json_say_which_set(workspace: Any) -> None:
+    workspace.install("pmbench-tuned", SOURCE)
+    workspace.run_cli(*RUN, "--values", "small", "--no-references")
+    (board,) = json.loads(workspace.run_cli("leaderboard", "--json").stdout)
     assert board["values"] == "small"
     assert {r["method"]: r["values"] for r in board["rows"]} == {
         "tuned (imitation=0.25)": "small",

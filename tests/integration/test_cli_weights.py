@@ -37,23 +37,23 @@ RUN = ("--method", "target_only", "--dataset", "planted", "--seeds", "1", "--set
 
 
 @pytest.fixture
-def net(bench: Any) -> Any:
-    """A bench with the backbone `net` and the family `nets/`, and a file of weights for both."""
+def net(workspace: Any) -> Any:
+    """A workspace with the backbone `net` and the family `nets/`, and a file of weights for both."""
     import torch
     from safetensors.torch import save_file
 
-    bench.install("pmbench-net", OFFERS)
-    (bench.site / "pmbench_net.py").unlink()
-    (bench.site / "pmbench_net").mkdir()
-    (bench.site / "pmbench_net" / "__init__.py").write_text(OFFERS)
-    (bench.site / "pmbench_net" / "networks.py").write_text(NETWORKS)
+    workspace.install("pmbench-net", OFFERS)
+    (workspace.site / "pmbench_net.py").unlink()
+    (workspace.site / "pmbench_net").mkdir()
+    (workspace.site / "pmbench_net" / "__init__.py").write_text(OFFERS)
+    (workspace.site / "pmbench_net" / "networks.py").write_text(NETWORKS)
     weights = {"stem.weight": torch.full((4, 50), 0.01), "stem.bias": torch.ones(4)}
-    save_file(weights, bench.root / "mine.safetensors")
-    return bench
+    save_file(weights, workspace.root / "mine.safetensors")
+    return workspace
 
 
-def records(bench: Any) -> list[dict[str, Any]]:
-    return [json.loads(path.read_text()) for path in sorted((bench.out / "records").rglob("*.json"))]
+def records(workspace: Any) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in sorted((workspace.out / "records").rglob("*.json"))]
 
 
 def test_a_file_is_used_by_workers_and_named_in_records_and_board(net: Any) -> None:

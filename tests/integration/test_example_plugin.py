@@ -9,8 +9,8 @@ from typing import Any
 EXAMPLE = Path(__file__).parents[2] / "docs" / "example" / "pmbench_follow.py"
 
 
-def test_the_tutorial_plugin_runs(bench: Any, run_cli: Any) -> None:
-    bench.install("pmbench-follow", EXAMPLE.read_text(encoding="utf-8"))
+def test_the_tutorial_plugin_runs(workspace: Any, run_cli: Any) -> None:
+    workspace.install("pmbench-follow", EXAMPLE.read_text(encoding="utf-8"))
     listed = json.loads(run_cli("show", "follow", "--json").stdout)
     assert "arXiv:1412.6550" in json.dumps(listed)
     done = run_cli(

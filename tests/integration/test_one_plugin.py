@@ -89,47 +89,49 @@ def pmbench_published():
 '''  # fmt: skip
 
 
-def test_one_plugin_adds_a_metric_a_kind_a_data_set_and_published_numbers(bench: Any) -> None:
-    bench.install("clouds-plugin", SOURCE)
+def test_one_plugin_adds_a_metric_a_kind_a_data_set_and_published_numbers(workspace: Any) -> None:
+    workspace.install("clouds-plugin", SOURCE)
     run = ("run", "-m", "target_only", "-d", "clouds", "--seeds", "2", "--no-references", "--workers", "0")
-    records = bench.run_cli(*run, "--json").json()["records"]
+    records = workspace.run_cli(*run, "--json").json()["records"]
     assert [r["status"] for r in records] == ["done", "done"], records
     for record in records:
         assert record["primary"] == "top2"
         assert record["metrics"]["top2"] >= record["metrics"]["accuracy"]
         assert record["metric_info"] == {"top2": {"title": "top-2 accuracy", "higher_is_better": True}}
         assert [p["value"] for p in record["published"]] == [71.5]
-    board = (bench.out / "LEADERBOARD.md").read_text(encoding="utf-8")
+    board = (workspace.out / "LEADERBOARD.md").read_text(encoding="utf-8")
     assert "top-2 accuracy" in board
     assert "71.5" in board
     # the board is drawn from records alone, also where the plugin is not installed
-    for path in bench.site.iterdir():
+    for path in workspace.site.iterdir():
         if path.suffix == ".dist-info":
             (path / "entry_points.txt").unlink()
-    again = bench.run_cli("leaderboard", "--records", bench.out / "records", "--out", bench.root / "again.md")
+    again = workspace.run_cli(
+        "leaderboard", "--records", workspace.out / "records", "--out", workspace.root / "again.md"
+    )
     assert again.code == 0, again.stderr
-    assert "top-2 accuracy" in (bench.root / "again.md").read_text(encoding="utf-8")
+    assert "top-2 accuracy" in (workspace.root / "again.md").read_text(encoding="utf-8")
 
 
-def test_the_source_of_a_metric_that_selects_is_in_the_key(bench: Any) -> None:
-    bench.install("clouds-plugin", SOURCE)
+def test_the_source_of_a_metric_that_selects_is_in_the_key(workspace: Any) -> None:
+    workspace.install("clouds-plugin", SOURCE)
     plan = ("plan", "-m", "target_only", "-d", "clouds", "--seeds", "1", "--no-references", "--json")
-    before = [stage["key"] for stage in bench.run_cli(*plan).json()["stages"]]
-    module = bench.site / "clouds_plugin.py"
+    before = [stage["key"] for stage in workspace.run_cli(*plan).json()["stages"]]
+    module = workspace.site / "clouds_plugin.py"
     module.write_text(SOURCE.replace("100 * float", "50 * float"), encoding="utf-8")
-    assert [stage["key"] for stage in bench.run_cli(*plan).json()["stages"]] != before
+    assert [stage["key"] for stage in workspace.run_cli(*plan).json()["stages"]] != before
 
 
-def test_the_checks_run_on_a_kind_of_a_plugin(bench: Any) -> None:
-    bench.install("clouds-plugin", SOURCE)
+def test_the_checks_run_on_a_kind_of_a_plugin(workspace: Any) -> None:
+    workspace.install("clouds-plugin", SOURCE)
     for name in ("clouds", "pointnet-16"):
-        checked = bench.run_cli("check", name, "--json").json()
+        checked = workspace.run_cli("check", name, "--json").json()
         assert checked, name
         text = json.dumps(checked)
         assert '"failed"' not in text, text
     broken = SOURCE.replace('kinds=("points",)', 'kinds=("meshes",)')
-    (bench.site / "clouds_plugin.py").write_text(broken, encoding="utf-8")
-    listed = bench.run_cli("plugins", "--json").json()["broken"]
+    (workspace.site / "clouds_plugin.py").write_text(broken, encoding="utf-8")
+    listed = workspace.run_cli("plugins", "--json").json()["broken"]
     assert [
         (b["where"], b["error"].partition(";")[0]) for b in listed if b["distribution"] == "clouds-plugin"
     ] == [("backbone pointnet-16", "accepts meshes")]

@@ -26,39 +26,39 @@ FOLDS = (1, 2, 8, 15, 22, 24, 25)
 
 
 @pytest.fixture
-def prepared(bench: Any, tmp_path: Path) -> Any:
-    """A bench with the miniatures installed; `prepare(name, write)` writes and prepares one of them."""
-    bench.install("pmbench-mini", MINI)
+def prepared(workspace: Any, tmp_path: Path) -> Any:
+    """A workspace with the miniatures installed; `prepare(name, write)` writes and prepares one of them."""
+    workspace.install("pmbench-mini", MINI)
 
     def prepare(name: str, write: Any, output: str = "") -> Any:
-        done = bench.run_cli("data", "prepare", name, "--source", write(tmp_path / "source"))
+        done = workspace.run_cli("data", "prepare", name, "--source", write(tmp_path / "source"))
         assert done.code == 0, done.stderr
         assert output in done.stdout
-        return bench
+        return workspace
 
     return prepare
 
 
-def accuracies(bench: Any, *args: str) -> dict[str, float]:
+def accuracies(workspace: Any, *args: str) -> dict[str, float]:
     """Method -> accuracy in percent of `pmbench run` with one seed; fails if a cell is not done."""
-    done = bench.run_cli("run", *args, "--seeds", "1", "--workers", "0", "--device", "cpu", "--json")
+    done = workspace.run_cli("run", *args, "--seeds", "1", "--workers", "0", "--device", "cpu", "--json")
     records = done.json()["records"]
     assert {r["status"] for r in records} == {"done"}, [r["reason"] for r in records]
     return {r["cell"]["method"]: r["metrics"]["accuracy"] for r in records}
 
 
-def test_amid_on_an_incomplete_ucf51(bench: Any, tmp_path: Path) -> None:
-    missing = bench.run_cli("run", "--method", "amid", "--dataset", "ucf51")
+def test_amid_on_an_incomplete_ucf51(workspace: Any, tmp_path: Path) -> None:
+    missing = workspace.run_cli("run", "--method", "amid", "--dataset", "ucf51")
     assert missing.code == 2
     for text in ("UCF101.rar", "6.5 GB", "data prepare ucf51 --source", "run --method amid --dataset hapt"):
         assert text in missing.stderr
     source = write_ucf(tmp_path / "source", silent=(), groups=FOLDS, clips=1, frames=(6, 9))
-    refused = bench.run_cli("data", "prepare", "ucf51", "--source", source)
+    refused = workspace.run_cli("data", "prepare", "ucf51", "--source", source)
     assert refused.code == 1
     assert "expected 1944" in refused.error
-    assert bench.run_cli("data", "prepare", "ucf51", "--source", source, "--incomplete").code == 0
+    assert workspace.run_cli("data", "prepare", "ucf51", "--source", source, "--incomplete").code == 0
     args = ("-p", "clip-4", "-b", "rgb=cnn3d-8+audio=cnn2d-8", "--set", "recipe.epochs=1", "--workers", "0")
-    done = bench.run_cli(
+    done = workspace.run_cli(
         "run", "-m", "amid", "-d", "ucf51", "--seed", "0", *args, "--no-references", "--json"
     )
     (record,) = done.json()["records"]
@@ -67,35 +67,35 @@ def test_amid_on_an_incomplete_ucf51(bench: Any, tmp_path: Path) -> None:
     assert record["cell"]["recipe_set"] == "amid/ucf51, epochs=1"
     assert record["cell"]["test_modalities"] == ["rgb"]
     assert any(d.startswith("incomplete data, part fold-1: ") for d in record["deviations"])
-    assert "ucf51" in (bench.out / "LEADERBOARD.md").read_text(encoding="utf-8")
+    assert "ucf51" in (workspace.out / "LEADERBOARD.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
 def test_amid_learns_video_with_privileged_audio(prepared: Any) -> None:
-    bench = prepared(
+    workspace = prepared(
         "ucf51-mini",
         lambda root: write_ucf(root, clips=4, features=True),
         "8 of 128 samples lack 'audio'\n8 of 128 samples lack 'cnn14'\n",
     )
     methods = "amid,target_only,privileged_only"
-    found = accuracies(bench, "--method", methods, "--dataset", "ucf51-mini", "--no-references")
+    found = accuracies(workspace, "--method", methods, "--dataset", "ucf51-mini", "--no-references")
     assert found["privileged_only"] > found["target_only"] > 2 * CHANCE_LEVEL
     assert found["amid"] > 2 * CHANCE_LEVEL
     args = ("--dataset", "ucf51-mini", "--protocol", "with-cnn14", "--no-references")
-    assert accuracies(bench, "--method", "privileged_only", *args)["privileged_only"] > 3 * CHANCE_LEVEL
+    assert accuracies(workspace, "--method", "privileged_only", *args)["privileged_only"] > 3 * CHANCE_LEVEL
 
 
 @pytest.mark.slow
 def test_mdms_learns_video_with_privileged_depth(prepared: Any) -> None:
-    bench = prepared("ntu60-mini", lambda root: write_ntu(root, **NTU))
-    found = accuracies(bench, "--method", "mdms,privileged_only", "--dataset", "ntu60-mini")
+    workspace = prepared("ntu60-mini", lambda root: write_ntu(root, **NTU))
+    found = accuracies(workspace, "--method", "mdms,privileged_only", "--dataset", "ntu60-mini")
     assert found["privileged_only"] > found["target_only"] > 2 * CHANCE_LEVEL
     assert found["mdms"] > CHANCE_LEVEL
 
 
 @pytest.mark.slow
 def test_rad_learns_video_with_privileged_flow(prepared: Any) -> None:
-    bench = prepared("ucf101-mini", lambda root: write_ucf(root, groups=FOLDS, frames=(8, 12)))
-    found = accuracies(bench, "--method", "rad,privileged_only", "--dataset", "ucf101-mini")
+    workspace = prepared("ucf101-mini", lambda root: write_ucf(root, groups=FOLDS, frames=(8, 12)))
+    found = accuracies(workspace, "--method", "rad,privileged_only", "--dataset", "ucf101-mini")
     assert found.keys() >= {"rad", "privileged_only", "target_only", "early_fusion"}
     assert found["rad"] > 100 / 6

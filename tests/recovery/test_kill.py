@@ -21,7 +21,7 @@ import pytest
 
 
 @dataclass
-class Bench:
+class Workspace:
     """A store, prepared data and results below one folder, and the processes started on them."""
 
     root: Path
@@ -120,16 +120,16 @@ def shared_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def make_bench(tmp_path: Path, shared_data: Path) -> Iterator[Callable[[str], Bench]]:
-    made: list[Bench] = []
+def make_workspace(tmp_path: Path, shared_data: Path) -> Iterator[Callable[[str], Workspace]]:
+    made: list[Workspace] = []
 
-    def make(name: str) -> Bench:
-        made.append(Bench(tmp_path / name, shared_data))
+    def make(name: str) -> Workspace:
+        made.append(Workspace(tmp_path / name, shared_data))
         return made[-1]
 
     yield make
-    for bench in made:
-        for process in bench.started:
+    for workspace in made:
+        for process in workspace.started:
             if process.poll() is None:
                 kill_group(process)
 
@@ -138,17 +138,17 @@ STAGES = ("--method", "kd,target_only", "--no-references", "--dataset", "hapt", 
 RUN = (*STAGES, "--workers", "2", "--set", "recipe.epochs=4")
 
 
-def checkpoints(bench: Bench) -> list[Path]:
-    return list(bench.store.glob("??/*.checkpoint"))
+def checkpoints(workspace: Workspace) -> list[Path]:
+    return list(workspace.store.glob("??/*.checkpoint"))
 
 
 @pytest.mark.parametrize(
     "chosen", [("middle of an epoch", "after some stage"), pytest.param((), marks=pytest.mark.slow, id="all")]
 )
 def test_kill_9_at_any_moment_leaves_the_bits_of_an_undisturbed_run(
-    make_bench: Callable[[str], Bench], chosen: tuple[str, ...]
+    make_workspace: Callable[[str], Workspace], chosen: tuple[str, ...]
 ) -> None:
-    calm, harried = make_bench("calm"), make_bench("harried")
+    calm, harried = make_workspace("calm"), make_workspace("harried")
     undisturbed = calm.finish(*RUN)
     rng = random.Random(20240229)
     moments = {
@@ -187,10 +187,12 @@ def test_kill_9_at_any_moment_leaves_the_bits_of_an_undisturbed_run(
     assert (again["trained"], again["reused"]) == (0, len(rest["records"]))
 
 
-def test_a_killed_worker_is_replaced_and_the_run_ends_well(make_bench: Callable[[str], Bench]) -> None:
-    bench = make_bench("bench")
-    process = bench.start(*RUN)
-    assert wait_for(lambda: checkpoints(bench), 120)
+def test_a_killed_worker_is_replaced_and_the_run_ends_well(
+    make_workspace: Callable[[str], Workspace],
+) -> None:
+    workspace = make_workspace("workspace")
+    process = workspace.start(*RUN)
+    assert wait_for(lambda: checkpoints(workspace), 120)
     victims = [
         pid
         for pid in group_members(process.pid)
@@ -209,20 +211,20 @@ SHARED = (*ENDLESS, "--workers", "1", "--devices", "2", "--set", "recipe.epochs=
 
 @pytest.mark.parametrize("run", [RUN, SHARED], ids=["workers", "processes of one stage"])
 def test_workers_leave_when_the_command_is_killed_alone(
-    make_bench: Callable[[str], Bench], run: tuple[str, ...]
+    make_workspace: Callable[[str], Workspace], run: tuple[str, ...]
 ) -> None:
-    bench = make_bench("bench")
-    process = bench.start(*run)
-    assert wait_for(lambda: checkpoints(bench), 120)
+    workspace = make_workspace("workspace")
+    process = workspace.start(*run)
+    assert wait_for(lambda: checkpoints(workspace), 120)
     os.kill(process.pid, signal.SIGKILL)
     process.wait(10)
     assert wait_for(lambda: not group_members(process.pid), 15), "orphans are still running"
 
 
-def test_ctrl_c_ends_at_once_and_the_next_start_resumes(make_bench: Callable[[str], Bench]) -> None:
-    bench = make_bench("bench")
-    process = bench.start(*RUN)
-    assert wait_for(lambda: checkpoints(bench), 120)
+def test_ctrl_c_ends_at_once_and_the_next_start_resumes(make_workspace: Callable[[str], Workspace]) -> None:
+    workspace = make_workspace("workspace")
+    process = workspace.start(*RUN)
+    assert wait_for(lambda: checkpoints(workspace), 120)
     sent = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=30)
@@ -231,41 +233,41 @@ def test_ctrl_c_ends_at_once_and_the_next_start_resumes(make_bench: Callable[[st
     assert "same command to resume" in stderr
     assert "Traceback" not in stderr
     assert wait_for(lambda: not group_members(process.pid), 10)
-    assert checkpoints(bench)
-    assert {r["status"] for r in bench.finish(*RUN)["records"]} == {"done"}
+    assert checkpoints(workspace)
+    assert {r["status"] for r in workspace.finish(*RUN)["records"]} == {"done"}
 
 
-def test_two_runs_of_the_same_command_share_the_work(make_bench: Callable[[str], Bench]) -> None:
-    bench = make_bench("bench")
+def test_two_runs_of_the_same_command_share_the_work(make_workspace: Callable[[str], Workspace]) -> None:
+    workspace = make_workspace("workspace")
     run = ("--method", "kd", "--no-references", "--dataset", "planted", "--seeds", "2", "--workers", "1")
-    both = [bench.start(*run) for _ in range(2)]
+    both = [workspace.start(*run) for _ in range(2)]
     ended = [p.communicate(timeout=300) for p in both]
     assert [p.returncode for p in both] == [0, 0], ended
     results = [json.loads(stdout) for stdout, _ in ended]
-    assert sum(r["trained"] for r in results) == len(bench.finished_stages())
+    assert sum(r["trained"] for r in results) == len(workspace.finished_stages())
     assert [r["metrics"] for r in results[0]["records"]] == [r["metrics"] for r in results[1]["records"]]
 
 
 def test_a_full_disk_is_an_error_that_loses_nothing(
-    make_bench: Callable[[str], Bench], tmp_path: Path
+    make_workspace: Callable[[str], Workspace], tmp_path: Path
 ) -> None:
-    bench = make_bench("bench")
-    bench.store.mkdir(parents=True)
+    workspace = make_workspace("workspace")
+    workspace.store.mkdir(parents=True)
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(bench.store)], capture_output=True
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(workspace.store)], capture_output=True
     )
     if mounted.returncode:
         pytest.skip("mounting a small file system is not permitted here")
     run = (*ENDLESS, "--workers", "1")
     try:
-        process = bench.start(*run)
+        process = workspace.start(*run)
         stdout, stderr = process.communicate(timeout=240)
         assert process.returncode == 1, stderr
         assert "no space left" in stdout + stderr
         assert "Traceback" not in stderr
-        assert not list(bench.store.glob("??/.*.tmp"))
-        subprocess.run(["mount", "-o", "remount,size=64m", str(bench.store)], check=True)
-        result = bench.finish(*run)
+        assert not list(workspace.store.glob("??/.*.tmp"))
+        subprocess.run(["mount", "-o", "remount,size=64m", str(workspace.store)], check=True)
+        result = workspace.finish(*run)
         assert {r["status"] for r in result["records"]} == {"done"}
     finally:
-        subprocess.run(["umount", str(bench.store)], check=False)
+        subprocess.run(["umount", str(workspace.store)], check=False)
