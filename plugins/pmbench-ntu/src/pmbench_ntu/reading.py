@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pmbench as pm
 
-from .skeletons import Alignment, alignment, skeletons
-
 if TYPE_CHECKING:
     import numpy as np
+
+    from .skeletons import Alignment
 
 STEPS = 64
 SKELETON = (2 * 25 * 3, STEPS)
@@ -42,6 +42,8 @@ def rate(item: Item) -> float:
 
 def aligned(paths: tuple[Path, ...]) -> Alignment:
     """The alignment by the first skeleton with enough tracked joints."""
+    from .skeletons import alignment, skeletons
+
     reason = "there is no skeleton of its setup and camera"
     for path in paths:
         try:
@@ -57,6 +59,8 @@ def skeleton(path: Path) -> np.ndarray:
     The origin is the spine base of the first body in its first frame; a missing body is 0.
     """
     import numpy as np
+
+    from .skeletons import skeletons
 
     joints = skeletons(path).positions  # (T, 2, 25, 3)
     present = ~np.isnan(joints[:, 0, 0, 0])
