@@ -46,6 +46,10 @@ def test_t_interval_equals_scipy(values: list[float]) -> None:
         assert (found.mean - found.half, found.mean + found.half) == pytest.approx((low, high), abs=1e-6)
 
 
+def test_an_interval_counts_its_values() -> None:
+    assert [t_interval(values).count for values in ([1.0], [1.0, 2.0, 4.0])] == [1, 3]
+
+
 def test_one_value_has_no_interval() -> None:
     found = t_interval([71.5])
     assert (found.mean, found.half, found.count) == (71.5, None, 1)
@@ -185,6 +189,7 @@ def test_without_predictions_compare_is_the_paired_t_test_over_seeds() -> None:
     single = compare(Resampled((0,), first[:1], None), Resampled((0,), second[:1], None))
     assert single is not None
     assert (single.difference, single.low, single.high, single.p) == (0.5, None, None, None)
+    assert len(single.seeds) == 1
 
 
 # --- gap recovered ------------------------------------------------------------------------------------------
