@@ -187,6 +187,7 @@ def test_kill_9_at_any_moment_leaves_the_bits_of_an_undisturbed_run(
     assert (again["trained"], again["reused"]) == (0, len(rest["records"]))
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_replaced_and_the_run_ends_well(
     make_workspace: Callable[[str], Workspace],
 ) -> None:
@@ -237,6 +238,7 @@ def test_ctrl_c_ends_at_once_and_the_next_start_resumes(make_workspace: Callable
     assert {r["status"] for r in workspace.finish(*RUN)["records"]} == {"done"}
 
 
+@pytest.mark.slow
 def test_two_runs_of_the_same_command_share_the_work(make_workspace: Callable[[str], Workspace]) -> None:
     workspace = make_workspace("workspace")
     run = ("--method", "kd", "--no-references", "--dataset", "planted", "--seeds", "2", "--workers", "1")
@@ -248,6 +250,7 @@ def test_two_runs_of_the_same_command_share_the_work(make_workspace: Callable[[s
     assert [r["metrics"] for r in results[0]["records"]] == [r["metrics"] for r in results[1]["records"]]
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_an_error_that_loses_nothing(
     make_workspace: Callable[[str], Workspace], tmp_path: Path
 ) -> None:
