@@ -8,6 +8,7 @@ import importlib.metadata
 import platform
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from ..plugins import Registry
@@ -15,6 +16,7 @@ from ..report.record import Provenance
 
 _LIBRARIES = ("torch", "numpy", "scipy", "lightning-fabric")
 """Distributions used in every run; backbones declare others."""
+_FOLDERS = ("--out", "--store", "--data")
 
 
 def provenance(registry: Registry, device: str, threads: int, precision: str) -> Provenance:
@@ -28,7 +30,7 @@ def provenance(registry: Registry, device: str, threads: int, precision: str) ->
     commit, dirty = _git()
     return Provenance(
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        command=["pmbench", *sys.argv[1:]],
+        command=["pmbench", *without_folders(sys.argv[1:])],
         pmbench=versions.get("pmbench", "unknown"),
         distributions=dict(sorted(versions.items())),
         python=platform.python_version(),
@@ -40,6 +42,18 @@ def provenance(registry: Registry, device: str, threads: int, precision: str) ->
         git_commit=commit,
         git_dirty=dirty,
     )
+
+
+def without_folders(arguments: Iterable[str]) -> list[str]:
+    """Arguments of a command without --out, --store and --data, whose paths concern one machine only."""
+    kept: list[str] = []
+    rest = iter(arguments)
+    for argument in rest:
+        if argument in _FOLDERS:
+            next(rest, None)
+        elif argument.partition("=")[0] not in _FOLDERS:
+            kept.append(argument)
+    return kept
 
 
 @functools.cache

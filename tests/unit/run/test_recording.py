@@ -12,7 +12,7 @@ from pmbench.plugins import load_plugins
 from pmbench.run.coordinator import Runner
 from pmbench.run.executors.inline import Inline
 from pmbench.run.plan import make_plan
-from pmbench.run.provenance import provenance
+from pmbench.run.provenance import provenance, without_folders
 from pmbench.run.recording import Recorder, is_flat
 from pmbench.run.request import Request
 from pmbench.run.worker import Resources
@@ -130,3 +130,20 @@ def test_a_skipped_cell_has_the_reason_and_the_precision_of_its_recipe(tmp_path)
 )
 def test_a_curve_is_flat_if_its_last_quarter_gains_little(curve, flat):
     assert is_flat(curve) is flat
+
+
+def test_a_record_names_no_folder_of_the_machine():
+    command = [
+        "run",
+        "--out",
+        "/disk/out",
+        "-m",
+        "kd",
+        "--store=/disk",
+        "--data",
+        "/data",
+        "--seeds",
+        "3",
+    ]
+    assert without_folders(command) == ["run", "-m", "kd", "--seeds", "3"]
+    assert without_folders(["run", "--out"]) == ["run"]
