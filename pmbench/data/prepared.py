@@ -70,7 +70,7 @@ class Prepared:
         ids: list[str] = []
         groups: list[str] = []
         for p in part.split("+"):
-            content = json.loads(self._checked(p, "index").read_text(encoding="utf-8"))
+            content = json.loads(self.checked(p, "index").read_text(encoding="utf-8"))
             ids += content["ids"]
             groups += content["groups"] or []
         if len(groups) not in (0, len(ids)):
@@ -85,7 +85,7 @@ class Prepared:
         import numpy as np
 
         return np.concatenate(
-            [np.load(self._checked(p, "labels"), allow_pickle=False) for p in part.split("+")]
+            [np.load(self.checked(p, "labels"), allow_pickle=False) for p in part.split("+")]
         )
 
     def column(self, part: str, name: str, protocol: Protocol | None = None) -> Column:
@@ -106,28 +106,12 @@ class Prepared:
         return np.flatnonzero(np.logical_and.reduce([every, *(m for m in masks if m is not None)]))
 
     def _column(self, part: str, modality: Modality, sampling: Sampling | None) -> Column:
-        import numpy as np
-
-        path = self._checked(part, modality.name)
-        if path.suffix == ".arrow":
-            from .frames import FramesColumn
-
-            return FramesColumn.open(path, modality, sampling)
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-        if array.shape[1:] != modality.shape:
-            raise DataError(
-                f"{path} holds samples of shape {array.shape[1:]}, {modality.name!r} is of {modality.shape}",
-                "arrays are not sampled: clips that a protocol samples must be given as files",
-            )
-        present = None
-        if self.missing(part, modality.name):
-            present = ~np.isnan(array.reshape(len(array), -1)[:, 0])
-        return Column(len(array), array, present)
+        return open_column(self.checked(part, modality.name), modality, sampling)
 
     def _entry(self, part: str, name: str) -> dict[str, Any]:
         return self.manifest["parts"][part]["files"][name]
 
-    def _checked(self, part: str, name: str) -> Path:
+    def checked(self, part: str, name: str) -> Path:
         """The file, after a check of its digest; a frames file with unchanged size and time is trusted."""
         entry = self._entry(part, name)
         path = self.path(part, name)
@@ -148,6 +132,24 @@ class Prepared:
 
     def _again(self) -> str:
         return f"delete {self.folder} and run `pmbench data prepare {self.dataset.name}` again"
+
+
+def open_column(path: Path, modality: Modality, sampling: Sampling | None) -> Column:
+    """The column of one file; raises DataError if its samples are not of the modality's shape."""
+    import numpy as np
+
+    if path.suffix == ".arrow":
+        from .frames import FramesColumn
+
+        return FramesColumn.open(path, modality, sampling)
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    if array.shape[1:] != modality.shape:
+        raise DataError(
+            f"{path} holds samples of shape {array.shape[1:]}, {modality.name!r} is of {modality.shape}",
+            "arrays are not sampled: clips that a protocol samples must be given as files",
+        )
+    present = ~np.isnan(array.reshape(len(array), -1)[:, 0])
+    return Column(len(array), array, None if present.all() else present)
 
 
 def concat_columns(columns: list[Column]) -> Column:

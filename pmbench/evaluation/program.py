@@ -6,11 +6,11 @@ import ast
 import json
 import re
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ..errors import SealError
+from . import operations
 
 SAMPLES = "data/sample_inputs/"
 
@@ -20,10 +20,6 @@ _ENTRIES = re.compile(
     r"|\.data/(version|serialization_id))"
 )
 _TENSOR_FILE = re.compile(r"(weight|tensor)_\d+")
-_OPERATION = re.compile(
-    r"torch\.ops\.aten\.\w+\.\w+|_operator\.(add|sub|mul|floordiv|truediv|mod|pow|neg|getitem|eq|ne|lt|le|gt|ge)"
-    r"|torch\.sym_(max|min|int|float|not|ite)|torch\.ops\.higher_order\.wrap_with_(set_grad_enabled|autocast)"
-)
 _SYMBOL = re.compile(r"[suz]\d+")
 _NUMBER = re.compile(r"-?\d+(\.\d*)?(e[+-]?\d+)?")
 _FUNCTION = re.compile(
@@ -84,22 +80,31 @@ def _check_entry(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -
             if item.get("use_pickle") or not _TENSOR_FILE.fullmatch(item["path_name"]):
                 raise SealError(f"{path} stores {tensor!r} as a pickle; expected a plain tensor")
     elif name.endswith("models/model.json"):
-        for key, value in _pairs(json.loads(archive.read(entry))):
-            if key == "target" and isinstance(value, str) and not _OPERATION.fullmatch(value):
-                raise SealError(f"{path} calls {value!r}, which is not a tensor operation")
-            if key == "expr_str" and not _is_size(value):
-                raise SealError(f"{path} evaluates {value!r}, which is not the size of a tensor")
+        _check_graph(path, json.loads(archive.read(entry)))
 
 
-def _pairs(value: Any) -> Iterator[tuple[str, Any]]:
-    """Every (key, value) of nested JSON."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield key, inner
-            yield from _pairs(inner)
-    elif isinstance(value, list):
+def _check_graph(path: Path, value: Any, target: str = "") -> None:
+    """Checks nested JSON; `target` is the operation of the node that `value` is part of."""
+    if isinstance(value, list):
         for inner in value:
-            yield from _pairs(inner)
+            _check_graph(path, inner, target)
+        return
+    if not isinstance(value, dict):
+        return
+    if isinstance(value.get("target"), str) and "inputs" in value:
+        target = value["target"]
+    for key, inner in value.items():
+        if key == "target" and isinstance(inner, str) and not operations.is_known(inner):
+            raise SealError(f"{path} calls {inner!r}, which is not among the operations of sealed programs")
+        if key == "expr_str" and not _is_size(inner):
+            raise SealError(f"{path} evaluates {inner!r}, which is not the size of a tensor")
+        if key.startswith("as_") and key not in operations.ARGUMENTS:
+            raise SealError(f"{path} passes an argument of kind {key!r} to {target!r}")
+        if key in ("as_string", "as_strings"):
+            for text in inner if isinstance(inner, list) else [inner]:
+                if not isinstance(text, str) or not operations.is_word(text, target):
+                    raise SealError(f"{path} passes the string {text!r} to {target!r}")
+        _check_graph(path, inner, target)
 
 
 def _is_size(expression: Any) -> bool:

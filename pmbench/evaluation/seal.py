@@ -16,7 +16,6 @@ from ..contracts.batch import Batch
 from ..contracts.modality import Modality
 from ..contracts.stage import Stage
 from ..errors import ContractError, PmbenchError, SealError
-from ..files import write_atomic
 from ..networks.modules import Output
 from ..store.keys import Context
 from ..store.store import Store
@@ -102,9 +101,7 @@ def seal(stage: Stage, context: Context, store: Store, inputs: tuple[str, ...]) 
         )
     sealable = Sealable(network, {m: (context.modality(m), stats[m]) for m in inputs}, name).eval()
     program = export(sealable, context, inputs)
-    path = store.program(key, inputs)
-    write_atomic(path, lambda temporary: _save(program, temporary))
-    return path
+    return store.put_program(key, inputs, lambda temporary: _save(program, temporary))
 
 
 def export(sealable: Sealable, context: Context, inputs: tuple[str, ...]) -> torch.export.ExportedProgram:

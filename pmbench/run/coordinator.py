@@ -212,21 +212,23 @@ class Runner:
     # --- one cell -------------------------------------------------------------------------------------------
 
     def _evaluate(self, cell: PlannedCell) -> dict[str, Any]:
-        offer = self.registry.offer("dataset", cell.spec.dataset)
-        predictions = self._predictions(cell)
-        split = cell.context.protocol.split
+        features = needs_features(cell.context)
+        sha256 = self.store.program_digest(cell.key, cell.inputs)
+        if sha256 is None:
+            raise StoreError(
+                f"{self.store.program(cell.key, cell.inputs)} has changed since it was sealed",
+                "run the same command to seal it again",
+            )
         return self.evaluator(
             EvaluationRequest(
-                program=str(self.store.program(cell.key, cell.inputs)),
-                distribution=offer.distribution,
-                dataset=cell.spec.dataset,
-                protocol=cell.context.protocol.name,
-                data=str(self.resources.data),
-                part=split.test,
+                program=self.store.program(cell.key, cell.inputs),
+                sha256=sha256,
+                prepared=self.plan.prepared[cell.spec.dataset],
+                protocol=cell.context.protocol,
                 inputs=cell.inputs,
-                out=str(predictions),
-                features=needs_features(cell.context),
-                gallery=split.train if needs_features(cell.context) else None,
+                out=self._predictions(cell),
+                features=features,
+                gallery=cell.context.protocol.split.train if features else None,
                 device=self.resources.device,
                 threads=self.resources.threads,
                 data_workers=self.resources.data_workers,

@@ -96,4 +96,4 @@ class Queue:
         program = (cell.key, cell.inputs)
         if cell.key in reasons or program in self.unsealed:
             return True
-        return cell.key not in self.untrained and store.program(*program).exists()
+        return cell.key not in self.untrained and store.program_digest(*program) is not None

@@ -6,7 +6,7 @@ import json
 import shutil
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from ..errors import StoreError
-from ..files import explain, file_digest, folder_atomic, write_atomic, write_json
+from ..files import explain, file_digest, folder_atomic, write_atomic, write_json, write_text
 from .keys import digest
 
 if TYPE_CHECKING:
@@ -53,6 +53,23 @@ class Store:
     def program(self, key: str, inputs: tuple[str, ...]) -> Path:
         """Path of the sealed program of a stage with these inputs."""
         return self.folder(key) / f"sealed-{digest(list(inputs))[:12]}.pt2"
+
+    def program_digest(self, key: str, inputs: tuple[str, ...]) -> str | None:
+        """SHA-256 of the sealed program; None if it is missing or differs from what was sealed."""
+        path = self.program(key, inputs)
+        try:
+            found = file_digest(path)
+            return found if _digest_file(path).read_text(encoding="ascii").strip() == found else None
+        except (OSError, ValueError):
+            return None
+
+    def put_program(self, key: str, inputs: tuple[str, ...], write: Callable[[Path], None]) -> Path:
+        """Stores the program that `write(path)` writes, and its digest; returns its path."""
+        path = self.program(key, inputs)
+        _digest_file(path).unlink(missing_ok=True)
+        write_atomic(path, write)
+        write_text(_digest_file(path), file_digest(path) + "\n")
+        return path
 
     def has(self, key: str) -> bool:
         return (self.folder(key) / "stage.json").is_file()
@@ -194,6 +211,10 @@ class Store:
             self.checkpoint_path(key).unlink(missing_ok=True)
         except OSError as error:
             raise explain(error, folder) from error
+
+
+def _digest_file(program: Path) -> Path:
+    return program.with_suffix(".sha256")
 
 
 def _plain(tensors: Tensors) -> dict[str, Tensor]:

@@ -21,6 +21,7 @@ ROOMS = (
     "files",
     "seeding",
     "processes",
+    "isolation",
     "contracts",
     "metrics",
     "plugins",
@@ -38,6 +39,7 @@ ROOMS = (
 )
 """The parts of pmbench, in the order in which they may import: only what stands before them."""
 NARROW = {
+    "isolation": set(),
     "contracts": {"errors"},
     "metrics": {"errors", "contracts"},
     "networks": {"errors", "contracts"},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,9 @@ from torch import nn
 import pmbench as pm
 from pmbench.contracts.samples import CropParams
 from pmbench.data.prepare import find_or_prepare, prepare
-from pmbench.errors import DataError, PluginError
-from pmbench.evaluation.evaluator import EvaluationRequest, Evaluator, _outputs, evaluate
+from pmbench.errors import DataError, PluginError, SealError
+from pmbench.evaluation.evaluator import EvaluationRequest, Evaluator
+from pmbench.evaluation.inference import Part, Runner
 from pmbench.evaluation.scoring import read_predictions
 from pmbench.files import file_digest
 from pmbench.run.worker import Resources, Seal, Train, context_of, perform, registry
@@ -45,6 +46,14 @@ def planted(tmp_path_factory):
     return prepared, Store(resources.store).program(key, inputs)
 
 
+@pytest.fixture(scope="module")
+def evaluator():
+    """One evaluator for all tests: its server starts once."""
+    made = Evaluator()
+    yield made
+    made.close()
+
+
 @pytest.fixture
 def request_for(planted, tmp_path):
     """An EvaluationRequest for the program of `planted`; keyword arguments are other fields."""
@@ -52,14 +61,12 @@ def request_for(planted, tmp_path):
 
     def make(**fields):
         common = {
-            "program": str(program),
-            "distribution": "pmbench",
-            "dataset": "planted",
-            "protocol": "shared-10",
-            "data": str(prepared.folder.parent),
-            "part": TEST,
+            "program": program,
+            "sha256": file_digest(program),
+            "prepared": prepared,
+            "protocol": prepared.dataset.protocol("shared-10"),
             "inputs": ("target_view",),
-            "out": str(tmp_path / "predictions.parquet"),
+            "out": tmp_path / "predictions.parquet",
         }
         return EvaluationRequest(**{**common, **fields})
 
@@ -72,69 +79,85 @@ def outputs_of(program, prepared, part):
         return torch.export.load(program).module()(x)
 
 
-def test_predictions_are_the_outputs_of_the_program_in_the_order_of_ids(planted, request_for):
+def test_predictions_are_the_outputs_of_the_program_in_the_order_of_ids(planted, request_for, evaluator):
     prepared, program = planted
     request = request_for()
-    answer = evaluate(request)
+    answer = evaluator(request)
     ids, _ = prepared.index(TEST)
     columns = read_predictions(request.out, ids)
     assert set(columns) == {"logits"}
     np.testing.assert_allclose(columns["logits"], outputs_of(program, prepared, TEST)[0], atol=1e-5)
-    assert answer["predictions"] == file_digest(Path(request.out))
+    assert answer["predictions"] == file_digest(request.out)
     assert answer["program"] == file_digest(program)
     module = torch.export.load(program).module()
     assert answer["parameters"] == sum(p.numel() for p in module.parameters())
+    assert answer["buffers"] == sum(b.numel() for b in module.buffers())
     assert answer["macs"] == sum(p.numel() for p in module.parameters() if p.dim() == 2)
     assert 0 < answer["latency_ms"] < 1000
+    assert evaluator(request)["predictions"] == answer["predictions"], "the same bits again"
 
 
-def test_features_and_gallery_are_written_on_request(planted, request_for):
+def test_features_and_gallery_are_written_on_request(planted, request_for, evaluator):
     prepared, program = planted
     request = request_for(features=True, gallery=TRAIN)
-    evaluate(request)
+    evaluator(request)
     pooled = outputs_of(program, prepared, TEST)[1]
     columns = read_predictions(request.out, prepared.index(TEST)[0])
     np.testing.assert_allclose(columns["features"], pooled, atol=1e-5)
-    gallery = request.out.replace(".parquet", ".gallery.parquet")
+    gallery = request.out.with_name("predictions.gallery.parquet")
     columns = read_predictions(gallery, prepared.index(TRAIN)[0])
     np.testing.assert_allclose(columns["features"], outputs_of(program, prepared, TRAIN)[1], atol=1e-5)
     assert pq.read_schema(gallery).names == ["id", "logits", "features"]
 
 
-def test_the_process_answers_as_the_function_does(planted, request_for):
-    evaluator = Evaluator()
-    try:
-        answer = evaluator(request_for())
-        again = evaluate(request_for())
-        same = ("predictions", "program", "parameters", "macs")
-        assert [answer[name] for name in same] == [again[name] for name in same]
-        assert answer["modules"] == []
-        with pytest.raises(PluginError, match=r"evaluation failed: SealError: .*missing\.pt2"):
-            evaluator(request_for(program="missing.pt2"))
-        assert evaluator(request_for())["predictions"] == answer["predictions"], "an error ends no process"
-    finally:
-        evaluator.close()
+def test_a_missing_program_is_reported_and_the_next_request_runs(request_for, evaluator):
+    with pytest.raises(PluginError, match=r"evaluation failed: .*missing\.pt2"):
+        evaluator(request_for(program=Path("missing.pt2")))
+    assert evaluator(request_for())["parameters"]
 
 
-def test_a_process_that_dies_is_reported(request_for):
+def test_a_program_that_has_changed_by_one_bit_is_refused(planted, request_for, evaluator, tmp_path):
+    _, program = planted
+    content = bytearray(program.read_bytes())
+    content[len(content) // 2] ^= 1
+    changed = tmp_path / "changed.pt2"
+    changed.write_bytes(content)
+    with pytest.raises(PluginError, match="has changed since it was sealed"):
+        evaluator(request_for(program=changed))
+
+
+def test_a_server_that_dies_is_reported(request_for):
     evaluator = Evaluator()
     try:
         evaluator(request_for())
-        evaluator._process.kill()
-        evaluator._process.wait()
-        with pytest.raises(PluginError, match=r"the evaluator process ended .*\.pt2"):
-            evaluator(request_for())
-        assert evaluator(request_for())["parameters"], "the next request starts a new process"
+        server = evaluator._server._server
+        server.kill()
+        server.wait()
+        assert evaluator(request_for())["parameters"], "the next request starts a new server"
     finally:
         evaluator.close()
 
 
-def test_a_request_survives_json(request_for):
-    from dataclasses import asdict
+class Neighbours(nn.Module):
+    """Logits that depend on the sample before, in batches of more than 11."""
 
-    request = request_for(gallery=TRAIN)
-    back = EvaluationRequest(**json.loads(json.dumps(asdict(request))))
-    assert (back.gallery, tuple(back.inputs)) == (request.gallery, request.inputs)
+    def forward(self, x):
+        pooled = x.flatten(1)[:, :4]
+        return (pooled + 0.1 * pooled.roll(1, 0) if len(x) > 11 else pooled), pooled
+
+
+def test_a_program_that_looks_at_its_neighbours_is_refused(planted):
+    prepared, _ = planted
+    part = Part(TEST, {"target_view": prepared.column(TEST, "target_view")})
+    with pytest.raises(SealError, match=r"change by .* with the samples beside it"):
+        Runner(Neighbours(), [0.5]).run(part)
+
+
+def test_logits_are_as_many_as_classes(planted, request_for, evaluator):
+    prepared, _ = planted
+    one_class = type("OneClass", (type(prepared.dataset),), {"classes": ("a",)})()
+    with pytest.raises(SealError, match="gives 2 logits for 1 classes"):
+        evaluator(request_for(prepared=dataclasses.replace(prepared, dataset=one_class)))
 
 
 class ClipNetwork(nn.Module):
@@ -151,8 +174,9 @@ def clips(source, tmp_path):
 
 
 def outputs(prepared, rows, protocol="one", part="a"):
-    request = EvaluationRequest("", "", "videos", protocol, "", part, ("rgb",), "")
-    found = list(_outputs(ClipNetwork(), prepared, request, part, np.array(rows)))
+    protocol = prepared.dataset.protocol(protocol)
+    samples = Part(part, {"rgb": prepared.column(part, "rgb", protocol)})
+    found = list(Runner(ClipNetwork(), protocol.sampling.moments()).outputs(samples, np.array(rows), 256))
     return tuple(np.concatenate([batch[i] for batch in found]) for i in (0, 1))
 
 
@@ -178,6 +202,7 @@ def test_a_certain_class_leaves_the_others_in_order(clips, monkeypatch):
 
 
 def test_a_test_sample_without_the_modality_is_an_error(clips):
-    request = EvaluationRequest("", "", "videos", "one", "", "c", ("sound",), "")
+    columns = {"sound": clips.column("c", "sound")}
     with pytest.raises(DataError, match="1 samples of part 'c' lack 'sound'"):
-        list(_outputs(ClipNetwork(), clips, request, "c", np.arange(3)))
+        assert Part("c", columns).rows is None
+    assert len(Part("c", columns, gallery=True).rows) == clips.count("c") - 1

@@ -15,10 +15,12 @@ import pytest
 import torch
 import videos
 
-from pmbench.data.prepare import prepare
-from pmbench.evaluation.evaluator import EvaluationRequest, Evaluator, _outputs
+from pmbench.data.prepare import find_or_prepare, prepare
+from pmbench.evaluation.evaluator import EvaluationRequest, Evaluator
+from pmbench.evaluation.inference import Part, Runner
 from pmbench.evaluation.seal import seal
 from pmbench.files import file_digest
+from pmbench.plugins import load_plugins
 from pmbench.training.device import make_exact
 
 CUDA = "cuda"
@@ -115,17 +117,17 @@ def test_a_sealed_program_has_equal_logits_on_gpu_and_cpu(place):
     stage = toys.Plain(target)
     lab.train(stage)
     part = lab.context.protocol.split.test
-    rows = np.arange(lab.prepared.count(part))
+    samples = Part(part, {target: lab.prepared.column(part, target, lab.context.protocol)})
     make_exact()
     predictions = []
     for device in ("cpu", CUDA, CUDA):
         program = torch.export.load(seal(stage, lab.context, lab.store, (target,)))
         if device != "cpu":
             program = torch.export.passes.move_to_device_pass(program, device)
-        request = EvaluationRequest("", "", "", lab.protocol, "", part, (target,), "", device=device)
+        sampling = lab.context.protocol.sampling
+        moments = sampling.moments() if sampling else [0.5]
         with torch.no_grad():
-            found = list(_outputs(program.module(), lab.prepared, request, part, rows))
-        predictions.append(np.concatenate([logits for logits, _ in found]))
+            predictions.append(Runner(program.module(), moments, device).run(samples)[0])
     np.testing.assert_allclose(predictions[1], predictions[0], rtol=1e-3, atol=1e-4)
     np.testing.assert_array_equal(predictions[1], predictions[2])
 
@@ -162,11 +164,10 @@ def test_a_run_is_bit_identical_twice(tmp_path):
         for path in (tmp_path / "one" / "store").rglob("*.pt2")
         if file_digest(path) == record["digests"]["program"]
     )
-    data, part = str(tmp_path / "data"), "shared-10-test"
+    prepared = find_or_prepare(load_plugins().dataset("planted"), tmp_path / "data")
     evaluator, logits, out = Evaluator(), [], tmp_path / "again.parquet"
-    request = EvaluationRequest(
-        str(program), "pmbench", "planted", "shared-10", data, part, ("target_view",), str(out)
-    )
+    protocol = prepared.dataset.protocol("shared-10")
+    request = EvaluationRequest(program, file_digest(program), prepared, protocol, ("target_view",), out)
     for device in ("cpu", CUDA):
         answer = evaluator(dataclasses.replace(request, device=device))
         logits.append(np.stack(pq.read_table(out).column("logits").to_pylist()))

@@ -1,0 +1,331 @@
+"""Child processes that start in milliseconds: forked from a server that has imported torch once.
+
+A child runs one function of pmbench on JSON arguments and answers with lines of JSON. The server runs no code
+of plugins, measures what each child used, and kills what a child leaves behind.
+
+The fork server of `multiprocessing` does not fit: its children answer with pickles, which run code in the
+process that reads them, and it does not tell what a child used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import importlib
+import json
+import os
+import resource
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+LONGEST = 1 << 28
+"""Bytes that an answer of a child may have."""
+_KILL_WITH_PARENT, _ADOPT_ORPHANS = 1, 36
+"""Options of prctl."""
+
+Answer = Callable[[Mapping[str, Any]], None]
+"""Sends a JSON object from a child to the process that started it."""
+
+
+class ChildError(Exception):
+    """A child process, or the server of child processes, ended early or sent something else than JSON."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a child process used. `code` is its exit code, or minus the signal that ended it."""
+
+    code: int
+    seconds: float
+    cpu_seconds: float
+    peak_bytes: int
+
+
+# --- in the process that starts children --------------------------------------------------------------------
+
+
+class Forkserver:
+    """Client of a server process, which is started on first use.
+
+    The server imports the modules, and calls the functions ("module:name"), that `preload` names.
+    `environment` holds all of its environment variables. With `bare` it runs no `.pth` file, `sitecustomize`
+    or other start-up code of installed packages.
+    """
+
+    def __init__(self, preload: Sequence[str], environment: Mapping[str, str], *, bare: bool = False) -> None:
+        self._preload, self._environment, self._bare = list(preload), dict(environment), bare
+        self._lock = threading.Lock()
+        self._server: subprocess.Popen[bytes] | None = None
+        self._channel: socket.socket | None = None
+
+    def start(self, function: str, arguments: Mapping[str, Any], timeout_s: float | None = None) -> Child:
+        """A child that calls `function` ("module:name") with (arguments, answer).
+
+        It is killed after `timeout_s` seconds. Raises ChildError if the server cannot be started.
+        """
+        work, far_work = socket.socketpair()
+        reports, far_reports = socket.socketpair()
+        try:
+            with far_work, far_reports, self._lock:
+                if self._server is None or self._server.poll() is not None:
+                    self._launch()
+                assert self._channel is not None
+                far = [far_work.fileno(), far_reports.fileno()]
+                socket.send_fds(self._channel, [function.encode()], far)
+        except OSError as error:
+            work.close()
+            reports.close()
+            raise ChildError(f"the server of child processes cannot be reached: {error}") from error
+        return Child(work, reports, arguments, timeout_s)
+
+    def _launch(self) -> None:
+        if self._channel is not None:
+            self._channel.close()
+        channel, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        paths = [str(Path(__file__).parents[2]), *(p for p in sys.path if p)]
+        code = (
+            f"import sys; sys.path[:] = {list(dict.fromkeys(paths))!r}\n"
+            "from pmbench.isolation.forkserver import serve\n"
+            f"serve({far.fileno()}, {self._preload!r})"
+        )
+        flags = ["-I", "-S"] if self._bare else ["-P"]
+        with far:
+            self._server = subprocess.Popen(
+                [sys.executable, *flags, "-c", code],
+                stdin=subprocess.DEVNULL,
+                stdout=2,
+                env=self._environment,
+                pass_fds=[far.fileno()],
+            )
+        self._channel = channel
+
+    def close(self) -> None:
+        """Ends the server and its children."""
+        with self._lock:
+            server, channel = self._server, self._channel
+            self._server = self._channel = None
+        if channel is not None:
+            channel.close()
+        if server is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                server.wait(2)
+            server.kill()
+            server.wait()
+
+
+class Child:
+    """A child process."""
+
+    def __init__(
+        self,
+        work: socket.socket,
+        reports: socket.socket,
+        arguments: Mapping[str, Any],
+        timeout_s: float | None,
+    ) -> None:
+        self._work, self._reports = work, reports
+        self.timed_out = False
+        self._timer = threading.Timer(timeout_s or 0.0, self._time_out)
+        self._timer.daemon = True
+        if timeout_s is not None:
+            self._timer.start()
+        line = json.dumps(arguments).encode() + b"\n"
+        threading.Thread(target=self._send, args=(line,), daemon=True).start()
+
+    def _send(self, line: bytes) -> None:
+        with contextlib.suppress(OSError):
+            self._work.sendall(line)
+
+    def _time_out(self) -> None:
+        self.timed_out = True
+        self.kill()
+
+    def answers(self) -> Iterator[dict[str, Any]]:
+        """The JSON objects that the child sends until it ends; raises ChildError for anything else."""
+        with self._work.makefile("rb") as file, contextlib.suppress(ConnectionError):
+            while line := file.readline(LONGEST):
+                try:
+                    value = json.loads(line)
+                except (ValueError, RecursionError) as error:
+                    self.kill()
+                    raise ChildError(f"a child process sent no JSON: {error}") from error
+                if not isinstance(value, dict):
+                    self.kill()
+                    raise ChildError("a child process sent JSON that is no object")
+                yield value
+
+    def wait(self) -> Usage:
+        """What the child used, once it has ended; raises ChildError if the server has ended."""
+        with self._reports, self._reports.makefile("rb") as file:
+            line = file.readline()
+        self._timer.cancel()
+        self._work.close()
+        if not line:
+            raise ChildError("the server of child processes has ended")
+        return Usage(**json.loads(line))
+
+    def kill(self) -> None:
+        """Kills the child and the processes that it has started."""
+        with contextlib.suppress(OSError):
+            self._reports.shutdown(socket.SHUT_WR)
+
+
+# --- in the server ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Running:
+    reports: socket.socket
+    started: float
+
+
+def serve(descriptor: int, preload: Sequence[str]) -> NoReturn:
+    """Forks a child for each request on a socket, until its other end is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started the server
+    channel = socket.socket(fileno=descriptor)
+    for name in preload:
+        module, _, function = name.partition(":")
+        found = importlib.import_module(module)
+        if function:
+            getattr(found, function)()
+    gc.collect()
+    gc.freeze()  # collections in a child do not copy the pages of the server
+    _prctl(_ADOPT_ORPHANS, 1)
+    woken, waker = os.pipe()
+    os.set_blocking(waker, False)
+    signal.set_wakeup_fd(waker)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    running: dict[int, _Running] = {}
+    with selectors.DefaultSelector() as selector:
+        selector.register(channel, selectors.EVENT_READ)
+        selector.register(woken, selectors.EVENT_READ)
+        while True:
+            for event, _ in selector.select():
+                if event.fileobj == woken:
+                    os.read(woken, 1 << 16)
+                    _reap(running, selector)
+                elif event.fileobj is channel:
+                    request, descriptors, _, _ = socket.recv_fds(channel, 1 << 16, 2)
+                    if not request:
+                        _end(running)
+                        os._exit(0)  # libraries of torch complain on a regular exit
+                    work, reports = (socket.socket(fileno=d) for d in descriptors)
+                    pid = _fork(request.decode(), work)
+                    work.close()
+                    running[pid] = _Running(reports, time.monotonic())
+                    selector.register(reports, selectors.EVENT_READ, pid)
+                elif event.data in running:
+                    selector.unregister(event.fileobj)
+                    _kill(event.data)
+
+
+def _reap(running: dict[int, _Running], selector: selectors.BaseSelector) -> None:
+    """Reports the children that have ended, and kills the processes that they leave."""
+    while True:
+        try:
+            pid, status, used = os.wait4(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        if (child := running.pop(pid, None)) is None:
+            continue
+        _kill(pid)
+        _kill_orphans(running)
+        usage = Usage(
+            code=os.waitstatus_to_exitcode(status),
+            seconds=time.monotonic() - child.started,
+            cpu_seconds=used.ru_utime + used.ru_stime,
+            peak_bytes=used.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+        )
+        with contextlib.suppress(KeyError):
+            selector.unregister(child.reports)
+        with child.reports, contextlib.suppress(OSError):
+            child.reports.sendall(json.dumps(asdict(usage)).encode() + b"\n")
+
+
+def _end(running: Mapping[int, _Running]) -> None:
+    """Kills all children and what they have started."""
+    for pid in running:
+        _kill(pid)
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.wait()
+            _kill_orphans({})
+
+
+def _kill(group: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, signal.SIGKILL)
+
+
+def _kill_orphans(running: Mapping[int, _Running]) -> None:
+    """Kills processes whose parent, a child of the server, has ended; Linux gives them to the server."""
+    for path in Path("/proc/self/task").glob("*/children"):
+        for pid in map(int, path.read_text().split()):
+            if pid not in running:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+
+
+def _prctl(option: int, value: int) -> None:
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
+# --- in the child -------------------------------------------------------------------------------------------
+
+
+def _fork(function: str, work: socket.socket) -> int:
+    """Forks a child that runs `function`; returns its process id to the server."""
+    server = os.getpid()
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        _leave_server(server, keep=work.fileno())
+        _run(function, work)
+    except BaseException as error:  # the child must not return into the loop of the server
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+    finally:
+        with contextlib.suppress(Exception):
+            sys.stderr.flush()
+        os._exit(1)
+
+
+def _leave_server(server: int, keep: int) -> None:
+    """Gives up everything that belongs to the server: group, handlers, open files."""
+    os.setsid()
+    _prctl(_KILL_WITH_PARENT, signal.SIGKILL)
+    if os.getppid() != server:
+        os._exit(1)
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.dup2(2, 1)  # standard output belongs to the command
+    os.closerange(3, keep)
+    os.closerange(keep + 1, 1 << 16)
+
+
+def _run(function: str, work: socket.socket) -> None:
+    lines, lock = work.makefile("rb"), threading.Lock()
+    arguments = json.loads(lines.readline())
+
+    def answer(value: Mapping[str, Any]) -> None:
+        with lock:
+            work.sendall(json.dumps(value).encode() + b"\n")
+
+    module, _, name = function.partition(":")
+    getattr(importlib.import_module(module), name)(arguments, answer)
+    sys.stderr.flush()
+    os._exit(0)
