@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import packages_distributions
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from torch import Tensor
 from ..contracts.backbone import Backbone
 from ..contracts.modality import Modality, ModalityKind
 from ..errors import UsageError
+from ..evaluation.operations import is_known
 from ..networks.modules import Encoder
 from ..seeding import torch_seeded
 from ..store.keys import home
@@ -93,7 +95,9 @@ def check_gradient_reaches_the_stem(specimen: Specimen) -> None:
 
 
 def check_it_exports(specimen: Specimen) -> None:
-    """In evaluation mode it exports for any batch size, and gives the same features."""
+    """In evaluation mode it exports for any batch size with the operations of sealed programs, and gives the
+    same features.
+    """
     encoder, x = specimen.build().eval(), specimen.batch(3)
     batch = torch.export.Dim("batch", min=1, max=1 << 20)
     with torch.no_grad():
@@ -101,8 +105,17 @@ def check_it_exports(specimen: Specimen) -> None:
             encoder, (torch.zeros_like(x[:2]),), dynamic_shapes=({0: batch},), strict=False
         )
         gap = float((program.module()(x)[1] - encoder(x)[1]).abs().max())
+    calls = {_name(node.target) for node in program.graph.nodes if node.op == "call_function"}
+    if unknown := sorted(name for name in calls if not is_known(name)):
+        raise Failed(f"exported, it calls {', '.join(unknown)}, which sealed programs may not use")
     if not gap <= 1e-4:
         raise Failed(f"exported, its pooled features differ by up to {gap:.3g}")
+
+
+def _name(target: Any) -> str:
+    """The name of a node's target in the file of a program."""
+    overload = isinstance(target, torch._ops.OpOverload)
+    return f"torch.ops.{target}" if overload else f"{target.__module__}.{target.__name__}"
 
 
 def check_tail_takes_joined_maps(specimen: Specimen) -> None:
