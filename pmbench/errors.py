@@ -18,7 +18,8 @@ PmbenchError                    base: what was wrong, what was expected; `hint` 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 class PmbenchError(Exception):
@@ -109,3 +110,25 @@ class StoreError(PmbenchError):
 
 class RecordError(PmbenchError):
     """A record cannot be read, or contradicts its predictions."""
+
+
+def as_answer(error: BaseException) -> dict[str, Any]:
+    """The JSON object that tells another process of an error."""
+    if not isinstance(error, PmbenchError):
+        return {
+            "kind": "PluginError",
+            "message": f"{type(error).__name__}: {error}",
+            "hint": None,
+            "notes": [],
+        }
+    notes = [str(note) for note in getattr(error, "__notes__", [])]
+    return {"kind": type(error).__name__, "message": error.message, "hint": error.hint, "notes": notes}
+
+
+def from_answer(answer: Mapping[str, Any]) -> PmbenchError:
+    """The error that another process has told of; a PluginError if its kind is unknown."""
+    found = globals().get(str(answer.get("kind")))
+    kind = found if isinstance(found, type) and issubclass(found, PmbenchError) else PluginError
+    hint, notes = answer.get("hint"), answer.get("notes")
+    texts = [str(note) for note in notes] if isinstance(notes, list) else []
+    return _rebuild(kind, str(answer.get("message")), None if hint is None else str(hint), texts)

@@ -176,7 +176,7 @@ def _announce(sizes: dict[str, int], entries: dict[str, Entry], old: list[Path])
             text = f"{v['stage']}({', '.join(v['reads'])}) {v['dataset']} seed {v['seed']}"
         typer.echo(f"{key[:SHOWN]}  {size_text(size):>9}  {text}")
     for path in old:
-        kind = "unfinished stage" if path.suffix == ".checkpoint" else "download or temporary file"
+        kind = "unfinished stage" if path.suffix == ".work" else "download or temporary file"
         typer.echo(f"{path.name.lstrip('.')[:SHOWN]}  {size_text(_size(path)):>9}  {kind}")
     children = [
         e for e in entries.values() if e.key not in sizes and sizes.keys() & set(e.stage.get("parents", []))
@@ -197,7 +197,7 @@ def _remove(store: Store, sizes: dict[str, int], old: list[Path]) -> tuple[int, 
                 kept.append(key)
     for path in old:
         size = _size(path)
-        with store.lock(path.stem) if path.suffix == ".checkpoint" else nullcontext(True) as mine:
+        with store.lock(path.stem) if path.suffix == ".work" else nullcontext(True) as mine:
             if not mine:
                 kept.append(path.name)
                 continue

@@ -85,6 +85,11 @@ class Evaluator:
     def __init__(self) -> None:
         self._server: Forkserver | None = None
 
+    def launch(self, device: str) -> None:
+        """Starts the server ahead of the first request."""
+        self._server = self._server or _server(device)
+        self._server.launch()
+
     def __call__(self, request: EvaluationRequest) -> dict[str, Any]:
         """Writes predictions (Parquet: id, logits[, features]) and returns what was measured.
 

@@ -24,7 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ..contracts.modality import Modality
 from ..contracts.samples import Column, CropParams, Sampling
-from ..data import frames  # noqa: F401 - imported now, since the process cannot import it later
+from ..data import frames
 from ..data.prepared import concat_columns, open_column
 from ..errors import DataError, PmbenchError, SealError
 from ..files import file_digest
@@ -166,8 +166,17 @@ class _Tiny(torch.nn.Module):
         return self.head(pooled), pooled
 
 
+def _write_frames(path: Path) -> None:
+    """Writes a frames file of one frame, encoded as JPEG where that can be read."""
+    codec = "jpeg" if importlib.util.find_spec("simplejpeg") else "raw"
+    with path.open("wb") as file:
+        writer = frames.Writer(file, codec)
+        writer.add([np.zeros((8, 8, 3), np.uint8)], 1.0)
+        writer.close()
+
+
 def rehearse() -> None:
-    """Exports, loads and runs a small program, so that all modules it takes are imported.
+    """Exports, loads and runs a small program and reads a frame, so that all modules it takes are imported.
 
     A process that may open one program and its samples could not import them later.
     """
@@ -184,8 +193,8 @@ def rehearse() -> None:
         module = torch.export.load(file).module()
         with FlopCounterMode(display=False):
             module(zeros)
-    if importlib.util.find_spec("simplejpeg"):
-        importlib.import_module("simplejpeg")
+        _write_frames(Path(folder, "tiny.arrow"))
+        frames.Frames(Path(folder, "tiny.arrow")).read(0, [0])
 
 
 def _evaluate(request: Mapping[str, Any]) -> dict[str, Any]:

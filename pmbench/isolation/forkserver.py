@@ -68,6 +68,11 @@ class Forkserver:
         self._server: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
 
+    def launch(self) -> None:
+        """Starts the server, which goes on to import its modules, unless it runs."""
+        with self._lock:
+            self._ensure()
+
     def start(self, function: str, arguments: Mapping[str, Any], timeout_s: float | None = None) -> Child:
         """A child that calls `function` ("module:name") with (arguments, answer).
 
@@ -77,18 +82,18 @@ class Forkserver:
         reports, far_reports = socket.socketpair()
         try:
             with far_work, far_reports, self._lock:
-                if self._server is None or self._server.poll() is not None:
-                    self._launch()
-                assert self._channel is not None
                 far = [far_work.fileno(), far_reports.fileno()]
-                socket.send_fds(self._channel, [function.encode()], far)
+                socket.send_fds(self._ensure(), [function.encode()], far)
         except OSError as error:
             work.close()
             reports.close()
             raise ChildError(f"the server of child processes cannot be reached: {error}") from error
         return Child(work, reports, arguments, timeout_s)
 
-    def _launch(self) -> None:
+    def _ensure(self) -> socket.socket:
+        """The channel of a running server."""
+        if self._server is not None and self._channel is not None and self._server.poll() is None:
+            return self._channel
         if self._channel is not None:
             self._channel.close()
         channel, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -108,6 +113,7 @@ class Forkserver:
                 pass_fds=[far.fileno()],
             )
         self._channel = channel
+        return channel
 
     def close(self) -> None:
         """Ends the server and its children."""

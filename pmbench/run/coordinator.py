@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from ..data.prepared import Prepared
 from ..errors import PmbenchError, RecordError, StoreError, Unsupported
 from ..evaluation.evaluator import EvaluationRequest, Evaluator
 from ..evaluation.scoring import needs_features
@@ -16,7 +17,7 @@ from ..files import file_digest
 from ..plugins import Registry
 from ..report.record import Record, read_record, write_record
 from ..store.store import Store
-from .executors.local import BrokenPool, LocalPool
+from .executors.local import LocalPool, WorkerDied
 from .plan import Plan, PlannedCell, PlannedStage, needed
 from .queue import Queue
 from .recording import Recorder
@@ -58,7 +59,7 @@ class Runner:
     workers: int
     recorder: Recorder
     watcher: Watcher
-    make_pool: Callable[[int, Resources], Any] = LocalPool
+    make_pool: Callable[[int, Resources, Mapping[str, Prepared]], Any] = LocalPool
 
     def __post_init__(self) -> None:
         self.store = Store(self.resources.store)
@@ -84,15 +85,19 @@ class Runner:
             for cell in open_cells:
                 if cell.stage is None:
                     finished[id(cell)] = self._write(cell, self._closed(cell))
+            if any(c.stage for c in open_cells):
+                self.evaluator.launch(self.resources.device)
             queue = Queue(wanted, [c for c in open_cells if c.stage is not None])
             running: dict[Future[Any], Any] = {}
             while queue.open or running:
                 self._start_ready(queue, helper, running, finished)
                 while self._busy(running) < max(1, self.workers) and (task := queue.next_task()):
-                    pool = pool or self.make_pool(self.workers, self.resources)
+                    pool = pool or self.make_pool(self.workers, self.resources, self.plan.prepared)
+                    if pool.exclusive:
+                        wait(running)
                     if isinstance(task, Train):
                         self.watcher.started(self.plan.nodes[task.key])
-                    running[pool.submit(task)] = task
+                    running[pool.submit(task, self.plan.nodes[task.key].context)] = task
                 if running:
                     ended, _ = wait(running, timeout=0.1, return_when=FIRST_COMPLETED)
                 else:
@@ -102,19 +107,8 @@ class Runner:
                     queue.release()
                 for key, done, total in pool.progress() if pool else ():
                     self.watcher.epoch(key, done, total)
-                broken = False
                 for future in ended:
-                    what = running.pop(future)
-                    try:
-                        broken |= self._ended(what, future, queue, finished)
-                    except BrokenPool:
-                        broken = True
-                if broken:
-                    for what in [w for f, w in running.items() if not isinstance(w, _Evaluating)]:
-                        self._lost(what, queue)
-                    running = {f: w for f, w in running.items() if isinstance(w, _Evaluating)}
-                    pool.kill()
-                    pool = None
+                    self._ended(running.pop(future), future, queue, finished)
             outcome.trained = len(self.fresh)
             if pool is not None:
                 pool.close()
@@ -156,40 +150,39 @@ class Runner:
             else:
                 finished[id(cell)] = self._write(cell, self._closed(cell, error))
 
-    def _ended(self, what: Any, future: Future[Any], queue: Queue, finished: dict[int, Record]) -> bool:
-        """Handles the result of a task or an evaluation; returns True if the pool is broken."""
+    def _ended(self, what: Any, future: Future[Any], queue: Queue, finished: dict[int, Record]) -> None:
+        """Handles the result of a task or an evaluation."""
         if isinstance(what, _Evaluating):
             try:
                 record = self._finished(what.cell, future.result())
             except Exception as error:
                 record = self._closed(what.cell, error)
             finished[id(what.cell)] = self._write(what.cell, record)
-            return False
+            return
         try:
             done: TaskResult = future.result()
-        except BrokenPool:
-            self._lost(what, queue)
-            return True
+        except WorkerDied as died:
+            self._lost(what, died, queue)
+            return
         except Exception as error:
             self._stage_failed(what, error, queue)
-            return False
+            return
         if done.busy:
             queue.postpone(what)
-            return False
+            return
         if isinstance(what, Train):
             if not done.hit:
                 self.fresh[what.key] = done.seconds
             self.watcher.trained(self.plan.nodes[what.key], done.seconds, done.hit)
         queue.complete(what)
-        return False
 
-    def _lost(self, task: Task, queue: Queue) -> None:
-        """Retries a task whose worker died (killed, out of memory) once; then it fails."""
+    def _lost(self, task: Task, died: WorkerDied, queue: Queue) -> None:
+        """Retries a task whose process died (killed, out of memory) once; then it fails."""
         if task.key in self.retried:
             self._stage_failed(
                 task,
                 StoreError(
-                    f"the worker process died twice in stage {type(task.stage).__name__}",
+                    f"the process of stage {type(task.stage).__name__} died twice ({died})",
                     "it may be out of memory: lower --workers or the batch size",
                 ),
                 queue,

@@ -1,10 +1,12 @@
-"""Tasks of worker processes: train a stage, or seal the network that it delivered."""
+"""Tasks: train a stage, or seal the network that it delivered; in this process or in a child process."""
 
 from __future__ import annotations
 
 import multiprocessing
+import os
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
@@ -12,9 +14,12 @@ from typing import Any
 
 from ..contracts.stage import Stage
 from ..data.prepared import Prepared, open_prepared
-from ..errors import PmbenchError, TrainingError
+from ..errors import PmbenchError, TrainingError, as_answer, from_answer
+from ..isolation.forkserver import Answer
+from ..isolation.landlock import Rights
 from ..plugins import Registry, load_plugins
 from ..processes import leave_with_parent, set_threads
+from ..store.documents import read_spec, read_stage, write_spec, write_stage
 from ..store.keys import CellSpec, Context
 from ..store.store import Store
 
@@ -29,6 +34,10 @@ class Resources:
     devices: int = 1
     threads: int = 1
     data_workers: int = 0
+
+    @property
+    def gpu(self) -> bool:
+        return self.device.startswith("cuda")
 
 
 @dataclass(frozen=True)
@@ -84,30 +93,79 @@ def context_of(spec: CellSpec, data: Path) -> Context:
     return spec.resolve(prepared.dataset, prepared.fingerprint, registry())
 
 
-def perform(task: Task, resources: Resources, report: Report = lambda key, done, total: None) -> TaskResult:
-    """Carries out a task in this process."""
-    started = time.perf_counter()
-    if isinstance(task, Seal):
-        from ..data.access import only
-        from ..evaluation.seal import seal
+Work = Callable[[Task, Resources, Report], float]
+"""Does a task, in this process or in another one, puts the result into the store, and returns the seconds."""
 
-        context, kind = context_of(task.spec, resources.data), type(task.stage)
-        context.require_key(task.stage, task.key)
-        folder = _prepared(task.spec.dataset, resources.data).folder
-        with only(f"stage {kind.__name__!r} (module {kind.__module__}), being sealed,", [folder], []):
-            seal(task.stage, context, Store(resources.store), task.inputs)
-        return TaskResult(task.key, seconds=time.perf_counter() - started)
+
+def perform(
+    task: Task, resources: Resources, report: Report = lambda key, done, total: None, work: Work | None = None
+) -> TaskResult:
+    """Carries out a task under the lock of its stage. `work` is `in_this_process` if it is None."""
     store = Store(resources.store)
     with store.lock(task.key) as mine:
         if not mine:
             return TaskResult(task.key, busy=True)
-        if store.whole(task.key):
+        if isinstance(task, Train) and store.whole(task.key):
             return TaskResult(task.key, hit=True)
-        _train(task, resources, report)
-    return TaskResult(task.key, seconds=time.perf_counter() - started)
+        seconds = (work or in_this_process)(task, resources, report)
+    return TaskResult(task.key, seconds=seconds)
 
 
-def _train(task: Train, resources: Resources, report: Report) -> None:
+def in_this_process(task: Task, resources: Resources, report: Report, *, staged: bool = False) -> float:
+    """Does a task and returns the seconds; with `staged` the result is left for `Store.adopt`."""
+    started = time.perf_counter()
+    if isinstance(task, Seal):
+        _seal(task, resources, staged)
+    else:
+        _train(task, resources, report, staged)
+    return time.perf_counter() - started
+
+
+def in_child(arguments: Mapping[str, Any], answer: Answer) -> None:
+    """The main function of a child process; does the task of `arguments` with the rights that they give."""
+    Rights(**arguments["rights"]).apply()
+    os.environ["TMPDIR"] = arguments["scratch"]
+    resources = Resources(
+        **{**arguments["resources"], **{n: Path(arguments["resources"][n]) for n in ("store", "data")}}
+    )
+    set_threads(resources.threads)
+    tempfile.tempdir = arguments["scratch"]
+    try:
+        task = read_task(arguments["task"])
+        in_this_process(
+            task, resources, lambda key, done, total: answer({"epochs": [done, total]}), staged=True
+        )
+        answer({"ok": True})
+    except (Exception, SystemExit) as error:
+        answer({"error": as_answer(error)})
+
+
+def document_of(task: Task) -> dict[str, Any]:
+    """A task as JSON, for `read_task`."""
+    inputs = {"inputs": list(task.inputs)} if isinstance(task, Seal) else {}
+    return {"key": task.key, "stage": write_stage(task.stage), "spec": write_spec(task.spec), **inputs}
+
+
+def read_task(document: Mapping[str, Any]) -> Task:
+    """The task of a document; imports the modules of its stage."""
+    stage, spec = read_stage(document["stage"]), read_spec(document["spec"])
+    if "inputs" in document:
+        return Seal(document["key"], stage, spec, tuple(document["inputs"]))
+    return Train(document["key"], stage, spec)
+
+
+def _seal(task: Seal, resources: Resources, staged: bool) -> None:
+    from ..data.access import only
+    from ..evaluation.seal import seal
+
+    context, kind = context_of(task.spec, resources.data), type(task.stage)
+    context.require_key(task.stage, task.key)
+    folder = _prepared(task.spec.dataset, resources.data).folder
+    with only(f"stage {kind.__name__!r} (module {kind.__module__}), being sealed,", [folder], []):
+        seal(task.stage, context, Store(resources.store, staged), task.inputs)
+
+
+def _train(task: Train, resources: Resources, report: Report, staged: bool) -> None:
     from ..training.device import make_fabric
 
     fabric = make_fabric(resources.device, resources.devices)
@@ -115,17 +173,18 @@ def _train(task: Train, resources: Resources, report: Report) -> None:
         errors = multiprocessing.get_context("spawn").SimpleQueue()
         try:
             # a partial: `launch` would rebuild its arguments, which fails for frozen dataclasses
-            fabric.launch(partial(_train_share, task=task, resources=resources, errors=errors))
+            share = partial(_train_share, task=task, resources=resources, errors=errors, staged=staged)
+            fabric.launch(share)
         except Exception:
             if errors.empty():
                 raise
-            raise errors.get() from None
+            raise from_answer(errors.get()) from None
     else:
         fabric.launch()
-        _train_part(fabric, task, resources, report)
+        _train_part(fabric, task, resources, staged, report)
 
 
-def _train_share(fabric: Any, task: Train, resources: Resources, errors: Any) -> None:
+def _train_share(fabric: Any, task: Train, resources: Resources, errors: Any, staged: bool) -> None:
     """One of several processes. `errors` receives its exception, of which the parent sees only a text.
 
     All processes leave the process group together: one that exits while its threads run would abort.
@@ -134,16 +193,18 @@ def _train_share(fabric: Any, task: Train, resources: Resources, errors: Any) ->
 
     leave_with_parent()
     try:
-        _train_part(fabric, task, resources)
+        _train_part(fabric, task, resources, staged)
     except Exception as error:
         known = isinstance(error, PmbenchError)
-        errors.put(error if known else TrainingError(f"{type(error).__name__}: {error}"))
+        errors.put(as_answer(error if known else TrainingError(f"{type(error).__name__}: {error}")))
         raise
     fabric.barrier()
     torch.distributed.destroy_process_group()
 
 
-def _train_part(fabric: Any, task: Train, resources: Resources, report: Report | None = None) -> None:
+def _train_part(
+    fabric: Any, task: Train, resources: Resources, staged: bool, report: Report | None = None
+) -> None:
     """The part of one process in a training; rank 0 stores the result."""
     from ..training.device import accelerator
     from ..training.train import Job, train_stage
@@ -154,7 +215,7 @@ def _train_part(fabric: Any, task: Train, resources: Resources, report: Report |
     mixed = context.recipe_of(task.stage).precision != "32"
     train_stage(
         Job(task.key, task.stage, context, _prepared(task.spec.dataset, resources.data)),
-        Store(resources.store),
+        Store(resources.store, staged),
         accelerator(fabric, mixed),
         data_workers=resources.data_workers,
         progress=lambda done, total: report(task.key, done, total) if report else None,

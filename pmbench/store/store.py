@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 Tensors = Mapping[str, "Tensor"]
 
+_FINISHED = "finished"
+_LARGEST_JSON = 1 << 26
+"""Bytes of a `stage.json` that are read at most."""
+
 DOWNLOAD = "download-"
 """Prefix of files that are being downloaded."""
 
@@ -38,9 +42,14 @@ class Entry:
 
 @dataclass(frozen=True)
 class Store:
-    """A folder of finished stages. Safe for several processes and machines that share it."""
+    """A folder of finished stages. Safe for several processes and machines that share it.
+
+    With `staged`, `put` and `put_program` write to the folder of the unfinished stage, which is all that a
+    process which trains may write to; `adopt` and `adopt_program` of another process check and store them.
+    """
 
     root: Path
+    staged: bool = False
 
     @property
     def pretrained(self) -> Path:
@@ -66,9 +75,20 @@ class Store:
     def put_program(self, key: str, inputs: tuple[str, ...], write: Callable[[Path], None]) -> Path:
         """Stores the program that `write(path)` writes, and its digest; returns its path."""
         path = self.program(key, inputs)
+        if self.staged:
+            path = self.work(key) / path.name
+            write_atomic(path, write)
+            return path
         _digest_file(path).unlink(missing_ok=True)
         write_atomic(path, write)
         write_text(_digest_file(path), file_digest(path) + "\n")
+        return path
+
+    def adopt_program(self, key: str, inputs: tuple[str, ...]) -> Path:
+        """Stores the program that another process has staged; raises StoreError if there is none."""
+        staged = _regular(self.work(key) / self.program(key, inputs).name)
+        path = self.put_program(key, inputs, lambda temporary: _copy(staged, temporary))
+        shutil.rmtree(self.work(key), ignore_errors=True)
         return path
 
     def has(self, key: str) -> bool:
@@ -115,19 +135,46 @@ class Store:
                 "this is a defect of pmbench; nothing was stored",
             )
 
-        with folder_atomic(self.folder(key)) as folder:
+        with folder_atomic(self.work(key) / _FINISHED if self.staged else self.folder(key)) as folder:
             _save(lambda: save_file(_plain(weights), folder / "weights.safetensors"), folder)
             (folder / "curve.csv").write_text(curve, encoding="utf-8")
             write_json(
                 folder / "stage.json",
                 {**stage, "key": key, "weights_sha256": file_digest(folder / "weights.safetensors")},
             )
-        self.checkpoint_path(key).unlink(missing_ok=True)
+        if not self.staged:
+            shutil.rmtree(self.work(key), ignore_errors=True)
+
+    def adopt(self, key: str, change: Callable[[dict[str, Any]], None] = lambda stage: None) -> None:
+        """Stores the stage that another process has staged, with its `stage.json` changed by `change`.
+
+        Raises StoreError unless it holds the files of a stage, whose key is the digest of its inputs.
+        """
+        staged = self.work(key) / _FINISHED
+        try:
+            with _regular(staged / "stage.json").open("rb") as file:
+                stage = json.loads(file.read(_LARGEST_JSON))
+            if not isinstance(stage, dict) or digest(stage.get("inputs")) != key or stage.get("key") != key:
+                raise ValueError("its inputs have another key")
+            if file_digest(_regular(staged / "weights.safetensors")) != stage.get("weights_sha256"):
+                raise ValueError("its weights have another digest")
+            change(stage)
+            with folder_atomic(self.folder(key)) as folder:
+                for name in ("weights.safetensors", "curve.csv"):
+                    _copy(_regular(staged / name), folder / name)
+                write_json(folder / "stage.json", stage)
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise StoreError(f"stage {key[:12]} was not left complete by its process: {error}") from error
+        shutil.rmtree(self.work(key), ignore_errors=True)
 
     # --- unfinished stages ----------------------------------------------------------------------------------
 
+    def work(self, key: str) -> Path:
+        """Folder of an unfinished stage."""
+        return self.root / key[:2] / f"{key}.work"
+
     def checkpoint_path(self, key: str) -> Path:
-        return self.root / key[:2] / f"{key}.checkpoint"
+        return self.work(key) / "checkpoint"
 
     def save_checkpoint(self, key: str, tensors: Tensors, state: Mapping[str, Any]) -> None:
         """Writes the checkpoint of a stage, in place of an earlier one."""
@@ -192,7 +239,7 @@ class Store:
         """Checkpoints, partial downloads and temporary files not modified for `older_than_s` seconds."""
         limit = time.time() - older_than_s
         found = []
-        names = ("??/*.checkpoint", "??/.*.tmp", f"pretrained/{DOWNLOAD}*", "pretrained/**/.*.tmp")
+        names = ("??/*.work", "??/.*.tmp", f"pretrained/{DOWNLOAD}*", "pretrained/**/.*.tmp")
         for path in (path for name in names for path in self.root.glob(name)):
             with suppress(FileNotFoundError):  # removed by another process
                 if path.stat().st_mtime <= limit:
@@ -208,13 +255,28 @@ class Store:
                 shutil.rmtree(removed, ignore_errors=True)  # left by an interrupted removal
                 folder.replace(removed)
                 shutil.rmtree(removed)
-            self.checkpoint_path(key).unlink(missing_ok=True)
+            shutil.rmtree(self.work(key), ignore_errors=True)
         except OSError as error:
             raise explain(error, folder) from error
 
 
 def _digest_file(program: Path) -> Path:
     return program.with_suffix(".sha256")
+
+
+def _regular(path: Path) -> Path:
+    """`path`, a regular file; raises StoreError for a missing one, links and anything else."""
+    if path.is_symlink() or path.parent.is_symlink() or not path.is_file():
+        raise StoreError(f"{path} is no regular file")
+    return path
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Moves a file, or copies it to another file system."""
+    try:
+        source.rename(target)
+    except OSError:
+        shutil.copyfile(source, target, follow_symlinks=False)
 
 
 def _plain(tensors: Tensors) -> dict[str, Tensor]:

@@ -45,7 +45,13 @@ class Job:
     @property
     def guarded(self) -> list[Path]:
         """Folders in which the stage may open no other file: the prepared data, and its embedded source."""
-        source = self.context.dataset.find_source()
+        try:
+            source = self.context.dataset.find_source()
+        except (
+            ImportError,
+            OSError,
+        ):  # the package that ships it cannot be read here
+            source = None
         if source is None or source.suffix == ".py":
             return [self.prepared.folder]
         return [self.prepared.folder, source if source.is_dir() else source.parent]

@@ -17,9 +17,9 @@ def keys(workspace: Any) -> list[str]:
 
 
 def leave_checkpoint(workspace: Any, name: str, days: float) -> Path:
-    path = workspace.store / name[:2] / f"{name}.checkpoint"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"x" * 1000)
+    path = workspace.store / name[:2] / f"{name}.work"
+    path.mkdir(parents=True)
+    (path / "checkpoint").write_bytes(b"x" * 1000)
     then = time.time() - days * DAY
     os.utime(path, (then, then))
     return path

@@ -3,7 +3,6 @@
 import pytest
 
 CAUGHT = {
-    "keepsprivilegedbatch": ("KeepsPrivilegedBatch", "captured tensor"),
     "keepsonthenetwork": ("KeepsOnTheNetwork",),
     "readsundeclared": ("ReadsUndeclared", "privileged_view"),
     "opensbyopen": ("OpensByOpen", "shared-10-test/labels.npy"),
@@ -13,6 +12,17 @@ CAUGHT = {
     "opensbyfolder": ("OpensByFolder", "planted-v"),
     "opensbypathlib": ("OpensByPathlib", "shared-10-test/labels.npy"),
     "opensbylink": ("OpensByLink", "shared-10-test/labels.npy"),
+    "opensbytorch": ("OpensByTorch", "Permission denied"),
+    "opensbyarrow": ("OpensByArrow", "Permission denied"),
+    "opensbysubprocess": ("OpensBySubprocess", "Permission denied"),
+    "opensbylibc": ("OpensByLibc", "Permission denied"),
+    "clearstheguard": ("ClearsTheGuard", "Permission denied"),
+    "opensanothermodality": ("OpensAnotherModality", "Permission denied"),
+    "writesintothestore": ("WritesIntoTheStore", "Permission denied"),
+    "writesintotheresults": ("WritesIntoTheResults", "Permission denied"),
+    "leavesafile": ("LeavesAFile", "Permission denied"),
+    "killsitsparent": ("KillsItsParent", "Operation not permitted"),
+    "connects": ("Connects", "Permission denied"),
     "staysintraining": ("StaysInTraining", "training mode"),
     "normalisesoverthebatch": ("NormalisesOverTheBatch", "batch norm in training mode"),
     "movesrunningstatistics": ("MovesRunningStatistics", "batch norm in training mode"),
@@ -30,6 +40,7 @@ CAUGHT = {
     "peekswhilesealing": ("PeeksWhileSealing", "labels.npy"),
 }
 FINE = ("target_only", "early_fusion", "self_distill", "kd", "h_base")
+HARMLESS = ("h_looksforprivilege", "h_printsinlosses", "h_keepsprivilegedbatch")
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +51,7 @@ def crowd(new_site, tmp_path_factory, trained, hostile_source):
     (root / "data").symlink_to(trained.root / "data")
     site = new_site(root).install("pmbench-hostile", "hostile_mod", hostile_source)
     names = [f"h_{name}" for name in CAUGHT]
-    result = site.run(
-        ",".join([*names, *FINE, "h_looksforprivilege", "h_printsinlosses"]), "--json", workers=2
-    )
+    result = site.run(",".join([*names, *FINE, *HARMLESS]), "--json", workers=2)
     return site, result, site.records()
 
 
@@ -59,6 +68,11 @@ def test_it_is_caught_and_named(crowd, name):
 @pytest.mark.parametrize("name", FINE)
 def test_the_others_are_unharmed(crowd, name):
     assert crowd[2][name]["status"] == "done"
+
+
+def test_what_a_module_keeps_in_training_is_gone_when_it_is_sealed(crowd):
+    """Sealing and evaluation run in other processes."""
+    assert crowd[2]["h_keepsprivilegedbatch"]["status"] == "done"
 
 
 def test_a_method_that_looks_for_privilege_finds_none_when_it_is_tested(crowd):
@@ -133,5 +147,5 @@ def test_one_that_kills_its_worker_is_caught_and_named(site, hostile_source):
     records = site.records()
     assert records["kd"]["status"] == "done"
     assert records["h_diesinlosses"]["status"] == "failed"
-    for word in ("DiesInLosses", "worker process died"):
+    for word in ("DiesInLosses", "died twice", "exit code 0"):
         assert word in records["h_diesinlosses"]["reason"]

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -83,23 +84,41 @@ class Workspace:
 
 
 def kill_group(process: subprocess.Popen[str]) -> None:
-    """kill -9 for the process and everything it started; returns when all of them are gone."""
+    """kill -9 for the command and its servers; returns when all processes that they started are gone."""
+    members = process_tree(process.pid)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=30)
-    wait_for(lambda: not group_members(process.pid), 10)
+    assert wait_for(lambda: not alive(members), 10), "processes outlive the command that started them"
 
 
-def group_members(group: int) -> list[int]:
-    """Living processes of a process group, from /proc."""
-    found = []
+def process_tree(root: int) -> list[int]:
+    """A process and its descendants, from /proc."""
+    children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 fields = (entry / "stat").read_text().rpartition(")")[2].split()
             except OSError:
                 continue
-            if int(fields[2]) == group and fields[0] not in "ZX":
-                found.append(int(entry.name))
+            children.setdefault(int(fields[1]), []).append(int(entry.name))
+    found, waiting = [], [root]
+    while waiting:
+        found.append(waiting.pop())
+        waiting += children.get(found[-1], [])
+    return found
+
+
+def is_server(pid: int) -> bool:
+    """Whether a process is the server of those that train."""
+    return b"pmbench.run.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def alive(pids: list[int]) -> list[int]:
+    found = []
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX":
+                found.append(pid)
     return found
 
 
@@ -139,7 +158,7 @@ RUN = (*STAGES, "--workers", "2", "--set", "recipe.epochs=4")
 
 
 def checkpoints(workspace: Workspace) -> list[Path]:
-    return list(workspace.store.glob("??/*.checkpoint"))
+    return list(workspace.store.glob("??/*.work/checkpoint"))
 
 
 @pytest.mark.parametrize(
@@ -194,13 +213,9 @@ def test_a_killed_worker_is_replaced_and_the_run_ends_well(
     workspace = make_workspace("workspace")
     process = workspace.start(*RUN)
     assert wait_for(lambda: checkpoints(workspace), 120)
-    victims = [
-        pid
-        for pid in group_members(process.pid)
-        if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]
-    assert victims
-    os.kill(victims[0], signal.SIGKILL)
+    (server, *_) = [pid for pid in process_tree(process.pid) if is_server(pid)]
+    victim = next(pid for pid in process_tree(server) if pid != server)
+    os.kill(victim, signal.SIGKILL)
     stdout, stderr = process.communicate(timeout=240)
     assert process.returncode == 0, stderr
     assert {r["status"] for r in json.loads(stdout)["records"]} == {"done"}
@@ -217,23 +232,24 @@ def test_workers_leave_when_the_command_is_killed_alone(
     workspace = make_workspace("workspace")
     process = workspace.start(*run)
     assert wait_for(lambda: checkpoints(workspace), 120)
+    members = process_tree(process.pid)
     os.kill(process.pid, signal.SIGKILL)
     process.wait(10)
-    assert wait_for(lambda: not group_members(process.pid), 15), "orphans are still running"
+    assert wait_for(lambda: not alive(members), 15), "orphans are still running"
 
 
 def test_ctrl_c_ends_at_once_and_the_next_start_resumes(make_workspace: Callable[[str], Workspace]) -> None:
     workspace = make_workspace("workspace")
     process = workspace.start(*RUN)
     assert wait_for(lambda: checkpoints(workspace), 120)
-    sent = time.monotonic()
+    sent, members = time.monotonic(), process_tree(process.pid)
     os.killpg(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=30)
     assert time.monotonic() - sent < 5
     assert process.returncode == 130
     assert "same command to resume" in stderr
     assert "Traceback" not in stderr
-    assert wait_for(lambda: not group_members(process.pid), 10)
+    assert wait_for(lambda: not alive(members), 10)
     assert checkpoints(workspace)
     assert {r["status"] for r in workspace.finish(*RUN)["records"]} == {"done"}
 

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Mapping
 from concurrent.futures import Future
 
+from ...data.prepared import Prepared
 from ...processes import set_threads
+from ...store.keys import Context
 from ..worker import Resources, Task, TaskResult, perform
 
 
 class Inline:
     """The interface of LocalPool for `--workers 0`."""
 
-    def __init__(self, workers: int, resources: Resources) -> None:
+    exclusive = True
+    """Nothing else may run beside a task, as this process may not open other files meanwhile."""
+
+    def __init__(self, workers: int, resources: Resources, prepared: Mapping[str, Prepared]) -> None:
         set_threads(resources.threads)
         self.resources = resources
         self._progress: list[tuple[str, int, int]] = []
 
-    def submit(self, task: Task) -> Future[TaskResult]:
+    def submit(self, task: Task, context: Context) -> Future[TaskResult]:
         future: Future[TaskResult] = Future()
         try:
             with contextlib.redirect_stdout(sys.stderr):  # standard output belongs to the command

@@ -1,72 +1,159 @@
-"""A pool of processes on this machine."""
+"""Child processes on this machine, one for each task."""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
-import traceback
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+import shutil
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
+from queue import SimpleQueue
 from typing import Any
 
-from ...processes import leave_with_parent, set_threads
-from ..worker import Resources, Task, TaskResult, perform
+from ...data.prepared import Prepared
+from ...errors import PluginError, from_answer
+from ...isolation import rights
+from ...isolation.forkserver import Child, ChildError, Forkserver, Usage
+from ...store.keys import Context
+from ...store.store import Store
+from ..worker import Report, Resources, Seal, Task, TaskResult, Train, document_of, perform
 
-_progress: Any = None
+PRELOAD = ("pmbench.run.worker", "pmbench.training.train", "pmbench.evaluation.seal", "lightning_fabric")
+_ENVIRONMENT = (
+    *("PATH", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX", "LANG", "LC_ALL", "HOME"),
+    *(
+        "LD_LIBRARY_PATH",
+        "CUDA_VISIBLE_DEVICES",
+        "CUDA_HOME",
+        "NVIDIA_VISIBLE_DEVICES",
+        "CUBLAS_WORKSPACE_CONFIG",
+    ),
+    *("NCCL_DEBUG", "NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME", "TORCH_NCCL_ASYNC_ERROR_HANDLING"),
+)
+"""Environment variables that processes which run plugins receive."""
 
 
-def _start(queue: Any, threads: int) -> None:
-    """Initializes a worker: sets threads before torch computes, and leaves Ctrl-C to the parent."""
-    global _progress
-    _progress = queue
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.dup2(2, 1)  # standard output belongs to the command
-    leave_with_parent()
-    set_threads(threads)
-
-
-def _perform(task: Task, resources: Resources) -> TaskResult:
-    try:
-        return perform(task, resources, lambda key, done, total: _progress.put((key, done, total)))
-    except Exception as error:
-        _clear_frames(error)
-        raise
-
-
-def _clear_frames(error: BaseException | None) -> None:
-    """Clears the frames of an error. The pool keeps the error, and its frames hold GPU memory."""
-    while error is not None:
-        traceback.clear_frames(error.__traceback__)
-        error = error.__cause__ or error.__context__
+class WorkerDied(Exception):
+    """A process ended before it had finished its task."""
 
 
 class LocalPool:
-    """`workers` processes for the whole run; `progress()` returns new (key, epochs done, epochs)."""
+    """Runs up to `workers` tasks side by side; `progress()` returns new (key, epochs done, epochs)."""
 
-    def __init__(self, workers: int, resources: Resources) -> None:
-        self.workers, self.resources = workers, resources
-        context = multiprocessing.get_context("spawn")
-        self._queue: Any = context.SimpleQueue()
-        self._pool = ProcessPoolExecutor(workers, context, _start, (self._queue, resources.threads))
+    exclusive = False
 
-    def submit(self, task: Task) -> Future[TaskResult]:
-        return self._pool.submit(_perform, task, self.resources)
+    def __init__(self, workers: int, resources: Resources, prepared: Mapping[str, Prepared]) -> None:
+        self.resources, self.prepared = resources, prepared
+        threads = {f"{name}_NUM_THREADS": str(resources.threads) for name in ("OMP", "MKL", "OPENBLAS")}
+        given = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+        self._server = Forkserver(PRELOAD, {**given, **threads})
+        self._server.launch()
+        self._threads = ThreadPoolExecutor(workers, "pmbench-task")
+        self._progress: SimpleQueue[tuple[str, int, int]] = SimpleQueue()
+        self._children: set[Child] = set()
+
+    def submit(self, task: Task, context: Context) -> Future[TaskResult]:
+        def work(task: Task, resources: Resources, report: Report) -> float:
+            return self._work(task, context, report)
+
+        return self._threads.submit(
+            perform, task, self.resources, lambda *news: self._progress.put(news), work
+        )
 
     def progress(self) -> list[tuple[str, int, int]]:
         found = []
-        while not self._queue.empty():
-            found.append(self._queue.get())
+        while not self._progress.empty():
+            found.append(self._progress.get())
         return found
 
     def kill(self) -> None:
-        """Kills all workers. Their stages resume from checkpoints in the next run."""
-        for process in list((self._pool._processes or {}).values()):
-            process.kill()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """Kills all processes. Their stages resume from checkpoints in the next run."""
+        for child in list(self._children):
+            child.kill()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._server.close()
 
     def close(self) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._server.close()
+
+    def _work(self, task: Task, context: Context, report: Report) -> float:
+        """Does a task in a child process, and adopts what it leaves in the folder of the unfinished stage."""
+        store = Store(self.resources.store)
+        scratch = store.work(task.key) / "tmp"
+        scratch.mkdir(parents=True, exist_ok=True)
+        resources = {**asdict(self.resources), "store": str(store.root), "data": str(self.resources.data)}
+        arguments = {
+            "task": document_of(task),
+            "rights": asdict(self._rights(task, context, store)),
+            "resources": resources,
+            "scratch": str(scratch),
+        }
+        usage = self._run(task, arguments, report)
+        shutil.rmtree(scratch, ignore_errors=True)
+        if isinstance(task, Seal):
+            store.adopt_program(task.key, task.inputs)
+        else:
+            store.adopt(task.key, lambda stage: _add_usage(stage, usage))
+        return usage.seconds
+
+    def _run(self, task: Task, arguments: Mapping[str, Any], report: Report) -> Usage:
+        try:
+            child = self._server.start("pmbench.run.worker:in_child", arguments)
+        except ChildError as broken:
+            raise WorkerDied(str(broken)) from broken
+        self._children.add(child)
+        told: Mapping[str, Any] = {}
+        try:
+            for told in child.answers():
+                if "epochs" in told:
+                    done, total = told["epochs"]
+                    report(task.key, int(done), int(total))
+            usage = child.wait()
+        except ChildError as broken:
+            raise WorkerDied(str(broken)) from broken
+        except (TypeError, ValueError) as odd:
+            raise PluginError(f"the process of stage {type(task.stage).__name__} sent {told}") from odd
+        finally:
+            child.kill()
+            self._children.discard(child)
+        if isinstance(told.get("error"), dict):
+            raise from_answer(told["error"])
+        if told.get("ok") is not True:
+            raise WorkerDied(f"exit code {usage.code}")
+        return usage
+
+    def _rights(self, task: Task, context: Context, store: Store) -> rights.Rights:
+        """What the process of a task may open."""
+        prepared = self.prepared[task.spec.dataset]
+        if isinstance(task, Train):
+            names = (*task.stage.reads, "labels", "index")
+            data = [path for part in context.training_parts for path in prepared.files(part, names)]
+            stages = [store.folder(context.key(parent)) for parent in task.stage.parents]
+        else:
+            data, stages = [], [store.folder(task.key)]
+        parts = [entry["files"]["index"]["file"] for entry in prepared.manifest["parts"].values()]
+        weights = [store.pretrained / f"{w.digest}.safetensors" for _, w in task.spec.weights]
+        sources = [p.dataset.find_source() for p in self.prepared.values()]
+        return rights.of_code(
+            read=(
+                *data,
+                *stages,
+                *weights,
+                prepared.folder / "manifest.json",
+                *(prepared.folder / part for part in parts),
+            ),
+            write=(store.work(task.key),),
+            hidden=[path for path in sources if path is not None and path.suffix != ".py"],
+            gpu=self.resources.gpu,
+            processes=self.resources.devices,
+        )
 
 
-BrokenPool = BrokenProcessPool
+def _add_usage(stage: dict[str, Any], usage: Usage) -> None:
+    """Adds what the process used, as its parent measured it, to the cost of a stage."""
+    stage["cost"] |= {
+        "process_seconds": round(usage.seconds, 3),
+        "cpu_seconds": round(usage.cpu_seconds, 3),
+        "peak_bytes": usage.peak_bytes,
+    }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import importlib
+import json
 import sys
-import weakref
 from dataclasses import dataclass, replace
 
 import pytest
@@ -15,8 +15,17 @@ import pmbench as pm
 from pmbench.data.prepare import find_or_prepare
 from pmbench.errors import TrainingError, UsageError
 from pmbench.files import file_digest
-from pmbench.run.executors import local
-from pmbench.run.worker import Resources, Seal, TaskResult, Train, context_of, perform, registry
+from pmbench.run.worker import (
+    Resources,
+    Seal,
+    TaskResult,
+    Train,
+    context_of,
+    document_of,
+    perform,
+    read_task,
+    registry,
+)
 from pmbench.store.keys import CellSpec, code_digest
 from pmbench.store.store import Store
 
@@ -149,38 +158,22 @@ def test_a_plugin_edited_after_planning_is_refused(tmp_path, data, plugin, when)
     assert key in [entry.key for entry in Store(resources.store).entries()]
 
 
+def test_a_task_survives_json(data):
+    teacher = pm.Stream("privileged_view", replica=2)
+    stage = pm.Distill(teacher, ("target_view",))
+    spec = replace(SPEC, recipe=RECIPE.but(schedule="step", milestones=(0.5, 0.8)))
+    key = context_of(spec, data).key(stage)
+    for task in (Train(key, stage, spec), Seal(key, stage, spec, ("target_view",))):
+        again = read_task(json.loads(json.dumps(document_of(task))))
+        assert again == task
+        assert context_of(again.spec, data).key(again.stage) == key
+
+
 def test_batches_that_two_processes_cannot_share_equally(tmp_path, data):
     spec = replace(SPEC, recipe=RECIPE.but(batch_size=41))
     with pytest.raises(UsageError, match="2 devices cannot share batches of 41") as error:
         train(pm.Stream("target_view"), Resources(tmp_path, data, devices=2), spec)
     assert "--devices" in error.value.hint
-
-
-def test_what_a_failed_stage_held_is_let_go(monkeypatch):
-    """The pool keeps the last error until the next, while another stage wants the memory."""
-    held = []
-
-    class Batch:
-        pass
-
-    def step():
-        batch = Batch()
-        held.append(weakref.ref(batch))
-        raise MemoryError("full")
-
-    def failing(task, resources, report):
-        networks = Batch()
-        held.append(weakref.ref(networks))
-        try:
-            step()
-        except MemoryError as error:
-            raise TrainingError("no") from error
-
-    monkeypatch.setattr(local, "perform", failing)
-    with pytest.raises(TrainingError) as kept:
-        local._perform(None, None)
-    assert isinstance(kept.value.__cause__, MemoryError)
-    assert [one() for one in held] == [None, None]
 
 
 def test_two_processes_give_what_one_gives(tmp_path, data):

@@ -19,6 +19,7 @@ import pytest
 import torch
 
 from pmbench.errors import StoreError
+from pmbench.files import file_digest
 from pmbench.store.keys import digest
 from pmbench.store.store import Store
 
@@ -152,6 +153,7 @@ def test_a_damaged_checkpoint_starts_over(lab):
     before = lab.train(stage)
     key = lab.context.key(stage)
     lab.store.remove(key)
+    lab.store.work(key).mkdir()
     lab.store.checkpoint_path(key).write_bytes(b"not a checkpoint")
     assert toys.same(lab.train(stage), before)
     assert not lab.store.checkpoint_path(key).exists()
@@ -165,7 +167,7 @@ def test_housekeeping(store):
     rest = store.root / "ab" / ".half.tmp"
     rest.mkdir()
     found = store.leftovers()
-    assert found == sorted([rest, store.checkpoint_path(THIRD)])
+    assert found == sorted([rest, store.work(THIRD)])
     assert store.leftovers(3600) == []
     (store.folder(OTHER) / "stage.json").write_text("{")
     assert [e.key for e in store.entries()] == [KEY]
@@ -185,6 +187,76 @@ def test_removing_after_an_interrupted_removal(store):
     store.remove(KEY)
     assert not store.folder(KEY).exists()
     assert not removed.exists()
+
+
+# --- stages of other processes ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def staged(store):
+    """The folder in which another process has left stage KEY."""
+    Store(store.root, staged=True).put(KEY, WEIGHTS, {"inputs": FIRST}, "epoch\n")
+    return store.work(KEY) / "finished"
+
+
+def test_a_staged_stage_is_stored_when_it_is_adopted(store, staged):
+    assert not store.has(KEY)
+    store.adopt(KEY, lambda stage: stage.update(measured=7))
+    assert store.whole(KEY)
+    assert store.stage(KEY)["measured"] == 7
+    assert (store.folder(KEY) / "curve.csv").read_text() == "epoch\n"
+    assert not store.work(KEY).exists()
+
+
+def edit(name):
+    def change(folder):
+        stage = json.loads((folder / "stage.json").read_text())
+        stage[name] = {"other": 1} if name == "inputs" else "0" * 64
+        (folder / "stage.json").write_text(json.dumps(stage))
+
+    return change
+
+
+def linked(name):
+    def change(folder):
+        (folder / name).rename(folder / "real")
+        (folder / name).symlink_to(folder / "real")
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (edit("inputs"), "its inputs have another key"),
+        (edit("key"), "its inputs have another key"),
+        (edit("weights_sha256"), "its weights have another digest"),
+        (lambda folder: (folder / "stage.json").write_text("[]"), "its inputs have another key"),
+        (lambda folder: (folder / "stage.json").write_text("{"), "was not left complete"),
+        (lambda folder: (folder / "stage.json").write_text("[" * 100_000), "was not left complete"),
+        (lambda folder: (folder / "curve.csv").unlink(), "is no regular file"),
+        (linked("weights.safetensors"), "is no regular file"),
+        (linked("stage.json"), "is no regular file"),
+    ],
+)
+def test_what_is_no_whole_stage_is_not_adopted(store, staged, change, words):
+    change(staged)
+    with pytest.raises(StoreError, match=words):
+        store.adopt(KEY)
+    assert not store.has(KEY)
+
+
+def test_a_staged_program_is_stored_with_its_digest(store):
+    store.put(KEY, WEIGHTS, {"inputs": FIRST}, "")
+    inputs = ("depth", "rgb")
+    Store(store.root, staged=True).put_program(KEY, inputs, lambda path: path.write_bytes(b"program"))
+    assert store.program_digest(KEY, inputs) is None
+    path = store.adopt_program(KEY, inputs)
+    assert store.program_digest(KEY, inputs) == file_digest(path)
+    path.write_bytes(b"Program")
+    assert store.program_digest(KEY, inputs) is None
+    with pytest.raises(StoreError, match="no regular file"):
+        store.adopt_program(KEY, inputs)
 
 
 # --- several processes --------------------------------------------------------------------------------------
@@ -282,7 +354,7 @@ def _fill(root, limit=0):
     assert len(store.weights(KEY)["w"]) == 10
     assert store.load_checkpoint(THIRD)[1] == {"epoch": 1}
     assert not store.has(OTHER)
-    assert store.leftovers(-60) == [store.checkpoint_path(THIRD)]
+    assert store.leftovers(-60) == [store.work(THIRD)]
     return messages
 
 
