@@ -148,7 +148,7 @@ def open_column(path: Path, modality: Modality, sampling: Sampling | None) -> Co
             f"{path} holds samples of shape {array.shape[1:]}, {modality.name!r} is of {modality.shape}",
             "arrays are not sampled: clips that a protocol samples must be given as files",
         )
-    present = ~np.isnan(array.reshape(len(array), -1)[:, 0])
+    present = ~np.isnan(array[(slice(None), *[0] * (array.ndim - 1))])
     return Column(len(array), array, None if present.all() else present)
 
 

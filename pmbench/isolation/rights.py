@@ -17,6 +17,15 @@ _SYSTEM = ("/proc/cpuinfo", "/proc/meminfo", "/proc/self", "/sys/devices/system"
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
 _GPU_FILES, _GPU_DEVICES = ("/proc", "/sys", "/etc"), ("/dev",)
 _SHARED_MEMORY = ("/dev/shm",)
+_NETWORK = (
+    "/sys/bus/pci",
+    "/sys/class/net",
+    "/sys/devices",
+    "/etc/hosts",
+    "/etc/host.conf",
+    "/etc/nsswitch.conf",
+    "/etc/resolv.conf",
+)
 
 
 def of_code(
@@ -30,7 +39,13 @@ def of_code(
     several = processes > 1
     packages, folders = _packages(tuple(sorted(map(str, hidden))))
     return Rights(
-        read=(*_SYSTEM, *(_GPU_FILES if gpu else ()), *packages, *map(str, read)),
+        read=(
+            *_SYSTEM,
+            *(_GPU_FILES if gpu else ()),
+            *(_NETWORK if several else ()),
+            *packages,
+            *map(str, read),
+        ),
         write=(
             *_DEVICES,
             *(_GPU_DEVICES if gpu else ()),

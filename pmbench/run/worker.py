@@ -175,9 +175,10 @@ def _train(task: Train, resources: Resources, report: Report, staged: bool) -> N
             # a partial: `launch` would rebuild its arguments, which fails for frozen dataclasses
             share = partial(_train_share, task=task, resources=resources, errors=errors, staged=staged)
             fabric.launch(share)
-        except Exception:
+        except Exception as error:
             if errors.empty():
-                raise
+                last = str(error).strip().splitlines()[-1:] or [type(error).__name__]
+                raise TrainingError(f"a process of {resources.devices} devices failed: {last[0]}") from error
             raise from_answer(errors.get()) from None
     else:
         fabric.launch()
