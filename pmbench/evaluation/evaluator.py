@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 _INFERENCE = "pmbench.evaluation.inference"
+PRELOAD = (f"{_INFERENCE}:rehearse",)
+"""What the server of its processes has to import and call."""
 
 
 @dataclass(frozen=True)
@@ -79,16 +82,11 @@ class EvaluationRequest:
         }
 
 
+@dataclass(frozen=True)
 class Evaluator:
-    """Runs each program in a process of its own, forked from a server without environment and plugins."""
+    """Runs each program in a process of its own, without environment and plugins."""
 
-    def __init__(self) -> None:
-        self._server: Forkserver | None = None
-
-    def launch(self, device: str) -> None:
-        """Starts the server ahead of the first request."""
-        self._server = self._server or _server(device)
-        self._server.launch()
+    server: Forkserver
 
     def __call__(self, request: EvaluationRequest) -> dict[str, Any]:
         """Writes predictions (Parquet: id, logits[, features]) and returns what was measured.
@@ -97,10 +95,11 @@ class Evaluator:
         "latency_ms": median time of one sample}. Raises SealError for an invalid program, DataError for
         missing test samples, PluginError if the process fails.
         """
-        self._server = self._server or _server(request.device)
+        environment = {} if request.device == "cpu" else _gpu_environment()
         with tempfile.TemporaryDirectory(prefix="pmbench-") as scratch:
             try:
-                child = self._server.start(f"{_INFERENCE}:evaluate", request.arguments(scratch))
+                arguments = request.arguments(scratch)
+                child = self.server.start(f"{_INFERENCE}:evaluate", arguments, environment=environment)
                 answer = next(child.answers(), {})
                 usage = child.wait()
             except ChildError as error:
@@ -116,19 +115,10 @@ class Evaluator:
         measured = answer["ok"]
         return {**measured, "program": request.sha256, "predictions": file_digest(request.out)}
 
-    def close(self) -> None:
-        if self._server is not None:
-            self._server.close()
-        self._server = None
 
-
-def _server(device: str) -> Forkserver:
-    environment = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    if device == "cpu":
-        environment["CUDA_VISIBLE_DEVICES"] = ""
-    else:
-        environment["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
-    return Forkserver([f"{_INFERENCE}:rehearse"], environment, bare=True)
+def _gpu_environment() -> dict[str, str]:
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"} | ({"CUDA_VISIBLE_DEVICES": visible} if visible else {})
 
 
 def _write(request: EvaluationRequest, part: str, out: Path, arrays: Path) -> None:

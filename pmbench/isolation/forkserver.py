@@ -58,12 +58,12 @@ class Forkserver:
     """Client of a server process, which is started on first use.
 
     The server imports the modules, and calls the functions ("module:name"), that `preload` names.
-    `environment` holds all of its environment variables. With `bare` it runs no `.pth` file, `sitecustomize`
-    or other start-up code of installed packages.
+    `environment` holds all of its environment variables. It runs no `.pth` file, `sitecustomize` or other
+    start-up code of installed packages.
     """
 
-    def __init__(self, preload: Sequence[str], environment: Mapping[str, str], *, bare: bool = False) -> None:
-        self._preload, self._environment, self._bare = list(preload), dict(environment), bare
+    def __init__(self, preload: Sequence[str], environment: Mapping[str, str]) -> None:
+        self._preload, self._environment = list(preload), dict(environment)
         self._lock = threading.Lock()
         self._server: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
@@ -73,10 +73,17 @@ class Forkserver:
         with self._lock:
             self._ensure()
 
-    def start(self, function: str, arguments: Mapping[str, Any], timeout_s: float | None = None) -> Child:
+    def start(
+        self,
+        function: str,
+        arguments: Mapping[str, Any],
+        timeout_s: float | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> Child:
         """A child that calls `function` ("module:name") with (arguments, answer).
 
-        It is killed after `timeout_s` seconds. Raises ChildError if the server cannot be started.
+        `environment` holds all of its environment variables. It is killed after `timeout_s` seconds. Raises
+        ChildError if the server cannot be started.
         """
         work, far_work = socket.socketpair()
         reports, far_reports = socket.socketpair()
@@ -88,7 +95,8 @@ class Forkserver:
             work.close()
             reports.close()
             raise ChildError(f"the server of child processes cannot be reached: {error}") from error
-        return Child(work, reports, arguments, timeout_s)
+        request = {"environment": dict(environment or {}), "arguments": arguments}
+        return Child(work, reports, request, timeout_s)
 
     def _ensure(self) -> socket.socket:
         """The channel of a running server."""
@@ -100,13 +108,14 @@ class Forkserver:
         paths = [str(Path(__file__).parents[2]), *(p for p in sys.path if p)]
         code = (
             f"import sys; sys.path[:] = {list(dict.fromkeys(paths))!r}\n"
+            f"sys.pycache_prefix = {sys.pycache_prefix!r}\n"
+            f"sys.dont_write_bytecode = {sys.dont_write_bytecode}\n"
             "from pmbench.isolation.forkserver import serve\n"
             f"serve({far.fileno()}, {self._preload!r})"
         )
-        flags = ["-I", "-S"] if self._bare else ["-P"]
         with far:
             self._server = subprocess.Popen(
-                [sys.executable, *flags, "-c", code],
+                [sys.executable, "-I", "-S", "-c", code],
                 stdin=subprocess.DEVNULL,
                 stdout=2,
                 env=self._environment,
@@ -136,7 +145,7 @@ class Child:
         self,
         work: socket.socket,
         reports: socket.socket,
-        arguments: Mapping[str, Any],
+        request: Mapping[str, Any],
         timeout_s: float | None,
     ) -> None:
         self._work, self._reports = work, reports
@@ -145,7 +154,7 @@ class Child:
         self._timer.daemon = True
         if timeout_s is not None:
             self._timer.start()
-        line = json.dumps(arguments).encode() + b"\n"
+        line = json.dumps(request).encode() + b"\n"
         threading.Thread(target=self._send, args=(line,), daemon=True).start()
 
     def _send(self, line: bytes) -> None:
@@ -325,13 +334,23 @@ def _leave_server(server: int, keep: int) -> None:
 
 def _run(function: str, work: socket.socket) -> None:
     lines, lock = work.makefile("rb"), threading.Lock()
-    arguments = json.loads(lines.readline())
+    request = json.loads(lines.readline())
+    os.environ.clear()
+    os.environ.update(request["environment"])
 
     def answer(value: Mapping[str, Any]) -> None:
         with lock:
             work.sendall(json.dumps(value).encode() + b"\n")
 
     module, _, name = function.partition(":")
-    getattr(importlib.import_module(module), name)(arguments, answer)
+    getattr(importlib.import_module(module), name)(request["arguments"], answer)
     sys.stderr.flush()
     os._exit(0)
+
+
+def add_site_packages() -> None:
+    """Runs the `.pth` files of installed packages, which the server leaves out."""
+    import site
+
+    for folder in [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]:
+        site.addsitedir(folder)

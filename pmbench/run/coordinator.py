@@ -14,10 +14,11 @@ from ..errors import PmbenchError, RecordError, StoreError, Unsupported
 from ..evaluation.evaluator import EvaluationRequest, Evaluator
 from ..evaluation.scoring import needs_features
 from ..files import file_digest
+from ..isolation.forkserver import Forkserver
 from ..plugins import Registry
 from ..report.record import Record, read_record, write_record
 from ..store.store import Store
-from .executors.local import LocalPool, WorkerDied
+from .executors.local import LocalPool, WorkerDied, make_server
 from .plan import Plan, PlannedCell, PlannedStage, needed
 from .queue import Queue
 from .recording import Recorder
@@ -59,11 +60,12 @@ class Runner:
     workers: int
     recorder: Recorder
     watcher: Watcher
-    make_pool: Callable[[int, Resources, Mapping[str, Prepared]], Any] = LocalPool
+    make_pool: Callable[[int, Resources, Mapping[str, Prepared], Forkserver], Any] = LocalPool
 
     def __post_init__(self) -> None:
         self.store = Store(self.resources.store)
-        self.evaluator = Evaluator()
+        self.server = make_server(self.resources)
+        self.evaluator = Evaluator(self.server)
         self.reasons: dict[str, Exception] = {}
         self.fresh: dict[str, float] = {}
         self.retried: set[str] = set()
@@ -86,13 +88,15 @@ class Runner:
                 if cell.stage is None:
                     finished[id(cell)] = self._write(cell, self._closed(cell))
             if any(c.stage for c in open_cells):
-                self.evaluator.launch(self.resources.device)
+                self.server.launch()
             queue = Queue(wanted, [c for c in open_cells if c.stage is not None])
             running: dict[Future[Any], Any] = {}
             while queue.open or running:
                 self._start_ready(queue, helper, running, finished)
                 while self._busy(running) < max(1, self.workers) and (task := queue.next_task()):
-                    pool = pool or self.make_pool(self.workers, self.resources, self.plan.prepared)
+                    pool = pool or self.make_pool(
+                        self.workers, self.resources, self.plan.prepared, self.server
+                    )
                     if pool.exclusive:
                         wait(running)
                     if isinstance(task, Train):
@@ -115,11 +119,10 @@ class Runner:
         except BaseException:
             if pool is not None:
                 pool.kill()
-            self.evaluator.close()
             raise
         finally:
             helper.shutdown(wait=False, cancel_futures=True)
-            self.evaluator.close()
+            self.server.close()
         outcome.records = [finished[id(cell)] for cell in self.plan.cells]
         return outcome
 

@@ -15,7 +15,7 @@ from typing import Any
 from ..contracts.stage import Stage
 from ..data.prepared import Prepared, open_prepared
 from ..errors import PmbenchError, TrainingError, as_answer, from_answer
-from ..isolation.forkserver import Answer
+from ..isolation.forkserver import Answer, add_site_packages
 from ..isolation.landlock import Rights
 from ..plugins import Registry, load_plugins
 from ..processes import leave_with_parent, set_threads
@@ -124,6 +124,7 @@ def in_this_process(task: Task, resources: Resources, report: Report, *, staged:
 def in_child(arguments: Mapping[str, Any], answer: Answer) -> None:
     """The main function of a child process; does the task of `arguments` with the rights that they give."""
     Rights(**arguments["rights"]).apply()
+    add_site_packages()
     os.environ["TMPDIR"] = arguments["scratch"]
     resources = Resources(
         **{**arguments["resources"], **{n: Path(arguments["resources"][n]) for n in ("store", "data")}}
@@ -193,6 +194,7 @@ def _train_share(fabric: Any, task: Train, resources: Resources, errors: Any, st
     import torch
 
     leave_with_parent()
+    add_site_packages()
     try:
         _train_part(fabric, task, resources, staged)
     except Exception as error:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 
 from ...data.prepared import Prepared
+from ...isolation.forkserver import Forkserver
 from ...processes import set_threads
 from ...store.keys import Context
 from ..worker import Resources, Task, TaskResult, perform
@@ -19,7 +20,9 @@ class Inline:
     exclusive = True
     """Nothing else may run beside a task, as this process may not open other files meanwhile."""
 
-    def __init__(self, workers: int, resources: Resources, prepared: Mapping[str, Prepared]) -> None:
+    def __init__(
+        self, workers: int, resources: Resources, prepared: Mapping[str, Prepared], server: Forkserver
+    ) -> None:
         set_threads(resources.threads)
         self.resources = resources
         self._progress: list[tuple[str, int, int]] = []

@@ -12,13 +12,17 @@ from typing import Any
 
 from ...data.prepared import Prepared
 from ...errors import PluginError, from_answer
+from ...evaluation import evaluator
 from ...isolation import rights
 from ...isolation.forkserver import Child, ChildError, Forkserver, Usage
 from ...store.keys import Context
 from ...store.store import Store
 from ..worker import Report, Resources, Seal, Task, TaskResult, Train, document_of, perform
 
-PRELOAD = ("pmbench.run.worker", "pmbench.training.train", "pmbench.evaluation.seal", "lightning_fabric")
+_PRELOAD = (
+    *("pmbench.run.worker", "pmbench.training.train", "pmbench.evaluation.seal", "lightning_fabric"),
+    *evaluator.PRELOAD,
+)
 _ENVIRONMENT = (
     *("PATH", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX", "LANG", "LC_ALL", "HOME"),
     *(
@@ -33,6 +37,17 @@ _ENVIRONMENT = (
 """Environment variables that processes which run plugins receive."""
 
 
+def make_server(resources: Resources) -> Forkserver:
+    """The server of all processes of a run, those that train and those that run programs."""
+    return Forkserver(_PRELOAD, _environment(resources))
+
+
+def _environment(resources: Resources) -> dict[str, str]:
+    """All environment variables of processes that run plugins."""
+    threads = {f"{name}_NUM_THREADS": str(resources.threads) for name in ("OMP", "MKL", "OPENBLAS")}
+    return {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ} | threads
+
+
 class WorkerDied(Exception):
     """A process ended before it had finished its task."""
 
@@ -42,12 +57,10 @@ class LocalPool:
 
     exclusive = False
 
-    def __init__(self, workers: int, resources: Resources, prepared: Mapping[str, Prepared]) -> None:
-        self.resources, self.prepared = resources, prepared
-        threads = {f"{name}_NUM_THREADS": str(resources.threads) for name in ("OMP", "MKL", "OPENBLAS")}
-        given = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-        self._server = Forkserver(PRELOAD, {**given, **threads})
-        self._server.launch()
+    def __init__(
+        self, workers: int, resources: Resources, prepared: Mapping[str, Prepared], server: Forkserver
+    ) -> None:
+        self.resources, self.prepared, self._server = resources, prepared, server
         self._threads = ThreadPoolExecutor(workers, "pmbench-task")
         self._progress: SimpleQueue[tuple[str, int, int]] = SimpleQueue()
         self._children: set[Child] = set()
@@ -71,11 +84,9 @@ class LocalPool:
         for child in list(self._children):
             child.kill()
         self._threads.shutdown(wait=False, cancel_futures=True)
-        self._server.close()
 
     def close(self) -> None:
         self._threads.shutdown(wait=True, cancel_futures=True)
-        self._server.close()
 
     def _work(self, task: Task, context: Context, report: Report) -> float:
         """Does a task in a child process, and adopts what it leaves in the folder of the unfinished stage."""
@@ -99,7 +110,8 @@ class LocalPool:
 
     def _run(self, task: Task, arguments: Mapping[str, Any], report: Report) -> Usage:
         try:
-            child = self._server.start("pmbench.run.worker:in_child", arguments)
+            environment = _environment(self.resources)
+            child = self._server.start("pmbench.run.worker:in_child", arguments, environment=environment)
         except ChildError as broken:
             raise WorkerDied(str(broken)) from broken
         self._children.add(child)

@@ -16,10 +16,11 @@ import pmbench as pm
 from pmbench.contracts.samples import CropParams
 from pmbench.data.prepare import find_or_prepare, prepare
 from pmbench.errors import DataError, PluginError, SealError
-from pmbench.evaluation.evaluator import EvaluationRequest, Evaluator
+from pmbench.evaluation.evaluator import PRELOAD, EvaluationRequest, Evaluator
 from pmbench.evaluation.inference import Part, Runner
 from pmbench.evaluation.scoring import read_predictions
 from pmbench.files import file_digest
+from pmbench.isolation.forkserver import Forkserver
 from pmbench.run.worker import Resources, Seal, Train, context_of, perform, registry
 from pmbench.store.keys import CellSpec
 from pmbench.store.store import Store
@@ -49,9 +50,9 @@ def planted(tmp_path_factory):
 @pytest.fixture(scope="module")
 def evaluator():
     """One evaluator for all tests: its server starts once."""
-    made = Evaluator()
-    yield made
-    made.close()
+    server = Forkserver(PRELOAD, {"OMP_NUM_THREADS": "1"})
+    yield Evaluator(server)
+    server.close()
 
 
 @pytest.fixture
@@ -126,16 +127,12 @@ def test_a_program_that_has_changed_by_one_bit_is_refused(planted, request_for, 
         evaluator(request_for(program=changed))
 
 
-def test_a_server_that_dies_is_reported(request_for):
-    evaluator = Evaluator()
-    try:
-        evaluator(request_for())
-        server = evaluator._server._server
-        server.kill()
-        server.wait()
-        assert evaluator(request_for())["parameters"], "the next request starts a new server"
-    finally:
-        evaluator.close()
+def test_the_request_after_the_death_of_the_server_starts_a_new_one(request_for, evaluator):
+    evaluator(request_for())
+    server = evaluator.server._server
+    server.kill()
+    server.wait()
+    assert evaluator(request_for())["parameters"]
 
 
 class Neighbours(nn.Module):

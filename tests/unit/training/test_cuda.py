@@ -16,10 +16,11 @@ import torch
 import videos
 
 from pmbench.data.prepare import find_or_prepare, prepare
-from pmbench.evaluation.evaluator import EvaluationRequest, Evaluator
+from pmbench.evaluation.evaluator import PRELOAD, EvaluationRequest, Evaluator
 from pmbench.evaluation.inference import Part, Runner
 from pmbench.evaluation.seal import seal
 from pmbench.files import file_digest
+from pmbench.isolation.forkserver import Forkserver
 from pmbench.plugins import load_plugins
 from pmbench.training.device import make_exact
 
@@ -165,12 +166,12 @@ def test_a_run_is_bit_identical_twice(tmp_path):
         if file_digest(path) == record["digests"]["program"]
     )
     prepared = find_or_prepare(load_plugins().dataset("planted"), tmp_path / "data")
-    evaluator, logits, out = Evaluator(), [], tmp_path / "again.parquet"
+    server, logits, out = Forkserver(PRELOAD, {}), [], tmp_path / "again.parquet"
     protocol = prepared.dataset.protocol("shared-10")
     request = EvaluationRequest(program, file_digest(program), prepared, protocol, ("target_view",), out)
     for device in ("cpu", CUDA):
-        answer = evaluator(dataclasses.replace(request, device=device))
+        answer = Evaluator(server)(dataclasses.replace(request, device=device))
         logits.append(np.stack(pq.read_table(out).column("logits").to_pylist()))
-        evaluator.close()  # a process started for the CPU sees no GPU
+    server.close()
     assert answer["predictions"] == record["digests"]["predictions"]
     np.testing.assert_allclose(*logits, rtol=1e-3, atol=1e-4)
