@@ -22,6 +22,7 @@ from pmbench.cli.common import data_folder, store_folder
 from pmbench.plugins import Registry, load_plugins
 from pmbench.run.plan import PlannedCell, Request, make_plan
 from pmbench.run.worker import Resources, Train, perform, set_threads
+from pmbench.store.documents import part_of, read_stages
 from pmbench.store.store import Store
 from pmbench.training.device import accelerator, make_fabric
 
@@ -83,10 +84,10 @@ def score(cell: PlannedCell, prepared: Any, resources: Resources) -> float:
     from pmbench.training.loop import Training
     from pmbench.training.samples import training_view
 
-    assert cell.stage is not None, cell.skip or cell.failure
+    assert cell.keys, cell.skip or cell.failure
     store = Store(resources.store)
-    for stage in cell.stage.walk():  # parents come first
-        perform(Train(cell.context.key(stage), stage, cell.spec), resources)
+    for place, key in enumerate(cell.keys):  # parents come first
+        perform(Train(key, tuple(part_of(cell.stages, place)), cell.spec), resources)
     selected = store.stage(cell.key)["selected"]["value"]
     if selected is not None:
         return float(selected)
@@ -94,7 +95,9 @@ def score(cell: PlannedCell, prepared: Any, resources: Resources) -> float:
     view = training_view(prepared, cell.context.protocol, cell.context.seed)
     fabric = make_fabric(resources.device, 1)
     fabric.launch()
-    value = Training(cell.stage, cell.context, view, store, accelerator(fabric, False))._validate()
+    value = Training(
+        read_stages(cell.stages)[-1], cell.context, view, store, accelerator(fabric, False)
+    )._validate()
     assert value is not None, "there is no validation data"
     return value
 

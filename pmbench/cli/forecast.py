@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -29,7 +28,7 @@ def forecast(plan: Plan, store: Store, workers: int) -> dict[str, Any]:
     stages = [_stage(node, wanted, seconds) for node in plan.nodes.values()]
     known = [s for s in seconds.values() if s is not None]
     work = sum(known)
-    guesses = [sizes.get(type(node.stage).__name__, sizes.get("")) for node in wanted.values()]
+    guesses = [sizes.get(node.stage.kind, sizes.get("")) for node in wanted.values()]
     return {
         "cells": [_cell(cell, wanted) for cell in plan.cells],
         "stages": stages,
@@ -54,7 +53,6 @@ def forecast(plan: Plan, store: Store, workers: int) -> dict[str, Any]:
 def _cell(cell: PlannedCell, wanted: Mapping[str, PlannedStage]) -> dict[str, Any]:
     from ..run.plan import recipe_name
 
-    keys = [cell.context.key(stage) for stage in cell.stage.walk()] if cell.stage else []
     return {
         "method": cell.method.name,
         "role": cell.method.role,
@@ -69,24 +67,23 @@ def _cell(cell: PlannedCell, wanted: Mapping[str, PlannedStage]) -> dict[str, An
         "seed": cell.spec.seed,
         "status": "skip" if cell.skip else "failed" if cell.failure else "run",
         "reason": cell.skip or cell.failure or None,
-        "stages": keys,
-        "to_train": sum(key in wanted for key in keys),
+        "stages": list(cell.keys),
+        "to_train": sum(key in wanted for key in cell.keys),
     }
 
 
 def _stage(
     node: PlannedStage, wanted: Mapping[str, PlannedStage], seconds: Mapping[str, float | None]
 ) -> dict[str, Any]:
-    fields = {f.name: getattr(node.stage, f.name) for f in dataclasses.fields(node.stage)}
     return {
         "key": node.key,
-        "stage": type(node.stage).__name__,
+        "stage": node.stage.kind,
         "reads": list(node.stage.reads),
-        "replica": fields["replica"],
+        "replica": node.stage.fields["replica"],
         "dataset": node.spec.dataset,
         "protocol": node.spec.protocol,
         "seed": node.spec.seed,
-        "epochs": node.context.recipe_of(node.stage).epochs,
+        "epochs": node.stage.recipe.epochs,
         "parents": list(node.parents),
         "state": "stored" if node.stored else "train" if node.key in wanted else "not needed",
         "seconds": seconds.get(node.key),

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 def label(node: PlannedStage) -> str:
     """`Stream(gyro) hapt few-10 seed 0`."""
     spec = node.spec
-    stage = f"{type(node.stage).__name__}({', '.join(node.stage.reads)})"
-    return f"{stage} {spec.dataset} {spec.protocol} seed {spec.seed}"
+    return f"{node.stage.label} {spec.dataset} {spec.protocol} seed {spec.seed}"
 
 
 class Lines:

@@ -110,6 +110,11 @@ class Dataset:
         return type(self).named is not Dataset.named
 
     @property
+    def module(self) -> str:
+        """Module of the class, whose source enters the keys of stages if the data set augments."""
+        return type(self).__module__
+
+    @property
     def augments(self) -> bool:
         return type(self).augment is not Dataset.augment
 

@@ -85,11 +85,11 @@ class Runner:
         helper = ThreadPoolExecutor(1)
         try:
             for cell in open_cells:
-                if cell.stage is None:
+                if not cell.keys:
                     finished[id(cell)] = self._write(cell, self._closed(cell))
-            if any(c.stage for c in open_cells):
+            if any(c.keys for c in open_cells):
                 self.server.launch()
-            queue = Queue(wanted, [c for c in open_cells if c.stage is not None])
+            queue = Queue(wanted, [c for c in open_cells if c.keys])
             running: dict[Future[Any], Any] = {}
             while queue.open or running:
                 self._start_ready(queue, helper, running, finished)
@@ -128,7 +128,7 @@ class Runner:
 
     def _check_stored(self, cells: list[PlannedCell]) -> None:
         """Marks stored stages with damaged weights as not stored."""
-        for key in {c.context.key(s) for c in cells if c.stage for s in c.stage.walk()}:
+        for key in {key for cell in cells for key in cell.keys}:
             node = self.plan.nodes[key]
             node.stored = node.stored and self.store.whole(key)
 
@@ -185,7 +185,7 @@ class Runner:
             self._stage_failed(
                 task,
                 StoreError(
-                    f"the process of stage {type(task.stage).__name__} died twice ({died})",
+                    f"the process of stage {task.stage.kind} died twice ({died})",
                     "it may be out of memory: lower --workers or the batch size",
                 ),
                 queue,
@@ -239,7 +239,7 @@ class Runner:
 
     def _kept(self, cell: PlannedCell) -> Record | None:
         """The record of an earlier run, if it has the key of this cell and its predictions are intact."""
-        if cell.stage is None:
+        if not cell.keys:
             return None
         try:
             record = read_record(self._record_path(cell))

@@ -14,14 +14,14 @@ from ..contracts.dataset import Dataset
 from ..contracts.method import Method
 from ..contracts.recipe import Recipe
 from ..contracts.setting import Setting
-from ..contracts.stage import Stage
-from ..data.access import only
 from ..data.prepare import find_or_prepare
 from ..data.prepared import Prepared
-from ..errors import DataNotPrepared, PluginError, PmbenchError, UnknownName, Unsupported, UsageError
+from ..errors import DataNotPrepared, UnknownName, UsageError
 from ..plugins import Registry
+from ..store.documents import StageDocument, part_of
 from ..store.keys import CellSpec, Context, digest, digests_of
 from ..store.store import Store
+from .planner import stages_of
 from .request import DEFAULT_DATASET, Request, Variant, variants_of
 
 
@@ -29,17 +29,22 @@ from .request import DEFAULT_DATASET, Request, Variant, variants_of
 class PlannedCell:
     """One (method with its options, data set, protocol, backbones, seed).
 
-    `stage` is the last stage of the method and `key` its key. `skip` is the reason if the setting does not
-    allow the method, `failure` if its plan function failed.
+    `stages` are the stages of the method, the last one at the end, and `keys` their keys; both are empty if
+    the setting does not allow the method, for the reason `skip`, or if its plan failed, for `failure`.
     """
 
     variant: Variant
     context: Context
     spec: CellSpec
-    stage: Stage | None = None
-    key: str = ""
+    stages: tuple[StageDocument, ...] = ()
+    keys: tuple[str, ...] = ()
     skip: str = ""
     failure: str = ""
+
+    @property
+    def key(self) -> str:
+        """Key of the last stage, or empty."""
+        return self.keys[-1] if self.keys else ""
 
     @property
     def method(self) -> Method:
@@ -99,14 +104,21 @@ class PlannedCell:
 
 @dataclass
 class PlannedStage:
-    """A stage of the graph: keys of its parents, and whether it is stored."""
+    """A stage of the graph: keys of its parents, and whether it is stored.
+
+    `lineage` are the documents of its ancestors and, at the end, its own.
+    """
 
     key: str
-    stage: Stage
+    lineage: tuple[StageDocument, ...]
     spec: CellSpec
     context: Context
     parents: tuple[str, ...]
     stored: bool = False
+
+    @property
+    def stage(self) -> StageDocument:
+        return self.lineage[-1]
 
 
 @dataclass
@@ -120,7 +132,7 @@ class Plan:
     @property
     def total_stages(self) -> int:
         """Number of stages, counted once for each cell that uses them."""
-        return sum(len(list(cell.stage.walk())) for cell in self.cells if cell.stage)
+        return sum(len(cell.stages) for cell in self.cells)
 
 
 def make_plan(request: Request, registry: Registry, data: Path, store: Store) -> Plan:
@@ -224,41 +236,25 @@ def _weights(
 
 
 def _planned(cell: PlannedCell, prepared: Prepared) -> PlannedCell:
-    """`cell` with its last stage, or with the reason why it has none."""
-    method, context = cell.method, cell.context
+    """`cell` with its stages, or with the reason why it has none."""
     for modality in cell.inputs:
-        if lacking := prepared.missing(context.protocol.split.test, modality):
+        if lacking := prepared.missing(cell.context.protocol.split.test, modality):
             return dataclasses.replace(cell, skip=f"{lacking} test samples lack {modality!r}")
-    try:
-        with only(f"the plan of {method.name!r}", [prepared.folder], []):
-            stage = method.last_stage(cell.setting, **cell.options)
-            for part in stage.walk():
-                if unknown := set(part.reads) - set(cell.setting.all):
-                    raise PluginError(
-                        f"stage {type(part).__name__} reads {sorted(unknown)}; "
-                        f"the setting has {cell.setting.all}"
-                    )
-            return dataclasses.replace(cell, stage=stage, key=context.key(stage))
-    except Unsupported as error:
-        return dataclasses.replace(cell, skip=error.message)
-    except UsageError:
-        raise
-    except PmbenchError as error:
-        return dataclasses.replace(cell, failure=f"plan of {method.name}: {error.message}")
-    except (Exception, SystemExit) as error:
-        return dataclasses.replace(
-            cell, failure=f"plan of {method.name} raised {type(error).__name__}: {error}"
-        )
+    found = stages_of(cell.method, cell.setting, cell.options, cell.spec.recipe, prepared.folder)
+    if found.error is not None:
+        raise found.error
+    keys = tuple(cell.context.keys(found.stages))
+    return dataclasses.replace(cell, stages=found.stages, keys=keys, skip=found.skip, failure=found.failure)
 
 
 def _graph(cells: Iterable[PlannedCell], store: Store) -> dict[str, PlannedStage]:
     nodes: dict[str, PlannedStage] = {}
     for cell in cells:
-        for stage in cell.stage.walk() if cell.stage else ():
-            key = cell.context.key(stage)
+        for place, key in enumerate(cell.keys):
             if key not in nodes:
-                parents = tuple(cell.context.key(parent) for parent in stage.parents)
-                nodes[key] = PlannedStage(key, stage, cell.spec, cell.context, parents, store.has(key))
+                parents = tuple(cell.keys[parent] for parent in cell.stages[place].parents)
+                lineage = tuple(part_of(cell.stages, place))
+                nodes[key] = PlannedStage(key, lineage, cell.spec, cell.context, parents, store.has(key))
     return nodes
 
 
@@ -275,7 +271,7 @@ def needed(plan: Plan, cells: Iterable[PlannedCell]) -> dict[str, PlannedStage]:
         wanted[key] = node
 
     for cell in cells:
-        if cell.stage:
+        if cell.keys:
             visit(cell.key)
     return wanted
 
@@ -290,26 +286,23 @@ def estimate(plan: Plan, nodes: Iterable[PlannedStage], store: Store) -> dict[st
         if not cost.get("steps") or "dataset" not in inputs:
             continue
         rate = cost["seconds"] / cost["steps"]
-        for sign in _signs(inputs["stage"], inputs["dataset"]["name"], inputs["backbones"]):
+        backbones = [backbone["name"] for backbone in inputs["backbones"].values()]
+        for sign in _signs(inputs["stage"], inputs["dataset"]["name"], backbones):
             rates.setdefault(sign, []).append(rate)
     found: dict[str, float | None] = {}
     for node in nodes:
-        inputs = node.context.inputs(node.stage)
-        recipe = node.context.recipe_of(node.stage)
+        recipe = node.stage.recipe
         samples = plan.prepared[node.spec.dataset].count(node.context.protocol.split.train)
         steps = recipe.epochs * math.ceil(samples / recipe.batch_size)
+        backbones = [node.context.backbones[name].name for name in node.stage.reads]
         known = next(
-            (
-                rates[s]
-                for s in _signs(inputs["stage"], inputs["dataset"]["name"], inputs["backbones"])
-                if s in rates
-            ),
+            (rates[s] for s in _signs(node.stage.name_in_keys, node.spec.dataset, backbones) if s in rates),
             None,
         )
         found[node.key] = None if known is None else steps * sorted(known)[len(known) // 2]
     return found
 
 
-def _signs(stage: str, dataset: str, backbones: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    names = tuple(sorted(b["name"] for b in backbones.values()))
+def _signs(stage: str, dataset: str, backbones: Iterable[str]) -> list[tuple[str, ...]]:
+    names = tuple(sorted(backbones))
     return [(stage, dataset, *names), (dataset, *names), (dataset,)]

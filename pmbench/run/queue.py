@@ -44,15 +44,14 @@ class Queue:
             if cell.key in self.untrained or program in self.sealing:
                 continue
             self.sealing.add(program)
-            assert cell.stage is not None
-            return Seal(cell.key, cell.stage, cell.spec, cell.inputs)
+            return Seal(cell.key, cell.stages, cell.spec, cell.inputs)
         self._ready += self._sorter.get_ready()
         if not self._ready:
             return None
         key = min(self._ready, key=self._order.__getitem__)
         self._ready.remove(key)
         self.waiting.discard(key)
-        return Train(key, self.nodes[key].stage, self.nodes[key].spec)
+        return Train(key, self.nodes[key].lineage, self.nodes[key].spec)
 
     def complete(self, task: Task) -> None:
         """Marks a task as done; stages that waited for it become ready."""

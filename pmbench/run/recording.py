@@ -54,13 +54,12 @@ class Recorder:
         `last` is the `stage.json` of its last stage, `measured` the evaluator's answer, `fresh` has the keys
         of the stages trained in this run.
         """
-        assert cell.stage is not None
         metrics, labels, predicted = score_predictions(cell.context, cell.inputs, prepared, predictions)
         lineage = {key: dict(run) for key, run in last["lineage"].items()}
         notes = dict.fromkeys(note for run in lineage.values() for note in run.pop("notes"))
         stages = [StageRun(key=key, reused=key not in fresh, **run) for key, run in lineage.items()]
         curve = [float(v) for v in last["curve"] if v is not None]
-        recipe = cell.context.recipe_of(cell.stage)
+        recipe = cell.stages[-1].recipe
         metric, split = cell.context.protocol.metrics[0], cell.context.protocol.split
         info = _cell_info(cell)
         return Record(

@@ -12,14 +12,13 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from ..contracts.stage import Stage
 from ..data.prepared import Prepared, open_prepared
 from ..errors import PmbenchError, TrainingError, as_answer, from_answer
 from ..isolation.forkserver import Answer, add_site_packages
 from ..isolation.landlock import Rights
 from ..plugins import Registry, load_plugins
 from ..processes import leave_with_parent, set_threads
-from ..store.documents import read_spec, read_stage, write_spec, write_stage
+from ..store.documents import StageDocument, from_json, read_stages
 from ..store.keys import CellSpec, Context
 from ..store.store import Store
 
@@ -42,21 +41,29 @@ class Resources:
 
 @dataclass(frozen=True)
 class Train:
-    """Train a stage whose parents are stored."""
+    """Train the last of some stages, whose ancestors, before it, are stored."""
 
     key: str
-    stage: Stage
+    lineage: tuple[StageDocument, ...]
     spec: CellSpec
+
+    @property
+    def stage(self) -> StageDocument:
+        return self.lineage[-1]
 
 
 @dataclass(frozen=True)
 class Seal:
-    """Seal the network of a stored stage as a program of `inputs`."""
+    """Seal the network of the last of some stored stages as a program of `inputs`."""
 
     key: str
-    stage: Stage
+    lineage: tuple[StageDocument, ...]
     spec: CellSpec
     inputs: tuple[str, ...]
+
+    @property
+    def stage(self) -> StageDocument:
+        return self.lineage[-1]
 
 
 Task = Train | Seal
@@ -141,29 +148,23 @@ def in_child(arguments: Mapping[str, Any], answer: Answer) -> None:
         answer({"error": as_answer(error)})
 
 
-def document_of(task: Task) -> dict[str, Any]:
-    """A task as JSON, for `read_task`."""
-    inputs = {"inputs": list(task.inputs)} if isinstance(task, Seal) else {}
-    return {"key": task.key, "stage": write_stage(task.stage), "spec": write_spec(task.spec), **inputs}
-
-
-def read_task(document: Mapping[str, Any]) -> Task:
-    """The task of a document; imports the modules of its stage."""
-    stage, spec = read_stage(document["stage"]), read_spec(document["spec"])
-    if "inputs" in document:
-        return Seal(document["key"], stage, spec, tuple(document["inputs"]))
-    return Train(document["key"], stage, spec)
+def read_task(values: Mapping[str, Any]) -> Task:
+    """The task of `dataclasses.asdict(task)` that has gone through JSON."""
+    lineage, spec = tuple(map(from_json, values["lineage"])), CellSpec.from_json(values["spec"])
+    if "inputs" in values:
+        return Seal(values["key"], lineage, spec, tuple(values["inputs"]))
+    return Train(values["key"], lineage, spec)
 
 
 def _seal(task: Seal, resources: Resources, staged: bool) -> None:
     from ..data.access import only
     from ..evaluation.seal import seal
 
-    context, kind = context_of(task.spec, resources.data), type(task.stage)
-    context.require_key(task.stage, task.key)
-    folder = _prepared(task.spec.dataset, resources.data).folder
+    context, stage = context_of(task.spec, resources.data), read_stages(task.lineage)[-1]
+    context.require_key(stage, task.key)
+    folder, kind = _prepared(task.spec.dataset, resources.data).folder, type(stage)
     with only(f"stage {kind.__name__!r} (module {kind.__module__}), being sealed,", [folder], []):
-        seal(task.stage, context, Store(resources.store, staged), task.inputs)
+        seal(stage, context, Store(resources.store, staged), task.inputs)
 
 
 def _train(task: Train, resources: Resources, report: Report, staged: bool) -> None:
@@ -214,10 +215,10 @@ def _train_part(
 
     if resources.devices > 1:
         set_threads(resources.threads)
-    context = context_of(task.spec, resources.data)
-    mixed = context.recipe_of(task.stage).precision != "32"
+    context, stage = context_of(task.spec, resources.data), read_stages(task.lineage)[-1]
+    mixed = task.stage.recipe.precision != "32"
     train_stage(
-        Job(task.key, task.stage, context, _prepared(task.spec.dataset, resources.data)),
+        Job(task.key, stage, context, _prepared(task.spec.dataset, resources.data)),
         Store(resources.store, staged),
         accelerator(fabric, mixed),
         data_workers=resources.data_workers,

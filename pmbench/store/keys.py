@@ -7,7 +7,7 @@ import functools
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -16,12 +16,12 @@ from ..contracts.backbone import Backbone, Weights
 from ..contracts.dataset import Dataset
 from ..contracts.metric import Metric
 from ..contracts.modality import Modality
-from ..contracts.options import Options
 from ..contracts.protocol import Protocol
 from ..contracts.recipe import Recipe
 from ..contracts.setting import Setting
 from ..contracts.stage import Stage
 from ..errors import ContractError, TrainingError
+from .documents import StageDocument, recipe_of, write_stages
 from .source import module_digest
 
 if TYPE_CHECKING:
@@ -89,6 +89,18 @@ class CellSpec:
     seed: int
     weights: tuple[tuple[str, Weights], ...] = ()
 
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> CellSpec:
+        """The value of `dataclasses.asdict(spec)` that has gone through JSON."""
+        return cls(
+            values["dataset"],
+            values["protocol"],
+            tuple((modality, name) for modality, name in values["backbones"]),
+            Recipe.from_json(values["recipe"]),
+            values["seed"],
+            tuple((modality, Weights(**weights)) for modality, weights in values["weights"]),
+        )
+
     def resolve(
         self, dataset: Dataset, fingerprint: Mapping[str, Mapping[str, str]], registry: Registry
     ) -> Context:
@@ -146,16 +158,22 @@ class Context:
         return self.protocol.seen(self.dataset.modality(name))
 
     def recipe_of(self, stage: Stage) -> Recipe:
-        recipe = stage.recipe(self.recipe)
-        return recipe if stage.trains else recipe.but(epochs=0)
+        return recipe_of(stage, self.recipe)
 
     def key(self, stage: Stage) -> str:
         """Key of the stage, 64 hex digits."""
         keys: dict[Stage, str] = self._keys  # type: ignore[attr-defined]
-        list(stage.walk())  # raises for a field that cannot be hashed
+        walk = list(stage.walk())  # raises for a field that cannot be hashed
         if stage not in keys:
-            keys[stage] = digest(self.inputs(stage))
+            keys.update(zip(walk, self.keys(write_stages(stage, self.recipe)), strict=True))
         return keys[stage]
+
+    def keys(self, documents: Sequence[StageDocument]) -> list[str]:
+        """Keys of the stages of a list of documents."""
+        found: list[str] = []
+        for document in documents:
+            found.append(digest(self.inputs(document, found)))
+        return found
 
     def require_key(self, stage: Stage, key: str) -> None:
         """Raises TrainingError unless `stage` has this key under the current sources."""
@@ -169,32 +187,35 @@ class Context:
                 "run the same command again",
             )
 
-    def inputs(self, stage: Stage) -> dict[str, Any]:
+    def inputs_of(self, stage: Stage) -> dict[str, Any]:
         """Everything that the key of `stage` is the digest of."""
-        kind = type(stage)
-        modalities = {name: self.modality(name) for name in stage.reads}
-        sources = [code_digest(c.__module__) for c in kind.__mro__ if issubclass(c, Stage) and c is not Stage]
+        documents = write_stages(stage, self.recipe)
+        return self.inputs(documents[-1], self.keys(documents[:-1]))
+
+    def inputs(self, document: StageDocument, keys: Sequence[str]) -> dict[str, Any]:
+        """Everything that the key of a stage is the digest of; `keys` are those of the documents before."""
+        sources = [code_digest(module) for module in document.modules]
         return {
-            "stage": f"{kind.__module__.partition('.')[0]}:{kind.__qualname__}",
+            "stage": document.name_in_keys,
             "code": [source for source in dict.fromkeys(sources) if source],
-            "fields": {f.name: self._value(getattr(stage, f.name)) for f in dataclasses.fields(stage)},
+            "fields": {name: _identity(value, keys) for name, value in document.fields.items()},
             "dataset": {
                 "name": self.dataset.name,
                 "version": self.dataset.version,
                 "classes": len(self.dataset.classes),
-                "code": code_digest(type(self.dataset).__module__) if self.dataset.augments else "",
+                "code": code_digest(self.dataset.module) if self.dataset.augments else "",
                 "files": {
-                    part: digests_of(self.fingerprint, part, (*stage.reads, "labels", "index"))
+                    part: digests_of(self.fingerprint, part, (*document.reads, "labels", "index"))
                     for part in self.training_parts
                 },
             },
             "protocol": self.protocol.identity(),
             "modalities": {
-                name: {"kind": m.kind, "shape": m.shape, "grid": m.grid, "flip": m.flip}
-                for name, m in modalities.items()
+                m.name: {"kind": m.kind, "shape": m.shape, "grid": m.grid, "flip": m.flip}
+                for m in map(self.modality, document.reads)
             },
-            "backbones": {name: backbone_identity(self.backbones[name]) for name in stage.reads},
-            "recipe": dataclasses.asdict(self.recipe_of(stage)),
+            "backbones": {name: backbone_identity(self.backbones[name]) for name in document.reads},
+            "recipe": dataclasses.asdict(document.recipe),
             "selection": self._selection(),
             "seed": self.seed,
             "engine": ENGINE_VERSION,
@@ -206,19 +227,14 @@ class Context:
         named = {"metric": metric.name, "positive": self.dataset.positive_class}
         return named | ({"code": code} if code else {})
 
-    def _value(self, value: Any) -> Any:
-        if isinstance(value, Stage):
-            return {"key": self.key(value)}
-        if isinstance(value, Options):
-            return {name: self._value(getattr(value, name)) for name in value.declared()}
-        if isinstance(value, tuple):
-            return [self._value(v) for v in value]
-        if value is None or isinstance(value, bool | int | float | str):
-            return value
-        raise ContractError(
-            f"a field of a stage is {value!r}; expected a plain value, a tuple, options or a stage, which "
-            "can be part of a key"
-        )
+
+def _identity(value: Any, keys: Sequence[str]) -> Any:
+    """A value of a document as part of a key: options by their values, stages by their keys."""
+    if isinstance(value, dict):
+        if "stage" in value:
+            return {"key": keys[value["stage"]]}
+        return {name: _identity(inner, keys) for name, inner in value["fields"].items()}
+    return [_identity(inner, keys) for inner in value] if isinstance(value, list) else value
 
 
 def backbone_identity(backbone: Backbone) -> dict[str, Any]:

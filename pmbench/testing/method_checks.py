@@ -52,7 +52,7 @@ def check_plan_is_pure(trial: Trial) -> None:
             raise Failed(
                 f"stage {type(stage).__name__} reads {sorted(foreign)}, the setting has {setting.all}"
             )
-        context.inputs(stage)
+        context.inputs_of(stage)
     missing = set(trial.inputs) - set(first.reads)
     if missing:
         raise Failed(f"the last stage does not read {sorted(missing)}, which its network is given at test")

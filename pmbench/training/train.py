@@ -96,7 +96,7 @@ def train_stage(
     description = training.describe()
     content = {
         "stage": type(stage).__name__,
-        "inputs": context.inputs(stage),
+        "inputs": context.inputs_of(stage),
         "parents": [context.key(parent) for parent in stage.parents],
         "lineage": _lineage(job, store, training, description),
         "environment": {

@@ -17,7 +17,7 @@ from ...isolation import rights
 from ...isolation.forkserver import Child, ChildError, Forkserver, Usage
 from ...store.keys import Context
 from ...store.store import Store
-from ..worker import Report, Resources, Seal, Task, TaskResult, Train, document_of, perform
+from ..worker import Report, Resources, Seal, Task, TaskResult, Train, perform
 
 _PRELOAD = (
     *("pmbench.run.worker", "pmbench.training.train", "pmbench.evaluation.seal", "lightning_fabric"),
@@ -95,7 +95,7 @@ class LocalPool:
         scratch.mkdir(parents=True, exist_ok=True)
         resources = {**asdict(self.resources), "store": str(store.root), "data": str(self.resources.data)}
         arguments = {
-            "task": document_of(task),
+            "task": asdict(task),
             "rights": asdict(self._rights(task, context, store)),
             "resources": resources,
             "scratch": str(scratch),
@@ -125,7 +125,7 @@ class LocalPool:
         except ChildError as broken:
             raise WorkerDied(str(broken)) from broken
         except (TypeError, ValueError) as odd:
-            raise PluginError(f"the process of stage {type(task.stage).__name__} sent {told}") from odd
+            raise PluginError(f"the process of stage {task.stage.kind} sent {told}") from odd
         finally:
             child.kill()
             self._children.discard(child)
@@ -141,7 +141,8 @@ class LocalPool:
         if isinstance(task, Train):
             names = (*task.stage.reads, "labels", "index")
             data = [path for part in context.training_parts for path in prepared.files(part, names)]
-            stages = [store.folder(context.key(parent)) for parent in task.stage.parents]
+            keys = context.keys(task.lineage)
+            stages = [store.folder(keys[parent]) for parent in task.stage.parents]
         else:
             data, stages = [], [store.folder(task.key)]
         parts = [entry["files"]["index"]["file"] for entry in prepared.manifest["parts"].values()]

@@ -22,6 +22,7 @@ from pmbench.evaluation.scoring import read_predictions
 from pmbench.files import file_digest
 from pmbench.isolation.forkserver import Forkserver
 from pmbench.run.worker import Resources, Seal, Train, context_of, perform, registry
+from pmbench.store.documents import write_stages
 from pmbench.store.keys import CellSpec
 from pmbench.store.store import Store
 
@@ -41,9 +42,9 @@ def planted(tmp_path_factory):
         pm.Stream("target_view"),
         ("target_view",),
     )
-    key = context_of(SPEC, resources.data).key(stage)
-    perform(Train(key, stage, SPEC), resources)
-    perform(Seal(key, stage, SPEC, inputs), resources)
+    key, walk = context_of(SPEC, resources.data).key(stage), tuple(write_stages(stage, SPEC.recipe))
+    perform(Train(key, walk, SPEC), resources)
+    perform(Seal(key, walk, SPEC, inputs), resources)
     return prepared, Store(resources.store).program(key, inputs)
 
 

@@ -13,6 +13,7 @@ from pmbench.errors import DataNotPrepared, UnknownName, UsageError
 from pmbench.plugins import Offer, Registry, load_plugins
 from pmbench.run.plan import estimate, make_plan, named_recipe, needed, recipe_name
 from pmbench.run.request import Request
+from pmbench.store.documents import read_stages
 from pmbench.store.store import Store
 
 
@@ -59,7 +60,7 @@ def test_one_cell_for_each_method_protocol_backbone_and_seed(plan) -> None:
 
 def test_cells_share_the_stages_that_are_equal(plan) -> None:
     made = plan("target_only", "early_fusion", "self_distill", "kd")
-    stages = sorted(type(node.stage).__name__ for node in made.nodes.values())
+    stages = sorted(node.stage.kind for node in made.nodes.values())
     assert stages == ["Distill", "Distill", "EarlyFusion", "Stream", "Stream"]
     assert made.total_stages == 1 + 1 + 2 + 2
 
@@ -91,7 +92,7 @@ def test_a_setting_that_the_method_does_not_support_is_a_skip(plan, registry) ->
 
     offer(registry, tried)
     (cell,) = plan("tried").cells
-    assert (cell.skip, cell.failure, cell.stage, cell.key) == ("needs a third modality", "", None, "")
+    assert (cell.skip, cell.failure, cell.stages, cell.key) == ("needs a third modality", "", (), "")
 
 
 def failing(error: BaseException):
@@ -112,9 +113,9 @@ def failing(error: BaseException):
 def test_a_plan_that_raises_fails_its_own_cell_alone(plan, registry, error, words) -> None:
     offer(registry, failing(error))
     broken, other = plan("tried", "target_only").cells
-    assert (broken.failure, broken.stage) == (words, None)
+    assert (broken.failure, broken.stages) == (words, ())
     assert (other.failure, other.skip) == ("", "")
-    assert other.stage == pm.Stream("target_view")
+    assert read_stages(other.stages) == [pm.Stream("target_view")]
 
 
 def test_a_stage_that_reads_what_the_setting_lacks_fails(plan, registry) -> None:
@@ -192,8 +193,9 @@ def test_seconds_are_estimated_from_stored_stages_of_the_same_data(plan, tmp_pat
     store = Store(tmp_path)
     assert set(estimate(made, made.nodes.values(), store).values()) == {None}
     node = made.nodes[made.cells[0].key]
+    inputs = node.context.inputs(node.stage, [])
     cost, weights = {"seconds": 3.0, "steps": 6}, {"w": torch.zeros(1)}
-    store.put(node.key, weights, {"cost": cost, "inputs": node.context.inputs(node.stage)}, "")
+    store.put(node.key, weights, {"cost": cost, "inputs": inputs}, "")
     recipe, samples = node.context.recipe, made.prepared["planted"].count(node.context.protocol.split.train)
     steps = recipe.epochs * -(-samples // recipe.batch_size)
     assert estimate(made, made.nodes.values(), store) == dict.fromkeys(made.nodes, 0.5 * steps)

@@ -6,7 +6,7 @@ import copy
 import importlib
 import json
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import pytest
 import torch
@@ -21,11 +21,11 @@ from pmbench.run.worker import (
     TaskResult,
     Train,
     context_of,
-    document_of,
     perform,
     read_task,
     registry,
 )
+from pmbench.store.documents import write_stages
 from pmbench.store.keys import CellSpec, code_digest
 from pmbench.store.store import Store
 
@@ -47,8 +47,12 @@ def data(tmp_path_factory):
     return root
 
 
+def lineage(stage):
+    return tuple(write_stages(stage, RECIPE))
+
+
 def train(stage, resources, spec=SPEC, report=lambda *news: None):
-    task = Train(context_of(spec, resources.data).key(stage), stage, spec)
+    task = Train(context_of(spec, resources.data).key(stage), lineage(stage), spec)
     return task.key, perform(task, resources, report)
 
 
@@ -135,7 +139,7 @@ def plugin(tmp_path, monkeypatch):
 def test_a_plugin_edited_after_planning_is_refused(tmp_path, data, plugin, when):
     stage = importlib.import_module("pmbench_edited.stages").Edited("target_view")
     context, resources = context_of(SPEC, data), Resources(tmp_path / "store", data)
-    task = Train(replace(context).key(stage), stage, SPEC)
+    task = Train(replace(context).key(stage), lineage(stage), SPEC)
 
     def edit(*progress):
         (plugin / "late.py").write_text("WEIGHT = 10.0\n")
@@ -143,7 +147,7 @@ def test_a_plugin_edited_after_planning_is_refused(tmp_path, data, plugin, when)
     report = edit if when == "while training" else (lambda *progress: None)
     if when == "before sealing":
         assert not perform(task, resources).hit
-        task = Seal(task.key, stage, SPEC, ("target_view",))
+        task = Seal(task.key, lineage(stage), SPEC, ("target_view",))
     if when != "while training":
         edit()
     stored = [entry.key for entry in Store(resources.store).entries()]
@@ -154,7 +158,7 @@ def test_a_plugin_edited_after_planning_is_refused(tmp_path, data, plugin, when)
     # planned again, with the source as it is now
     key = replace(context).key(stage)
     assert key != task.key
-    perform(Train(key, stage, SPEC), resources)
+    perform(Train(key, lineage(stage), SPEC), resources)
     assert key in [entry.key for entry in Store(resources.store).entries()]
 
 
@@ -163,10 +167,11 @@ def test_a_task_survives_json(data):
     stage = pm.Distill(teacher, ("target_view",))
     spec = replace(SPEC, recipe=RECIPE.but(schedule="step", milestones=(0.5, 0.8)))
     key = context_of(spec, data).key(stage)
-    for task in (Train(key, stage, spec), Seal(key, stage, spec, ("target_view",))):
-        again = read_task(json.loads(json.dumps(document_of(task))))
+    walk = tuple(write_stages(stage, spec.recipe))
+    for task in (Train(key, walk, spec), Seal(key, walk, spec, ("target_view",))):
+        again = read_task(json.loads(json.dumps(asdict(task))))
         assert again == task
-        assert context_of(again.spec, data).key(again.stage) == key
+        assert context_of(again.spec, data).keys(again.lineage)[-1] == key
 
 
 def test_batches_that_two_processes_cannot_share_equally(tmp_path, data):

@@ -29,10 +29,10 @@ methods = ("hoffman", "gen_distill", "kd", "late_fusion")
 request = Request(methods, ("planted",), ("shared-10",), seeds=(0,))
 plan = make_plan(request, load_plugins(), root / "data", Store(root / "store"))
 assert not [m for m in sys.modules if m == "torch" or m.startswith("torch.")], "torch was imported"
-assert all(cell.stage or cell.skip for cell in plan.cells), [c.failure for c in plan.cells]
+assert all(cell.stages or cell.skip for cell in plan.cells), [c.failure for c in plan.cells]
 for cell in plan.cells:
-    for stage in cell.stage.walk() if cell.stage else ():
-        print(cell.method.name, type(stage).__name__, stage.reads, cell.context.key(stage), sep="|")
+    for stage, key in zip(cell.stages, cell.keys, strict=True):
+        print(cell.method.name, stage.kind, stage.reads, key, sep="|")
 """
 
 
@@ -232,7 +232,7 @@ def test_canonical():
 
 
 def test_inputs_are_what_the_key_is_the_digest_of(lab):
-    inputs = lab.context.inputs(STAGE)
+    inputs = lab.context.inputs_of(STAGE)
     assert digest(json.loads(json.dumps(inputs))) == key(lab)
     assert inputs["fields"]["teacher"] == {"key": key(lab, toys.Plain("far"))}
     assert set(inputs["backbones"]) == {"near", "far"}
@@ -344,11 +344,11 @@ def test_the_source_of_pmbench_is_its_engine_version(lab, monkeypatch):
     class Mine(pm.Distill):
         pass
 
-    inputs = lab.context.inputs(Mine(toys.Plain("far"), ("near",)))
+    inputs = lab.context.inputs_of(Mine(toys.Plain("far"), ("near",)))
     assert inputs["code"] == [code_digest(__name__)]
     assert inputs["engine"] == identity.ENGINE_VERSION
-    assert lab.context.inputs(pm.Stream("near"))["code"] == []
-    assert lab.context.inputs(pm.Stream("near"))["stage"] == "pmbench:Stream"
+    assert lab.context.inputs_of(pm.Stream("near"))["code"] == []
+    assert lab.context.inputs_of(pm.Stream("near"))["stage"] == "pmbench:Stream"
     assert backbone_identity(toys.backbone("mlp-8"))["code"] == ""
     before = key(lab)
     monkeypatch.setattr(identity, "ENGINE_VERSION", identity.ENGINE_VERSION + 1)
