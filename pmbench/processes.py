@@ -1,10 +1,17 @@
-"""Threads of processes, and their exit with the parent."""
+"""Cores, threads of processes, and their exit with the parent."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
 import threading
+
+
+def cores() -> int:
+    """Number of processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def set_threads(threads: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -50,13 +49,6 @@ def names(values: Iterable[str]) -> tuple[str, ...]:
 
 def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=1, sort_keys=True))
-
-
-def cores() -> int:
-    """Number of processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def interactive() -> bool:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .common import DataOption, JsonOption, cores, data_folder, interactive, print_json
+from ..processes import cores
+from .common import DataOption, JsonOption, data_folder, interactive, print_json
 
 if TYPE_CHECKING:
     from ..contracts.dataset import Dataset
@@ -64,11 +65,11 @@ def _prepared_by_name(dataset: Dataset, root: Path) -> list[Dataset]:
 @group.command("list")
 def list_(data: DataOption = None, json_: JsonOption = False) -> None:
     """List data sets, and whether they are prepared."""
-    from ..plugins import load_plugins
+    from ..plugins import survey
     from .describe import attempt, offers, warn_broken
     from .tables import size_text, table
 
-    registry, root = load_plugins(kinds=("dataset",)), data_folder(data)
+    registry, root = survey(), data_folder(data)
     states: list[tuple[Any, State]] = []
     for offer in offers(registry, "dataset"):
         for dataset in (offer.value, *_prepared_by_name(offer.value, root)):
@@ -144,12 +145,12 @@ def prepare(
     """Prepare a data set for training from its official files, and check it."""
     from ..data import prepare as engine
     from ..data.download import fetch_all
-    from ..errors import DataNotPrepared, PluginError, PmbenchError, UsageError
-    from ..plugins import load_plugins
+    from ..errors import DataNotPrepared, UsageError
+    from ..plugins import survey
     from .tables import plural, size_text
 
-    offer, root = load_plugins(kinds=("dataset",)).offer("dataset", name), data_folder(data)
-    dataset = offer.value
+    registry, root = survey(), data_folder(data)
+    dataset = registry.dataset(name)
     state = state_of(dataset, root)
     if state.folder is not None:
         engine.tidy(dataset, root)
@@ -165,28 +166,20 @@ def prepare(
             f"data set {name!r} is not part of an installed package, so its official files are needed",
             dataset.how_to_get(),
         )
-    try:
-        with _progress(name) as report:
-            if download:
-                source = fetch_all(dataset.downloads, root / "downloads" / name, report)
-            assert source is not None
-            prepared = engine.prepare(
-                dataset,
-                source,
-                root,
-                report,
-                workers=cores() if workers is None else workers,
-                codec="raw" if raw else "jpeg",
-                allow=["damaged"] * skip_damaged + ["incomplete"] * incomplete,
-            )
-    except PmbenchError:
-        raise
-    except Exception as error:
-        raise PluginError(
-            f"data set {name!r} ({offer.distribution} {offer.version}) could not read {source}: "
-            f"{type(error).__name__}: {error}",
-            "check that these are the official files; if so, this is a defect of the plugin (see --debug)",
-        ) from error
+    with _progress(name) as report:
+        if download:
+            source = fetch_all(dataset.downloads, root / "downloads" / name, report)
+        assert source is not None
+        prepared = engine.prepare_named(
+            registry,
+            name,
+            source,
+            root,
+            report,
+            workers=cores() if workers is None else workers,
+            codec="raw" if raw else "jpeg",
+            allow=["damaged"] * skip_damaged + ["incomplete"] * incomplete,
+        )
     done = state_of(dataset, root)
     samples = sum((done.samples or {}).values())
     typer.echo(f"{done.folder} ({plural(samples, 'sample')}, {size_text(done.size or 0)})")
@@ -232,10 +225,10 @@ def verify(name: NameArgument, data: DataOption = None, json_: JsonOption = Fals
     """Compare counts and digests of the prepared form with the expected ones; fail if they differ."""
     from ..data import prepared as engine
     from ..errors import DataError
-    from ..plugins import load_plugins
+    from ..plugins import survey
     from .tables import table
 
-    dataset, root = load_plugins(kinds=("dataset",)).dataset(name), data_folder(data)
+    dataset, root = survey().dataset(name), data_folder(data)
     rows = engine.verify(dataset, root)
     wrong = [row for row in rows if not row["ok"]]
     if json_:

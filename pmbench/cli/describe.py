@@ -76,7 +76,7 @@ def dataset_values(dataset: Dataset) -> Values:
         "citation": dataset.citation,
         "access": dataset.access,
         "embedded": dataset.find_source() is not None,
-        "about": _rest(inspect.getdoc(type(dataset))),
+        "about": _rest(inspect.getdoc(dataset)),
     }
 
 

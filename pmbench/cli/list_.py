@@ -30,7 +30,7 @@ def list_(
 ) -> None:
     """List installed methods, data sets, backbones and protocols."""
     from ..errors import UnknownName, UsageError
-    from ..plugins import load_plugins
+    from ..plugins import survey
     from .describe import warn_broken
 
     if dataset and not kind:
@@ -39,7 +39,7 @@ def list_(
         raise UnknownName("kind", kind, KINDS, f"`pmbench list` takes one of {', '.join(KINDS)}")
     if dataset and kind != "protocols":
         raise UsageError(f"--dataset cannot be used with {kind}", "`pmbench list protocols --dataset NAME`")
-    registry = load_plugins()
+    registry = survey()
     chosen = (kind,) if kind else KINDS
     found = {name: _values(registry, name, dataset) for name in chosen}
     if json_:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from .common import cores, data_folder, print_json, store_folder
+from ..processes import cores
+from .common import data_folder, print_json, store_folder
 from .selection import Selection, takes
 
 if TYPE_CHECKING:
@@ -25,12 +26,12 @@ def register(app: typer.Typer) -> None:
 def plan(selection: Selection) -> None:
     """Show what a run would train: cells, stages, stored stages, time and disk. Trains nothing."""
     from ..errors import NothingToRun
-    from ..plugins import load_plugins
+    from ..plugins import survey
     from ..run.plan import make_plan
     from ..store.store import Store
     from .forecast import forecast, show_forecast
 
-    registry = load_plugins()
+    registry = survey()
     request = selection.request(registry)
     store, data = Store(store_folder(selection.store)), data_folder(selection.data)
     _announce_preparation(request, registry, data)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +20,10 @@ def register(app: typer.Typer) -> None:
 
 def plugins(json_: JsonOption = False) -> None:
     """List installed plugins: their offers, broken ones, and names that clash."""
-    from ..plugins import load_plugins
+    from ..plugins import survey
     from .describe import warn_broken
 
-    registry = load_plugins()
+    registry = survey()
     loaded = _loaded(registry)
     collisions = [
         {"kind": kind, "name": name, "distributions": owners} for kind, name, owners in registry.collisions()
@@ -48,10 +47,8 @@ def _loaded(registry: Registry) -> list[dict[str, Any]]:
         blank = {"distribution": distribution, "version": version, "hooks": []}
         return found.setdefault(distribution, blank | {f"{kind}s": [] for kind in registry.offers})
 
-    for name, plugin in registry.manager.list_name_plugin():
-        distribution = name.rpartition(":")[0]
-        hooks = [caller.name for caller in registry.manager.get_hookcallers(plugin) or ()]
-        entry(distribution, importlib.metadata.version(distribution))["hooks"] += hooks
+    for distribution, hooks in registry.hooks.items():
+        entry(distribution, registry.distributions[distribution])["hooks"] += hooks
     for kind, names in registry.offers.items():
         for name, offers in names.items():
             for offer in offers:

@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from .common import DEFAULT_OUT, OutOption, cores, data_folder, print_json, store_folder
+from ..processes import cores
+from .common import DEFAULT_OUT, OutOption, data_folder, print_json, store_folder
 from .selection import Selection, takes
 
 
@@ -52,7 +53,7 @@ def register(app: typer.Typer) -> None:
 def run(options: RunOptions) -> None:
     """Train, seal, evaluate and rank. Adds floor, ceiling and control; reuses stored stages."""
     from ..errors import NothingToRun
-    from ..plugins import load_plugins
+    from ..plugins import load_plugins, survey
     from ..run.coordinator import Runner
     from ..run.plan import make_plan
     from ..run.provenance import provenance
@@ -62,7 +63,7 @@ def run(options: RunOptions) -> None:
     from .board import write_board
     from .watch import watch
 
-    registry = load_plugins()
+    registry = load_plugins() if options.workers == 0 else survey()
     device, threads = _device(options.device), options.threads
     gpu = device.startswith("cuda")
     resources = Resources(

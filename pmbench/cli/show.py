@@ -47,11 +47,11 @@ def show(
 ) -> None:
     """Show a method, data set, backbone, stored stage or record."""
     from ..errors import UnknownName, UsageError
-    from ..plugins import load_plugins
+    from ..plugins import survey
 
     if kind and kind not in KINDS:
         raise UnknownName("kind", kind, KINDS)
-    registry = load_plugins()
+    registry = survey()
     found = [f for f in _find(name, registry, store_folder(store), data_folder(data)) if kind in ("", f.kind)]
     if not found:
         raise _unknown(name, kind, registry)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 OPTIMIZERS = ("adamw", "adam", "sgd")
 SCHEDULES = ("constant", "cosine", "step")
@@ -44,12 +42,6 @@ class Recipe:
     clip: float = 0.0
     select: str = "best"
     precision: str = "32"
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Recipe:
-        """The value of `dataclasses.asdict(recipe)` that has gone through JSON."""
-        fields: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
-        return cls(**fields)
 
     def but(self, **changes: object) -> Recipe:
         """A copy with `changes` applied."""

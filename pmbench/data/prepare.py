@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import io
+import math
 import re
 import shutil
 from collections.abc import Collection, Mapping, Sequence
@@ -17,8 +18,9 @@ from filelock import FileLock, Timeout
 
 from ..contracts.dataset import Dataset
 from ..contracts.samples import Files, Part
-from ..errors import DataError, DataNotPrepared
+from ..errors import DataError, DataNotPrepared, PluginError, PmbenchError
 from ..files import explain, file_digest, publish, write_json, write_text
+from ..plugins import CORE, Registry
 from .download import Report
 from .prepared import SCHEMA, Prepared, damaged, data_folder, open_prepared
 from .shards import Problem, Shard, cut, join_frames, join_rows, read_all, stored_as_frames
@@ -34,6 +36,64 @@ def find_or_prepare(dataset: Dataset, root: Path) -> Prepared:
         if source is None:
             raise
         return prepare(dataset, source, root)
+
+
+def prepare_named(
+    registry: Registry,
+    name: str,
+    source: Path,
+    root: Path,
+    report: Report = lambda what, done, total: None,
+    *,
+    workers: int = 0,
+    codec: str = "jpeg",
+    allow: Collection[str] = (),
+) -> Prepared:
+    """As `prepare`, for a data set by name; with a host, its code runs in a process of its own.
+
+    That process may read all files, and write below `root`. Raises PluginError for an exception of the data
+    set's code.
+    """
+    offer = registry.offer("dataset", name)
+    options: dict[str, Any] = {
+        "name": name,
+        "source": str(source.resolve()),
+        "root": str(root.resolve()),
+        "workers": workers,
+        "codec": codec,
+        "allow": list(allow),
+    }
+    if registry.host is None or offer.distribution == CORE:
+        prepare_here(registry, **options, report=report)
+    else:
+        root.mkdir(parents=True, exist_ok=True)
+        registry.host.call(
+            f"{__name__}:prepare_here",
+            [offer.distribution],
+            options,
+            read=[Path("/")],
+            write=[root, Path("/dev/shm")],
+            limit=math.inf,
+            report=report,
+        )
+    return open_prepared(offer.value, root)
+
+
+def prepare_here(
+    registry: Registry, name: str, source: str, root: str, report: Report, **options: Any
+) -> None:
+    """Prepares a data set in this process; raises PluginError for an exception of its code."""
+    offer = registry.offer("dataset", name)
+    try:
+        prepare(offer.value, Path(source), Path(root), report, **options)
+    except PmbenchError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"data set {name!r} ({offer.distribution} {offer.version}) could not read {source}: "
+            f"{type(error).__name__}: {error}",
+            "check that these are the official files; if so, this is a defect of the plugin (see --debug)",
+        ) from error
 
 
 def prepare(

@@ -25,16 +25,24 @@ _NETWORK = (
     "/etc/host.conf",
     "/etc/nsswitch.conf",
     "/etc/resolv.conf",
+    "/etc/ssl",
+    "/etc/pki",
 )
 
 
 def of_code(
-    read: Iterable[Path], write: Iterable[Path], hidden: Iterable[Path], *, gpu: bool, processes: int
+    read: Iterable[Path],
+    write: Iterable[Path],
+    hidden: Iterable[Path],
+    *,
+    gpu: bool = False,
+    processes: int = 1,
+    network: bool = False,
 ) -> Rights:
     """Rights of a process that runs plugins: to import all packages, and what `read` and `write` name.
 
     `hidden` are data files inside packages. `gpu`: it uses a GPU. With several `processes`, which exchange
-    gradients, it may use TCP and shared memory.
+    gradients, it may use TCP and shared memory; with `network` TCP alone.
     """
     several = processes > 1
     packages, folders = _packages(tuple(sorted(map(str, hidden))))
@@ -42,7 +50,7 @@ def of_code(
         read=(
             *_SYSTEM,
             *(_GPU_FILES if gpu else ()),
-            *(_NETWORK if several else ()),
+            *(_NETWORK if several or network else ()),
             *packages,
             *map(str, read),
         ),
@@ -54,7 +62,7 @@ def of_code(
         ),
         listed=folders,
         execute=True,
-        network=several,
+        network=several or network,
     )
 
 

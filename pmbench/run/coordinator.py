@@ -19,6 +19,7 @@ from ..plugins import Registry
 from ..report.record import Record, read_record, write_record
 from ..store.store import Store
 from .executors.local import LocalPool, WorkerDied, make_server
+from .listeners import tell
 from .plan import Plan, PlannedCell, PlannedStage, needed
 from .queue import Queue
 from .recording import Recorder
@@ -60,7 +61,7 @@ class Runner:
     workers: int
     recorder: Recorder
     watcher: Watcher
-    make_pool: Callable[[int, Resources, Mapping[str, Prepared], Forkserver], Any] = LocalPool
+    make_pool: Callable[[int, Resources, Mapping[str, Prepared], Registry, Forkserver], Any] = LocalPool
 
     def __post_init__(self) -> None:
         self.store = Store(self.resources.store)
@@ -95,7 +96,7 @@ class Runner:
                 self._start_ready(queue, helper, running, finished)
                 while self._busy(running) < max(1, self.workers) and (task := queue.next_task()):
                     pool = pool or self.make_pool(
-                        self.workers, self.resources, self.plan.prepared, self.server
+                        self.workers, self.resources, self.plan.prepared, self.registry, self.server
                     )
                     if pool.exclusive:
                         wait(running)
@@ -265,13 +266,7 @@ class Runner:
     def _write(self, cell: PlannedCell, record: Record) -> Record:
         write_record(record, self._record_path(cell))
         self.watcher.cell(record, False)
-        for implementation in self.registry.manager.hook.pmbench_run_finished.get_hookimpls():
-            try:
-                implementation.function(record)
-            except Exception as error:
-                reason = f"{type(error).__name__}: {error}"
-                distribution = str(implementation.plugin_name).partition(":")[0]
-                self.registry.note_broken(distribution, "pmbench_run_finished", reason)
+        tell(self.registry, record, self.out)
         return record
 
 

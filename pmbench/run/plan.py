@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import product
@@ -14,14 +15,15 @@ from ..contracts.dataset import Dataset
 from ..contracts.method import Method
 from ..contracts.recipe import Recipe
 from ..contracts.setting import Setting
-from ..data.prepare import find_or_prepare
-from ..data.prepared import Prepared
-from ..errors import DataNotPrepared, UnknownName, UsageError
-from ..plugins import Registry
+from ..data.prepare import prepare_named
+from ..data.prepared import Prepared, open_prepared
+from ..errors import DataNotPrepared, PluginError, PmbenchError, UnknownName, UsageError
+from ..plugins import CORE, Registry
+from ..plugins.excerpt import excerpt, loaded
 from ..store.documents import StageDocument, part_of
 from ..store.keys import CellSpec, Context, digest, digests_of
 from ..store.store import Store
-from .planner import stages_of
+from .planner import Question, Stages, stages_of
 from .request import DEFAULT_DATASET, Request, Variant, variants_of
 
 
@@ -160,15 +162,20 @@ def make_plan(request: Request, registry: Registry, data: Path, store: Store) ->
                 tuple(sorted((m, w) for m, w in weights.items() if m in used)),
             )
             context = spec.resolve(dataset, prepared.fingerprint, registry)
-            cells += [_planned(PlannedCell(variant, context, spec), prepared) for variant in variants]
+            cells += [PlannedCell(variant, context, spec) for variant in variants]
+    cells = _with_stages(cells, registry, opened)
     return Plan(cells, _graph(cells, store), opened)
 
 
 def _prepared(request: Request, registry: Registry, name: str, data: Path) -> Prepared:
     """The prepared data set; DataNotPrepared names a run that needs no download."""
+    dataset = registry.dataset(name)
     try:
-        return find_or_prepare(registry.dataset(name), data)
+        return open_prepared(dataset, data)
     except DataNotPrepared as error:
+        source = dataset.find_source()
+        if source is not None:
+            return prepare_named(registry, name, source, data)
         embedded = [n for n in registry.names("dataset") if registry.dataset(n).find_source() is not None]
         ready = DEFAULT_DATASET if DEFAULT_DATASET in embedded else next(iter(embedded), name)
         command = f"`pmbench run --method {','.join(request.methods)} --dataset {ready}`"
@@ -229,22 +236,85 @@ def _weights(
 ) -> dict[str, Weights]:
     if text in ("", "none"):
         return {}
+    options: dict[str, Any] = {
+        "text": text,
+        "dataset": dataset.name,
+        "names": {m.name: names[m.name] for m in dataset.modalities},
+        "store": str(store.root.resolve()),
+    }
+    used = sorted(set(options["names"].values()))
+    owners = sorted({registry.offer("backbone", name).distribution for name in used})
+    if registry.host is None or owners == [CORE]:
+        found = weights_here(registry, **options)
+    else:
+        store.pretrained.mkdir(parents=True, exist_ok=True)
+        files = [Path(part.rpartition("=")[2]) for part in [text, *text.split(",")]]
+        found = registry.host.call(
+            "pmbench.run.plan:weights_here",
+            owners,
+            {**options, "plugins": excerpt(registry, {dataset.name: dataset}, used, ())},
+            read=[file for file in files if file.is_file()],
+            write=[store.pretrained],
+            network=True,
+            folder=Path.cwd(),
+            limit=math.inf,
+        )
+    return {modality: Weights(str(name), str(digest)) for modality, (name, digest) in found.items()}
+
+
+def weights_here(
+    registry: Registry,
+    text: str,
+    dataset: str,
+    names: Mapping[str, str],
+    store: str,
+    plugins: Mapping[str, Any] | None = None,
+) -> dict[str, list[str]]:
+    """Modality -> name and digest of pretrained weights that `text` names, once they are stored."""
     from ..training.pretrained import choose_weights
 
-    chosen = {m.name: registry.backbone(names[m.name]) for m in dataset.modalities}
-    return choose_weights(text, dataset, chosen, store)
+    known = loaded(plugins, registry.distributions) if plugins else registry
+    backbones = {modality: known.backbone(name) for modality, name in names.items()}
+    found = choose_weights(text, known.dataset(dataset), backbones, Store(Path(store)))
+    return {modality: [weights.name, weights.digest] for modality, weights in found.items()}
 
 
-def _planned(cell: PlannedCell, prepared: Prepared) -> PlannedCell:
-    """`cell` with its stages, or with the reason why it has none."""
+def _with_stages(
+    cells: list[PlannedCell], registry: Registry, prepared: Mapping[str, Prepared]
+) -> list[PlannedCell]:
+    """`cells` with their stages, or with the reasons why they have none."""
+    cells = [_tested(cell, prepared[cell.spec.dataset]) for cell in cells]
+    places = [place for place, cell in enumerate(cells) if not cell.skip]
+    found = stages_of(
+        [Question(cells[p].method.name, dict(cells[p].options), cells[p].spec) for p in places],
+        registry,
+        {name: one.dataset for name, one in prepared.items()},
+        [one.folder for one in prepared.values()],
+    )
+    for place, one in zip(places, found, strict=True):
+        cells[place] = _with(cells[place], one)
+    return cells
+
+
+def _with(cell: PlannedCell, found: Stages) -> PlannedCell:
+    try:
+        for stage in found.stages:
+            if unknown := set(stage.reads) - set(cell.setting.all):
+                raise PluginError(
+                    f"stage {stage.kind} reads {sorted(unknown)}; the setting has {cell.setting.all}"
+                )
+        keys = tuple(cell.context.keys(found.stages))
+    except PmbenchError as error:
+        return dataclasses.replace(cell, failure=f"plan of {cell.method.name}: {error.message}")
+    return dataclasses.replace(cell, stages=found.stages, keys=keys, skip=found.skip, failure=found.failure)
+
+
+def _tested(cell: PlannedCell, prepared: Prepared) -> PlannedCell:
+    """`cell`, or a skip if test samples lack a modality on which it is tested."""
     for modality in cell.inputs:
         if lacking := prepared.missing(cell.context.protocol.split.test, modality):
             return dataclasses.replace(cell, skip=f"{lacking} test samples lack {modality!r}")
-    found = stages_of(cell.method, cell.setting, cell.options, cell.spec.recipe, prepared.folder)
-    if found.error is not None:
-        raise found.error
-    keys = tuple(cell.context.keys(found.stages))
-    return dataclasses.replace(cell, stages=found.stages, keys=keys, skip=found.skip, failure=found.failure)
+    return cell
 
 
 def _graph(cells: Iterable[PlannedCell], store: Store) -> dict[str, PlannedStage]:
@@ -278,8 +348,6 @@ def needed(plan: Plan, cells: Iterable[PlannedCell]) -> dict[str, PlannedStage]:
 
 def estimate(plan: Plan, nodes: Iterable[PlannedStage], store: Store) -> dict[str, float | None]:
     """Key -> estimated seconds, from stored stages of the same class and data; None without such a stage."""
-    import math
-
     rates: dict[tuple[str, ...], list[float]] = {}
     for entry in store.entries():
         cost, inputs = entry.stage.get("cost", {}), entry.stage.get("inputs", {})

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,13 +10,17 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from ..data.prepared import Prepared, open_prepared
 from ..errors import PmbenchError, TrainingError, as_answer, from_answer
 from ..isolation.forkserver import Answer, add_site_packages
 from ..isolation.landlock import Rights
 from ..plugins import Registry, load_plugins
+from ..plugins.excerpt import loaded
+from ..plugins.inside import use_scratch
 from ..processes import leave_with_parent, set_threads
-from ..store.documents import StageDocument, from_json, read_stages
+from ..store.documents import StageDocument, read_stages
 from ..store.keys import CellSpec, Context
 from ..store.store import Store
 
@@ -84,9 +86,21 @@ Report = Callable[[str, int, int], None]
 """Called with (key, epochs done, epochs)."""
 
 
+_plugins: Mapping[str, Any] | None = None
+"""The excerpt of a registry, and the distributions to load, of a process that has been sent both."""
+
+
+def use_plugins(values: Mapping[str, Any]) -> None:
+    """Lets this process load no other plugins than those of `values`: {"excerpt", "distributions"}."""
+    global _plugins
+    _plugins = values
+    registry.cache_clear()
+
+
 @lru_cache(maxsize=1)
 def registry() -> Registry:
-    return load_plugins()
+    """The plugins of this process: those that it has been sent, or all."""
+    return loaded(_plugins["excerpt"], _plugins["distributions"]) if _plugins else load_plugins()
 
 
 @lru_cache(maxsize=8)
@@ -132,28 +146,21 @@ def in_child(arguments: Mapping[str, Any], answer: Answer) -> None:
     """The main function of a child process; does the task of `arguments` with the rights that they give."""
     Rights(**arguments["rights"]).apply()
     add_site_packages()
-    os.environ["TMPDIR"] = arguments["scratch"]
+    use_scratch(arguments["scratch"])
     resources = Resources(
         **{**arguments["resources"], **{n: Path(arguments["resources"][n]) for n in ("store", "data")}}
     )
     set_threads(resources.threads)
-    tempfile.tempdir = arguments["scratch"]
+    use_plugins(arguments["plugins"])
     try:
-        task = read_task(arguments["task"])
+        kind: type[Task] = Seal if "inputs" in arguments["task"] else Train
+        task = msgspec.convert(arguments["task"], kind)
         in_this_process(
             task, resources, lambda key, done, total: answer({"epochs": [done, total]}), staged=True
         )
         answer({"ok": True})
     except (Exception, SystemExit) as error:
         answer({"error": as_answer(error)})
-
-
-def read_task(values: Mapping[str, Any]) -> Task:
-    """The task of `dataclasses.asdict(task)` that has gone through JSON."""
-    lineage, spec = tuple(map(from_json, values["lineage"])), CellSpec.from_json(values["spec"])
-    if "inputs" in values:
-        return Seal(values["key"], lineage, spec, tuple(values["inputs"]))
-    return Train(values["key"], lineage, spec)
 
 
 def _seal(task: Seal, resources: Resources, staged: bool) -> None:
@@ -175,7 +182,9 @@ def _train(task: Train, resources: Resources, report: Report, staged: bool) -> N
         errors = multiprocessing.get_context("spawn").SimpleQueue()
         try:
             # a partial: `launch` would rebuild its arguments, which fails for frozen dataclasses
-            share = partial(_train_share, task=task, resources=resources, errors=errors, staged=staged)
+            share = partial(
+                _train_share, task=task, resources=resources, errors=errors, staged=staged, plugins=_plugins
+            )
             fabric.launch(share)
         except Exception as error:
             if errors.empty():
@@ -187,7 +196,14 @@ def _train(task: Train, resources: Resources, report: Report, staged: bool) -> N
         _train_part(fabric, task, resources, staged, report)
 
 
-def _train_share(fabric: Any, task: Train, resources: Resources, errors: Any, staged: bool) -> None:
+def _train_share(
+    fabric: Any,
+    task: Train,
+    resources: Resources,
+    errors: Any,
+    staged: bool,
+    plugins: Mapping[str, Any] | None,
+) -> None:
     """One of several processes. `errors` receives its exception, of which the parent sees only a text.
 
     All processes leave the process group together: one that exits while its threads run would abort.
@@ -196,6 +212,8 @@ def _train_share(fabric: Any, task: Train, resources: Resources, errors: Any, st
 
     leave_with_parent()
     add_site_packages()
+    if plugins is not None:
+        use_plugins(plugins)
     try:
         _train_part(fabric, task, resources, staged)
     except Exception as error:

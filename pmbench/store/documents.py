@@ -112,18 +112,6 @@ def part_of(documents: Sequence[StageDocument], place: int) -> list[StageDocumen
     ]
 
 
-def from_json(values: Mapping[str, Any]) -> StageDocument:
-    """The document of `dataclasses.asdict(document)` that has gone through JSON."""
-    return StageDocument(
-        name=values["name"],
-        modules=tuple(values["modules"]),
-        fields=values["fields"],
-        reads=tuple(values["reads"]),
-        trains=values["trains"],
-        recipe=Recipe.from_json(values["recipe"]),
-    )
-
-
 def _parents(values: Sequence[Any]) -> list[int]:
     found: list[int] = []
     for value in values:

@@ -21,6 +21,7 @@ from ..contracts.recipe import Recipe
 from ..contracts.setting import Setting
 from ..contracts.stage import Stage
 from ..errors import ContractError, TrainingError
+from ..plugins.facts import home
 from .documents import StageDocument, recipe_of, write_stages
 from .source import module_digest
 
@@ -88,18 +89,6 @@ class CellSpec:
     recipe: Recipe
     seed: int
     weights: tuple[tuple[str, Weights], ...] = ()
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> CellSpec:
-        """The value of `dataclasses.asdict(spec)` that has gone through JSON."""
-        return cls(
-            values["dataset"],
-            values["protocol"],
-            tuple((modality, name) for modality, name in values["backbones"]),
-            Recipe.from_json(values["recipe"]),
-            values["seed"],
-            tuple((modality, Weights(**weights)) for modality, weights in values["weights"]),
-        )
 
     def resolve(
         self, dataset: Dataset, fingerprint: Mapping[str, Mapping[str, str]], registry: Registry
@@ -247,13 +236,6 @@ def backbone_identity(backbone: Backbone) -> dict[str, Any]:
         "weights": backbone.weights.digest if backbone.weights else None,
         **({"libraries": versions} if versions else {}),
     }
-
-
-def home(function: Any) -> str:
-    """The module that defines a function, also inside `functools.partial`."""
-    while isinstance(function, functools.partial):
-        function = function.func
-    return function.__module__
 
 
 def _version(library: str, backbone: Backbone) -> str:

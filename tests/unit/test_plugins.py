@@ -142,9 +142,13 @@ def test_a_name_offered_twice_is_an_error_when_asked_for(found):
     assert ["method", "twice", ["lab-first", "lab-second"]] in found["collisions"]
     asked = found["asked"]
     assert "PluginError: method 'twice' is offered by lab-first and lab-second" in asked["twice"]
-    assert "lab-thief and pmbench" in asked["target_only"]
-    assert "PluginError: method 'again' is offered by lab-double" in asked["again"]
-    assert asked["kd"] == "kd"
+
+
+def test_names_of_pmbench_win_over_those_of_plugins(found):
+    assert ["method", "target_only", ["lab-thief", "pmbench"]] in found["collisions"]
+    assert found["asked"]["target_only"] == "target_only"
+    assert "PluginError: method 'again' is offered by lab-double" in found["asked"]["again"]
+    assert found["asked"]["kd"] == "kd"
 
 
 def test_unknown_names_have_near_matches_and_name_what_was_not_loaded(found):

@@ -9,6 +9,7 @@ from concurrent.futures import Future
 
 from ...data.prepared import Prepared
 from ...isolation.forkserver import Forkserver
+from ...plugins import Registry
 from ...processes import set_threads
 from ...store.keys import Context
 from ..worker import Resources, Task, TaskResult, perform
@@ -21,7 +22,12 @@ class Inline:
     """Nothing else may run beside a task, as this process may not open other files meanwhile."""
 
     def __init__(
-        self, workers: int, resources: Resources, prepared: Mapping[str, Prepared], server: Forkserver
+        self,
+        workers: int,
+        resources: Resources,
+        prepared: Mapping[str, Prepared],
+        registry: Registry,
+        server: Forkserver,
     ) -> None:
         set_threads(resources.threads)
         self.resources = resources

@@ -15,12 +15,15 @@ from ...errors import PluginError, from_answer
 from ...evaluation import evaluator
 from ...isolation import rights
 from ...isolation.forkserver import Child, ChildError, Forkserver, Usage
+from ...plugins import Registry
+from ...plugins.excerpt import excerpt
 from ...store.keys import Context
 from ...store.store import Store
 from ..worker import Report, Resources, Seal, Task, TaskResult, Train, perform
 
 _PRELOAD = (
     *("pmbench.run.worker", "pmbench.training.train", "pmbench.evaluation.seal", "lightning_fabric"),
+    "pmbench.plugins.registry:entry_points",
     *evaluator.PRELOAD,
 )
 _ENVIRONMENT = (
@@ -58,9 +61,15 @@ class LocalPool:
     exclusive = False
 
     def __init__(
-        self, workers: int, resources: Resources, prepared: Mapping[str, Prepared], server: Forkserver
+        self,
+        workers: int,
+        resources: Resources,
+        prepared: Mapping[str, Prepared],
+        registry: Registry,
+        server: Forkserver,
     ) -> None:
-        self.resources, self.prepared, self._server = resources, prepared, server
+        self.resources, self.prepared, self.registry = resources, prepared, registry
+        self._server = server
         self._threads = ThreadPoolExecutor(workers, "pmbench-task")
         self._progress: SimpleQueue[tuple[str, int, int]] = SimpleQueue()
         self._children: set[Child] = set()
@@ -98,6 +107,7 @@ class LocalPool:
             "task": asdict(task),
             "rights": asdict(self._rights(task, context, store)),
             "resources": resources,
+            "plugins": self._plugins(task, context),
             "scratch": str(scratch),
         }
         usage = self._run(task, arguments, report)
@@ -134,6 +144,19 @@ class LocalPool:
         if told.get("ok") is not True:
             raise WorkerDied(f"exit code {usage.code}")
         return usage
+
+    def _plugins(self, task: Task, context: Context) -> dict[str, Any]:
+        """Declarations that the process of a task needs, and the distributions that it loads."""
+        dataset, names = context.dataset, sorted({name for _, name in task.spec.backbones})
+        owners = {self.registry.offer("backbone", name).distribution for name in names}
+        owners.add(self.registry.offer("metric", context.metrics[0].name).distribution)
+        if dataset.augments:
+            owners.add(self.registry.offer("dataset", dataset.name).distribution)
+        metrics = context.protocol.metrics
+        return {
+            "excerpt": excerpt(self.registry, {dataset.name: dataset}, names, metrics),
+            "distributions": sorted(owners),
+        }
 
     def _rights(self, task: Task, context: Context, store: Store) -> rights.Rights:
         """What the process of a task may open."""

@@ -8,6 +8,7 @@ import json
 import sys
 from dataclasses import asdict, dataclass, replace
 
+import msgspec
 import pytest
 import torch
 
@@ -22,7 +23,6 @@ from pmbench.run.worker import (
     Train,
     context_of,
     perform,
-    read_task,
     registry,
 )
 from pmbench.store.documents import write_stages
@@ -169,7 +169,7 @@ def test_a_task_survives_json(data):
     key = context_of(spec, data).key(stage)
     walk = tuple(write_stages(stage, spec.recipe))
     for task in (Train(key, walk, spec), Seal(key, walk, spec, ("target_view",))):
-        again = read_task(json.loads(json.dumps(asdict(task))))
+        again = msgspec.convert(json.loads(json.dumps(asdict(task))), type(task))
         assert again == task
         assert context_of(again.spec, data).keys(again.lineage)[-1] == key
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, replace
 
+import msgspec
 import pytest
 
 import pmbench as pm
 from pmbench.errors import ContractError
-from pmbench.store.documents import StageDocument, from_json, part_of, read_stages, write_stages
+from pmbench.store.documents import StageDocument, part_of, read_stages, write_stages
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ RECIPE = pm.Recipe(epochs=3, schedule="step", milestones=(0.5, 0.8))
 
 
 def through_json(documents):
-    return [from_json(json.loads(json.dumps(asdict(document)))) for document in documents]
+    values = json.loads(json.dumps([asdict(document) for document in documents]))
+    return msgspec.convert(values, list[StageDocument])
 
 
 def test_documents_give_the_stages_again():

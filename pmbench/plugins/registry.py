@@ -1,25 +1,30 @@
-"""Loads plugins from installed distributions; one that raises is set aside and reported."""
+"""Plugins of installed distributions, by the names that they offer; one that raises is set aside."""
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from . import __version__
-from .contracts import hooks
-from .contracts.backbone import Backbone, BackboneFamily
-from .contracts.dataset import Dataset
-from .contracts.method import Method
-from .contracts.metric import Metric
-from .contracts.modality import KINDS, ModalityKind
-from .contracts.published import Published
-from .errors import PluginError, UnknownName
+from .. import __version__
+from ..contracts import hooks
+from ..contracts.backbone import Backbone, BackboneFamily
+from ..contracts.dataset import Dataset
+from ..contracts.method import Method
+from ..contracts.metric import Metric
+from ..contracts.modality import KINDS, ModalityKind
+from ..contracts.published import Published
+from ..errors import PluginError, UnknownName
 
+if TYPE_CHECKING:
+    from .host import Host
+
+CORE = "pmbench"
+"""The distribution whose names win over those of plugins."""
 _KINDS: dict[str, tuple[str, type]] = {
     "method": ("pmbench_methods", Method),
     "dataset": ("pmbench_datasets", Dataset),
@@ -40,7 +45,7 @@ _SHOWN = {
 def _built_in(kind: str) -> Mapping[str, Any]:
     """Values that pmbench offers without a hook; metrics, which need numpy, are imported on first use."""
     if kind == "metric":
-        from .metrics.builtin import METRICS
+        from ..metrics.builtin import METRICS
 
         return METRICS
     return KINDS if kind == "modality_kind" else {}
@@ -72,13 +77,21 @@ class Broken:
 
 @dataclass
 class Registry:
-    """Installed plugins. A name that two distributions offer raises PluginError when it is requested."""
+    """What plugins offer. A name that two plugins offer raises PluginError when it is requested.
 
-    manager: pluggy.PluginManager
+    `hooks` maps distributions to the hooks that they implement, `listeners` has the implementations of
+    `pmbench_run_finished` that this process has loaded. With a `host`, the code of all plugins is in
+    processes that it starts, and the offers have their declarations alone.
+    """
+
     offers: dict[str, dict[str, list[Offer]]] = field(default_factory=lambda: {kind: {} for kind in _KINDS})
     broken: list[Broken] = field(default_factory=list)
     families: dict[str, list[Offer]] = field(default_factory=dict)
     published: tuple[Published, ...] = ()
+    hooks: dict[str, list[str]] = field(default_factory=dict)
+    listeners: dict[str, list[Callable[..., object]]] = field(default_factory=dict)
+    distributions: dict[str, str] = field(default_factory=dict)
+    host: Host | None = None
     _made: dict[str, list[Offer]] = field(default_factory=dict)
 
     def names(self, kind: str) -> list[str]:
@@ -97,13 +110,14 @@ class Registry:
             hint = hint.removesuffix("; ")
             known = {*self.names(kind), *(self.families if kind == "backbone" else ())}
             raise UnknownName(_SHOWN[kind], name, known, hint)
-        if len(found) > 1:
+        core = [offer for offer in found if offer.distribution == CORE]
+        if len(found) > 1 and not core:
             owners = " and ".join(sorted({o.distribution for o in found})) or "one distribution twice"
             raise PluginError(
                 f"{_SHOWN[kind]} {name!r} is offered by {owners}",
                 "uninstall one of them: a name has one owner",
             )
-        return found[0]
+        return (core or found)[0]
 
     def has(self, kind: str, name: str) -> bool:
         """Whether `name` is offered, or made by a family of backbones."""
@@ -134,13 +148,6 @@ class Registry:
     def metric(self, name: str) -> Metric:
         return self.offer("metric", name).value
 
-    @cached_property
-    def distributions(self) -> dict[str, str]:
-        """Distribution -> version of all loaded plugins."""
-        kinds = (*self.offers.values(), self.families)
-        found = {o.distribution: o.version for kind in kinds for os in kind.values() for o in os}
-        return dict(sorted(found.items()))
-
     @property
     def libraries(self) -> list[str]:
         """Libraries besides torch that backbones declare, offered ones and those made by families."""
@@ -162,20 +169,52 @@ class Registry:
             if len(offers) > 1
         ]
 
+    def add(self, distribution: str, version: str, kind: str, values: Iterable[Any]) -> None:
+        """Adds offers of a distribution; raises TypeError for values of another kind."""
+        taken, expected = list(values), _HOOKS[kind][1]
+        for value in taken:
+            family = kind == "backbone" and isinstance(value, BackboneFamily)
+            if not isinstance(value, expected) and not family:
+                raise TypeError(f"offers {value!r}; expected a {expected.__name__}")
+        if kind == "published":
+            self.published += tuple(taken)
+            return
+        for value in taken:
+            place = self.families if isinstance(value, BackboneFamily) else self.offers[kind]
+            place.setdefault(value.name, []).append(Offer(kind, value, distribution, version))
 
-def load_plugins(only: str | None = None, kinds: Iterable[str] = tuple(_HOOKS)) -> Registry:
-    """Loads the entry points of the group `pmbench`, or those of the distribution `only`.
+    def settle(self) -> None:
+        """Sets aside backbones that accept unknown kinds of modalities."""
+        known = self.names("modality_kind")
+        for place in (self.offers["backbone"], self.families):
+            for name, offers in list(place.items()):
+                for offer in list(offers):
+                    if unknown := sorted(set(offer.value.kinds) - set(known)):
+                        error = f"accepts {', '.join(unknown)}; known kinds of modalities: {', '.join(known)}"
+                        self.note_broken(offer.distribution, f"backbone {name}", error)
+                        offers.remove(offer)
+                if not offers:
+                    del place[name]
+
+
+@functools.cache
+def entry_points() -> list[tuple[str, str, importlib.metadata.EntryPoint]]:
+    """(distribution, version, entry point) of all plugins, read once for a process and those it forks."""
+    found = importlib.metadata.entry_points(group=hooks.ENTRY_POINT_GROUP)
+    named = [(p.dist.name, p.dist.version, p) if p.dist else ("unknown", "unknown", p) for p in found]
+    return sorted(named, key=lambda one: (one[0], one[2].name))
+
+
+def load_plugins(only: Collection[str] | None = None) -> Registry:
+    """Imports the entry points of the group `pmbench`, or those of the distributions `only`.
 
     An exception of a plugin is reported in `broken`; only KeyboardInterrupt is passed on.
     """
     manager = pluggy.PluginManager("pmbench")
     manager.add_hookspecs(hooks)
-    registry = Registry(manager)
-    found = importlib.metadata.entry_points(group=hooks.ENTRY_POINT_GROUP)
-    for point in sorted(found, key=lambda p: (p.dist.name if p.dist else "", p.name)):
-        distribution = point.dist.name if point.dist else "unknown"
-        version = point.dist.version if point.dist else "unknown"
-        if only is not None and distribution != only:
+    registry = Registry()
+    for distribution, version, point in entry_points():
+        if only is not None and distribution not in only:
             continue
         where = f"import of {point.value}"
         name = f"{distribution}:{point.name}"
@@ -184,46 +223,23 @@ def load_plugins(only: str | None = None, kinds: Iterable[str] = tuple(_HOOKS)) 
             where = "hooks"
             manager.register(plugin, name)
             manager.check_pending()
-            for kind in kinds:
-                hook, expected = _HOOKS[kind]
+            for kind, (hook, _) in _HOOKS.items():
                 for implementation in getattr(manager.hook, hook).get_hookimpls():
                     if implementation.plugin is plugin:
                         where = hook
-                        _take(registry, kind, expected, implementation.function(), distribution, version)
+                        registry.add(distribution, version, kind, implementation.function())
+            registry.distributions[distribution] = version
+            hooked = registry.hooks.setdefault(distribution, [])
+            hooked += [caller.name for caller in manager.get_hookcallers(plugin) or ()]
+            registry.listeners.setdefault(distribution, []).extend(
+                implementation.function
+                for implementation in manager.hook.pmbench_run_finished.get_hookimpls()
+                if implementation.plugin is plugin
+            )
         except (Exception, SystemExit) as error:
             registry.broken.append(Broken(distribution, version, where, f"{type(error).__name__}: {error}"))
             if manager.get_plugin(name) is not None:
                 manager.unregister(name=name)
     if only is None:
-        _check_kinds(registry)
+        registry.settle()
     return registry
-
-
-def _check_kinds(registry: Registry) -> None:
-    """Sets aside backbones that accept unknown kinds of modalities."""
-    known = registry.names("modality_kind")
-    for place in (registry.offers["backbone"], registry.families):
-        for name, offers in list(place.items()):
-            for offer in list(offers):
-                if unknown := sorted(set(offer.value.kinds) - set(known)):
-                    error = f"accepts {', '.join(unknown)}; known kinds of modalities: {', '.join(known)}"
-                    where = f"backbone {name}"
-                    registry.broken.append(Broken(offer.distribution, offer.version, where, error))
-                    offers.remove(offer)
-            if not offers:
-                del place[name]
-
-
-def _take(
-    registry: Registry, kind: str, expected: type, values: Iterable[Any], distribution: str, version: str
-) -> None:
-    taken = list(values)
-    for value in taken:
-        if not isinstance(value, expected) and not (kind == "backbone" and isinstance(value, BackboneFamily)):
-            raise TypeError(f"offers {value!r}; expected a {expected.__name__}")
-    if kind == "published":
-        registry.published += tuple(taken)
-        return
-    for value in taken:
-        place = registry.families if isinstance(value, BackboneFamily) else registry.offers[kind]
-        place.setdefault(value.name, []).append(Offer(kind, value, distribution, version))

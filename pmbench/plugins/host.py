@@ -1,0 +1,165 @@
+"""Starts the processes that load plugins, so that the process of a command runs no code of theirs."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ..contracts.metric import Evidence
+from ..errors import PluginError, from_answer
+from ..isolation import rights
+from ..isolation.forkserver import ChildError, Forkserver
+from ..processes import cores
+from . import facts
+from .inside import Report
+from .registry import CORE, Broken, Registry, entry_points, load_plugins
+
+_ENVIRONMENT = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "HOME", "LD_LIBRARY_PATH")
+_INSIDE = "pmbench.plugins.inside"
+
+
+class Host:
+    """Calls functions where plugins are loaded.
+
+    `sources` are the data files that installed packages ship, with the distribution of their data set; the
+    processes of other distributions cannot read them. `limit` is the time in seconds in which plugins have to
+    be imported, to plan, or to answer a question.
+    """
+
+    limit: ClassVar[float] = 60.0
+
+    def __init__(self) -> None:
+        environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+        self._environment = {**environment, "OMP_NUM_THREADS": "1"}
+        self._server = Forkserver([_INSIDE, "pmbench.plugins.registry:entry_points"], self._environment)
+        self.sources: list[tuple[str, Path]] = []
+
+    def call(
+        self,
+        function: str,
+        distributions: Sequence[str],
+        options: Mapping[str, Any],
+        *,
+        read: Iterable[Path] = (),
+        write: Iterable[Path] = (),
+        network: bool = False,
+        folder: Path | None = None,
+        limit: float | None = None,
+        report: Report | None = None,
+    ) -> Any:
+        """The result of `function(registry, **options)`, "module:name", in a process of its own.
+
+        Its registry has the plugins of `distributions`. Raises the error that the function raised, or
+        PluginError if the process died or did not end in `limit` seconds, which may be infinite. It starts
+        in `folder`.
+        """
+        names, limit = ", ".join(distributions) or CORE, self.limit if limit is None else limit
+        with tempfile.TemporaryDirectory(prefix="pmbench-") as scratch:
+            allowed = rights.of_code(
+                read=read,
+                write=[*write, Path(scratch)],
+                hidden=[path for owner, path in self.sources if owner not in distributions],
+                network=network,
+            )
+            arguments = {
+                "function": function,
+                "distributions": list(distributions),
+                "options": _plain(options, Path(scratch)),
+                "reports": report is not None,
+                "rights": dataclasses.asdict(allowed),
+                "scratch": scratch,
+                "folder": str(folder or scratch),
+            }
+            try:
+                seconds = None if limit == math.inf else limit
+                child = self._server.start(f"{_INSIDE}:serve", arguments, seconds, self._environment)
+                answer: Mapping[str, Any] = {}
+                for answer in child.answers():
+                    if "report" in answer and report is not None:
+                        report(*answer["report"])
+                usage = child.wait()
+            except ChildError as error:
+                raise PluginError(f"the process of {names} failed: {error}") from error
+        if isinstance(answer.get("error"), dict):
+            raise from_answer(answer["error"])
+        if "result" not in answer:
+            why = f"took longer than {limit:.0f} s" if child.timed_out else f"ended with code {usage.code}"
+            raise PluginError(f"the process of {names} {why}")
+        return answer["result"]
+
+    def ask(self, distribution: str) -> facts.Ask:
+        """Calls functions of `inside` in processes with one distribution."""
+
+        def ask(function: str, **options: Any) -> Any:
+            return self.call(f"{_INSIDE}:{function}", [distribution], options)
+
+        return ask
+
+
+def survey() -> Registry:
+    """What all installed plugins declare, each asked in a process of its own.
+
+    pmbench itself is loaded in this process. A plugin that raises, ends its process or hangs is in `broken`.
+    """
+    registry, host = load_plugins([CORE]), Host()
+    versions = {name: version for name, version, _ in entry_points() if name != CORE}
+    names = sorted(versions)
+
+    def declared(name: str) -> Any:
+        try:
+            return host.call(f"{_INSIDE}:declarations", [name], {})
+        except PluginError as error:
+            return error
+
+    with ThreadPoolExecutor(cores()) as pool:
+        for name, found in zip(names, pool.map(declared, names), strict=True):
+            _take(registry, name, versions[name], found, host)
+    registry.settle()
+    registry.host = host
+    for offer in (offer for same in registry.offers["dataset"].values() for offer in same):
+        source = offer.value.find_source()
+        if source is not None and source.suffix != ".py":
+            host.sources.append((offer.distribution, source))
+    return registry
+
+
+def _take(registry: Registry, name: str, version: str, found: Any, host: Host) -> None:
+    """Adds what a distribution has declared."""
+    try:
+        if isinstance(found, PluginError):
+            raise found
+        for kind, values in found["offers"].items():
+            registry.add(name, version, kind, [facts.read(value, host.ask(name)) for value in values])
+        registry.hooks[name] = [str(hook) for hook in found["hooks"]]
+        registry.distributions[name] = version
+        registry.broken += [Broken(name, version, str(w), str(e)) for w, e in found["broken"]]
+    except (PluginError, KeyError, TypeError, ValueError) as error:
+        registry.broken.append(Broken(name, version, "import", str(error)))
+
+
+def _plain(options: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
+    """Options as JSON; arrays of evidence go into a file."""
+    return {n: _evidence(v, scratch) if isinstance(v, Evidence) else v for n, v in options.items()}
+
+
+def _evidence(evidence: Evidence, scratch: Path) -> dict[str, Any]:
+    import numpy as np
+
+    arrays = {name: getattr(evidence, name) for name in ("labels", "predicted", "logits", "features")}
+    if evidence.gallery is not None:
+        arrays["gallery_features"], arrays["gallery_labels"] = evidence.gallery
+    file = scratch / "evidence.npz"
+    np.savez(file, **{name: array for name, array in arrays.items() if array is not None})
+    types = evidence.attack_types
+    return {
+        "arrays": str(file),
+        "num_classes": evidence.num_classes,
+        "positive": evidence.positive,
+        "attack_types": None if types is None else list(types),
+    }
