@@ -11,7 +11,7 @@ from ..files import write_text
 def write_board(out: Path) -> Path:
     """Writes `out/LEADERBOARD.md` from all records below `out/records`; warns of unreadable files."""
     from ..report.leaderboard import render
-    from ..report.record import read_records
+    from ..report.record_files import read_records
 
     records, problems = read_records(out / "records")
     for problem in problems:

@@ -7,7 +7,7 @@ from typing import Any
 import typer
 
 from ..report.text import duration
-from .tables import fields, heading, table
+from .tables import fields, heading, size_text, table
 
 Values = dict[str, Any]
 
@@ -157,14 +157,16 @@ def show_record(values: Values) -> None:
             ("checkpoint", validation and validation["rule"]),
             ("training", cost and f"{duration(cost['train_seconds'])}, {cost['steps']} steps"),
             ("parameters", cost and cost["parameters"]),
+            ("buffers", cost and cost["buffers"]),
+            ("memory", cost and cost["peak_bytes"] and size_text(cost["peak_bytes"])),
             ("sealed", "yes" if values["sealed"] else "no"),
-            ("verification", values["verification"]),
             ("deviations", values["deviations"]),
             (
                 "run",
                 f"{where['date']}, pmbench {where['pmbench']}, torch {where['torch']}, {where['device']}",
             ),
             ("commit", commit and commit[:12] + (", with changes" if where["git_dirty"] else "")),
+            ("isolation", where["isolation"]),
             ("command", " ".join(where["command"])),
         ]
     )

@@ -57,7 +57,7 @@ def _read(folder: Path) -> tuple[list[Record], list[RecordError]]:
     """Records below a folder; without files, the modules that read them are not imported."""
     if not any(folder.rglob("*.json")):
         return [], []
-    from ..report.record import read_records
+    from ..report.record_files import read_records
 
     return read_records(folder)
 
@@ -190,6 +190,5 @@ def _row(row: Row) -> dict[str, Any]:
         "train_seconds": row.train_seconds,
         "seeds": list(row.seeds),
         "sealed": row.sealed,
-        "verification": row.verification,
         "published": sorted({p.value for p in row.published}),
     }

@@ -56,7 +56,7 @@ def run(options: RunOptions) -> None:
     from ..plugins import load_plugins, survey
     from ..run.coordinator import Runner
     from ..run.plan import make_plan
-    from ..run.provenance import provenance
+    from ..run.provenance import isolation, provenance
     from ..run.recording import Recorder
     from ..run.worker import Resources
     from ..store.store import Store
@@ -76,6 +76,13 @@ def run(options: RunOptions) -> None:
     )
     plan = make_plan(options.request(registry), registry, resources.data, Store(resources.store))
     workers = _given(options.workers, 1 if gpu else max(1, cores() // threads))
+    isolated = isolation(workers)
+    if isolated == "audit-hook":
+        print(
+            "Warning: this system has no Landlock (Linux 5.13 or newer), so the kernel does not keep plugins "
+            "from files; records say `isolation: audit-hook`",
+            file=sys.stderr,
+        )
     if workers == 0:
         from ..run.executors.inline import Inline as pool
     else:
@@ -87,7 +94,7 @@ def run(options: RunOptions) -> None:
             resources=resources,
             out=options.out,
             workers=workers,
-            recorder=Recorder(partial(provenance, registry, device, threads), registry.published),
+            recorder=Recorder(partial(provenance, registry, device, threads, isolated), registry.published),
             watcher=watcher,
             make_pool=pool,
         )

@@ -135,6 +135,6 @@ def _prepared(offer: Offer, data: Path) -> str:
 
 
 def _record(path: Path) -> dict[str, Any]:
-    from ..report.record import read_record
+    from ..report.record_files import read_record
 
     return {"file": str(path), **read_record(path).model_dump(mode="json", exclude={"samples"})}

@@ -16,8 +16,18 @@ from typing import Any
 from ..contracts.metric import Metric
 from ..errors import RecordError
 from ..metrics.builtin import METRICS
-from .comparison import Contrast, Row, against_floor, contrasts, find_ceiling, find_floor, label_of, pair
-from .record import LEVELS, AblationRow, CellInfo, PublishedNumber, Record, metric_of, recompute
+from .comparison import (
+    Contrast,
+    Row,
+    against_floor,
+    contrasts,
+    find_ceiling,
+    find_floor,
+    label_of,
+    pair,
+    second_floors,
+)
+from .record import AblationRow, CellInfo, PublishedNumber, Record, metric_of, recompute
 from .statistics import Comparison, Interval, holm, t_interval
 from .text import natural, seeds_text
 
@@ -110,7 +120,7 @@ def _main_board(records: list[Record]) -> Board:
     remarks: list[str] = []
     cells = _one_per_cell(records, remarks)
     metric = _primary_metric(cells)
-    done, absent = _split(cells, metric)
+    done, absent = _split(_without_copies(cells, remarks), metric)
     seeds = tuple(sorted({r.cell.seed for r in cells}))
     if metric is None or not done:
         return Board(cells[0].cell, metric, (), absent, None, None, seeds, (), tuple(remarks))
@@ -123,6 +133,8 @@ def _main_board(records: list[Record]) -> Board:
             remarks.append(
                 f"{row.label} lacks {seeds_text(lacking)}; compared with others on the seeds that both have"
             )
+    for row in second_floors(rows):
+        remarks.append(f"{row.label} is a second floor; nothing is compared with it")
     if len({r.digests.data for row in rows for r in row.records if r.digests}) > 1:
         remarks.append("the records were made from different prepared forms of the data")
     return Board(
@@ -184,7 +196,7 @@ def _split(
 
 
 def _one_per_cell(records: list[Record], remarks: list[str]) -> list[Record]:
-    """One record per row and seed: finished before unfinished, then the best verified, then the newest."""
+    """One record per row and seed: finished before unfinished, then the newest."""
     by_cell: dict[tuple[str, int], list[Record]] = {}
     for record in records:
         by_cell.setdefault((label_of(record.cell), record.cell.seed), []).append(record)
@@ -192,15 +204,27 @@ def _one_per_cell(records: list[Record], remarks: list[str]) -> list[Record]:
     for (label, seed), same in sorted(by_cell.items()):
         selected.append(max(same, key=_precedence))
         if len({r.cell_key for r in same}) > 1:
-            remarks.append(
-                f"{label} has {len(same)} records for seed {seed}; one counts: the best verified, then newest"
-            )
+            remarks.append(f"{label} has {len(same)} records for seed {seed}; one counts: the newest")
     return selected
 
 
+def _without_copies(records: Iterable[Record], remarks: list[str]) -> list[Record]:
+    """Records without those that have the predictions of another seed of the same row."""
+    seen: dict[tuple[str, str], int] = {}
+    kept = []
+    for record in sorted(records, key=lambda r: r.cell.seed):
+        label, seed = label_of(record.cell), record.cell.seed
+        digest = record.digests.predictions if record.digests else ""
+        first = seen.setdefault((label, digest), seed) if digest else seed
+        if first == seed:
+            kept.append(record)
+        else:
+            remarks.append(f"{label}: seed {seed} has the predictions of seed {first}; it does not count")
+    return kept
+
+
 def _precedence(r: Record) -> tuple[object, ...]:
-    level = LEVELS.index(r.verification)
-    return r.status == "done", level, r.provenance.date, r.cell_key, r.model_dump_json()
+    return r.status == "done", r.provenance.date, r.cell_key, r.model_dump_json()
 
 
 def _primary_metric(records: list[Record]) -> Metric | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..metrics.builtin import Metric
-from .record import LEVELS, CellInfo, PublishedNumber, Record
+from .record import CellInfo, PublishedNumber, Record
 from .resampling import Resampled, resample
 from .statistics import (
     Comparison,
@@ -24,7 +24,7 @@ from .statistics import (
 )
 from .text import options_text
 
-ENSEMBLE = "target_ensemble"
+FLOOR, ENSEMBLE = "target_only", "target_ensemble"
 """The control of methods that run two networks at test; the other controls apply to every method."""
 
 
@@ -84,12 +84,9 @@ class Row:
             found.append(f"given {', '.join(privileged)} at test")
         if cell.value_set != cell.values and cell.role == "method":
             found.append(f"{cell.values} values, it has no {cell.value_set} ones")
+        weak = {r.provenance.isolation for r in self.records} - {"landlock", "unknown"}
+        found += [f"isolation: {', '.join(sorted(weak))}"] if weak else []
         return found if self.sealed else [*found, "not sealed"]
-
-    @property
-    def verification(self) -> str:
-        """The weakest level of verification among its records."""
-        return min((r.verification for r in self.records), key=LEVELS.index)
 
 
 @dataclass(frozen=True)
@@ -167,9 +164,22 @@ def pair(rows: Sequence[Row], metric: Metric, remarks: list[str]) -> Paired:
 
 
 def find_floor(rows: Sequence[Row]) -> Row | None:
-    """The sealed floor with the fewest options set."""
-    floors = [r for r in rows if r.cell.role == "floor" and r.rankable]
-    return min(floors, key=lambda r: (len(r.cell.options), -len(r.seeds), r.label), default=None)
+    """The sealed floor: `target_only` if it is on the board, with the fewest options set."""
+    return min(_floors(rows), key=_floor_order, default=None)
+
+
+def second_floors(rows: Sequence[Row]) -> list[Row]:
+    """Other methods that call themselves floors."""
+    floor = find_floor(rows)
+    return [r for r in _floors(rows) if floor is not None and r.cell.method != floor.cell.method]
+
+
+def _floors(rows: Sequence[Row]) -> list[Row]:
+    return [r for r in rows if r.cell.role == "floor" and r.rankable]
+
+
+def _floor_order(row: Row) -> tuple[object, ...]:
+    return row.cell.method != FLOOR, len(row.cell.options), -len(row.seeds), row.label
 
 
 def find_ceiling(rows: Sequence[Row], metric: Metric) -> Row | None:

@@ -98,10 +98,10 @@ def _table(board: Board) -> str:
     metric = board.metric.title if board.metric else "result"
     floor = board.floor.cell.method if board.floor else "floor"
     head = ["rank", "method", metric, "gap recovered", f"p against {floor}", "parameters", "MACs", "training"]
-    rows = [[*head, "seeds", "verification", "published"]]
+    rows = [[*head, "seeds", "published"]]
     rows += [_cells(row, board) for row in board.rows]
     rows += [_absent(absent) for absent in board.absent]
-    return table(rows, left=(1, 2, 9))
+    return table(rows, left=(1, 2))
 
 
 def _cells(row: Row, board: Board) -> list[str]:
@@ -120,13 +120,12 @@ def _cells(row: Row, board: Board) -> list[str]:
         quantity(cost.macs if cost else None),
         training,
         f"{len(row.seeds)} of {len(board.seeds)}" if missing else str(len(row.seeds)),
-        row.verification,
         published_text(row.published),
     ]
 
 
 def _absent(absent: Absent) -> list[str]:
-    return ["-", code(absent.label), escape(absent.text), *["-"] * 8]
+    return ["-", code(absent.label), escape(absent.text), *["-"] * 7]
 
 
 def _title(board: Board, name: str) -> str:
@@ -230,6 +229,9 @@ def _departures(board: Board) -> list[str]:
             for stage in record.stages:
                 for name, (standard, own) in sorted(stage.departures.items()):
                     found[f"{stage.stage}: {name} {own} instead of {standard}"] = None
+                if (stage.optimizer_steps or 0) > stage.steps:
+                    more = f"{stage.optimizer_steps:,} optimizer steps in {stage.steps:,} batches"
+                    found[f"{stage.stage}: {more}"] = None
             found.update(dict.fromkeys(record.deviations))
         if found:
             lines.append(f"{row.label}: {'; '.join(found)}")

@@ -1,29 +1,32 @@
-"""Records: the request, the outcome per test sample, the cost and the provenance of one cell."""
+"""Records: the request, the outcome per test sample, the cost and the provenance of one cell.
+
+Records of others are read, too, so every number and text has a bound, and what can be checked without data
+and plugins is checked.
+"""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+import unicodedata
+from graphlib import CycleError, TopologicalSorter
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from pydantic.types import FiniteFloat, NonNegativeInt
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic.types import FiniteFloat
 
 from ..contracts.metric import Evidence, Metric
 from ..errors import RecordError, UsageError
-from ..files import write_text
 from ..metrics.builtin import METRICS
 from .packing import pack, unpack
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+LONGEST = 4000
+"""Characters that a text may have."""
 TOLERANCE = 1e-6
 """Percentage points by which a recomputed metric may differ, since machines sum in different orders."""
 Role = Literal["method", "floor", "ceiling", "control", "reference"]
 TestsOn = Literal["target", "privileged", "all"]
-Verification = Literal["self-reported", "recomputed", "re-inferred", "retrained"]
-"""Levels of verification of a record, weakest first."""
-LEVELS: tuple[str, ...] = get_args(Verification)
+Isolation = Literal["landlock", "audit-hook", "none", "unknown"]
 
 
 def _lists(value: Any) -> Any:
@@ -33,11 +36,25 @@ def _lists(value: Any) -> Any:
     return [_lists(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
-Option = Annotated[bool | int | float | str | list[Any] | None, BeforeValidator(_lists)]
-Names = Annotated[list[str], BeforeValidator(_lists)]
-Floats = Annotated[list[FiniteFloat], BeforeValidator(_lists)]
+def plain_text(value: Any) -> Any:
+    """Text without control characters and without characters that change the direction of others."""
+    if not isinstance(value, str):
+        return value
+    lines = value.replace("\r\n", "\n").replace("\t", " ")
+    return "".join(c for c in lines if c == "\n" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co"))
+
+
+Text = Annotated[str, BeforeValidator(plain_text), Field(max_length=LONGEST)]
+Name = Annotated[str, BeforeValidator(plain_text), Field(max_length=200)]
+Option = Annotated[bool | int | float | Text | list[Any] | None, BeforeValidator(_lists)]
+Names = Annotated[list[Name], BeforeValidator(_lists), Field(max_length=1000)]
+Texts = Annotated[list[Text], BeforeValidator(_lists), Field(max_length=1000)]
+Floats = Annotated[list[FiniteFloat], BeforeValidator(_lists), Field(max_length=100_000)]
 Departure = Annotated[list[Any], BeforeValidator(_lists), Field(min_length=2, max_length=2)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Count = Annotated[int, Field(ge=0, le=10**18)]
+Seconds = Annotated[FiniteFloat, Field(ge=0, le=1e9)]
+Percent = Annotated[FiniteFloat, Field(ge=-1e6, le=1e6)]
 
 
 class _Model(BaseModel):
@@ -51,8 +68,8 @@ class AblationRow(_Model):
     paper's numbers for the row, or empty.
     """
 
-    row: str
-    of: dict[str, Option] = {}
+    row: Name
+    of: dict[Name, Option] = {}
     printed: Names = []
 
 
@@ -64,81 +81,110 @@ class CellInfo(_Model):
     that this method used, "paper" if it does not declare that one.
     """
 
-    method: str
-    options: dict[str, Option] = {}
-    dataset: str
-    dataset_version: int
-    protocol: str
-    backbones: dict[str, str]
-    seed: int
+    method: Name
+    options: dict[Name, Option] = {}
+    dataset: Name
+    dataset_version: Annotated[int, Field(ge=0, le=10**6)]
+    protocol: Name
+    backbones: dict[Name, Name]
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
     role: Role
     tests_on: TestsOn
     test_modalities: Names
     target: Names
     privileged: Names
-    num_classes: Annotated[int, Field(ge=1)]
-    positive_class: NonNegativeInt = 1
-    recipe_set: str = "standard"
-    value_set: str = "paper"
-    values: str = "paper"
+    num_classes: Annotated[int, Field(ge=1, le=2**16)]
+    positive_class: Annotated[int, Field(ge=0, lt=2**16)] = 1
+    recipe_set: Name = "standard"
+    value_set: Name = "paper"
+    values: Name = "paper"
     ablation: AblationRow | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> CellInfo:
+        both = [*self.target, *self.privileged]
+        tested = {"target": self.target, "privileged": self.privileged, "all": both}[self.tests_on]
+        if self.test_modalities != tested:
+            raise ValueError(
+                f"tests_on is {self.tests_on!r}, so test_modalities should be {tested}, "
+                f"not {self.test_modalities}"
+            )
+        if self.role == "method" and self.tests_on != "target":
+            raise ValueError(f"a method is tested on the target modalities, not on {self.tests_on!r}")
+        return self
 
 
 class StageRun(_Model):
-    """One stage of the plan. `departures`: recipe field -> [standard, own]; `seconds` of its training."""
+    """One stage of the plan. `departures`: recipe field -> [standard, own].
 
-    key: str
-    stage: str
-    parents: Names
+    `seconds` and `cpu_seconds` are those of its process, with its start. `steps` are the batches of its
+    training, `optimizer_steps` the most steps that one of its optimizers took.
+    """
+
+    key: Sha256
+    stage: Name
+    parents: Annotated[list[Sha256], BeforeValidator(_lists), Field(max_length=1000)]
     reads: Names
     reused: bool
-    seconds: FiniteFloat
-    steps: NonNegativeInt
-    epochs: NonNegativeInt
-    selected_epoch: int | None
-    samples: NonNegativeInt
-    departures: dict[str, Departure] = {}
+    seconds: Seconds
+    cpu_seconds: Seconds | None = None
+    steps: Count
+    optimizer_steps: Count | None = None
+    epochs: Annotated[int, Field(ge=0, le=10**6)]
+    selected_epoch: Annotated[int, Field(ge=0, le=10**6)] | None
+    samples: Count
+    departures: dict[Name, Departure] = {}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> StageRun:
+        if self.selected_epoch is not None and self.selected_epoch > self.epochs:
+            raise ValueError(f"epoch {self.selected_epoch} is selected of {self.epochs}")
+        return self
 
 
 class Validation(_Model):
     """Selection of the checkpoint. `curve`: the last stage's validation metric by epoch."""
 
-    rule: str
-    metric: str
-    selected: FiniteFloat | None
+    rule: Name
+    metric: Name
+    selected: Percent | None
     curve: Floats
     flat: bool | None
 
 
 class Cost(_Model):
-    """Cost of training and evaluation.
+    """Cost of training and evaluation, measured by the process that started the others.
 
-    `train_seconds` and `steps` count all stages, `train_seconds_spent` only those not reused. The fields from
-    `parameters` on describe the evaluated program.
+    `train_seconds`, `cpu_seconds` and `steps` count all stages, `train_seconds_spent` only those not reused;
+    `peak_bytes` is the largest memory of a stage's process. The fields from `parameters` on describe the
+    evaluated program.
     """
 
-    train_seconds: FiniteFloat
-    train_seconds_spent: FiniteFloat
-    steps: NonNegativeInt
-    parameters: NonNegativeInt
-    macs: NonNegativeInt | None
-    latency_ms: FiniteFloat | None
-    networks: NonNegativeInt
+    train_seconds: Seconds
+    train_seconds_spent: Seconds
+    cpu_seconds: Seconds | None = None
+    peak_bytes: Count | None = None
+    steps: Count
+    parameters: Count
+    buffers: Count | None = None
+    macs: Count | None
+    latency_ms: Seconds | None
+    networks: Annotated[int, Field(ge=0, le=1000)]
 
 
 class Digests(_Model):
     """SHA-256 of the sealed program, of the predictions, of the labels and of the prepared data."""
 
-    program: str | None
-    predictions: str
-    labels: str
-    data: str
+    program: Sha256 | None
+    predictions: Sha256
+    labels: Sha256
+    data: Sha256
 
 
 class SampleOutcomes(_Model):
     """Labels and predicted classes of the test samples, packed, in the order of the data set."""
 
-    count: Annotated[int, Field(ge=1)]
+    count: Annotated[int, Field(ge=1, le=10**7)]
     labels: str
     predicted: str
 
@@ -157,38 +203,44 @@ class SampleOutcomes(_Model):
 class PublishedNumber(_Model):
     """A number that a paper prints for a cell, or for its row of an ablation; fields as in pm.Published."""
 
-    paper: str
-    table: str
-    variant: str
+    paper: Text
+    table: Text
+    variant: Text
     test_modalities: Names
-    dataset: str
-    protocol: str
-    metric: str
+    dataset: Name
+    protocol: Name
+    metric: Name
     value: FiniteFloat
     higher_is_better: bool
 
 
 class Provenance(_Model):
-    """Software, hardware and command of a run. `date` is ISO 8601; `distributions` maps names to versions."""
+    """Software, hardware and command of a run. `date` is ISO 8601; `distributions` maps names to versions.
 
-    date: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}([T ].*)?$")]
-    command: Names
-    pmbench: str
-    distributions: dict[str, str]
-    python: str
-    torch: str
-    platform: str
-    device: str
-    threads: int
-    precision: str
-    git_commit: str | None
+    `isolation` of plugins: "landlock", by the kernel, in processes of their own; "audit-hook", in such
+    processes of a system without Landlock; "none", in the process of the command; "unknown" in records of
+    schemas 1 and 2.
+    """
+
+    date: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}([T ][0-9:.+Z-]*)?$", max_length=40)]
+    command: Texts
+    pmbench: Name
+    distributions: dict[Name, Name]
+    python: Name
+    torch: Name
+    platform: Name
+    device: Name
+    threads: Annotated[int, Field(ge=1, le=10**5)]
+    precision: Name
+    isolation: Isolation = "unknown"
+    git_commit: Name | None
     git_dirty: bool | None
 
 
 class MetricInfo(_Model):
     """Description of a plugin's metric, for the board."""
 
-    title: str
+    title: Name
     higher_is_better: bool
 
 
@@ -200,24 +252,23 @@ class Record(_Model):
     are not built in.
     """
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     cell: CellInfo
     cell_key: Sha256
     status: Literal["done", "skipped", "failed"]
-    reason: str | None = None
-    stages: list[StageRun] = []
-    metrics: dict[str, FiniteFloat] = {}
-    primary: str | None = None
-    metric_info: dict[str, MetricInfo] = {}
+    reason: Text | None = None
+    stages: Annotated[list[StageRun], Field(max_length=1000)] = []
+    metrics: Annotated[dict[Name, Percent], Field(max_length=100)] = {}
+    primary: Name | None = None
+    metric_info: dict[Name, MetricInfo] = {}
     validation: Validation | None = None
     cost: Cost | None = None
     digests: Digests | None = None
     samples: SampleOutcomes | None = None
     sealed: bool = False
-    deviations: Names = []
-    published: list[PublishedNumber] = []
+    deviations: Texts = []
+    published: Annotated[list[PublishedNumber], Field(max_length=1000)] = []
     provenance: Provenance
-    verification: Verification = "self-reported"
 
     @model_validator(mode="after")
     def _complete(self) -> Record:
@@ -225,13 +276,52 @@ class Record(_Model):
             if not self.reason:
                 raise ValueError(f"a cell that is {self.status} needs a reason")
             return self
-        needed = ("metrics", "primary", "samples", "cost", "digests")
+        needed = ("metrics", "primary", "samples", "cost", "digests", "stages")
         missing = [name for name in needed if not getattr(self, name)]
         if missing:
             raise ValueError(f"a cell that is done needs {', '.join(missing)}")
         if self.primary not in self.metrics:
             raise ValueError(f"the primary metric {self.primary!r} is not among the metrics")
+        if strange := [m for m in self.metrics if m not in METRICS and m not in self.metric_info]:
+            raise ValueError(f"metric {strange[0]!r} is neither built in nor described")
+        self._check_stages()
+        self._check_cost()
         return self
+
+    def _check_stages(self) -> None:
+        """The stages are a graph without cycles, in which each is an ancestor of one last stage."""
+        modalities = {*self.cell.target, *self.cell.privileged}
+        by_key = {stage.key: stage for stage in self.stages}
+        if len(by_key) < len(self.stages):
+            raise ValueError("a stage is listed twice")
+        for stage in self.stages:
+            if lacking := [key for key in stage.parents if key not in by_key]:
+                raise ValueError(f"parent {lacking[0][:12]} of stage {stage.key[:12]} is not listed")
+            if not modalities.issuperset(stage.reads):
+                raise ValueError(f"stage {stage.key[:12]} reads {stage.reads}, which the cell does not have")
+        try:
+            TopologicalSorter({key: stage.parents for key, stage in by_key.items()}).prepare()
+        except CycleError as error:
+            raise ValueError("a stage is its own ancestor") from error
+        last = by_key.keys() - {parent for stage in self.stages for parent in stage.parents}
+        if len(last) != 1:
+            raise ValueError(f"{len(last)} stages are no ancestors of others; expected one, the last")
+        epochs = by_key[last.pop()].epochs
+        if self.validation is not None and len(self.validation.curve) > epochs:
+            found = len(self.validation.curve)
+            raise ValueError(f"the validation curve has {found} epochs, the last stage {epochs}")
+
+    def _check_cost(self) -> None:
+        """The cost is the sum over the stages."""
+        assert self.cost is not None
+        spent = [stage.seconds for stage in self.stages if not stage.reused]
+        for name, found, sum_ in (
+            ("train_seconds", self.cost.train_seconds, sum(s.seconds for s in self.stages)),
+            ("train_seconds_spent", self.cost.train_seconds_spent, sum(spent)),
+            ("steps", self.cost.steps, sum(s.steps for s in self.stages)),
+        ):
+            if abs(found - sum_) > 1e-6 * max(1.0, sum_):
+                raise ValueError(f"{name} is {found}, but its stages add up to {sum_}")
 
 
 def metric_of(record: Record, name: str) -> Metric | None:
@@ -244,74 +334,6 @@ def metric_of(record: Record, name: str) -> Metric | None:
 
 def _unavailable(evidence: Evidence) -> float:
     raise RecordError("a plugin's metric cannot be computed from a record")
-
-
-def to_json(record: Record) -> str:
-    """JSON text of a record; equal for equal records."""
-    content = record.model_dump(mode="json")
-    return json.dumps(content, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def read_record(path: Path) -> Record:
-    """The record in a file; raises RecordError naming the file and its fault."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-        content = json.loads(text)
-    except OSError as error:
-        raise RecordError(
-            f"{path}: cannot be read: {error.strerror or error}", "check path and permissions"
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise RecordError(
-            f"{path}: not JSON: {error}; expected one record",
-            "the file is damaged: restore it, or run the cell again",
-        ) from error
-    if not isinstance(content, dict) or "schema_version" not in content:
-        raise RecordError(
-            f"{path}: not a record: it has no schema_version; expected {SCHEMA_VERSION}",
-            "a folder of records may hold only JSON files written by `pmbench run`",
-        )
-    if content["schema_version"] == 1:  # has no published numbers
-        text = json.dumps({**content, "schema_version": SCHEMA_VERSION})
-    elif content["schema_version"] != SCHEMA_VERSION:
-        raise RecordError(
-            f"{path}: schema_version is {content['schema_version']!r}, "
-            f"this pmbench reads 1 to {SCHEMA_VERSION}",
-            "read it with the pmbench that wrote it, or run the cell again",
-        )
-    try:
-        return Record.model_validate_json(text)
-    except ValidationError as error:
-        raise RecordError(
-            f"{path}: not a valid record: {_summary(error)}",
-            "records are never edited by hand: run the cell again",
-        ) from error
-
-
-def _summary(error: ValidationError) -> str:
-    parts = []
-    for problem in error.errors(include_url=False, include_context=False)[:3]:
-        field = ".".join(map(str, problem["loc"])) or "record"
-        found = repr(problem["input"])
-        parts.append(f"{field}: {problem['msg']}" + (f", found {found}" if len(found) <= 60 else ""))
-    more = error.error_count() - len(parts)
-    return "; ".join(parts) + (f"; and {more} more" if more else "")
-
-
-def write_record(record: Record, path: Path) -> None:
-    """Writes a record atomically; raises StoreError."""
-    write_text(Path(path), to_json(record))
-
-
-def read_records(folder: Path) -> tuple[list[Record], list[RecordError]]:
-    """The records in all `*.json` files below a folder, by path, and the errors of invalid files."""
-    records, problems = [], []
-    for path in sorted(Path(folder).rglob("*.json")):
-        try:
-            records.append(read_record(path))
-        except RecordError as problem:
-            problems.append(problem)
-    return records, problems
 
 
 def recompute(record: Record) -> dict[str, float]:

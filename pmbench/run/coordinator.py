@@ -16,7 +16,8 @@ from ..evaluation.scoring import needs_features
 from ..files import file_digest
 from ..isolation.forkserver import Forkserver
 from ..plugins import Registry
-from ..report.record import Record, read_record, write_record
+from ..report.record import Record
+from ..report.record_files import read_record, write_record
 from ..store.store import Store
 from .executors.local import LocalPool, WorkerDied, make_server
 from .listeners import tell
@@ -252,8 +253,9 @@ class Runner:
         return record if intact else None
 
     def _finished(self, cell: PlannedCell, measured: dict[str, Any]) -> Record:
-        prepared, last = self.plan.prepared[cell.spec.dataset], self.store.stage(cell.key)
-        return self.recorder.finished(cell, prepared, last, measured, self._predictions(cell), self.fresh)
+        prepared = self.plan.prepared[cell.spec.dataset]
+        stored = {key: self.store.stage(key) for key in cell.keys}
+        return self.recorder.finished(cell, prepared, stored, measured, self._predictions(cell), self.fresh)
 
     def _closed(self, cell: PlannedCell, error: Exception | None = None) -> Record:
         """The record of a cell without result, because of `error` or of its plan."""

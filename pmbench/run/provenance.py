@@ -11,15 +11,25 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from ..isolation import landlock
 from ..plugins import Registry
-from ..report.record import Provenance
+from ..report.record import Isolation, Provenance
 
 _LIBRARIES = ("torch", "numpy", "scipy", "lightning-fabric")
 """Distributions used in every run; backbones declare others."""
 _FOLDERS = ("--out", "--store", "--data")
 
 
-def provenance(registry: Registry, device: str, threads: int, precision: str) -> Provenance:
+def isolation(workers: int) -> Isolation:
+    """How a run with so many workers isolates the code of plugins; 0 trains in the process of the command."""
+    if workers == 0:
+        return "none"
+    return "landlock" if landlock.version() else "audit-hook"
+
+
+def provenance(
+    registry: Registry, device: str, threads: int, isolated: Isolation, precision: str
+) -> Provenance:
     """The provenance of records written now."""
     versions = dict(registry.distributions)
     for name in (*_LIBRARIES, *registry.libraries):
@@ -39,6 +49,7 @@ def provenance(registry: Registry, device: str, threads: int, precision: str) ->
         device=device,
         threads=threads,
         precision=precision,
+        isolation=isolated,
         git_commit=commit,
         git_dirty=dirty,
     )

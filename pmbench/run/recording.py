@@ -14,6 +14,7 @@ from ..data.prepared import Prepared
 from ..evaluation.scoring import score_predictions
 from ..metrics.builtin import METRICS
 from ..report.record import (
+    LONGEST,
     AblationRow,
     CellInfo,
     Cost,
@@ -44,20 +45,22 @@ class Recorder:
         self,
         cell: PlannedCell,
         prepared: Prepared,
-        last: Mapping[str, Any],
+        stored: Mapping[str, Mapping[str, Any]],
         measured: Mapping[str, Any],
         predictions: Path,
         fresh: Container[str],
     ) -> Record:
         """The record of a cell whose predictions are written.
 
-        `last` is the `stage.json` of its last stage, `measured` the evaluator's answer, `fresh` has the keys
-        of the stages trained in this run.
+        `stored` has the `stage.json` of its stages by key, `measured` is the evaluator's answer, `fresh` has
+        the keys of the stages trained in this run.
         """
         metrics, labels, predicted = score_predictions(cell.context, cell.inputs, prepared, predictions)
-        lineage = {key: dict(run) for key, run in last["lineage"].items()}
-        notes = dict.fromkeys(note for run in lineage.values() for note in run.pop("notes"))
-        stages = [StageRun(key=key, reused=key not in fresh, **run) for key, run in lineage.items()]
+        last = stored[cell.key]
+        notes = dict.fromkeys(note for key in cell.keys for note in stored[key]["lineage"][key]["notes"])
+        stages = _stage_runs(cell, stored, fresh)
+        cpu = [s.cpu_seconds for s in stages if s.cpu_seconds is not None]
+        memory = [stored[key]["cost"].get("peak_bytes") for key in cell.keys]
         curve = [float(v) for v in last["curve"] if v is not None]
         recipe = cell.stages[-1].recipe
         metric, split = cell.context.protocol.metrics[0], cell.context.protocol.split
@@ -84,8 +87,11 @@ class Recorder:
             cost=Cost(
                 train_seconds=sum(s.seconds for s in stages),
                 train_seconds_spent=sum(s.seconds for s in stages if not s.reused),
+                cpu_seconds=sum(cpu) if len(cpu) == len(stages) else None,
+                peak_bytes=max(memory) if None not in memory else None,
                 steps=sum(s.steps for s in stages),
                 parameters=measured["parameters"],
+                buffers=measured["buffers"],
                 macs=measured["macs"],
                 latency_ms=measured["latency_ms"],
                 networks=cell.method.networks,
@@ -114,10 +120,37 @@ class Recorder:
             cell=info,
             cell_key=cell.identity,
             status="skipped" if skip else "failed",
-            reason=skip or failure,
+            reason=(skip or failure)[:LONGEST],
             published=published_for(info, self.published),
             provenance=self.provenance(cell.spec.recipe.precision),
         )
+
+
+def _stage_runs(
+    cell: PlannedCell, stored: Mapping[str, Mapping[str, Any]], fresh: Container[str]
+) -> list[StageRun]:
+    """The stages of a cell. What the plan says of them is taken from it, not from what their process says."""
+    runs = []
+    for key, stage in zip(cell.keys, cell.stages, strict=True):
+        cost, said = stored[key]["cost"], stored[key]["lineage"][key]
+        runs.append(
+            StageRun(
+                key=key,
+                stage=stage.kind,
+                parents=[cell.keys[parent] for parent in stage.parents],
+                reads=list(stage.reads),
+                reused=key not in fresh,
+                seconds=max(cost["seconds"], cost.get("process_seconds", 0.0)),
+                cpu_seconds=cost.get("cpu_seconds"),
+                steps=said["steps"],
+                optimizer_steps=cost.get("optimizer_steps"),
+                epochs=stage.recipe.epochs,
+                selected_epoch=said["selected_epoch"],
+                samples=said["samples"],
+                departures=said["departures"],
+            )
+        )
+    return runs
 
 
 def published_for(cell: CellInfo, published: Iterable[Published]) -> list[PublishedNumber]:

@@ -42,6 +42,7 @@ class _State:
     seconds: float = 0.0
     waited: float = 0.0
     curve: list[dict[str, float]] = field(default_factory=list)
+    optimizer_steps: dict[str, int] = field(default_factory=dict)
 
 
 class Training:
@@ -149,6 +150,8 @@ class Training:
             where = "losses" if type(stage).update is Stage.update else "update"
             raise in_plugin(stage, where, error) from error
         self.accelerator.average_buffers(nets)
+        for name, count in step.counts.items():
+            self.state.optimizer_steps[name] = self.state.optimizer_steps.get(name, 0) + count
         return step.seen
 
     def _awaited(self, batches: Iterator[Batch]) -> Iterator[Batch]:
@@ -308,6 +311,7 @@ class Training:
                 "waited": self.state.waited,
                 "memory": self.accelerator.peak_memory(),
                 "steps": self.steps * self.recipe.epochs,
+                "optimizer_steps": max(self.state.optimizer_steps.values(), default=0),
                 "samples": self.samples,
                 "parameters": sum(p.numel() for p in self.nets.parameters() if p.requires_grad),
             },

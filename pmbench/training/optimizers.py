@@ -88,6 +88,8 @@ class OptimizerStep:
         self._stage, self._optimizers, self._accelerator = stage, optimizers, accelerator
         self._calls = 0
         self.seen: Seen = {}
+        self.counts: dict[str, int] = {}
+        """Steps taken by each group."""
 
     def __call__(self, terms: Terms, group: str = "main") -> None:
         self._calls += 1
@@ -118,3 +120,4 @@ class OptimizerStep:
             if o.recipe.clip:
                 torch.nn.utils.clip_grad_norm_(o.parameters, o.recipe.clip)
             o.optimizer.step()
+        self.counts[group] = self.counts.get(group, 0) + 1

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from pmbench.report.leaderboard import check
-from pmbench.report.record import read_records, recompute
+from pmbench.report.record import recompute
+from pmbench.report.record_files import read_records
 
 FOLDER = Path(__file__).parents[2] / "leaderboard"
 

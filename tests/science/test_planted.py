@@ -15,7 +15,7 @@ import sys
 import pytest
 
 from pmbench.report.boards import boards
-from pmbench.report.record import read_records
+from pmbench.report.record_files import read_records
 from pmbench.testing.collect import registry
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]

@@ -144,7 +144,12 @@ def record(
             latency_ms=1.5,
             networks=networks,
         ),
-        "digests": Digests(program=sha("p"), predictions=sha("q"), labels=sha("l"), data=sha("d", dataset)),
+        "digests": Digests(
+            program=sha("p"),
+            predictions=sha("q", method, options, seed),
+            labels=sha("l"),
+            data=sha("d", dataset),
+        ),
         "samples": SampleOutcomes.of(labels, predicted),
         "sealed": True,
     }

@@ -122,7 +122,7 @@ def test_means_intervals_and_costs_are_those_of_the_records(every_kind: list[Rec
     assert hoffman.gain.difference == pytest.approx(np.mean(values) - np.mean(floor))
     text = render([r for r in every_kind if r.cell.dataset == "toy"])
     assert row(text, "hoffman")[5:9] == ["22.3 M", "1.8 G", "1.5 h (540.0x)", "3"]
-    assert row(text, "hoffman")[10] == "74.5 to 76"
+    assert row(text, "hoffman")[9] == "74.5 to 76"
 
 
 def test_each_set_of_options_has_a_row(every_kind: list[Record]) -> None:
@@ -154,16 +154,29 @@ def test_a_tampered_record_is_invalid_and_not_ranked(make_record: Any) -> None:
     assert "99.0" not in row(text, "target_only")
 
 
-def test_the_weakest_level_of_verification_is_shown(make_record: Any) -> None:
-    records = [make_record(seed=i, verification=level) for i, level in enumerate(("retrained", "recomputed"))]
-    assert row(render(records), "kd")[9] == "recomputed"
-
-
-def test_the_better_verified_of_two_records_of_a_cell_counts(make_record: Any) -> None:
-    old, new = make_record(right=0.6, cell_key="a" * 64, verification="re-inferred"), make_record(right=0.9)
+def test_the_newer_of_two_records_of_a_cell_counts(make_record: Any) -> None:
+    later = make_record().provenance.model_copy(update={"date": "2025-02-01"})
+    old = make_record(right=0.6, cell_key="a" * 64)
+    new = make_record(right=0.9, provenance=later)
     text = render([new, old])
-    assert row(text, "kd")[2] == f"{old.metrics['accuracy']:.2f}"
-    assert "kd has 2 records for seed 0" in text
+    assert row(text, "kd")[2] == f"{new.metrics['accuracy']:.2f}"
+    assert "kd has 2 records for seed 0; one counts: the newest" in text
+
+
+@pytest.mark.parametrize(
+    ("isolation", "marked"), [("landlock", False), ("unknown", False), ("none", True), ("audit-hook", True)]
+)
+def test_weaker_isolation_is_marked(make_record: Any, isolation: str, marked: bool) -> None:
+    provenance = make_record().provenance.model_copy(update={"isolation": isolation})
+    assert (f"isolation: {isolation}" in render([make_record(provenance=provenance)])) is marked
+
+
+def test_more_optimizer_steps_than_batches_are_told(make_record: Any) -> None:
+    record = make_record()
+    for steps, told in ((100, False), (300, True)):
+        stages = [record.stages[0].model_copy(update={"optimizer_steps": steps})]
+        text = render([record.model_copy(update={"stages": stages})])
+        assert ("Imitate: 300 optimizer steps in 100 batches" in text) is told
 
 
 # --- notes --------------------------------------------------------------------------------------------------
@@ -246,7 +259,7 @@ def test_warnings(make_record: Any) -> None:
     close = ceiling.model_copy(update={"samples": floor.samples, "metrics": floor.metrics})
     assert "no gap recovered where the ceiling is less than 1 point" in render([floor, close, make_record()])
     other = make_record(
-        digests=Digests(program=None, predictions="x", labels=floor.digests.labels, data="else")
+        digests=Digests(program=None, predictions="e" * 64, labels=floor.digests.labels, data="d" * 64)
     )
     assert "different prepared forms of the data" in render([floor, other])
 

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from pmbench.errors import RecordError, StoreError
 from pmbench.report.packing import pack
-from pmbench.report.record import Record, read_record, read_records, recompute, to_json, write_record
+from pmbench.report.record import Record, recompute
+from pmbench.report.record_files import read_record, read_records, to_json, write_record
 
 
 def test_record_roundtrip(make_record: Any, make_published: Any, tmp_path: Path) -> None:
@@ -81,11 +82,11 @@ def test_a_truncated_file_is_named(make_record: Any, tmp_path: Path) -> None:
     assert "run the cell again" in str(caught.value.hint)
 
 
-@pytest.mark.parametrize("version", [3, 0, "1", None])
+@pytest.mark.parametrize("version", [4, 0, "1", None])
 def test_an_unknown_schema_version_is_refused(make_record: Any, tmp_path: Path, version: object) -> None:
     path = tmp_path / "a.json"
     path.write_text(changed(make_record(), schema_version=version))
-    with pytest.raises(RecordError, match=f"schema_version is {version!r}, this pmbench reads 1 to 2"):
+    with pytest.raises(RecordError, match=f"schema_version is {version!r}, this pmbench reads 1 to 3"):
         read_record(path)
 
 
@@ -100,7 +101,7 @@ def test_an_unknown_schema_version_is_refused(make_record: Any, tmp_path: Path, 
         ({"samples": None, "cost": None}, "a cell that is done needs samples, cost"),
         ({"status": "failed"}, "a cell that is failed needs a reason"),
         ({"metrics": {"accuracy": float("nan")}}, "metrics.accuracy: Input should be a finite number"),
-        ({"verification": "trusted"}, "verification: Input should be 'self-reported'"),
+        ({"verification": "retrained"}, "verification: Extra inputs are not permitted"),
     ],
 )
 def test_faults_of_a_record_are_named(

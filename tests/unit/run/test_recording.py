@@ -54,7 +54,9 @@ def run(root: Path, *methods: str, sets=("recipe.epochs=1",), protocols=()):
     registry, resources = load_plugins(), Resources(root / "store", root / "data")
     request = Request(methods, ("planted",), tuple(protocols), seeds=(0,), sets=sets, references=False)
     plan = make_plan(request, registry, resources.data, Store(resources.store))
-    recorder = Recorder(lambda precision: provenance(registry, "cpu", 1, precision), registry.published)
+    recorder = Recorder(
+        lambda precision: provenance(registry, "cpu", 1, "none", precision), registry.published
+    )
     watcher = Silent()
     runner = Runner(plan, registry, resources, root / "out", 0, recorder, watcher, Inline)
     return plan, runner.execute(), watcher.events
