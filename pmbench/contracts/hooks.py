@@ -58,4 +58,8 @@ def pmbench_published() -> Iterable[Published]:
 
 @hookspec
 def pmbench_run_finished(record: Any) -> None:
-    """Called in the main process after each record is written, with that record."""
+    """Called after each record is written, with that record.
+
+    The process loads this distribution alone. It can use the network, and write into its working folder,
+    `listeners/<distribution>` of `--out`.
+    """

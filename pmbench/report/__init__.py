@@ -1,7 +1,8 @@
 """From records to boards: records, statistics, comparisons, the leaderboard as text and in the terminal.
 
-`record` is the schema of a record, `record_files` reads and writes them, `boards` groups records and makes rows, `comparison` pairs rows over
-seeds, `statistics` and `resampling` compute intervals and p-values, `leaderboard` and `terminal` render.
+`record` is the schema of a record, `record_files` reads and writes them, `boards` groups records and makes
+rows, `comparison` pairs rows over seeds, `statistics` and `resampling` compute intervals and p-values,
+`leaderboard` and `terminal` render.
 Torch is not imported: a board is a function of records alone.
 
 May import: errors, files, contracts, metrics.
