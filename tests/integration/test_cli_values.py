@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 SOURCE = '''
 from dataclasses import dataclass
 
@@ -30,6 +32,7 @@ RUN = ("run", "-m", "tuned,self_train", "-d", "planted", "--seed", "0", "--set",
        "--workers", "0", "--device", "cpu")  # fmt: skip
 
 
+@pytest.mark.slow
 def test_sets_of_values_are_kept_apart(workspace: Any) -> None:
     workspace.install("pmbench-tuned", SOURCE)
     paper = workspace.run_cli(*RUN, "--json").json()

@@ -47,6 +47,7 @@ def accuracies(workspace: Any, *args: str) -> dict[str, float]:
     return {r["cell"]["method"]: r["metrics"]["accuracy"] for r in records}
 
 
+@pytest.mark.slow
 def test_amid_on_an_incomplete_ucf51(workspace: Any, tmp_path: Path) -> None:
     missing = workspace.run_cli("run", "--method", "amid", "--dataset", "ucf51")
     assert missing.code == 2

@@ -5,6 +5,8 @@ import pickle
 import shutil
 import zipfile
 
+import pytest
+
 from pmbench.files import file_digest
 
 
@@ -31,6 +33,7 @@ def samples(name, content, payload):
     return payload if "sample_inputs" in name else None
 
 
+@pytest.mark.slow
 def test_a_tampered_program_is_sealed_anew(new_site, tmp_path, trained):
     site, mark = new_site(tmp_path), tmp_path / "mark"
     shutil.copytree(trained.root / "store", tmp_path / "store")

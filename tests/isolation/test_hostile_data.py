@@ -46,6 +46,7 @@ def test_a_backbone_that_lies_about_its_maps_is_caught_and_named(data):
     assert "16 channels" in reason
 
 
+@pytest.mark.slow
 def test_check_names_a_backbone_that_lies(data):
     result = data("check", "h-liar-8", "--json")
     assert result.code == 1
