@@ -44,24 +44,27 @@ for _name in ("run", "plan", "list", "show", "check", "data", "leaderboard", "pl
 
 
 class Interrupted(BaseException):
-    """Ctrl-C. A class of its own, which Typer does not catch."""
+    """SIGINT (Ctrl-C) or SIGTERM. A class of its own, which Typer does not catch."""
 
 
 def _interrupt(signum: int, frame: object) -> None:
-    raise Interrupted
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # a second one must not interrupt the end of the processes
+    raise Interrupted(signum)
 
 
 def main() -> None:
     """Entry point. Prints an error as one line and a hint.
 
-    Exit codes: 0 done, 1 failed, 2 invalid arguments, 3 nothing to run.
+    Exit codes: 0 done, 1 failed, 2 invalid arguments, 3 nothing to run, 130 after SIGINT, 143 after SIGTERM.
     """
     from ..errors import PmbenchError
 
     if "--debug" in sys.argv[1:]:
         sys.argv.remove("--debug")
         os.environ["PMBENCH_DEBUG"] = "1"
-    signal.signal(signal.SIGINT, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
         app()
     except PmbenchError as error:
@@ -71,14 +74,18 @@ def main() -> None:
         if error.hint:
             print(f"Hint: {error.hint}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
-    except Interrupted:
+    except Interrupted as signalled:
         print("Interrupted. Run the same command to resume.", file=sys.stderr)
-        os._exit(130)
+        os._exit(128 + signalled.args[0])
     except BrokenPipeError:
         os._exit(1)
     except Exception as error:
         if os.environ.get("PMBENCH_DEBUG"):
             raise
+        if isinstance(error, MemoryError) or "can't start new thread" in str(error):
+            print(f"Error: too little memory, or too few processes allowed: {error}", file=sys.stderr)
+            print("Hint: see `ulimit -a`; the same command resumes", file=sys.stderr)
+            raise SystemExit(1) from None
         print(f"Error: {type(error).__name__}: {error}", file=sys.stderr)
         print("Hint: this is a defect of pmbench; --debug shows where", file=sys.stderr)
         raise SystemExit(1) from None

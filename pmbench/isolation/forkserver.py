@@ -207,7 +207,15 @@ class _Running:
 def serve(descriptor: int, preload: Sequence[str]) -> NoReturn:
     """Forks a child for each request on a socket, until its other end is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started the server
-    channel = socket.socket(fileno=descriptor)
+    try:
+        _serve(socket.socket(fileno=descriptor), preload)
+    except Exception as error:  # such as too little memory for torch
+        sys.stderr.write(f"The server of child processes ended: {type(error).__name__}: {error}\n")
+        sys.stderr.flush()
+    os._exit(1)
+
+
+def _serve(channel: socket.socket, preload: Sequence[str]) -> NoReturn:
     for name in preload:
         module, _, function = name.partition(":")
         found = importlib.import_module(module)
