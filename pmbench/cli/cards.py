@@ -104,6 +104,16 @@ def show_dataset(values: Values) -> None:
         ("split", "train", "validation", "test"),
         [(name, s["train"], s["validation"] or _carved(s), s["test"]) for name, s in splits],
     )
+    if counts := values.get("counts"):
+        from ..data.carve import counts_table
+
+        heading("Samples")
+        header, *lines = counts_table(counts, classes)
+        table(header, lines, right=header[1:])
+    if notes := [*values.get("notes", ()), *([values["duplicates"]] if values.get("duplicates") else [])]:
+        heading("Notes")
+        for note in notes:
+            typer.echo(note)
     _about(values)
 
 

@@ -18,7 +18,9 @@ from .common import DataOption, JsonOption, data_folder, interactive, print_json
 if TYPE_CHECKING:
     from ..contracts.dataset import Dataset
 
-group = typer.Typer(help="Data sets: list, prepare, verify.", no_args_is_help=True, rich_markup_mode=None)
+group = typer.Typer(
+    help="Data sets: list, prepare, verify, remove.", no_args_is_help=True, rich_markup_mode=None
+)
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A data set (`pmbench list datasets`).")]
 
 
@@ -54,7 +56,7 @@ def state_of(dataset: Dataset, root: Path) -> State:
     return State("yes", prepared.folder, {name: part["count"] for name, part in parts.items()}, size)
 
 
-def _prepared_by_name(dataset: Dataset, root: Path) -> list[Dataset]:
+def prepared_by_name(dataset: Dataset, root: Path) -> list[Dataset]:
     if not dataset.takes_names:
         return []
     before, behind = f"{dataset.name}-", f"-v{dataset.version}"
@@ -72,7 +74,7 @@ def list_(data: DataOption = None, json_: JsonOption = False) -> None:
     registry, root = survey(), data_folder(data)
     states: list[tuple[Any, State]] = []
     for offer in offers(registry, "dataset"):
-        for dataset in (offer.value, *_prepared_by_name(offer.value, root)):
+        for dataset in (offer.value, *prepared_by_name(offer.value, root)):
 
             def look(_: Any, dataset: Dataset = dataset) -> State:
                 return state_of(dataset, root)
@@ -141,23 +143,44 @@ def prepare(
     incomplete: Annotated[
         bool, typer.Option("--incomplete", help="Accept missing samples; every record reports how many.")
     ] = False,
+    duplicates: Annotated[
+        bool,
+        typer.Option(
+            "--duplicates", help="Accept equal samples in several parts or groups; every record reports it."
+        ),
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Prepare it anew, also if it is prepared.")] = False,
 ) -> None:
     """Prepare a data set for training from its official files, and check it."""
     from ..data import prepare as engine
+    from ..data.carve import counts_table
     from ..data.download import fetch_all
-    from ..errors import DataNotPrepared, UsageError
+    from ..data.prepared import open_prepared
+    from ..data.sources import changes, source_of
+    from ..errors import DataError, DataNotPrepared, UsageError
     from ..plugins import survey
-    from .tables import plural, size_text
+    from .tables import plural, size_text, table
 
     registry, root = survey(), data_folder(data)
     dataset = registry.dataset(name)
-    state = state_of(dataset, root)
-    if state.folder is not None:
-        engine.tidy(dataset, root)
-        typer.echo(f"{name} is prepared already: {state.folder}")
-        return
     if download and source:
         raise UsageError("--download and --source were both given", "give one of them")
+    if source is not None and not source.exists():
+        raise DataError(f"{source} does not exist", dataset.how_to_get())
+    state = state_of(dataset, root)
+    if state.folder is not None and not force:
+        prepared = open_prepared(dataset, root)
+        earlier = source_of(prepared)
+        if not (found := changes(prepared, source)):
+            engine.tidy(dataset, root)
+            typer.echo(
+                f"{name} is prepared already: {state.folder}" + (f", from {earlier}" if earlier else "")
+            )
+            if source is not None and source.resolve() != earlier and prepared.dataset.declaration is None:
+                typer.echo(f"--force prepares it from {source}")
+            return
+        typer.echo(f"{source or earlier} has changed: {'; '.join(found)}. Preparing what has changed.")
+        source = source or earlier
     if download and not dataset.downloads:
         raise UsageError(f"data set {name!r} has no open download", dataset.access or dataset.source)
     source = source or dataset.find_source()
@@ -178,14 +201,41 @@ def prepare(
             report,
             workers=cores() if workers is None else workers,
             codec="raw" if raw else "jpeg",
-            allow=["damaged"] * skip_damaged + ["incomplete"] * incomplete,
+            allow=["damaged"] * skip_damaged + ["incomplete"] * incomplete + ["duplicates"] * duplicates,
+            force=force,
         )
     done = state_of(dataset, root)
     samples = sum((done.samples or {}).values())
+    for note in prepared.notes:
+        typer.echo(note)
+    if prepared.dataset.declaration is not None:
+        header, *rows = counts_table(
+            prepared.class_counts(prepared.dataset.splits[prepared.dataset.default_split]),
+            prepared.dataset.classes,
+        )
+        table(header, rows, right=header[1:])
     typer.echo(f"{done.folder} ({plural(samples, 'sample')}, {size_text(done.size or 0)})")
     for modality in prepared.dataset.modalities:
         if lacking := prepared.missing("+".join(done.samples or {}), modality.name):
             typer.echo(f"{lacking} of {plural(samples, 'sample')} lack {modality.name!r}")
+    if prepared.duplicates:
+        typer.echo(f"Warning: {prepared.duplicates}")
+    if prepared.dataset.declaration is not None:
+        typer.echo(f"Next: `pmbench run --method kd --dataset {name}`")
+
+
+@group.command()
+def remove(name: NameArgument, data: DataOption = None) -> None:
+    """Remove the prepared form of a data set; its official files stay."""
+    from ..data import prepare as engine
+    from ..plugins import survey
+
+    dataset, root = survey().dataset(name), data_folder(data)
+    found = engine.remove(dataset, root)
+    if not found:
+        raise dataset.not_prepared(root)
+    for path in found:
+        typer.echo(f"Removed {path}")
 
 
 @contextmanager
@@ -222,14 +272,31 @@ def _progress(name: str) -> Iterator[Callable[[str, int, int], None]]:
 
 @group.command()
 def verify(name: NameArgument, data: DataOption = None, json_: JsonOption = False) -> None:
-    """Compare counts and digests of the prepared form with the expected ones; fail if they differ."""
+    """Compare counts and digests of the prepared form with the expected ones; fail if they differ.
+
+    Of a user's own folder also the files with those that were prepared.
+    """
     from ..data import prepared as engine
+    from ..data.sources import changes, source_of
     from ..errors import DataError
     from ..plugins import survey
     from .tables import table
 
     dataset, root = survey().dataset(name), data_folder(data)
     rows = engine.verify(dataset, root)
+    prepared = engine.open_prepared(dataset, root)
+    if prepared.dataset.declaration is not None:
+        found = "; ".join(changes(prepared)) or "unchanged"
+        what = f"files in {source_of(prepared)}"
+        rows.append(
+            {
+                "part": "source",
+                "what": what,
+                "expected": "unchanged",
+                "found": found,
+                "ok": found == "unchanged",
+            }
+        )
     wrong = [row for row in rows if not row["ok"]]
     if json_:
         print_json(
@@ -241,12 +308,13 @@ def verify(name: NameArgument, data: DataOption = None, json_: JsonOption = Fals
             for r in rows
         ]
         table(("part", "what", "expected", "found", ""), shown)
+        if prepared.duplicates:
+            typer.echo(prepared.duplicates)
     if wrong:
         named = ", ".join(f"{r['part']} {r['what']}" for r in wrong[:5]) + (", ..." if len(wrong) > 5 else "")
-        folder = engine.data_folder(dataset, root)
         raise DataError(
             f"data set {name!r} differs from its manifest, {len(wrong)} of {len(rows)} checks: {named}",
-            f"delete {folder} and run `pmbench data prepare {name}` again",
+            f"`pmbench data prepare {name} --force` prepares it anew",
         )
 
 
@@ -254,3 +322,33 @@ def _short(value: Any) -> str:
     """Text of a value; digests by their first 12 digits."""
     text = str(value)
     return text[:12] if isinstance(value, str) and len(text) == 64 else text
+
+
+@group.command()
+def new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The data set will be local/NAME.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Your folder of recordings.")],
+    frames: Annotated[
+        bool, typer.Option("--frames", help="Folders of numbered images are clips, not single images.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace files written earlier.")] = False,
+) -> None:
+    """Look at a folder of recordings, and write a table of samples and a description for you to check."""
+    from ..builtin.local.dataset import Local
+    from ..builtin.local.scaffold import propose
+    from ..errors import DataError
+    from ..files import write_text
+
+    Local().named(name.removeprefix("local/"))
+    name = name.removeprefix("local/")
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder", "give the folder that holds your recordings")
+    found = propose(folder, name, frames=frames)
+    if (taken := [f for f in found.files if (folder / f).exists()]) and not force:
+        raise DataError(f"{folder / taken[0]} exists already", "--force replaces it")
+    for note in found.notes:
+        typer.echo(note)
+    for file, text in found.files.items():
+        write_text(folder / file, text)
+        typer.echo(f"Wrote {folder / file}")
+    typer.echo(f"Check them, then run `pmbench data prepare local/{name} --source {folder}`")

@@ -76,7 +76,7 @@ def dataset_values(dataset: Dataset) -> Values:
         "citation": dataset.citation,
         "access": dataset.access,
         "embedded": dataset.find_source() is not None,
-        "about": _rest(inspect.getdoc(dataset)),
+        "about": _rest(inspect.getdoc(dataset)) if dataset.declaration is None else "",
     }
 
 
@@ -184,5 +184,6 @@ def _plain(value: Any) -> Any:
 
 
 def _rest(text: str | None) -> str:
-    """A docstring without its first line."""
-    return (text or "").partition("\n")[2].strip()
+    """A docstring without its first paragraph, which `summary` says; whole if that has several lines."""
+    first, _, rest = (text or "").strip().partition("\n\n")
+    return text.strip() if text and "\n" in first else rest.strip()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .common import JsonOption, print_json
+from .common import DataOption, JsonOption, data_folder, print_json
 
 if TYPE_CHECKING:
     from ..plugins import Registry
@@ -26,6 +27,7 @@ def list_(
     dataset: Annotated[
         str, typer.Option("--dataset", "-d", help="Only the protocols of this data set.", show_default=False)
     ] = "",
+    data: DataOption = None,
     json_: JsonOption = False,
 ) -> None:
     """List installed methods, data sets, backbones and protocols."""
@@ -41,7 +43,7 @@ def list_(
         raise UsageError(f"--dataset cannot be used with {kind}", "`pmbench list protocols --dataset NAME`")
     registry = survey()
     chosen = (kind,) if kind else KINDS
-    found = {name: _values(registry, name, dataset) for name in chosen}
+    found = {name: _values(registry, name, dataset, data_folder(data)) for name in chosen}
     if json_:
         print_json(found[kind] if kind else found)
     else:
@@ -50,13 +52,35 @@ def list_(
     warn_broken(registry)
 
 
-def _values(registry: Registry, kind: str, dataset: str) -> list[dict[str, Any]]:
+def _values(registry: Registry, kind: str, dataset: str, data: Path) -> list[dict[str, Any]]:
     from .describe import attempt, described, offers, protocols_of
 
+    if kind == "datasets":
+        return described(registry, "dataset") + _prepared_by_name(registry, data)
     if kind != "protocols":
         return described(registry, kind.removesuffix("s"))
     chosen = [registry.offer("dataset", dataset)] if dataset else offers(registry, "dataset")
     return [values for offer in chosen for values in attempt(registry, offer, protocols_of) or ()]
+
+
+def _prepared_by_name(registry: Registry, root: Path) -> list[dict[str, Any]]:
+    """Values of users' own folders that are prepared."""
+    from ..data.prepared import open_prepared
+    from ..errors import DataError
+    from .data import prepared_by_name
+    from .describe import dataset_values, offers
+
+    found = []
+    for offer in offers(registry, "dataset"):
+        for dataset in prepared_by_name(offer.value, root):
+            try:
+                values = dataset_values(open_prepared(dataset, root).dataset)
+            except DataError:
+                continue  # `pmbench data list` says what is wrong
+            found.append(
+                {**values, "distribution": offer.distribution, "version_of_distribution": offer.version}
+            )
+    return found
 
 
 def _show(kind: str, values: list[dict[str, Any]], titled: bool) -> None:

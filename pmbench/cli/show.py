@@ -114,6 +114,20 @@ def _offered(registry: Registry, kind: str, name: str, data: Path) -> dict[str, 
     from .describe import DESCRIBE
 
     offer = registry.offer(kind, name)
+    if kind == "dataset" and "/" in name:
+        from ..data.prepared import open_prepared
+
+        prepared = open_prepared(offer.value, data)
+        counts = prepared.class_counts(prepared.dataset.splits[prepared.dataset.default_split])
+        return {
+            **DESCRIBE[kind](prepared.dataset),
+            "prepared": _prepared(offer, data),
+            "notes": prepared.notes,
+            "duplicates": prepared.duplicates,
+            "counts": {part: found.tolist() for part, found in counts.items()},
+            "distribution": offer.distribution,
+            "version_of_distribution": offer.version,
+        }
     try:
         values = DESCRIBE[kind](offer.value)
     except Exception as error:

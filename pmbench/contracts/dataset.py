@@ -67,6 +67,10 @@ class Dataset:
     """Whether `read` expects the unpacked tree of the archives in `source`."""
     declaration: ClassVar[Mapping[str, Any] | None] = None
     """JSON from which `declared` makes the data set; kept in the prepared form."""
+    notes: ClassVar[tuple[str, ...]] = ()
+    """What `read` changes and what it guesses, a line each; `pmbench data prepare` prints them."""
+    duplicates_are_errors: ClassVar[bool] = False
+    """Whether equal samples in several parts, groups or modalities are errors, or are only counted."""
 
     # --- methods that a subclass implements ---------------------------------------------------------------
 

@@ -16,16 +16,18 @@ class Files:
     """One modality of one part as files: one item per sample, None for samples without this modality.
 
     `load(item)` reads one sample in a worker process, so it must be picklable: a module-level function or a
-    `functools.partial` of one. For clips and images it returns frames, uint8 (H, W, C), in order and at
-    their stored size. For other kinds, and for images with `rows` (a spectrogram), it returns one array of
-    the modality's shape, stored as float32. It raises DataError for unreadable files. `rate(item)` is the
-    frame rate in frames per second.
+    `functools.partial` of one. For clips and images it returns frames (H, W, C), in order and at their
+    stored size: uint8, kept as JPEG; or with `lossless` uint8, uint16 or float32, kept as they are. For
+    other kinds, and for images with `rows` (a spectrogram), it returns one array of the modality's shape,
+    stored as float32. It raises DataError for unreadable files. `rate(item)` is the frame rate in frames per
+    second.
     """
 
     items: Sequence[Any]
     load: Callable[[Any], Any]
     rate: Callable[[Any], float] | None = None
     rows: bool = False
+    lossless: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Frames files: encoded frames of many recordings in one memory-mapped Arrow IPC file.
 
 Clips are read without seeking in a video. Columns: `frames`, a list of encoded frames per sample, and `rate`,
-frames per second. The schema's metadata hold the frames' shape and codec.
+frames per second. The schema's metadata hold the frames' shape, codec and, unless it is uint8, data type.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from ..media.extras import extra
 BATCH_BYTES = 1 << 25
 """Bytes of encoded frames after which a record batch is written."""
 QUALITY = 90
+TYPES = ("uint8", "uint16", "float32")
+"""Data types of frames; JPEG holds the first one only."""
 
 
 def _simplejpeg() -> Any:
@@ -29,7 +31,7 @@ def _simplejpeg() -> Any:
 
 
 def encode(frame: np.ndarray, codec: str) -> bytes:
-    """Bytes of a frame, uint8 (H, W, C). JPEG has 1 or 3 channels; others are stacked vertically in gray."""
+    """Bytes of a frame (H, W, C). JPEG has 1 or 3 channels; others are stacked vertically in gray."""
     if codec == "raw":
         return np.ascontiguousarray(frame).tobytes()
     height, width, channels = frame.shape
@@ -39,11 +41,11 @@ def encode(frame: np.ndarray, codec: str) -> bytes:
     return _simplejpeg().encode_jpeg(planes, QUALITY, "GRAY", "Gray")
 
 
-def decode(data: Any, shape: tuple[int, int, int], codec: str) -> np.ndarray:
-    """The frame, uint8 `shape` (H, W, C), from the bytes of `encode`."""
+def decode(data: Any, shape: tuple[int, int, int], codec: str, dtype: str = "uint8") -> np.ndarray:
+    """The frame, `shape` (H, W, C), from the bytes of `encode`."""
     height, width, channels = shape
     if codec == "raw":
-        return np.frombuffer(data, np.uint8).reshape(shape)
+        return np.frombuffer(data, dtype).reshape(shape)
     if channels == 3:
         return _simplejpeg().decode_jpeg(data, "RGB")
     planes = _simplejpeg().decode_jpeg(data, "GRAY")
@@ -56,26 +58,36 @@ class Writer:
     def __init__(self, file: BinaryIO, codec: str) -> None:
         self._file, self._codec = file, codec
         self._shape: tuple[int, ...] | None = None
+        self._dtype = ""
         self._ipc: Any = None
         self._clear()
 
     def add(self, frames: Iterable[np.ndarray], rate: float) -> None:
-        """Appends a sample: frames uint8 (H, W, C), none if it lacks the modality.
+        """Appends a sample: frames (H, W, C), none if it lacks the modality.
 
-        Raises DataError for another dtype, or another shape than that of earlier frames.
+        Raises DataError for another shape or data type than that of earlier frames, or one not in TYPES.
         """
         encoded = []
         for frame in frames:
             self._check_shape(frame.shape)
-            if frame.dtype != np.uint8:
-                raise DataError(f"frames are {frame.dtype}; expected uint8")
+            self._check_type(str(frame.dtype))
             encoded.append(encode(frame, self._codec))
         self._append(encoded, rate)
+
+    def copy(self, other: Frames, sample: int) -> bool:
+        """Appends a sample of another frames file with the same codec; False if it has no frames."""
+        encoded = other.encoded(sample)
+        if encoded and other.shape is not None:
+            self._check_shape(other.shape)
+            self._check_type(other.dtype)
+            self._append([bytes(frame) for frame in encoded], float(other.rates[sample]))
+        return bool(encoded)
 
     def extend(self, other: Frames) -> None:
         """Appends all samples of another frames file with the same codec, without decoding them."""
         if other.shape is not None:
             self._check_shape(other.shape)
+            self._check_type(other.dtype)
         for sample, rate in enumerate(other.rates):
             self._append(other.encoded(sample), float(rate))
 
@@ -87,6 +99,13 @@ class Writer:
         self._shape = self._shape or tuple(shape)
         if tuple(shape) != self._shape:
             raise DataError(f"a frame has shape {tuple(shape)}, earlier ones {self._shape}")
+
+    def _check_type(self, dtype: str) -> None:
+        if dtype not in TYPES or (self._codec != "raw" and dtype != "uint8"):
+            raise DataError(f"frames are {dtype}; expected {'uint8' if self._codec != 'raw' else TYPES}")
+        self._dtype = self._dtype or dtype
+        if dtype != self._dtype:
+            raise DataError(f"a frame is {dtype}, earlier ones {self._dtype}")
 
     def _append(self, encoded: list[Any], rate: float) -> None:
         self._samples.append(encoded)
@@ -102,6 +121,7 @@ class Writer:
         batch = pa.record_batch({"frames": samples, "rate": pa.array(self._rates, pa.float64())})
         if self._ipc is None:  # the shape is known once the first batch is written
             head = {"shape": json.dumps(self._shape), "codec": self._codec}
+            head |= {"dtype": self._dtype} if self._dtype not in ("", "uint8") else {}
             self._ipc = pa.ipc.new_file(self._file, batch.schema.with_metadata(head))
         self._ipc.write_batch(batch)
         self._clear()
@@ -128,6 +148,7 @@ class Frames:
             self._samples, self.rates = table["frames"], table["rate"].to_numpy()
             self.counts = np.concatenate([np.diff(chunk.offsets) for chunk in self._samples.chunks])
             shape, self.codec = json.loads(head[b"shape"]), head[b"codec"].decode()
+            self.dtype = TYPES[TYPES.index(head.get(b"dtype", b"uint8").decode())]
         except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(
                 f"{path} is not a complete frames file: {error}", "prepare the data again"
@@ -149,10 +170,12 @@ class Frames:
         return [data[ends[n] : ends[n + 1]] for n in numbers]
 
     def read(self, sample: int, numbers: Sequence[int]) -> list[np.ndarray]:
-        """Frames of a sample by number, each uint8 (H, W, C); raises DataError if one cannot be decoded."""
+        """Frames of a sample by number, each (H, W, C); raises DataError if one cannot be decoded."""
         assert self.shape is not None
         try:
-            return [decode(data, self.shape, self.codec) for data in self.encoded(sample, numbers)]
+            return [
+                decode(data, self.shape, self.codec, self.dtype) for data in self.encoded(sample, numbers)
+            ]
         except ValueError as error:
             raise DataError(
                 f"{self.path}: a frame of sample {sample} cannot be decoded: {error}",
@@ -162,7 +185,7 @@ class Frames:
 
 @dataclass(frozen=True)
 class FramesColumn(Column):
-    """Column of clips (C, T, H, W) or images (C, H, W), uint8, cropped from a frames file."""
+    """Column of clips (C, T, H, W) or images (C, H, W), cropped from a frames file."""
 
     frames: Frames = field(default=None, hash=False)  # type: ignore[assignment]
     modality: Modality = field(default=None, hash=False)  # type: ignore[assignment]
@@ -193,7 +216,7 @@ class FramesColumn(Column):
         height, width = modality.shape[-2:]
         count = int(self.frames.counts[index])
         if not count:
-            return np.zeros(modality.shape, np.uint8)
+            return np.zeros(modality.shape, self.frames.dtype)
         shape = self.frames.shape
         assert shape is not None
         top, left = round(crop.y * (shape[0] - height)), round(crop.x * (shape[1] - width))
@@ -202,5 +225,5 @@ class FramesColumn(Column):
         if crop.flip and modality.flip:
             clip = clip[:, :, ::-1].copy()
             if modality.flip == "negate":
-                clip[..., 0] = 255 - clip[..., 0]
+                clip[..., 0] = 255 - clip[..., 0]  # optical flow is stored as 8 bit
         return clip.transpose(3, 0, 1, 2).reshape(modality.shape)

@@ -6,7 +6,6 @@ import csv
 import errno
 import io
 import math
-import re
 import shutil
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
@@ -21,16 +20,21 @@ from ..contracts.samples import Files, Part
 from ..errors import DataError, DataNotPrepared, PluginError, PmbenchError
 from ..files import explain, file_digest, publish, write_json, write_text
 from ..plugins import CORE, Registry
+from .checks import check_classes, check_counts, check_part, check_targets
 from .download import Report
+from .duplicates import find_duplicates
 from .prepared import SCHEMA, Prepared, damaged, data_folder, open_prepared
-from .shards import Problem, Shard, cut, join_frames, join_rows, read_all, stored_as_frames
+from .shards import Problem, Shard, cut, join_frames, join_rows, read_all, reader_digest, stored_as_frames
+from .sources import SOURCES, changes, check_unchanged, known_files, relative, reusable, write_sources
 from .unpack import unpacked
 
 
 def find_or_prepare(dataset: Dataset, root: Path) -> Prepared:
     """The prepared form; prepares an embedded data set on first use, else raises DataNotPrepared."""
     try:
-        return open_prepared(dataset, root)
+        prepared = open_prepared(dataset, root)
+        check_unchanged(prepared)
+        return prepared
     except DataNotPrepared:
         source = dataset.find_source()
         if source is None:
@@ -48,6 +52,7 @@ def prepare_named(
     workers: int = 0,
     codec: str = "jpeg",
     allow: Collection[str] = (),
+    force: bool = False,
 ) -> Prepared:
     """As `prepare`, for a data set by name; with a host, its code runs in a process of its own.
 
@@ -62,6 +67,7 @@ def prepare_named(
         "workers": workers,
         "codec": codec,
         "allow": list(allow),
+        "force": force,
     }
     if registry.host is None or offer.distribution == CORE:
         prepare_here(registry, **options, report=report)
@@ -105,15 +111,19 @@ def prepare(
     workers: int = 0,
     codec: str = "jpeg",
     allow: Collection[str] = (),
+    force: bool = False,
 ) -> Prepared:
     """The prepared form under `root`, written from the official form at `source` unless it is complete.
+
+    Of a user's folder, samples whose files have not changed are kept. With `force` all is written anew.
 
     Safe to call again and from several processes; an interrupted preparation is resumed. Files are read in
     `workers` processes (0: in this one); `codec` of frames is "jpeg" or "raw".
 
     Raises DataError for an invalid source. With "damaged" in `allow`, training samples whose files cannot be
-    read lack the modality instead; with "incomplete", a source may have fewer samples than it should, which
-    records then state. A test sample without its target modality is always an error.
+    read lack the modality instead; with "incomplete", a source may have fewer samples than it should; with
+    "duplicates", equal samples may be in several parts, groups or modalities. Records state how many. A test
+    sample without its target modality is always an error.
     """
     if not source.exists():
         raise DataError(
@@ -125,20 +135,19 @@ def prepare(
     except OSError as error:
         raise explain(error, root) from error
     with lock:
+        earlier = None
         with suppress(DataNotPrepared, DataError):
-            prepared = open_prepared(dataset, root)
-            if not damaged(prepared):
-                shutil.rmtree(partial, ignore_errors=True)
-                return prepared
+            earlier = open_prepared(dataset, root)
+            earlier = None if force or damaged(earlier) else earlier
+        if earlier is not None and not changes(earlier, source):
+            shutil.rmtree(partial, ignore_errors=True)
+            return earlier
         try:
             dataset, parts = _read(dataset, source, partial / "source", report)
             lacks = check_counts(dataset, parts, "incomplete" in allow)
-            shards = {
-                (name, m.name): cut(partial / "shards", name, m, files, codec)
-                for name, part in parts.items()
-                for m in dataset.modalities
-                if isinstance(files := part.arrays[m.name], Files)
-            }
+            if dataset.declaration is not None:
+                check_classes(dataset, parts)
+            shards, readers = _shards(dataset, source, parts, partial / "shards", codec, earlier)
             problems = _decode(shards, workers, report)
             _check_problems(dataset, parts, problems, partial / "problems.csv", "damaged" in allow)
             lacks += [f"{len(problems)} files that cannot be read"] if problems else []
@@ -148,7 +157,18 @@ def prepare(
             for name, part in parts.items():
                 written[name] = _write_part(ready, dataset, name, part, shards)
                 report(f"writing {name}", len(part.ids), len(part.ids))
-            _check_targets(dataset, written, parts)
+            check_targets(dataset, written, parts)
+            duplicates = find_duplicates(dataset, parts, ready)
+            if duplicates and dataset.duplicates_are_errors:
+                if "duplicates" not in allow:
+                    raise DataError(
+                        f"data set {dataset.name!r} has {duplicates}",
+                        "equal samples in training and test fake results: remove one of each, give them one "
+                        "group, or accept them with --duplicates, which every record then states",
+                    )
+                lacks.append(str(duplicates))
+            known = known_files(earlier) if earlier is not None else {}
+            write_sources(ready / SOURCES, dataset, source, parts, readers, known)
             write_json(
                 ready / "manifest.json",
                 {
@@ -158,6 +178,8 @@ def prepare(
                     "parts": written,
                     "lacks": lacks,
                     "declared": dataset.declaration,
+                    "notes": list(dataset.notes),
+                    "duplicates": str(duplicates) if duplicates else "",
                 },
             )
             publish(ready, folder)
@@ -169,6 +191,57 @@ def prepare(
             with suppress(OSError):
                 partial.rmdir()  # fails unless the folder is empty
     return open_prepared(dataset, root)
+
+
+def _shards(
+    dataset: Dataset,
+    source: Path,
+    parts: Mapping[str, Part],
+    folder: Path,
+    codec: str,
+    earlier: Prepared | None,
+) -> tuple[dict[tuple[str, str], list[Shard]], dict[str, str]]:
+    """The shards of each part and modality, and the digest of each modality's reader."""
+    files = {
+        (name, m.name): array
+        for name, part in parts.items()
+        for m in dataset.modalities
+        if isinstance(array := part.arrays[m.name], Files)
+    }
+    readers = {modality: reader_digest(array, codec) for (_, modality), array in files.items()}
+    kept = reusable(earlier, source, parts, readers) if earlier is not None else {}
+    shards = {}
+    for (name, modality), array in files.items():
+        places = [
+            kept.get(modality, {}).get(relative(item, source)) if isinstance(item, Path) else None
+            for item in array.items
+        ]
+        reused = [
+            None if place is None or earlier is None else (earlier.path(place[0], modality), place[1])
+            for place in places
+        ]
+        shards[name, modality] = cut(folder, name, dataset.modality(modality), array, codec, reused)
+    return shards, readers
+
+
+def remove(dataset: Dataset, root: Path) -> list[Path]:
+    """Removes the prepared form, and what an interrupted preparation left; returns what there was.
+
+    Raises DataError while it is being prepared.
+    """
+    folder, partial, lock = _places(dataset, root)
+    try:
+        with lock.acquire(timeout=0):
+            found = [path for path in (folder, partial) if path.exists()]
+            for path in found:
+                shutil.rmtree(path)
+    except Timeout:
+        raise DataError(f"{dataset.name!r} is being prepared by another process") from None
+    except OSError as error:
+        raise explain(error, folder) from error
+    lock_path = Path(lock.lock_file)
+    lock_path.unlink(missing_ok=True)
+    return found
 
 
 def _places(dataset: Dataset, root: Path) -> tuple[Path, Path, FileLock]:
@@ -255,95 +328,6 @@ def _check_problems(
         f"get them again and run the same command, which resumes; or leave them out of training with "
         f"--skip-damaged; {path} lists all",
     )
-
-
-def _check_targets(dataset: Dataset, written: Mapping[str, Any], parts: Mapping[str, Part]) -> None:
-    """Raises DataError if a test sample lacks a target modality."""
-    for name in sorted(dataset.part_names(test=True) & written.keys()):
-        for modality in dataset.target:
-            if missing := written[name]["files"][modality].get("missing", 0):
-                files = parts[name].arrays[modality]
-                assert isinstance(files, Files)
-                items = zip(parts[name].ids, files.items, strict=True)
-                raise DataError(
-                    f"{missing} samples of part {name!r} of {dataset.name!r} lack {modality!r}, on which "
-                    f"they are tested, for example {next((i for i, item in items if item is None), '')!r}",
-                    "the source is incomplete",
-                )
-
-
-def check_part(dataset: Dataset, name: str, part: Part) -> None:
-    """Raises DataError unless a part has the declared shapes, valid labels, finite numbers and unique ids."""
-    where = f"data set {dataset.name!r}, part {name!r}"
-    count = len(part.ids)
-    if invalid := [i for i in part.ids if not isinstance(i, str)]:
-        raise DataError(f"{where}: id {invalid[0]!r} is {type(invalid[0]).__name__}; expected text")
-    if len(set(part.ids)) != count:
-        seen: set[str] = set()
-        twice = next(i for i in part.ids if i in seen or seen.add(i))  # type: ignore[func-returns-value]
-        raise DataError(f"{where}: id {twice!r} occurs more than once")
-    if part.labels.shape != (count,) or (part.groups is not None and len(part.groups) != count):
-        raise DataError(
-            f"{where}: {count} ids, labels of shape {part.labels.shape}; expected one label, and one group "
-            "if there are groups, per sample"
-        )
-    if part.labels.dtype.kind not in "iu":
-        raise DataError(f"{where}: labels are {part.labels.dtype}; expected whole numbers")
-    if count and not (part.labels.min() >= -1 and part.labels.max() < len(dataset.classes)):
-        raise DataError(
-            f"{where}: labels from {part.labels.min()} to {part.labels.max()}; "
-            f"expected -1 or 0 to {len(dataset.classes) - 1}"
-        )
-    for modality in dataset.modalities:
-        if modality.name in ("labels", "index") or not re.fullmatch(r"[\w-]+", modality.name):
-            raise DataError(
-                f"data set {dataset.name!r}: no modality can be called {modality.name!r}",
-                "a name has letters, digits, '-' and '_'; labels and index are names of other files",
-            )
-        array = part.arrays.get(modality.name)
-        if isinstance(array, Files):
-            if len(array.items) != count:
-                raise DataError(
-                    f"{where}, modality {modality.name!r}: {len(array.items)} files for {count} samples"
-                )
-            continue
-        if array is None or array.shape != (count, *modality.shape):
-            found = "nothing" if array is None else f"shape {array.shape}"
-            raise DataError(
-                f"{where}, modality {modality.name!r}: {found}; expected {(count, *modality.shape)}"
-            )
-        if array.dtype.kind not in "biuf":
-            raise DataError(
-                f"{where}, modality {modality.name!r}: values are {array.dtype}; expected numbers"
-            )
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            bad = int(np.flatnonzero(~np.isfinite(array).reshape(count, -1).all(1))[0])
-            raise DataError(f"{where}, modality {modality.name!r}: sample {part.ids[bad]!r} is not finite")
-
-
-def check_counts(dataset: Dataset, parts: Mapping[str, Part], incomplete: bool = False) -> list[str]:
-    """Raises DataError if the numbers of samples differ from the declared ones.
-
-    With `incomplete` fewer samples are allowed; returns a text for each part that has fewer.
-    """
-    lacks = []
-    for name, expected in dataset.expected.items():
-        if absent := [part for part in name.split("+") if part not in parts]:
-            raise DataError(
-                f"data set {dataset.name!r} has no part {absent[0]!r}; its parts: {', '.join(parts)}"
-            )
-        labels = np.concatenate([parts[part].labels for part in name.split("+")])
-        counted = np.bincount(labels[labels >= 0], minlength=len(dataset.classes)).tolist()
-        found, declared = (counted, [*expected]) if isinstance(expected, tuple) else (len(labels), expected)
-        if found == declared:
-            continue
-        if not incomplete or np.sum(found) > np.sum(declared):
-            raise DataError(
-                f"data set {dataset.name!r}, part {name!r}: found {found} samples, expected {declared}",
-                "the source is incomplete or not the official one; --incomplete accepts fewer samples",
-            )
-        lacks.append(f"part {name}: {np.sum(found)} samples of {np.sum(declared)}")
-    return lacks
 
 
 def _write_part(

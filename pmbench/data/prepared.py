@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ..contracts.dataset import Dataset
 from ..contracts.modality import Modality
-from ..contracts.protocol import Protocol
+from ..contracts.protocol import Protocol, Split
 from ..contracts.samples import Column, CropParams, Sampling
 from ..errors import DataError
 from ..files import file_digest
 from ..store.keys import digests_of
+from .carve import class_counts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,6 +45,22 @@ class Prepared:
     def count(self, part: str) -> int:
         """Number of samples of a part."""
         return sum(self.manifest["parts"][p]["count"] for p in part.split("+"))
+
+    @property
+    def notes(self) -> list[str]:
+        """What reading changed and what it guessed, a line each."""
+        return self.manifest.get("notes", [])
+
+    @property
+    def duplicates(self) -> str:
+        """Samples with equal contents in several parts, groups or modalities, in words; or empty."""
+        return self.manifest.get("duplicates", "")
+
+    def class_counts(self, split: Split) -> dict[str, np.ndarray]:
+        """ "training", "validation" and "test" -> labelled samples of each class (K,)."""
+        names = {p for name in (split.train, split.validation, split.test) if name for p in name.split("+")}
+        parts = {name: (*self.index(name), self.labels(name)) for name in names}
+        return class_counts(self.dataset.name, split, parts, len(self.dataset.classes))
 
     @property
     def fingerprint(self) -> dict[str, dict[str, str]]:

@@ -46,7 +46,11 @@ class Problem:
 
 @dataclass(frozen=True)
 class Shard:
-    """Samples of one modality and part, from position `first` on, to be read into the file `path`."""
+    """Samples of one modality and part, from position `first` on, to be read into the file `path`.
+
+    `reused` (one for each sample, or empty) are the file of an earlier prepared form that holds the sample
+    and its position there, or None.
+    """
 
     path: Path
     part: str
@@ -54,6 +58,7 @@ class Shard:
     first: int
     files: Files
     codec: str
+    reused: tuple[tuple[Path, int] | None, ...] = ()
 
     @property
     def report(self) -> Path:
@@ -71,9 +76,22 @@ def stored_as_frames(modality: Modality, files: Files) -> bool:
     return modality.kind in ("clip", "image") and not files.rows
 
 
-def cut(folder: Path, part: str, modality: Modality, files: Files, codec: str) -> list[Shard]:
+def reader_digest(files: Files, codec: str) -> str:
+    """Digest of what turns a file into a stored sample."""
+    return digest([stable_repr(files.load), stable_repr(files.rate), files.rows, codec, _own_code()])
+
+
+def cut(
+    folder: Path,
+    part: str,
+    modality: Modality,
+    files: Files,
+    codec: str,
+    reused: Sequence[tuple[Path, int] | None] = (),
+) -> list[Shard]:
     """The shards of one modality and part; their names hold a digest of items, readers and codec."""
     frames = stored_as_frames(modality, files)
+    codec = "raw" if files.lossless else codec
     found = []
     for first in range(0, len(files.items), SAMPLES):
         items = files.items[first : first + SAMPLES]
@@ -82,9 +100,9 @@ def cut(folder: Path, part: str, modality: Modality, files: Files, codec: str) -
             *(stable_repr(value) for value in (files.load, files.rate, list(items))),
         ]
         name = f"{part}-{modality.name}-{first:06d}-{digest(identity)[:16]}{'.arrow' if frames else '.npy'}"
-        found.append(
-            Shard(folder / name, part, modality, first, dataclasses.replace(files, items=items), codec)
-        )
+        mine = dataclasses.replace(files, items=items)
+        earlier = tuple(reused[first : first + SAMPLES])
+        found.append(Shard(folder / name, part, modality, first, mine, codec, earlier))
     return found
 
 
@@ -189,9 +207,12 @@ def _frames(shard: Shard, path: Path, noted: Callable[[int, str], None]) -> None
             raise DataError(f"{item} has no frames")
         return taken, files.rate(item) if files.rate else 0.0
 
+    opened = functools.cache(Frames)
     with path.open("wb") as file:
         writer = Writer(file, shard.codec)
         for sample in range(len(files.items)):
+            if (earlier := _earlier(shard, sample)) and writer.copy(opened(earlier[0]), earlier[1]):
+                continue
             frames, rate = _taken(shard, sample, take, noted) or ([], 0.0)
             try:
                 _fit(frames, shard.modality)
@@ -200,6 +221,10 @@ def _frames(shard: Shard, path: Path, noted: Callable[[int, str], None]) -> None
                 where = f"{shard.modality.name!r} of {files.items[sample]}"
                 raise _mistake(files, f"gave frames that cannot be stored at {where}: {error}") from error
         writer.close()
+
+
+def _earlier(shard: Shard, sample: int) -> tuple[Path, int] | None:
+    return shard.reused[sample] if shard.reused else None
 
 
 def _fit(frames: Sequence[np.ndarray], modality: Modality) -> None:
@@ -223,7 +248,11 @@ def _rows(shard: Shard, path: Path, noted: Callable[[int, str], None]) -> None:
 
     rows = np.full((len(files.items), *shape), np.nan, np.float32)
     for sample in range(len(rows)):
-        row = _taken(shard, sample, take, noted)
+        row = None
+        if earlier := _earlier(shard, sample):
+            row = np.load(earlier[0], mmap_mode="r", allow_pickle=False)[earlier[1]]
+        if row is None or np.isnan(row).any():
+            row = _taken(shard, sample, take, noted)
         if row is not None:
             rows[sample] = row
     with path.open("wb") as file:

@@ -120,7 +120,9 @@ class Registry:
         return (core or found)[0]
 
     def has(self, kind: str, name: str) -> bool:
-        """Whether `name` is offered, or made by a family of backbones."""
+        """Whether `name` is offered, or made by a family of backbones or by a data set that takes names."""
+        if kind == "dataset" and "/" in name:
+            return any(o.value.takes_names for o in self.offers[kind].get(name.partition("/")[0], []))
         return name in self.offers[kind] or (kind == "backbone" and self._family(name) is not None)
 
     def _family(self, name: str) -> list[Offer] | None:

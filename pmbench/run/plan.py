@@ -15,8 +15,10 @@ from ..contracts.dataset import Dataset
 from ..contracts.method import Method
 from ..contracts.recipe import Recipe
 from ..contracts.setting import Setting
+from ..data.carve import too_few
 from ..data.prepare import prepare_named
 from ..data.prepared import Prepared, open_prepared
+from ..data.sources import check_unchanged
 from ..errors import DataNotPrepared, PluginError, PmbenchError, UnknownName, UsageError
 from ..plugins import CORE, Registry
 from ..plugins.excerpt import excerpt, loaded
@@ -171,7 +173,9 @@ def _prepared(request: Request, registry: Registry, name: str, data: Path) -> Pr
     """The prepared data set; DataNotPrepared names a run that needs no download."""
     dataset = registry.dataset(name)
     try:
-        return open_prepared(dataset, data)
+        prepared = open_prepared(dataset, data)
+        check_unchanged(prepared)
+        return prepared
     except DataNotPrepared as error:
         source = dataset.find_source()
         if source is not None:
@@ -283,7 +287,14 @@ def _with_stages(
     cells: list[PlannedCell], registry: Registry, prepared: Mapping[str, Prepared]
 ) -> list[PlannedCell]:
     """`cells` with their stages, or with the reasons why they have none."""
-    cells = [_tested(cell, prepared[cell.spec.dataset]) for cell in cells]
+    few = {id(c.context.protocol): c for c in cells}
+    reasons = {key: _too_few(cell, prepared[cell.spec.dataset]) for key, cell in few.items()}
+    cells = [
+        dataclasses.replace(cell, skip=reason)
+        if (reason := reasons[id(cell.context.protocol)])
+        else _tested(cell, prepared[cell.spec.dataset])
+        for cell in cells
+    ]
     places = [place for place, cell in enumerate(cells) if not cell.skip]
     found = stages_of(
         [Question(cells[p].method.name, dict(cells[p].options), cells[p].spec) for p in places],
@@ -315,6 +326,14 @@ def _tested(cell: PlannedCell, prepared: Prepared) -> PlannedCell:
         if lacking := prepared.missing(cell.context.protocol.split.test, modality):
             return dataclasses.replace(cell, skip=f"{lacking} test samples lack {modality!r}")
     return cell
+
+
+def _too_few(cell: PlannedCell, prepared: Prepared) -> str:
+    """The reason why the protocol of a cell cannot draw its labels, or empty."""
+    protocol = cell.context.protocol
+    if protocol.labels_per_class is None:
+        return ""
+    return too_few(prepared.class_counts(protocol.split), prepared.dataset.classes, protocol)
 
 
 def _graph(cells: Iterable[PlannedCell], store: Store) -> dict[str, PlannedStage]:

@@ -165,6 +165,10 @@ def _trial(method: Method, found: Registry, case: str, real: bool, data: Path | 
 def _of_dataset(dataset: Dataset, found: Registry, data: Path | None) -> list[Check]:
     from . import dataset_checks
 
+    if "/" in dataset.name and data is not None:
+        from ..data.prepared import open_prepared
+
+        dataset = open_prepared(dataset, data).dataset
     sample = dataset_checks.Sample(dataset, found, _folder(), data)
     return [Check(_rule(function), partial(function, sample)) for function in dataset_checks.CHECKS]
 

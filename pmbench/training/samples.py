@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
@@ -13,11 +11,11 @@ import numpy as np
 from ..contracts.protocol import Protocol
 from ..contracts.samples import Column, CropParams
 from ..contracts.stage import Stage
+from ..data.carve import carve
 from ..data.prepared import Prepared
-from ..errors import DataError, TrainingError, Unsupported
+from ..errors import TrainingError, Unsupported
 from ..seeding import generator
 
-VALIDATION_SHARE = 0.15
 STATS_SAMPLES = 512
 """Largest number of samples stored as frames from which channel statistics are computed."""
 CHUNK_NUMBERS = 1 << 22
@@ -150,7 +148,7 @@ def training_view(prepared: Prepared, protocol: Protocol, seed: int) -> Training
     split = protocol.split
     labels = prepared.labels(split.train)
     if split.validation is None:
-        held_out = carve(prepared, protocol)
+        held_out = carve(prepared.dataset.name, split, (*prepared.index(split.train), labels))
         train, validation = np.flatnonzero(~held_out), np.flatnonzero(held_out)
         validation_labels = labels[validation]
     else:
@@ -174,50 +172,6 @@ def training_view(prepared: Prepared, protocol: Protocol, seed: int) -> Training
         TrainingSamples(split.validation or split.train, validation[labelled], validation_labels[labelled]),
         thinned,
     )
-
-
-def carve(prepared: Prepared, protocol: Protocol) -> np.ndarray:
-    """(N,) bool mask of the training part's samples that are set aside for validation.
-
-    Takes whole groups if the part has groups, else a share of each class. Raises DataError for unknown
-    validation groups, or if nothing would be left to train on.
-    """
-    split = protocol.split
-    ids, groups = prepared.index(split.train)
-    labels = prepared.labels(split.train)
-    if groups is None:
-        held_out = np.zeros(len(ids), bool)
-        order = np.array([_hash(i) for i in ids])
-        for label in np.unique(labels[labels >= 0]):
-            members = np.flatnonzero(labels == label)
-            take = max(1, round(len(members) * VALIDATION_SHARE))
-            held_out[members[np.argsort(order[members], kind="stable")[:take]]] = True
-        return held_out
-    names = np.array(groups)
-    if split.validation_groups:
-        absent = set(split.validation_groups) - set(groups)
-        if absent:
-            raise DataError(
-                f"data set {prepared.dataset.name!r}: no validation groups {sorted(absent)} in "
-                f"{split.train!r}"
-            )
-        return np.isin(names, split.validation_groups)
-    sizes, count, selected = Counter(groups), 0, []
-    for name in sorted(sizes, key=_hash):
-        if count / len(ids) >= VALIDATION_SHARE:
-            break
-        selected.append(name)
-        count += sizes[name]
-    held_out = np.isin(names, selected)
-    if held_out.all():
-        raise DataError(
-            f"data set {prepared.dataset.name!r}: one group only, so none can be set aside for validation"
-        )
-    return held_out
-
-
-def _hash(name: str) -> int:
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "big")
 
 
 def _few(labels: np.ndarray, protocol: Protocol, rng: np.random.Generator) -> np.ndarray:

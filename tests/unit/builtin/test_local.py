@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import pmbench as pm
-from pmbench.builtin.local import Local, _in_order
+from pmbench.builtin.local import Local
+from pmbench.builtin.local.dataset import _in_order
 from pmbench.data.prepare import prepare
 from pmbench.data.prepared import open_prepared
 from pmbench.errors import DataError, UnknownName, UsageError
@@ -58,14 +59,14 @@ def folder(tmp_path):
 def test_kinds_are_told_from_files(folder, tmp_path):
     named = load_plugins().dataset("local/kitchen")
     prepared = prepare(named, folder, tmp_path / "data")
-    assert prepared.folder.name == "local-kitchen-v1"
+    assert prepared.folder.name == "local-kitchen-v2"
     dataset = prepared.dataset
     assert (dataset.name, dataset.classes) == ("local/kitchen", ("9", "10"))
     assert (dataset.target, dataset.privileged) == (("video",), ("ir", "face", "imu", "state"))
     assert {m.name: (m.kind, m.shape) for m in dataset.modalities} == {
-        "video": ("clip", (3, 16, 112, 112)),
-        "ir": ("clip", (3, 16, 112, 112)),
-        "face": ("image", (3, 112, 112)),
+        "video": ("clip", (3, 16, 64, 80)),
+        "ir": ("clip", (3, 16, 64, 80)),
+        "face": ("image", (3, 64, 80)),
         "imu": ("sequence", (3, 20)),
         "state": ("vector", (4,)),
     }
@@ -93,11 +94,13 @@ def test_a_sound_is_a_sequence(folder, tmp_path):
             out.setnchannels(1)
             out.setsampwidth(2)
             out.setframerate(32_000)
-            out.writeframes((np.sin(np.arange(3200)) * 9999).astype("<i2").tobytes())
+            out.writeframes(
+                (np.sin(np.arange(3200) * (1 + int(row["id"][1:]) / 9)) * 9999).astype("<i2").tobytes()
+            )
         row["sound"] = f"{row['id']}/sound.wav"
     prepared = prepare(Local().named("heard"), manifest(folder, rows), tmp_path / "data")
     sound = prepared.dataset.modality("sound")
-    assert (sound.kind, sound.shape, sound.unit) == ("sequence", (64, 1001), "dB")
+    assert (sound.kind, sound.shape, sound.unit) == ("sequence", (64, 11), "dB")
     assert prepared.dataset.target == ("imu",)
 
 
@@ -106,8 +109,9 @@ WRONG = {
     "no split": ({"split": None}, "expected id, label, split"),
     "one modality": (dict.fromkeys(("ir", "face", "imu", "state")), "at least two"),
     "unknown split": ({"split": "dev"}, r"line 2: split 'dev'; expected train, validation, test"),
-    "no file": ({"video": "gone.avi"}, r"line 2: video 'gone\.avi' does not exist"),
-    "unknown kind": ({"video": "manifest.csv"}, "unknown kind of file"),
+    "no file": ({"video": "gone.avi"}, r"1 files do not exist .*line 2: video 'gone\.avi'"),
+    "another kind": ({"video": "manifest.csv"}, "1 files .* cannot be read: .*manifest.csv is an array"),
+    "unknown kind": ({"video": "notes.doc"}, "unknown kind of file"),
     "no id": ({"id": ""}, "line 2: a sample needs an id"),
 }
 
@@ -115,6 +119,7 @@ WRONG = {
 @pytest.mark.parametrize("case", WRONG)
 def test_what_is_wrong_with_a_manifest_is_named(folder, tmp_path, case):
     change, message = WRONG[case]
+    (folder / "notes.doc").touch()
     rows = list(csv.DictReader((folder / "manifest.csv").open()))
     if change is None:
         (folder / "manifest.csv").unlink()

@@ -13,8 +13,9 @@ import pytest
 
 import pmbench as pm
 from pmbench.contracts.samples import Column
+from pmbench.data.carve import carve
 from pmbench.errors import DataError, TrainingError, Unsupported
-from pmbench.training.samples import TrainingSamples, TrainingView, carve, training_view
+from pmbench.training.samples import TrainingSamples, TrainingView, training_view
 
 
 def view(lab, protocol, seed=0):
@@ -58,9 +59,9 @@ def test_without_groups_validation_takes_a_share_of_each_class(lab):
     found = view(lab, "flat")
     assert np.bincount(found.validation.labels).tolist() == [3, 3, 3]
     assert np.bincount(found.train.labels).tolist() == [17, 17, 17]
-    np.testing.assert_array_equal(
-        carve(lab.prepared, lab.dataset.protocol("flat")), ~np.isin(np.arange(60), found.train.rows)
-    )
+    part = (*lab.prepared.index("loose"), lab.prepared.labels("loose"))
+    held_out = carve("toy", lab.dataset.splits["flat"], part)
+    np.testing.assert_array_equal(held_out, ~np.isin(np.arange(60), found.train.rows))
 
 
 def test_one_group_cannot_be_split(lab):
@@ -187,16 +188,13 @@ def test_validation_groups_against_a_plain_loop():
     rng = np.random.default_rng(0)
     for count in (20, 200):
         groups = [f"g{g}" for g in rng.integers(0, count // 4, count)]
-        prepared = SimpleNamespace(
-            index=lambda part, groups=groups: (list(range(len(groups))), groups), labels=lambda part: None
-        )
         held_out = np.zeros(count, bool)
         for name in sorted(set(groups), key=lambda g: hashlib.sha256(g.encode()).digest()[:7]):
             if held_out.mean() >= 0.15:
                 break
             held_out |= np.array(groups) == name
-        protocol = SimpleNamespace(split=pm.Split("train", "test"))
-        np.testing.assert_array_equal(carve(prepared, protocol), held_out)
+        part = (list(map(str, range(count))), groups, np.zeros(count, int))
+        np.testing.assert_array_equal(carve("set", pm.Split("train", "test"), part), held_out)
 
 
 def test_channel_stats_of_large_samples_need_little_memory():

@@ -1,0 +1,177 @@
+"""`local/<name>`: a user's own folder as a data set without a plugin."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pmbench as pm
+
+from .description import DESCRIPTION, Described, Description, read_description
+from .guess import backbones_of, reading_of
+from .reading import Reading, load
+from .table import HELP, PARTS, Table, read_table
+
+
+class Local(pm.Dataset):
+    """Samples listed in `manifest.csv`: columns id, label, split (train, validation or test), group if
+    samples belong together, and for each modality one of paths, relative to the folder; an empty path is a
+    missing modality. The first of them is the target modality, the others are privileged. `dataset.toml` may
+    say more: the target, and how files are read (docs/your-own-recordings.md).
+
+    The file type determines the modality's kind: a video or a folder of numbered images is a clip, an image
+    file an image, a sound its log-mel spectrogram over time, and an array (.npy, .csv, .mat, .parquet) of one
+    axis a vector, of two a sequence.
+    """
+
+    name = "local"
+    version = 2
+    summary = "your own folder with a manifest.csv, prepared as local/<name>"
+    classes: ClassVar[tuple[str, ...]] = ()
+    modalities: ClassVar[tuple[pm.Modality, ...]] = ()
+    target: ClassVar[tuple[str, ...]] = ()
+    privileged: ClassVar[tuple[str, ...]] = ()
+    splits: ClassVar = {"official": pm.Split("train", "test")}
+    default_protocol = "official"
+    backbones: ClassVar[Mapping[str, str]] = {}
+    licence = citation = "your own"
+    source = "your own folder"
+    access = "write a manifest.csv with columns id, label, split, group and one of paths for each modality"
+    duplicates_are_errors = True
+
+    def named(self, name: str) -> Local:
+        """The data set of that name; its source or prepared form declares classes and modalities."""
+        if not re.fullmatch(r"\w[\w.-]*", name):
+            raise pm.UsageError(
+                f"no data set can be called {name!r}", "use letters, digits, '-', '_' and '.'"
+            )
+        made = Local()
+        made.__dict__["name"] = f"{Local.name}/{name}"
+        return made
+
+    def at(self, source: Path) -> Local:
+        """As the files in `source` describe it."""
+        if self.name == Local.name:
+            raise pm.UsageError(
+                "your own folder needs a name", f"`pmbench data prepare local/<name> --source {source}`"
+            )
+        description = read_description(source)
+        table = read_table(source, description.table, description.columns)
+        readings, columns, notes = _readings(source, table, description)
+        rows = table.rows
+        made = self.declared(
+            {
+                "classes": sorted({row["label"] for row in rows} - {""}, key=_in_order),
+                "readings": [{"name": name, **reading.as_json()} for name, reading in readings.items()],
+                "columns": columns,
+                "target": list(description.target or [next(iter(readings))]),
+                "validation": any(row["split"] == "validation" for row in rows),
+                "described_by": [description.table, DESCRIPTION],
+                "grouped": any(row["group"] for row in rows),
+            }
+        )
+        groups = "samples of one group stay together when validation data is set aside"
+        if not any(row["group"] for row in rows):
+            groups = (
+                "there is no column `group`: if several samples come from one person, place or recording, "
+                "name it there, or the validation data resembles the training data"
+            )
+        made.__dict__["notes"] = (*table.notes, *notes, groups)
+        made.__dict__["table"] = table
+        return made
+
+    def declared(self, declaration: Mapping[str, Any]) -> Local:
+        made = Local()
+        readings = _declared_readings(declaration)
+        split = pm.Split("train", "test", "validation" if declaration["validation"] else None)
+        target = tuple(declaration["target"])
+        made.__dict__.update(
+            name=self.name,
+            declaration=dict(declaration),
+            classes=tuple(declaration["classes"]),
+            modalities=tuple(reading.modality(name) for name, reading in readings.items()),
+            target=target,
+            privileged=tuple(name for name in readings if name not in target),
+            splits={"official": split},
+            backbones=backbones_of(readings),
+        )
+        return made
+
+    def read(self, source: Path) -> Iterator[tuple[str, pm.Part]]:
+        import numpy as np
+
+        declaration = self.declaration
+        table: Table | None = self.__dict__.get("table")
+        assert declaration is not None, "`at` comes before `read`"
+        assert table is not None
+        readings = _declared_readings(declaration)
+        for part in PARTS:
+            rows = [row for row in table.rows if row["split"] == part]
+            if part == "validation" and not rows:
+                continue
+            labels = [self.classes.index(row["label"]) if row["label"] else -1 for row in rows]
+            arrays = {
+                name: pm.Files(
+                    _paths(source, rows, declaration["columns"][name]),
+                    partial(load, reading=reading),
+                    lossless=reading.lossless,
+                )
+                for name, reading in readings.items()
+            }
+            groups = [row["group"] or row["id"] for row in rows] if declaration["grouped"] else None
+            yield part, pm.Part([row["id"] for row in rows], np.array(labels, np.int64), arrays, groups)
+
+
+def _declared_readings(declaration: Mapping[str, Any]) -> dict[str, Reading]:
+    found = {}
+    for values in declaration["readings"]:
+        found[values["name"]] = Reading.from_json({k: v for k, v in values.items() if k != "name"})
+    return found
+
+
+def _readings(
+    source: Path, table: Table, description: Description
+) -> tuple[dict[str, Reading], dict[str, str], list[str]]:
+    """Reading and column of each modality, and notes on them."""
+    described = dict(description.modalities or {})
+    for name, one in described.items():
+        if (one.column or name) not in table.files:
+            raise pm.DataError(
+                f"{source / DESCRIPTION}: modality {name!r} has no column of paths {one.column or name!r} in "
+                f"{table.path.name}; its columns of paths: {', '.join(table.files) or 'none'}",
+                HELP,
+            )
+    taken = {one.column or name for name, one in described.items()}
+    order = [name for name in table.files if name in described or name not in taken]
+    names = list(dict.fromkeys([*order, *described]))
+    if len(names) < 2:
+        raise pm.DataError(
+            f"{table.path} has {len(names)} columns of paths ({', '.join(names)}); expected at least two: "
+            "one that is tested on and one that is privileged",
+            HELP,
+        )
+    if unknown := [name for name in description.target if name not in names]:
+        raise pm.DataError(f"{source / DESCRIPTION}: target {unknown[0]!r} is none of {', '.join(names)}")
+    if len(description.target) == len(names):
+        raise pm.DataError(
+            f"{source / DESCRIPTION}: all modalities are targets; at least one must be privileged"
+        )
+    readings, columns, notes = {}, {}, []
+    for name in names:
+        one = described.get(name, Described())
+        columns[name] = one.column or name
+        paths = [path for path in _paths(source, table.rows, columns[name]) if path is not None]
+        readings[name], more = reading_of(name, paths, one)
+        notes += more
+    return readings, columns, notes
+
+
+def _paths(source: Path, rows: Sequence[Mapping[str, str]], column: str) -> list[Path | None]:
+    return [source / row[column] if row[column] else None for row in rows]
+
+
+def _in_order(label: str) -> tuple[bool, int, str]:
+    return (True, 0, label) if not label.isdecimal() else (False, int(label), label)

@@ -1,0 +1,51 @@
+"""Sizes and durations of files, from their headers or their first frame."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+
+from ..errors import DataError
+from .extras import extra
+from .images import decoded_image
+from .pixels import TIFFS, pixels
+from .sound import HOP, MELS, RATE
+from .video import decoded, find_stream, opened
+
+
+def video_size(path: str | PathLike[str]) -> tuple[int, int, int]:
+    """Height and width in pixels as players show the video, and bits of a color."""
+    with opened(path) as container:
+        for frame in decoded(container, find_stream(container, "video", path)):
+            bits = max(component.bits for component in frame.format.components)
+            return *_shown(frame), bits
+    raise DataError(f"{path}: no frame can be decoded")
+
+
+def image_size(path: str | PathLike[str]) -> tuple[int, int]:
+    """Height and width in pixels as viewers show the image."""
+    if Path(path).suffix.lower() in (*TIFFS, ".npy"):
+        height, width, _ = pixels(path).shape
+        return height, width
+    return _shown(decoded_image(path))
+
+
+def _shown(frame: object) -> tuple[int, int]:
+    height, width = frame.height, frame.width  # type: ignore[attr-defined]
+    turned = round(getattr(frame, "rotation", 0) / 90) % 2
+    return (width, height) if turned else (height, width)
+
+
+def duration(path: str | PathLike[str]) -> float | None:
+    """Seconds of the first audio stream as its header says; None if it does not."""
+    av = extra("av", "video")
+    with opened(path) as container:
+        stream = find_stream(container, "audio", path)
+        if stream.duration and stream.time_base:
+            return float(stream.duration * stream.time_base)
+        return container.duration / av.time_base if container.duration else None
+
+
+def log_mel_shape(seconds: float) -> tuple[int, int]:
+    """(bands, time steps) of `log_mel` for this duration."""
+    return MELS, 1 + round(seconds * RATE) // HOP
