@@ -25,16 +25,6 @@ def pytest_configure(config):
         os.environ["PYTHONPYCACHEPREFIX"] = str(config.cache.mkdir("bytecode"))
 
 
-_TOGETHER = ("integration", "isolation", "recovery", "run")
-"""Folders in which the tests of a module run in one process, since they share what is expensive to make."""
-
-
-def pytest_collection_modifyitems(items):
-    for item in items:
-        if item.path.parent.name in _TOGETHER:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-
-
 @pytest.fixture
 def lab(tmp_path):
     return engine_lab.Lab(tmp_path)

@@ -39,7 +39,7 @@ def options(
         os.environ["PMBENCH_DEBUG"] = "1"
 
 
-for _name in ("run", "plan", "list", "show", "check", "data", "leaderboard", "plugins", "store"):
+for _name in ("run", "plan", "list", "show", "check", "data", "leaderboard", "model", "plugins", "store"):
     importlib.import_module(f".{_name if _name != 'list' else 'list_'}", __package__).register(app)
 
 

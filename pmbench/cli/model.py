@@ -1,0 +1,139 @@
+"""`pmbench export` and `pmbench predict`: models for use outside of pmbench."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..processes import cores
+from .common import DEFAULT_OUT, DataOption, JsonOption, StoreOption, data_folder, print_json, store_folder
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(export)
+    app.command()(predict)
+
+
+def export(
+    what: Annotated[str, typer.Argument(metavar="METHOD|RECORD", help="A method, or a record's file.")],
+    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="New folder for the model.")],
+    results: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Folder of the run's results.")
+    ] = DEFAULT_OUT,
+    dataset: Annotated[str, typer.Option("--dataset", "-d", help="Its data set.", show_default=False)] = "",
+    protocol: Annotated[str, typer.Option("--protocol", "-p", help="Its protocol.", show_default=False)] = "",
+    seed: Annotated[
+        int | None, typer.Option(help="Its seed. [the best one on validation data]", show_default=False)
+    ] = None,
+    format_: Annotated[str, typer.Option("--format", help="pt2 (torch), or onnx.")] = "pt2",
+    store: StoreOption = None,
+    data: DataOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Write a trained model with a card and a script that needs torch or onnxruntime only."""
+    from ..data.prepared import open_prepared
+    from ..errors import UnknownName, UsageError
+    from ..plugins import survey
+    from ..report.record_files import read_record
+    from ..run.model import FORMATS, choose, export_model, other_seeds
+    from ..store.store import Store
+
+    if format_ not in FORMATS:
+        raise UnknownName("format", format_, FORMATS)
+    if what.endswith(".json"):
+        path = Path(what)
+        record = read_record(path)
+        if record.status != "done":
+            raise UsageError(f"{path} is the record of a cell that is {record.status}")
+        records = [record, *other_seeds(results / "records", record)]
+    else:
+        records = choose(results / "records", what, dataset, protocol, seed)
+    cell = records[0].cell
+    prepared = open_prepared(survey().dataset(cell.dataset), data_folder(data))
+    predictions = _predictions(records[0].digests.predictions if records[0].digests else "", results)
+    card = export_model(records, prepared, Store(store_folder(store)), predictions, to, format_)
+    if json_:
+        print_json(card)
+        return
+    typer.echo(
+        f"{to}: {card['method']} on {card['dataset']} {card['protocol']}, seed {card['seed']}, "
+        f"{card['metric']} {card['value']:.2f}; repeats the stored predictions"
+    )
+    typer.echo(f"Next: `pmbench predict {to} FILES...`, or `python {to}/infer.py`")
+
+
+def _predictions(digest: str, results: Path) -> Path:
+    """The file of predictions with this digest below the results of a run."""
+    from ..errors import DataError
+    from ..files import file_digest
+
+    for path in sorted((results / "predictions").rglob("*.parquet")):
+        if file_digest(path) == digest:
+            return path
+    raise DataError(
+        f"{results} does not hold the predictions of this record", "name the folder of the run with --out"
+    )
+
+
+def predict(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A folder that `pmbench export` wrote.")],
+    files: Annotated[list[Path] | None, typer.Argument(help="Recordings, one file each.")] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option("--table", help="CSV with a column of paths for each input of the model."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="CSV to write. [standard output]")] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="The data set was prepared with --raw: frames without JPEG.")
+    ] = False,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="Processes that decode files.")
+    ] = None,
+) -> None:
+    """Classify new recordings with an exported model, read and sampled as in training, to CSV."""
+    from ..errors import UsageError
+    from ..files import write_text
+    from ..run.predict import predict as run
+    from ..run.predict import read_card
+
+    card = read_card(model)
+    inputs = [one["name"] for one in card["inputs"]]
+    if bool(files) == (table is not None):
+        raise UsageError("give recordings, or a --table of them")
+    if files and len(inputs) > 1:
+        raise UsageError(
+            f"the model takes {' and '.join(inputs)} of each recording",
+            f"give a --table with the columns {', '.join(inputs)}",
+        )
+    rows = [[path] for path in files or ()] if table is None else _rows(table, inputs)
+    shares = run(model, rows, codec="raw" if raw else "jpeg", workers=cores() if workers is None else workers)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*inputs, "class", "probability", *(f"p({name})" for name in card["classes"])])
+    for row, of_classes in zip(rows, shares, strict=True):
+        best = int(of_classes.argmax())
+        numbers = [f"{share:.6f}" for share in of_classes]
+        writer.writerow([*map(str, row), card["classes"][best], numbers[best], *numbers])
+    if out is None:
+        sys.stdout.write(text.getvalue())
+    else:
+        write_text(out, text.getvalue())
+        typer.echo(f"Wrote {out}")
+
+
+def _rows(table: Path, inputs: list[str]) -> list[list[Path]]:
+    from ..errors import DataError
+
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            lines = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{table} cannot be read: {error}") from error
+    if not lines or any(name not in lines[0] for name in inputs):
+        raise DataError(f"{table} has no rows with the columns {', '.join(inputs)}")
+    return [[table.parent / str(line[name]) for name in inputs] for line in lines]

@@ -1,0 +1,118 @@
+"""Predictions of an exported model for new recordings, read as in training."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..contracts.dataset import Dataset
+from ..contracts.modality import Modality
+from ..contracts.protocol import Split
+from ..contracts.samples import Files, Part, Sampling
+from ..data.prepare import prepare
+from ..errors import DataError, UsageError
+from .model import CARD, _logits_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """The card of an exported model; raises UsageError if `folder` holds none."""
+    try:
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        if not isinstance(card["inputs"], list) or not isinstance(card["classes"], list):
+            raise ValueError("it lacks inputs or classes")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{folder} holds no exported model: {error}", "`pmbench export` writes one"
+        ) from error
+    return card
+
+
+class _Recordings(Dataset):
+    """Files without labels, as the test part of a data set."""
+
+    name = "recordings"
+    summary = source = licence = citation = "new recordings"
+    splits = {"official": Split("train", "test")}  # noqa: RUF012
+    default_protocol = "official"
+    privileged = ()
+    metrics = ("accuracy",)
+
+    def __init__(self, card: Mapping[str, Any], rows: Sequence[Sequence[Path]]) -> None:
+        inputs = [dict(values) for values in card["inputs"]]
+        self._readings = [values.pop("reading", None) for values in inputs]
+        modalities = tuple(Modality(**{**values, "shape": tuple(values["shape"])}) for values in inputs)
+        self._rows = rows
+        self.__dict__.update(
+            classes=tuple(card["classes"]),
+            modalities=modalities,
+            target=tuple(m.name for m in modalities),
+            sampling=Sampling(**card["sampling"]) if card["sampling"] else Sampling(),
+        )
+
+    def read(self, source: Path) -> Iterator[tuple[str, Part]]:
+        import numpy as np
+
+        for name, rows in (("train", []), ("test", list(self._rows))):
+            arrays = {}
+            for n, (modality, reading) in enumerate(zip(self.modalities, self._readings, strict=True)):
+                load, as_rows, lossless = _loader(modality, reading)
+                arrays[modality.name] = Files([row[n] for row in rows], load, None, as_rows, lossless)
+            labels = np.full(len(rows), -1, np.int64)
+            yield name, Part([f"{name} {n}" for n in range(len(rows))], labels, arrays)
+
+
+def _loader(modality: Modality, values: Mapping[str, Any] | None) -> tuple[Callable[[Any], Any], bool, bool]:
+    """The function that reads a file, whether it gives arrays of the modality's shape, and `lossless`."""
+    if values is None:
+        return partial(_array, shape=modality.shape), True, False
+    from ..builtin.local.reading import Reading, load
+
+    reading = Reading.from_json({k: v for k, v in values.items() if k != "name"})
+    return partial(load, reading=reading), False, reading.lossless
+
+
+def _array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """An .npy file of exactly the modality's shape."""
+    import numpy as np
+
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(
+            f"{path} is not an .npy file: {error}",
+            f"the recordings of this data set are read by its plugin; give arrays of shape {shape}",
+        ) from error
+    return array
+
+
+def predict(
+    folder: Path, rows: Sequence[Sequence[Path]], *, codec: str = "jpeg", workers: int = 0
+) -> np.ndarray:
+    """Class probabilities (N, K) of N recordings, each with a file for each input of the model.
+
+    Files are read and sampled, and clips averaged, as in training and test. The program runs in a process
+    that can open it and these samples alone. Raises DataError for files that cannot be read.
+    """
+    import numpy as np
+
+    card = read_card(folder)
+    if card["file"] != "model.pt2":
+        raise UsageError(f"{folder} holds an ONNX model", "run its infer.py, or export it as pt2")
+    for row in rows:
+        if missing := [path for path in row if not path.exists()]:
+            raise DataError(f"{missing[0]} does not exist")
+    dataset = _Recordings(card, rows)
+    with tempfile.TemporaryDirectory(prefix="pmbench-") as scratch:
+        prepared = prepare(dataset, Path(scratch), Path(scratch, "data"), workers=workers, codec=codec)
+        protocol = prepared.dataset.protocol("official")
+        out = Path(scratch, "predictions.parquet")
+        logits = _logits_of(folder / card["file"], card["sha256"], prepared, protocol, dataset.target, out)
+    shares = np.exp(logits - logits.max(1, keepdims=True))
+    return shares / shares.sum(1, keepdims=True)
