@@ -10,12 +10,13 @@ May import: errors, contracts.
 from .depth import depth_frames
 from .flow import tvl1
 from .images import image, image_files, image_frames
-from .pixels import nearest, pixels
+from .pixels import TIFFS, nearest, pixels, scaled
 from .probe import duration, image_size, log_mel_shape, video_size
 from .sound import log_mel, sound
 from .video import Box, Size, frame_rate, has_audio, video_frames
 
 __all__ = [
+    "TIFFS",
     "Box",
     "Size",
     "depth_frames",
@@ -30,6 +31,7 @@ __all__ = [
     "log_mel_shape",
     "nearest",
     "pixels",
+    "scaled",
     "sound",
     "tvl1",
     "video_frames",

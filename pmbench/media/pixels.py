@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import DataError
 from .extras import extra
 from .images import decoded_image
+from .video import Size, resized
 
 TIFFS = (".tif", ".tiff")
 MOST_CHANNELS = 512
@@ -45,6 +46,13 @@ def frame_pixels(frame: Any) -> np.ndarray:
     )
     array = frame.to_ndarray(format=wanted)
     return array[..., None] if array.ndim == 2 else array
+
+
+def scaled(array: np.ndarray, size: Size) -> np.ndarray:
+    """uint8 (H, W, 1 or 3) -> (*size, 3) by bilinear filtering."""
+    av = extra("av", "video")
+    colors = np.ascontiguousarray(np.broadcast_to(array, (*array.shape[:2], 3)))
+    return resized(av.VideoFrame.from_ndarray(colors, "rgb24"), size)
 
 
 def nearest(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:

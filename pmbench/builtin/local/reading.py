@@ -122,9 +122,9 @@ def _frames(path: Path, reading: Reading) -> Iterator[np.ndarray]:
     files = [path] if reading.form == "image" else numbered(path)
     for file in files:
         if as_8_bit and reading.shape[0] == 3:
-            yield pm.media.image(file, size)
+            yield _colors(file, size)
         elif as_8_bit and reading.shape[0] == 1:
-            colors = pm.media.image(file, size)
+            colors = _colors(file, size)
             if (colors != colors[..., :1]).any():
                 raise pm.DataError(f"{file} has colors; expected one channel of grey, as `channels = 1` says")
             yield colors[..., :1]
@@ -136,6 +136,19 @@ def _frames(path: Path, reading: Reading) -> Iterator[np.ndarray]:
                     f"{reading.shape[0]}, as in the first file of its column"
                 )
             yield pm.media.nearest(found, size)
+
+
+def _colors(file: Path, size: tuple[int, int]) -> np.ndarray:
+    """The image in a file, uint8 (*size, 3)."""
+    if file.suffix.lower() not in (*pm.media.TIFFS, ".npy"):
+        return pm.media.image(file, size)
+    found = pm.media.pixels(file)
+    if found.dtype != np.uint8 or found.shape[2] not in (1, 3):
+        raise pm.DataError(
+            f"{file} holds {found.dtype} of {found.shape[2]} channels; expected 8-bit grey or colors, as in "
+            "the first file of its column"
+        )
+    return pm.media.scaled(found, size)
 
 
 def _checked_frames(path: Path, frames: Iterator[np.ndarray], reading: Reading) -> Iterator[np.ndarray]:

@@ -1,0 +1,166 @@
+"""The way of a newcomer with a folder: `data new`, `prepare`, `run`, `export`, `predict`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from pmbench.testing.media import write_image, write_video
+
+
+def record(folder: Path) -> None:
+    """12 recordings of 2 classes and 6 people: a video with sound, a picture and a sensor of each."""
+    for n in range(12):
+        rng, label = np.random.default_rng(n), ("sit", "walk")[n % 2]
+        where = folder / label / f"p{n // 2}"
+        frames = rng.integers(0, 255, (8, 64, 80, 3), dtype=np.uint8)
+        tone = np.sin(np.arange(14_000) * (0.02 + 0.003 * n)).astype(np.float32)
+        write_video(where / "0_video.avi", frames, sound=tone)
+        write_image(where / "0_face.jpg", frames[0])
+        np.savetxt(
+            where / "0_imu.csv", rng.normal(n % 2, 1, (30 + n, 3)), delimiter=",", header="a,b,c", comments=""
+        )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    record(tmp_path / "rec")
+    return tmp_path / "rec"
+
+
+def test_a_folder_becomes_a_table_and_a_description(run_cli: Any, folder: Path) -> None:
+    made = run_cli("data", "new", "gym", str(folder))
+    assert made.code == 0, made.stderr
+    assert "12 samples of face, imu, video: names end in _<modality>" in made.stdout
+    assert "30 % of the whole groups" in made.stdout.replace("30%", "30 %")
+    rows = list(csv.DictReader((folder / "manifest.csv").open()))
+    assert {r["label"] for r in rows} == {"sit", "walk"}
+    assert {r["group"] for r in rows} == {f"p{n}" for n in range(6)}
+    groups = {r["group"]: r["split"] for r in rows}
+    assert all(groups[r["group"]] == r["split"] for r in rows)
+    assert "length = 41" in (folder / "dataset.toml").read_text()
+    again = run_cli("data", "new", "gym", str(folder))
+    assert again.code == 1
+    assert "--force" in again.stderr
+    prepared = run_cli("data", "prepare", "local/gym", "--source", str(folder), "--workers", "0")
+    assert prepared.code == 0, prepared.stderr
+    for line in ("class  training  validation  test", "imu: recordings of 30 to 41 time steps become 41"):
+        assert line in prepared.stdout
+    assert run_cli("show", "local/gym").code == 0
+    assert "local/gym" in run_cli("list", "datasets").stdout
+    assert run_cli("check", "local/gym").code == 0
+    removed = run_cli("data", "remove", "local/gym")
+    assert removed.code == 0
+    assert "local/gym" not in run_cli("list", "datasets").stdout
+
+
+def test_a_source_that_is_gone_or_changed(run_cli: Any, folder: Path) -> None:
+    run_cli("data", "new", "gym", str(folder))
+    run_cli("data", "prepare", "local/gym", "--source", str(folder), "--workers", "0")
+    gone = run_cli("data", "prepare", "local/gym", "--source", str(folder / "nothing"))
+    assert gone.code == 1
+    assert "nothing does not exist" in gone.stderr
+    table = folder / "manifest.csv"
+    table.write_text(table.read_text().replace("sit/p5/0,sit,", "sit/p5/0,walk,"))
+    run = run_cli("run", "--method", "target_only", "--dataset", "local/gym")
+    assert run.code == 1
+    assert "has changed since 'local/gym' was prepared: 1 sample changed" in run.stderr
+    assert run_cli("data", "verify", "local/gym").code == 1
+    again = run_cli("data", "prepare", "local/gym")
+    assert "1 sample changed. Preparing what has changed." in again.stdout
+    assert run_cli("data", "verify", "local/gym").code == 0
+
+
+@pytest.mark.parametrize(
+    "target", ["imu", *(pytest.param(m, marks=pytest.mark.slow) for m in ("video", "face", "audio"))]
+)
+def test_a_model_repeats_its_test_predictions_on_the_files(
+    run_cli: Any, folder: Path, tmp_path: Path, target: str
+) -> None:
+    run_cli("data", "new", "gym", str(folder))
+    description = folder / "dataset.toml"
+    text = description.read_text() + '\n[modalities.audio]\ncolumn = "video"\nkind = "sound"\n'
+    lines = [f'target = "{target}"' if line.startswith("target") else line for line in text.splitlines()]
+    description.write_text("\n".join(lines))
+    prepared = run_cli("data", "prepare", "local/gym", "--source", str(folder), "--workers", "0")
+    assert prepared.code == 0, prepared.stderr
+    out, model = tmp_path / "out", tmp_path / "model"
+    done = run_cli(
+        "run", "--method", "target_only", "--dataset", "local/gym", "--seed", "0", "--no-references",
+        "--set", "recipe.epochs=1", "--out", str(out),
+    )  # fmt: skip
+    assert done.code == 0, done.stderr
+    exported = run_cli("export", "target_only", "--out", str(out), "--to", str(model), "--json")
+    assert exported.code == 0, exported.stderr
+    card = exported.json()
+    assert (card["classes"], card["seed"], card["isolation"]) == (["sit", "walk"], 0, card["isolation"])
+    assert card["largest_difference_of_logits"] == 0
+    assert [m["name"] for m in card["inputs"]] == [target]
+    assert run_cli("export", "target_only", "--out", str(out), "--to", str(model)).code == 2
+
+    column = "video" if target == "audio" else target
+    rows = [r for r in csv.DictReader((folder / "manifest.csv").open()) if r["split"] == "test"]
+    predicted = run_cli("predict", str(model), *(str(folder / r[column]) for r in rows), "--workers", "0")
+    assert predicted.code == 0, predicted.stderr
+    found = list(csv.DictReader(io.StringIO(predicted.stdout)))
+    (file,) = (out / "predictions").rglob("*.parquet")
+    stored = pq.read_table(file)
+    by_id = dict(zip(stored["id"].to_pylist(), stored["logits"].to_pylist(), strict=True))
+    for row, mine in zip(rows, found, strict=True):
+        shares = np.exp(by_id[row["id"]]) / np.exp(by_id[row["id"]]).sum()
+        np.testing.assert_allclose([float(mine["p(sit)"]), float(mine["p(walk)"])], shares, atol=2e-6)
+        assert mine["class"] == ("sit", "walk")[int(shares.argmax())]
+
+    shape = card["inputs"][0]["shape"]
+    np.save(tmp_path / "x.npy", np.zeros(shape, np.float32))
+    alone = subprocess.run(
+        [sys.executable, str(model / "infer.py"), str(tmp_path / "x.npy")], capture_output=True, text=True
+    )
+    assert alone.returncode == 0, alone.stderr
+    assert {part.split()[0] for part in alone.stdout.strip().split(", ")} == {"sit", "walk"}
+    assert json.loads((model / "model.json").read_text()) == card
+
+
+@pytest.mark.slow
+def test_a_model_of_another_data_set_takes_arrays_and_exports_to_onnx(run_cli: Any, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    out = tmp_path / "out"
+    run_cli(
+        "run", "--method", "target_ensemble", "--dataset", "planted", "--seeds", "2", "--no-references",
+        "--set", "recipe.epochs=1", "--out", str(out),
+    )  # fmt: skip
+    for kind in ("pt2", "onnx"):
+        made = run_cli(
+            "export", "target_ensemble", "--out", str(out), "--to", str(tmp_path / kind), "--format", kind
+        )
+        assert made.code == 0, made.stderr
+        assert "repeats the stored predictions" in made.stdout
+    card = json.loads((tmp_path / "onnx" / "model.json").read_text())
+    np.save(tmp_path / "x.npy", np.ones(card["inputs"][0]["shape"], np.float32))
+    texts = [
+        subprocess.run(
+            [sys.executable, str(tmp_path / kind / "infer.py"), str(tmp_path / "x.npy")],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for kind in ("pt2", "onnx")
+    ]
+    assert texts[0] == texts[1]
+    predicted = run_cli("predict", str(tmp_path / "pt2"), str(tmp_path / "x.npy"))
+    assert predicted.code == 0, predicted.stderr
+    wrong = run_cli("predict", str(tmp_path / "onnx"), str(tmp_path / "x.npy"))
+    assert (wrong.code, "holds an ONNX model" in wrong.stderr) == (2, True)
+    np.save(tmp_path / "bad.npy", np.ones(3, np.float32))
+    bad = run_cli("predict", str(tmp_path / "pt2"), str(tmp_path / "bad.npy"))
+    assert bad.code == 1
+    assert "bad.npy: shape (3,); expected" in bad.stderr
