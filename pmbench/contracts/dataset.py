@@ -65,6 +65,8 @@ class Dataset:
     """Files of an open official download."""
     unpack: ClassVar[bool] = False
     """Whether `read` expects the unpacked tree of the archives in `source`."""
+    unpacked_bytes: ClassVar[int] = 0
+    """Most bytes that an archive may unpack to; 0: 100 times its own size, and in any case 256 MiB."""
     declaration: ClassVar[Mapping[str, Any] | None] = None
     """JSON from which `declared` makes the data set; kept in the prepared form."""
 
