@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from os import PathLike
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
+from .endings import truncation
 from .video import Size, decoded, find_stream, opened, resized
 
 
@@ -47,11 +49,15 @@ def image_files(folder: str | PathLike[str], pattern: str) -> Mapping[int, Path]
             found[number] = path
     if not found:
         raise DataError(f"{folder} has no file named like {pattern}")
-    missing = sorted({*range(min(found), max(found))} - {*found})
+    first_number, last = min(found), max(found)
+    missing = last - first_number + 1 - len(found)
     if missing:
-        listed = ", ".join(str(n) for n in missing[:5]) + (", ..." if len(missing) > 5 else "")
+        gaps = (number for number in itertools.count(first_number) if number not in found)
+        listed = ", ".join(map(str, itertools.islice(gaps, min(missing, 5)))) + (
+            ", ..." if missing > 5 else ""
+        )
         raise DataError(
-            f"{folder}: {len(missing)} of {pattern} from {min(found)} to {max(found)} are missing: {listed}"
+            f"{folder}: {missing} of {pattern} from {first_number} to {last} are missing: {listed}"
         )
     return dict(sorted(found.items()))
 
@@ -60,9 +66,8 @@ def decoded_image(path: str | PathLike[str]) -> Any:
     """The frame that FFmpeg decodes from an image file; raises DataError where the file is truncated."""
     with opened(path) as container:
         stream = find_stream(container, "video", path)
-        stream.codec_context.options = {
-            "err_detect": "explode"
-        }  # else FFmpeg completes a truncated JPEG with grey
-        for frame in decoded(container, stream):
+        if within := truncation(path, container.format.name):
+            raise DataError(f"{path} is truncated: it ends within {within}", "get it again")
+        for frame in decoded(container, stream, path):
             return frame
     raise DataError(f"{path} holds no image that can be decoded")

@@ -17,7 +17,7 @@ MELS, WINDOW, HOP, LOWEST, HIGHEST = 64, 1024, 320, 50, 14_000  # bands, samples
 def sound(path: str | PathLike[str]) -> np.ndarray:
     """The first audio stream at 32 kHz, float32 (n,) within [-1, 1]: the mean of its channels.
 
-    Raises DataError if there is none (see `has_audio`), or if it cannot be decoded.
+    Raises DataError if there is none (see `has_audio`), or if it is truncated or mostly damaged.
     """
     av = extra("av", "video")
     with opened(path) as container:
@@ -25,7 +25,7 @@ def sound(path: str | PathLike[str]) -> np.ndarray:
         stream.thread_type = "NONE"
         resampler = av.AudioResampler(format="fltp", rate=RATE)
         pieces = []
-        for frame in (*decoded(container, stream), None):  # None flushes the resampler
+        for frame in (*decoded(container, stream, path), None):  # None flushes the resampler
             pieces += [piece.to_ndarray().mean(0) for piece in resampler.resample(frame)]
     if not sum(map(len, pieces)):
         raise DataError(f"{path}: its audio cannot be decoded")
