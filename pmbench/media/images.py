@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+import struct
+from collections.abc import Callable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,15 @@ from .video import Size, decoded, find_stream, opened, resized
 
 
 def image(path: str | PathLike[str], size: Size) -> np.ndarray:
-    """The image in a file, uint8 (H, W, 3), resized by bilinear filtering."""
-    return resized(decoded_image(path), size)
+    """The image in a file, uint8 (H, W, 3), turned and mirrored by its EXIF orientation, resized by bilinear
+    filtering.
+    """
+    frame = decoded_image(path)
+    turn = _TURNS.get(_orientation(Path(path).read_bytes()))
+    if turn is not None:
+        pixels = np.ascontiguousarray(turn(frame.to_ndarray(format="rgb24")))
+        frame = type(frame).from_ndarray(pixels, "rgb24")  # without the frame's own rotation
+    return resized(frame, size)
 
 
 def image_frames(folder: str | PathLike[str], size: Size, pattern: str) -> Iterator[np.ndarray]:
@@ -71,3 +79,39 @@ def decoded_image(path: str | PathLike[str]) -> Any:
         for frame in decoded(container, stream, path):
             return frame
     raise DataError(f"{path} holds no image that can be decoded")
+
+
+_ORIENTATION = 0x112  # the number of the tag
+
+_TURNS: Mapping[int, Callable[[np.ndarray], np.ndarray]] = {
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.transpose(1, 0, 2),
+    6: lambda pixels: np.rot90(pixels, -1),
+    7: lambda pixels: np.rot90(pixels, 2).transpose(1, 0, 2),
+    8: lambda pixels: np.rot90(pixels, 1),
+}
+"""EXIF orientation -> the upright image of stored pixels (H, W, C)."""
+
+
+def _orientation(content: bytes) -> int:
+    """EXIF orientation of a JPEG, PNG, WebP or TIFF file; 1, upright, if it has none.
+
+    FFmpeg reports only the rotation, not that an image is mirrored.
+    """
+    magics = {b"\xff\xd8": b"Exif\0\0", b"\x89PNG": b"eXIf", b"RIFF": b"EXIF", b"II*\0": b"", b"MM\0*": b""}
+    mark = next((mark for magic, mark in magics.items() if content.startswith(magic)), None)
+    at = -1 if mark is None else content.find(mark)
+    start = re.search(rb"II\*\0|MM\0\*", content[at : at + 20])
+    if at < 0 or start is None:
+        return 1
+    data = memoryview(content)[at + start.start() :]
+    order = "<" if start[0][:1] == b"I" else ">"
+    try:
+        (folder,) = struct.unpack_from(order + "4xI", data)
+        (count,) = struct.unpack_from(order + "H", data, folder)
+        entries = [struct.unpack_from(order + "H6xH", data, folder + 2 + 12 * n) for n in range(count)]
+    except struct.error:  # damaged, or not what it looks like
+        return 1
+    return dict(entries).get(_ORIENTATION, 1)
