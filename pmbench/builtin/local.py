@@ -14,9 +14,9 @@ import pmbench as pm
 MANIFEST = "manifest.csv"
 COLUMNS = ("id", "label", "split", "group")
 PARTS = ("train", "validation", "test")
-VIDEOS = (".avi", ".mp4", ".mkv", ".webm", ".mov", ".mpg")
+VIDEOS = (".avi", ".mp4", ".m4v", ".3gp", ".mkv", ".webm", ".mov", ".mpg", ".gif")
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-SOUNDS = (".wav", ".flac", ".mp3", ".ogg", ".m4a")
+SOUNDS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a")
 STORED, SHOWN, FRAMES, SECONDS = (128, 171), 112, 16, 10.0
 BACKBONES = {"clip": "r2plus1d_18", "image": "cnn2d-32", "sequence": "cnn1d-32", "vector": "mlp-32"}
 

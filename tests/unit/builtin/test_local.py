@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 
+import encoded
 import numpy as np
 import pytest
 
 import pmbench as pm
-from pmbench.builtin.local import Local, _in_order
+from pmbench.builtin.local import Local, _in_order, _kind, load
 from pmbench.data.prepare import prepare
 from pmbench.data.prepared import open_prepared
 from pmbench.errors import DataError, UnknownName, UsageError
@@ -99,6 +100,31 @@ def test_a_sound_is_a_sequence(folder, tmp_path):
     sound = prepared.dataset.modality("sound")
     assert (sound.kind, sound.shape, sound.unit) == ("sequence", (64, 1001), "dB")
     assert prepared.dataset.target == ("imu",)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("v.m4v", {}),
+        ("v.3gp", {}),
+        ("v.gif", {"video": "gif"}),
+        ("v.webm", {"video": "libvpx"}),
+        ("V.MKV", {}),
+    ],
+)
+def test_kinds_of_videos(tmp_path, name, options):
+    path = encoded.encode(tmp_path / name.lower(), encoded.pictures(20), **options).rename(tmp_path / name)
+    assert _kind(path) == "clip"
+    assert {frame.shape for frame in load(path, "clip")} == {(128, 171, 3)}
+
+
+@pytest.mark.parametrize("kind", ["opus", "ogg", "flac", "mp3", "m4a", "wav"])
+def test_kinds_of_sounds(tmp_path, kind):
+    path = encoded.sound(tmp_path, kind, encoded.tone(2.0))
+    assert _kind(path) == "sequence"
+    found = load(path, "sequence")
+    assert found.shape == (64, 1001)
+    assert found[:, :180].max() > -20 > found[:, 220:].max()  # the tone, then silence
 
 
 WRONG = {
