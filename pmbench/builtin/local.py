@@ -194,8 +194,10 @@ def _array(path: Path) -> Any:
 
     try:
         array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # a damaged head can raise almost any
         raise pm.DataError(f"{path} is not an .npy file of numbers: {error}") from error
+    if not isinstance(array, np.ndarray):
+        raise pm.DataError(f"{path} is not an .npy file of numbers but an archive of several, as .npz")
     if array.ndim not in (1, 2) or array.dtype.kind not in "biuf":
         raise pm.DataError(f"{path}: {array.dtype} of {array.ndim} axes; expected numbers of one or two")
     return array

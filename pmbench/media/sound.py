@@ -11,13 +11,15 @@ from .extras import extra
 from .video import decoded, find_stream, opened
 
 RATE = 32_000  # hertz
+LOUDEST = 1e6
+"""Files of floating-point numbers may exceed 1; only damaged ones have samples like this."""
 MELS, WINDOW, HOP, LOWEST, HIGHEST = 64, 1024, 320, 50, 14_000  # bands, samples, samples, hertz, hertz
 
 
 def sound(path: str | PathLike[str]) -> np.ndarray:
     """The first audio stream at 32 kHz, float32 (n,) within [-1, 1]: the mean of its channels.
 
-    Raises DataError if there is none (see `has_audio`), or if it is truncated or mostly damaged.
+    Raises DataError if there is none (see `has_audio`), or if it is truncated or damaged.
     """
     av = extra("av", "video")
     with opened(path) as container:
@@ -29,7 +31,11 @@ def sound(path: str | PathLike[str]) -> np.ndarray:
             pieces += [piece.to_ndarray().mean(0) for piece in resampler.resample(frame)]
     if not sum(map(len, pieces)):
         raise DataError(f"{path}: its audio cannot be decoded")
-    return np.concatenate(pieces).astype(np.float32)
+    samples = np.concatenate(pieces).astype(np.float32)
+    loudest = np.abs(samples).max()
+    if not loudest < LOUDEST:  # or not a number
+        raise DataError(f"{path}: a sample of its audio is {loudest}; expected -1 to 1", "get it again")
+    return samples
 
 
 def log_mel(samples: np.ndarray, *, seconds: float | None = None) -> np.ndarray:

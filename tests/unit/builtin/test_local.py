@@ -127,6 +127,27 @@ def test_kinds_of_sounds(tmp_path, kind):
     assert found[:, :180].max() > -20 > found[:, 220:].max()  # the tone, then silence
 
 
+def test_damaged_arrays(tmp_path):
+    """NumPy raises exceptions of many kinds for a damaged head."""
+    path = tmp_path / "a.npy"
+    np.save(path, np.zeros(5))
+    content = path.read_bytes()
+    for damage in (
+        content.replace(b"}", b" "),
+        content.replace(b"'<f8'", b"'<f9'"),
+        content[:9],
+        b"",
+        b"PK\3\4",
+    ):
+        path.write_bytes(damage)
+        with pytest.raises(DataError, match=r"is not an \.npy file of numbers"):
+            load(path, "vector")
+    with path.open("wb") as file:
+        np.savez(file, a=np.zeros(5))
+    with pytest.raises(DataError, match="but an archive of several"):
+        load(path, "vector")
+
+
 WRONG = {
     "no manifest": (None, r"manifest\.csv cannot be read"),
     "no split": ({"split": None}, "expected id, label, split"),

@@ -202,3 +202,12 @@ def test_a_transport_stream_cut_between_two_packets(tmp_path):
         path.write_bytes(whole[: start + 188])
         refused(frames_of, path, "ends within a frame")
         refused(seconds_of, path, "ends within a frame")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -1e30])
+def test_numbers_that_are_no_sound(tmp_path, value):
+    path = encoded.sound(tmp_path, "wav, float", encoded.tone(0.5))
+    content = bytearray(path.read_bytes())
+    content[8000:8004] = np.float32(value).tobytes()
+    path.write_bytes(content)
+    refused(seconds_of, path, "a sample of its audio is .*; expected -1 to 1")
