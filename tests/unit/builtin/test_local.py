@@ -154,6 +154,7 @@ WRONG = {
     "one modality": (dict.fromkeys(("ir", "face", "imu", "state")), "at least two"),
     "unknown split": ({"split": "dev"}, r"line 2: split 'dev'; expected train, validation, test"),
     "no file": ({"video": "gone.avi"}, r"line 2: video 'gone\.avi' does not exist"),
+    "long name": ({"video": "x" * 5000}, r"line 2: video 'x{100}' does not exist"),
     "unknown kind": ({"video": "manifest.csv"}, "unknown kind of file"),
     "no id": ({"id": ""}, "line 2: a sample needs an id"),
 }
@@ -205,6 +206,7 @@ def test_frames_in_two_kinds_of_files_are_not_half_a_clip(folder, tmp_path):
 def test_classes_are_in_one_order_in_every_process():
     for labels in (["07", "7", "b", "a", "10"], ["a", "7", "10", "b", "07"]):
         assert sorted(labels, key=_in_order) == ["07", "7", "10", "a", "b"]
+    assert sorted(["a", "1" * 5000, "2"], key=_in_order) == ["2", "1" * 5000, "a"]
 
 
 def test_other_kinds_further_down_are_files_that_cannot_be_read(folder, tmp_path):
