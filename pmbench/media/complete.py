@@ -13,7 +13,7 @@ COMPLETE = 0.9
 
 Old MPEG-4 files report one frame too many or too few, and damaged frames are skipped; both are accepted.
 """
-SHORTER, SLACK = 0.95, 0.1
+SHORTER, SLACK = 0.95, 0.2
 """A stream that ends before this fraction of its declared duration, less so many seconds, is truncated."""
 
 DECLARED = ("matroska", "flv", "flac", "aiff", "mp3")
@@ -99,6 +99,8 @@ class Progress:
         if self._is("mov"):
             counted = self.stream.frames and self.stream.type == "audio"
             return _seconds(self.stream) if counted else None
+        if self.stream.type == "video" and self._is("flac", "mp3"):  # a picture of the cover
+            return None
         if not self._is(*DECLARED) or (self._is("mp3") and not counts_frames(self.path)):
             return None
         hours, _, rest = self.stream.metadata.get("DURATION", "").partition(":")

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from os import PathLike
 from typing import BinaryIO
 
-UNKNOWN = 0xFFFFFFFF
-"""Size of a chunk that a program wrote which could not go back to its head."""
+UNKNOWN = 0x7FFF0000
+"""Programs that cannot go back to the head of a WAV file write sizes from this one on."""
 TAIL = 1 << 20  # bytes, many times as long as a page or packet
 SLACK = 64  # bytes; some programs count the head of a WAV file among its samples
 
@@ -57,14 +57,15 @@ def _mp4(file: BinaryIO, size: int) -> str:
 
 
 def _wav(file: BinaryIO, size: int) -> str:
+    order = ">" if file.read(4) == b"RIFX" else "<"
     at, long = 12, 0
     while at + 8 <= size:
         file.seek(at)
-        kind, length = struct.unpack("<4sI", file.read(8))
+        kind, length = struct.unpack(order + "4sI", file.read(8))
         if kind == b"ds64":
             (long,) = struct.unpack("<8xQ", file.read(16).ljust(16, b"\0"))
         if kind == b"data":
-            length = long if length == UNKNOWN else length
+            length = long if length >= UNKNOWN else length
             missing = at + 8 + length - size
             return f"its samples, of which {missing:,} bytes are missing" if missing > SLACK else ""
         at += 8 + length + length % 2

@@ -25,10 +25,18 @@ def sound(path: str | PathLike[str]) -> np.ndarray:
     with opened(path) as container:
         stream = find_stream(container, "audio", path)
         stream.thread_type = "NONE"
-        resampler = av.AudioResampler(format="fltp", rate=RATE)
+        channels = stream.codec_context.channels
+        planar = channels < 8  # PyAV reads beyond the last of eight planes or more
+        resampler = av.AudioResampler(format="fltp" if planar else "flt", rate=RATE)
         pieces = []
         for frame in (*decoded(container, stream, path), None):  # None flushes the resampler
-            pieces += [piece.to_ndarray().mean(0) for piece in resampler.resample(frame)]
+            try:
+                resampled = resampler.resample(frame)
+            except ValueError as error:
+                raise DataError(f"{path}: its audio changes its rate or channels midway") from error
+            for piece in resampled:
+                samples = piece.to_ndarray()
+                pieces.append(samples.mean(0) if planar else samples.reshape(-1, channels).mean(1))
     if not sum(map(len, pieces)):
         raise DataError(f"{path}: its audio cannot be decoded")
     samples = np.concatenate(pieces).astype(np.float32)

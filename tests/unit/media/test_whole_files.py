@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import wave
 from pathlib import Path
 
 import av
@@ -148,6 +149,16 @@ def test_a_sound_without_a_duration_in_its_header(tmp_path, kind):
     assert seconds_of(path) == pytest.approx(2.0, abs=0.08)
 
 
+@pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFFFFF, 0x7FFF0000, 36])
+def test_a_wav_with_a_placeholder_for_its_size(tmp_path, size):
+    path = encoded.sound(tmp_path, "wav", encoded.tone(0.5))
+    content = path.read_bytes()
+    at = content.index(b"data") + 4
+    size = size if size > 1000 else len(content) - at - 4 + 36  # the head counted among the samples
+    path.write_bytes(content[:at] + size.to_bytes(4, "little") + content[at + 4 :])
+    assert seconds_of(path) == pytest.approx(0.5)
+
+
 def test_tags_before_and_after_an_mp3(tmp_path):
     path = encoded.sound(tmp_path, "mp3", encoded.tone(2.0))
     whole = path.read_bytes()
@@ -211,3 +222,46 @@ def test_numbers_that_are_no_sound(tmp_path, value):
     content[8000:8004] = np.float32(value).tobytes()
     path.write_bytes(content)
     refused(seconds_of, path, "a sample of its audio is .*; expected -1 to 1")
+
+
+@pytest.mark.parametrize("channels", [2, 8, 9, 17])
+def test_many_channels(tmp_path, channels):
+    """Decoders may crash for more than eight channels."""
+    samples = np.rint(20_000 * encoded.tone(0.5)).astype("<i2")
+    with wave.open(str(tmp_path / "s.wav"), "wb") as out:
+        out.setnchannels(channels)
+        out.setsampwidth(2)
+        out.setframerate(encoded.RATE)
+        out.writeframes(np.stack([samples] + [samples // 2] * (channels - 1), 1).tobytes())
+    found = media.sound(tmp_path / "s.wav")
+    assert len(found) == 16_000
+    loudness = (1 + 0.5 * (channels - 1)) / channels * np.std(samples / 32_768)
+    assert found.std() == pytest.approx(loudness, rel=0.02)
+
+
+def test_the_rate_changes_midway(tmp_path):
+    pieces = []
+    for rate in (48_000, 24_000):
+        path = tmp_path / f"{rate}.mp2"
+        with av.open(str(path), "w") as out:
+            stream = out.add_stream("mp2", rate=rate, layout="mono")
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1152), np.int16), "s16", "mono")
+            frame.sample_rate = rate
+            packets = [packet for _ in range(20) for packet in stream.encode(frame)]
+            for packet in packets:
+                packet.pts = packet.dts = None
+                out.mux(packet)
+        pieces.append(path.read_bytes())
+    (tmp_path / "s.mp2").write_bytes(b"".join(pieces))
+    refused(seconds_of, tmp_path / "s.mp2", "changes its rate or channels midway")
+
+
+def test_short_sounds_of_a_low_rate(tmp_path):
+    """A coded frame has 1024 samples, 0.13 seconds, and the last one is filled up."""
+    path = tmp_path / "s.mkv"
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("aac", rate=8000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 2400), np.float32), "fltp", "mono")
+        frame.sample_rate, frame.pts = 8000, 0
+        out.mux([*stream.encode(frame), *stream.encode(None)])
+    assert 0.25 < seconds_of(path) < 0.5
