@@ -125,8 +125,10 @@ def _is_image(container: Any) -> bool:
 
 
 def find_stream(container: Any, kind: str, path: str | PathLike[str]) -> Any:
-    """The first "video" or "audio" stream; raises DataError without one."""
+    """The first "video" or "audio" stream; raises DataError without one, or for an unknown codec."""
     streams = getattr(container.streams, kind)
     if not streams:
         raise DataError(f"{path} has no {kind} stream")
+    if streams[0].codec_context is None:
+        raise DataError(f"{path} has {kind} of a codec that FFmpeg cannot decode")
     return streams[0]

@@ -265,3 +265,13 @@ def test_short_sounds_of_a_low_rate(tmp_path):
         frame.sample_rate, frame.pts = 8000, 0
         out.mux([*stream.encode(frame), *stream.encode(None)])
     assert 0.25 < seconds_of(path) < 0.5
+
+
+def test_an_unknown_codec_is_refused(tmp_path):
+    path = encoded.video(tmp_path, "mkv", encoded.pictures(5), encoded.tone(0.2))
+    content = path.read_bytes()
+    assert content.count(b"V_MPEG4/ISO/AVC") == content.count(b"A_AAC") == 1
+    path.write_bytes(content.replace(b"V_MPEG4/ISO/AVC", b"V_MPEG4/ISO/XYZ").replace(b"A_AAC", b"A_XYZ"))
+    refused(frames_of, path, "has video of a codec that FFmpeg cannot decode")
+    refused(media.frame_rate, path, "has video of a codec that FFmpeg cannot decode")
+    refused(seconds_of, path, "has audio of a codec that FFmpeg cannot decode")
