@@ -334,21 +334,20 @@ def new(
     force: Annotated[bool, typer.Option("--force", help="Replace files written earlier.")] = False,
 ) -> None:
     """Look at a folder of recordings, and write a table of samples and a description for you to check."""
-    from ..builtin.local.dataset import Local
-    from ..builtin.local.scaffold import propose
     from ..errors import DataError
     from ..files import write_text
+    from ..plugins import survey
 
-    Local().named(name.removeprefix("local/"))
     name = name.removeprefix("local/")
+    dataset = survey().dataset(f"local/{name}")
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder", "give the folder that holds your recordings")
-    found = propose(folder, name, frames=frames)
-    if (taken := [f for f in found.files if (folder / f).exists()]) and not force:
+    files, notes = dataset.propose(folder, frames=frames)
+    if (taken := [f for f in files if (folder / f).exists()]) and not force:
         raise DataError(f"{folder / taken[0]} exists already", "--force replaces it")
-    for note in found.notes:
+    for note in notes:
         typer.echo(note)
-    for file, text in found.files.items():
+    for file, text in files.items():
         write_text(folder / file, text)
         typer.echo(f"Wrote {folder / file}")
     typer.echo(f"Check them, then run `pmbench data prepare local/{name} --source {folder}`")

@@ -98,6 +98,7 @@ def predict(
     """Classify new recordings with an exported model, read and sampled as in training, to CSV."""
     from ..errors import UsageError
     from ..files import write_text
+    from ..plugins import survey
     from ..run.predict import predict as run
     from ..run.predict import read_card
 
@@ -111,7 +112,8 @@ def predict(
             f"give a --table with the columns {', '.join(inputs)}",
         )
     rows = [[path] for path in files or ()] if table is None else _rows(table, inputs)
-    shares = run(model, rows, codec="raw" if raw else "jpeg", workers=cores() if workers is None else workers)
+    codec, processes = "raw" if raw else "jpeg", cores() if workers is None else workers
+    shares = run(model, rows, survey(), codec=codec, workers=processes)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*inputs, "class", "probability", *(f"p({name})" for name in card["classes"])])

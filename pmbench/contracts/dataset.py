@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..errors import DataNotPrepared, UnknownName
+from ..errors import DataNotPrepared, UnknownName, UsageError
 from .modality import Modality
 from .protocol import Protocol, Split, parse_protocol
 from .recipe import Recipe
-from .samples import AugmentRng, Download, Part, Sampling
+from .samples import AugmentRng, Download, Files, Part, Sampling
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,6 +65,8 @@ class Dataset:
     """Files of an open official download."""
     unpack: ClassVar[bool] = False
     """Whether `read` expects the unpacked tree of the archives in `source`."""
+    unpacked_bytes: ClassVar[int] = 0
+    """Most bytes that an archive may unpack to; 0: 100 times its own size, and in any case 256 MiB."""
     declaration: ClassVar[Mapping[str, Any] | None] = None
     """JSON from which `declared` makes the data set; kept in the prepared form."""
     notes: ClassVar[tuple[str, ...]] = ()
@@ -105,6 +107,17 @@ class Dataset:
     def declared(self, declaration: Mapping[str, Any]) -> Dataset:
         """A copy with the declarations in `declaration`."""
         return self
+
+    def files(self, modality: str, paths: Sequence[Path | None]) -> Files | None:
+        """Recordings of a modality, to be read as `read` reads them; None if `read` takes no single files."""
+        return None
+
+    def propose(self, folder: Path, *, frames: bool = False) -> tuple[Mapping[str, str], Sequence[str]]:
+        """Files that describe the recordings in `folder`, text by name, and notes on what was understood.
+
+        With `frames`, folders of numbered images are clips. Raises UsageError if it takes no user's folder.
+        """
+        raise UsageError(f"data set {self.name!r} is not described by files of a user")
 
     # --- provided -----------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +95,7 @@ def _digests(folder: Path, modality: str) -> list[bytes]:
     path = folder / f"{modality}.npy"
     if path.exists():
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-        rows = array.reshape(len(array), -1)
+        rows = array.reshape(len(array), math.prod(array.shape[1:]))
         return [b"" if _constant(row) else hashlib.blake2b(row, digest_size=16).digest() for row in rows]
     frames, found = Frames(folder / f"{modality}.arrow"), []
     for sample in range(len(frames)):

@@ -262,7 +262,9 @@ def _read(dataset: Dataset, source: Path, scratch: Path, report: Report) -> tupl
     parts: dict[str, Part] = {}
     part_of: dict[str, str] = {}
     try:
-        tree = unpacked(source, scratch, report) if dataset.unpack else source
+        tree = source
+        if dataset.unpack:
+            tree = unpacked(source, scratch, report, largest=dataset.unpacked_bytes)
         dataset = dataset.at(tree)
         for name, part in dataset.read(tree):
             if name in parts:

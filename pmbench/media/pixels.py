@@ -31,7 +31,7 @@ def pixels(path: str | PathLike[str]) -> np.ndarray:
     if suffix == ".npy":
         try:
             return _plain(np.load(path, allow_pickle=False), path)
-        except (OSError, ValueError, EOFError) as error:
+        except Exception as error:  # a damaged head can raise almost any
             raise DataError(f"{path} is not an .npy file of numbers: {error}") from error
     return frame_pixels(decoded_image(path))
 

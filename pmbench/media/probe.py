@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..errors import DataError
 from .extras import extra
-from .images import decoded_image
+from .images import decoded_image, orientation
 from .pixels import TIFFS, pixels
 from .sound import HOP, MELS, RATE
 from .video import decoded, find_stream, opened
@@ -16,7 +16,7 @@ from .video import decoded, find_stream, opened
 def video_size(path: str | PathLike[str]) -> tuple[int, int, int]:
     """Height and width in pixels as players show the video, and bits of a color."""
     with opened(path) as container:
-        for frame in decoded(container, find_stream(container, "video", path)):
+        for frame in decoded(container, find_stream(container, "video", path), path):
             bits = max(component.bits for component in frame.format.components)
             return *_shown(frame), bits
     raise DataError(f"{path}: no frame can be decoded")
@@ -27,7 +27,10 @@ def image_size(path: str | PathLike[str]) -> tuple[int, int]:
     if Path(path).suffix.lower() in (*TIFFS, ".npy"):
         height, width, _ = pixels(path).shape
         return height, width
-    return _shown(decoded_image(path))
+    frame, turn = decoded_image(path), orientation(path)
+    if turn == 1:
+        return _shown(frame)
+    return (frame.width, frame.height) if turn >= 5 else (frame.height, frame.width)
 
 
 def _shown(frame: object) -> tuple[int, int]:

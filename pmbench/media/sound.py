@@ -11,25 +11,39 @@ from .extras import extra
 from .video import decoded, find_stream, opened
 
 RATE = 32_000  # hertz
+LOUDEST = 1e6
+"""Files of floating-point numbers may exceed 1; only damaged ones have samples like this."""
 MELS, WINDOW, HOP, LOWEST, HIGHEST = 64, 1024, 320, 50, 14_000  # bands, samples, samples, hertz, hertz
 
 
 def sound(path: str | PathLike[str]) -> np.ndarray:
     """The first audio stream at 32 kHz, float32 (n,) within [-1, 1]: the mean of its channels.
 
-    Raises DataError if there is none (see `has_audio`), or if it cannot be decoded.
+    Raises DataError if there is none (see `has_audio`), or if it is truncated or damaged.
     """
     av = extra("av", "video")
     with opened(path) as container:
         stream = find_stream(container, "audio", path)
         stream.thread_type = "NONE"
-        resampler = av.AudioResampler(format="fltp", rate=RATE)
+        channels = stream.codec_context.channels
+        planar = channels < 8  # PyAV reads beyond the last of eight planes or more
+        resampler = av.AudioResampler(format="fltp" if planar else "flt", rate=RATE)
         pieces = []
-        for frame in (*decoded(container, stream), None):  # None flushes the resampler
-            pieces += [piece.to_ndarray().mean(0) for piece in resampler.resample(frame)]
+        for frame in (*decoded(container, stream, path), None):  # None flushes the resampler
+            try:
+                resampled = resampler.resample(frame)
+            except ValueError as error:
+                raise DataError(f"{path}: its audio changes its rate or channels midway") from error
+            for piece in resampled:
+                samples = piece.to_ndarray()
+                pieces.append(samples.mean(0) if planar else samples.reshape(-1, channels).mean(1))
     if not sum(map(len, pieces)):
         raise DataError(f"{path}: its audio cannot be decoded")
-    return np.concatenate(pieces).astype(np.float32)
+    samples = np.concatenate(pieces).astype(np.float32)
+    loudest = np.abs(samples).max()
+    if not loudest < LOUDEST:  # or not a number
+        raise DataError(f"{path}: a sample of its audio is {loudest}; expected -1 to 1", "get it again")
+    return samples
 
 
 def log_mel(samples: np.ndarray, *, seconds: float | None = None) -> np.ndarray:

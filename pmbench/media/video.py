@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
+from .complete import Progress
 from .extras import extra
 
 Size = tuple[int, int] | int
@@ -21,33 +22,20 @@ Box = tuple[float, float, float, float]
 
 WHOLE_IMAGE: Box = (0.0, 0.0, 1.0, 1.0)
 
-COMPLETE = 0.9
-"""A video with fewer frames than this fraction of the number in its header, less one, is truncated.
-
-Old MPEG-4 files report one frame too many or too few, and damaged frames are skipped; both are accepted.
-"""
-
 
 def video_frames(path: str | PathLike[str], size: Size, *, crop: Box = WHOLE_IMAGE) -> Iterator[np.ndarray]:
     """Every frame that can be decoded, uint8 (H, W, 3): cropped to `crop`, resized to `size` by bilinear
     filtering.
 
     Frames are decoded in order without seeking, since time stamps of MPEG-4 in AVI have gaps, and in one
-    thread, so that equal files give equal bits. Raises DataError if the file has no video or is truncated.
+    thread, so that equal files give equal bits. Raises DataError if the file has no video, is truncated or
+    mostly damaged.
     """
     with opened(path) as container:
         stream = find_stream(container, "video", path)
         stream.thread_type = "NONE"
-        count = 0
-        for frame in decoded(container, stream):
+        for frame in decoded(container, stream, path):
             yield resized(frame, size, crop)
-            count += 1
-        if count == 0:
-            raise DataError(f"{path}: no frame can be decoded")
-        if count + 1 < COMPLETE * stream.frames:
-            raise DataError(
-                f"{path} is truncated: {count} of {stream.frames} frames can be decoded", "get it again"
-            )
 
 
 def frame_rate(path: str | PathLike[str]) -> float:
@@ -106,19 +94,41 @@ def opened(path: str | PathLike[str]) -> Iterator[Any]:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def decoded(container: Any, stream: Any) -> Iterator[Any]:
-    """The frames of `stream`; damaged packets are skipped, as players do."""
+def decoded(container: Any, stream: Any, path: str | PathLike[str]) -> Iterator[Any]:
+    """The frames of `stream`; damaged packets are skipped, as players do.
+
+    Raises DataError at the end if no frame can be decoded, or the file is truncated or mostly damaged.
+    """
     av = extra("av", "video")
-    for packet in container.demux(stream):
-        try:
-            yield from packet.decode()
-        except av.error.InvalidDataError:
+    if _is_image(container):
+        stream.codec_context.options = {
+            "err_detect": "explode"
+        }  # else FFmpeg completes half a JPEG with grey
+    progress = Progress(container, stream, path)
+    for packet in container.demux(progress.streams):
+        progress.add(packet)
+        if packet.stream.index != stream.index:  # `stream_index` of the last, empty packets is 0
             continue
+        try:
+            for frame in packet.decode():
+                progress.decoded(frame)
+                yield frame
+        except av.error.InvalidDataError:
+            progress.not_decoded(packet)
+    progress.check()
+
+
+def _is_image(container: Any) -> bool:
+    """Whether the file is one image; not for TIFF, whose decoder takes unusual tags for errors."""
+    name = container.format.name
+    return name == "image2" or (name.endswith("_pipe") and name != "tiff_pipe")
 
 
 def find_stream(container: Any, kind: str, path: str | PathLike[str]) -> Any:
-    """The first "video" or "audio" stream; raises DataError without one."""
+    """The first "video" or "audio" stream; raises DataError without one, or for an unknown codec."""
     streams = getattr(container.streams, kind)
     if not streams:
         raise DataError(f"{path} has no {kind} stream")
+    if streams[0].codec_context is None:
+        raise DataError(f"{path} has {kind} of a codec that FFmpeg cannot decode")
     return streams[0]

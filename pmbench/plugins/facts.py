@@ -90,6 +90,7 @@ class DatasetFacts:
     access: str
     downloads: tuple[Download, ...]
     unpack: bool
+    unpacked_bytes: int
     declaration: dict[str, Any] | None
     embedded: str | None
     takes_names: bool

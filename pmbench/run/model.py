@@ -122,7 +122,6 @@ def _card(
 ) -> dict[str, Any]:
     record = records[0]
     assert record.primary is not None
-    readings = {r["name"]: r for r in (dataset.declaration or {}).get("readings", ())}
     values = [r.metrics[record.primary] for r in records]
     over_seeds = t_interval(values)
     modalities = [protocol.seen(dataset.modality(name)) for name in inputs]
@@ -137,9 +136,8 @@ def _card(
         "seed": record.cell.seed,
         "trained_with": [*record.cell.target, *record.cell.privileged],
         "backbones": record.cell.backbones,
-        "inputs": [
-            {**asdict(m), "shape": list(m.shape), "reading": readings.get(m.name)} for m in modalities
-        ],
+        "inputs": [asdict(modality) for modality in modalities],
+        "declaration": dataset.declaration,
         "sampling": asdict(protocol.sampling) if protocol.sampling else None,
         "classes": list(dataset.classes),
         "metric": record.primary,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from ..contracts.protocol import Split
 from ..contracts.samples import Files, Part, Sampling
 from ..data.prepare import prepare
 from ..errors import DataError, UsageError
+from ..plugins import Registry
 from .model import CARD, _logits_of
 
 if TYPE_CHECKING:
@@ -44,11 +45,11 @@ class _Recordings(Dataset):
     privileged = ()
     metrics = ("accuracy",)
 
-    def __init__(self, card: Mapping[str, Any], rows: Sequence[Sequence[Path]]) -> None:
-        inputs = [dict(values) for values in card["inputs"]]
-        self._readings = [values.pop("reading", None) for values in inputs]
-        modalities = tuple(Modality(**{**values, "shape": tuple(values["shape"])}) for values in inputs)
-        self._rows = rows
+    def __init__(self, card: Mapping[str, Any], known: Dataset, rows: Sequence[Sequence[Path]]) -> None:
+        modalities = tuple(
+            Modality(**{**values, "shape": tuple(values["shape"])}) for values in card["inputs"]
+        )
+        self._known, self._rows = known, rows
         self.__dict__.update(
             classes=tuple(card["classes"]),
             modalities=modalities,
@@ -61,21 +62,12 @@ class _Recordings(Dataset):
 
         for name, rows in (("train", []), ("test", list(self._rows))):
             arrays = {}
-            for n, (modality, reading) in enumerate(zip(self.modalities, self._readings, strict=True)):
-                load, as_rows, lossless = _loader(modality, reading)
-                arrays[modality.name] = Files([row[n] for row in rows], load, None, as_rows, lossless)
+            for n, modality in enumerate(self.modalities):
+                paths = [row[n] for row in rows]
+                as_arrays = Files(paths, partial(_array, shape=modality.shape), rows=True)
+                arrays[modality.name] = self._known.files(modality.name, paths) or as_arrays
             labels = np.full(len(rows), -1, np.int64)
             yield name, Part([f"{name} {n}" for n in range(len(rows))], labels, arrays)
-
-
-def _loader(modality: Modality, values: Mapping[str, Any] | None) -> tuple[Callable[[Any], Any], bool, bool]:
-    """The function that reads a file, whether it gives arrays of the modality's shape, and `lossless`."""
-    if values is None:
-        return partial(_array, shape=modality.shape), True, False
-    from ..builtin.local.reading import Reading, load
-
-    reading = Reading.from_json({k: v for k, v in values.items() if k != "name"})
-    return partial(load, reading=reading), False, reading.lossless
 
 
 def _array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
@@ -93,11 +85,12 @@ def _array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def predict(
-    folder: Path, rows: Sequence[Sequence[Path]], *, codec: str = "jpeg", workers: int = 0
+    folder: Path, rows: Sequence[Sequence[Path]], registry: Registry, *, codec: str = "jpeg", workers: int = 0
 ) -> np.ndarray:
     """Class probabilities (N, K) of N recordings, each with a file for each input of the model.
 
-    Files are read and sampled, and clips averaged, as in training and test. The program runs in a process
+    Files are read and sampled, and clips averaged, as in training and test; for data sets that read no single
+    files, they are .npy arrays as networks see them. The program runs in a process
     that can open it and these samples alone. Raises DataError for files that cannot be read.
     """
     import numpy as np
@@ -108,7 +101,8 @@ def predict(
     for row in rows:
         if missing := [path for path in row if not path.exists()]:
             raise DataError(f"{missing[0]} does not exist")
-    dataset = _Recordings(card, rows)
+    known = registry.dataset(card["dataset"]) if card["declaration"] is not None else Dataset()
+    dataset = _Recordings(card, known.declared(card["declaration"]), rows)
     with tempfile.TemporaryDirectory(prefix="pmbench-") as scratch:
         prepared = prepare(dataset, Path(scratch), Path(scratch, "data"), workers=workers, codec=codec)
         protocol = prepared.dataset.protocol("official")

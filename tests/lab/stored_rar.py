@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 MARKER = b"Rar!\x1a\x07\x00"
 STORED = 0x30
@@ -17,12 +17,17 @@ def _block(kind: int, flags: int, fields: bytes) -> bytes:
 
 def archive(files: Mapping[str, bytes]) -> bytes:
     """name -> content."""
+    return b"".join(blocks(files.items()))
+
+
+def blocks(files: Iterable[tuple[str, bytes]]) -> list[bytes]:
+    """The blocks of an archive of (name, content), whose names may occur twice."""
     written = [MARKER, _block(0x73, 0, bytes(6))]
-    for name, content in files.items():
+    for name, content in files:
         raw = name.replace("/", "\\").encode()
         fields = struct.pack(
             "<IIBIIBBHI",
             len(content), len(content), 0, zlib.crc32(content), 0x21 << 16, 20, STORED, len(raw), 0x20,
         )  # fmt: skip
         written += [_block(0x74, 0x8000, fields + raw), content]
-    return b"".join([*written, _block(0x7B, 0x4000, b"")])
+    return [*written, _block(0x7B, 0x4000, b"")]

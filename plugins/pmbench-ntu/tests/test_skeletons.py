@@ -68,6 +68,8 @@ def test_what_the_sensor_could_not_compute(tmp_path):
         (lambda lines: [], "line 1: 'the end of the file'; expected the number of frames"),
         (lambda lines: ["0"], "has no frame"),
         (lambda lines: ["two", *lines[1:]], "line 1: 'two'; expected the number of frames"),
+        (lambda lines: ["9" * 9, *lines[1:]], r"line 1: '9{9}'; expected at most \d+ frames"),
+        (lambda lines: ["9" * 5000, *lines[1:]], "line 1: '9{60}'; expected the number of frames"),
         (lambda lines: lines[:40], "line 41: 'the end of the file'; expected"),
         (lambda lines: [*lines, "1"], "expected the end of the file"),
         (

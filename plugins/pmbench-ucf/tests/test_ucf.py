@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from pmbench_ucf import EVERYTHING, SPLIT, Ucf51, Ucf101, flow, frames, log_mel
+from pmbench_ucf import EVERYTHING, SPLIT, Ucf51, Ucf101, embedding, flow, frames, log_mel
 from pmbench_ucf.classes import CLASSES, SOUNDING
 from pmbench_ucf.lists import SPLITS, clips, fold, numbered
 from pmbench_ucf.miniature import write_ucf
@@ -287,3 +287,12 @@ def test_folders_may_lie_one_deeper(source, tmp_path):
     (tmp_path / "lists").mkdir()
     (tmp_path / "lists" / "ucfTrainTestlist").symlink_to(source / "ucfTrainTestlist")
     assert [part for part, _ in Small51().read(tmp_path)] == [*map(fold, SPLITS), "rest"]
+
+
+def test_a_damaged_embedding_is_refused(tmp_path):
+    np.save(tmp_path / "v.npy", np.zeros(512, np.float32))
+    content = (tmp_path / "v.npy").read_bytes()
+    for damage in (content.replace(b"}", b" "), content[:200], b""):
+        (tmp_path / "v.npy").write_bytes(damage)
+        with pytest.raises(pm.DataError, match="is not an array as numpy writes it"):
+            embedding(tmp_path / "v.npy")

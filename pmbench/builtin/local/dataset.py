@@ -13,7 +13,11 @@ import pmbench as pm
 from .description import DESCRIPTION, Described, Description, read_description
 from .guess import backbones_of, reading_of
 from .reading import Reading, load
+from .scaffold import propose
 from .table import HELP, PARTS, Table, read_table
+
+LONGEST = 4000
+"""Digits of a label that is ordered as a number; Python reads no more than 4,300."""
 
 
 class Local(pm.Dataset):
@@ -107,22 +111,25 @@ class Local(pm.Dataset):
         table: Table | None = self.__dict__.get("table")
         assert declaration is not None, "`at` comes before `read`"
         assert table is not None
-        readings = _declared_readings(declaration)
         for part in PARTS:
             rows = [row for row in table.rows if row["split"] == part]
             if part == "validation" and not rows:
                 continue
             labels = [self.classes.index(row["label"]) if row["label"] else -1 for row in rows]
+            columns = declaration["columns"]
             arrays = {
-                name: pm.Files(
-                    _paths(source, rows, declaration["columns"][name]),
-                    partial(load, reading=reading),
-                    lossless=reading.lossless,
-                )
-                for name, reading in readings.items()
+                m.name: self.files(m.name, _paths(source, rows, columns[m.name])) for m in self.modalities
             }
             groups = [row["group"] or row["id"] for row in rows] if declaration["grouped"] else None
             yield part, pm.Part([row["id"] for row in rows], np.array(labels, np.int64), arrays, groups)
+
+    def files(self, modality: str, paths: Sequence[Path | None]) -> pm.Files:
+        assert self.declaration is not None
+        reading = _declared_readings(self.declaration)[modality]
+        return pm.Files(paths, partial(load, reading=reading), lossless=reading.lossless)
+
+    def propose(self, folder: Path, *, frames: bool = False) -> tuple[Mapping[str, str], Sequence[str]]:
+        return propose(folder, self.name.partition("/")[2], frames=frames)
 
 
 def _declared_readings(declaration: Mapping[str, Any]) -> dict[str, Reading]:
@@ -174,4 +181,5 @@ def _paths(source: Path, rows: Sequence[Mapping[str, str]], column: str) -> list
 
 
 def _in_order(label: str) -> tuple[bool, int, str]:
-    return (True, 0, label) if not label.isdecimal() else (False, int(label), label)
+    number = label.isdecimal() and len(label) < LONGEST
+    return (False, int(label), label) if number else (True, 0, label)

@@ -205,9 +205,11 @@ def numbers(path: Path, variable: str = "", columns: tuple[str, ...] = ()) -> np
             array = _parquet(path, columns)
         elif suffix == ".npy":
             array = np.load(path, allow_pickle=False)
+            if not isinstance(array, np.ndarray):
+                raise ValueError("but an archive of several, as .npz")
         else:
             array = _named_array(path, suffix, variable)
-    except (OSError, ValueError, EOFError, KeyError, TypeError, AttributeError, NotImplementedError) as error:
+    except Exception as error:  # a damaged file can raise almost any
         raise pm.DataError(f"{path} is not a {suffix} file of numbers: {error}") from error
     if array.ndim not in (1, 2) or array.dtype.kind not in "biuf":
         raise pm.DataError(f"{path}: {array.dtype} of {array.ndim} axes; expected numbers of one or two")

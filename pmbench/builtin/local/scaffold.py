@@ -37,16 +37,8 @@ class Sample:
     files: Mapping[str, Path]
 
 
-@dataclass(frozen=True)
-class Proposal:
-    """Text of the files to write, by name, and what was understood, a line each."""
-
-    files: Mapping[str, str]
-    notes: tuple[str, ...]
-
-
-def propose(folder: Path, name: str, *, frames: bool = False) -> Proposal:
-    """A table and a description for the recordings in `folder`; with `frames`, folders of images are clips.
+def propose(folder: Path, name: str, *, frames: bool = False) -> tuple[dict[str, str], list[str]]:
+    """A table and a description of the recordings in `folder`, text by file name, and notes on them.
 
     An existing table is described. Otherwise samples are found by their names: one folder a class, and files
     of one sample that differ in a folder, in the end of their names or in their endings. Raises DataError if
@@ -56,7 +48,7 @@ def propose(folder: Path, name: str, *, frames: bool = False) -> Proposal:
         table = read_table(folder)
         notes = [*table.notes, f"{TABLE} is kept, with {len(table.rows)} samples"]
         paths = {m: [folder / r[m] for r in table.rows if r[m]] for m in table.files}
-        return Proposal({DESCRIPTION: _description(name, paths, notes)}, tuple(notes))
+        return {DESCRIPTION: _description(name, paths, notes)}, notes
     items = _items(folder, frames)
     samples, how = _pairs(items)
     rows, notes = _rows(samples)
@@ -69,7 +61,7 @@ def propose(folder: Path, name: str, *, frames: bool = False) -> Proposal:
         files = [sample.files[m].as_posix() if m in sample.files else "" for m in modalities]
         writer.writerow([*row, *files])
     paths = {m: [folder / s.files[m] for s in samples if m in s.files] for m in modalities}
-    return Proposal({TABLE: out.getvalue(), DESCRIPTION: _description(name, paths, notes)}, tuple(notes))
+    return {TABLE: out.getvalue(), DESCRIPTION: _description(name, paths, notes)}, notes
 
 
 def _items(folder: Path, frames: bool) -> list[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,14 +148,15 @@ def _files(
     found, missing = [], []
     for column in columns:
         cells = [(row["line"], row[column]) for row in rows if row[column]]
-        gone = [(line, cell) for line, cell in cells if not (folder / cell).exists()]
+        # not Path.exists, which raises for names that are too long
+        gone = [(line, cell) for line, cell in cells if not os.path.exists(folder / cell)]
         if len(gone) == len(cells) and not any(_like_path(cell) for _, cell in cells):
             notes.append(f"column {column!r} holds no paths and is not used")
             continue
         found.append(column)
         missing += [(column, line, cell) for line, cell in gone]
     if missing:
-        named = "; ".join(f"line {line}: {column} {cell!r}" for column, line, cell in missing[:5])
+        named = "; ".join(f"line {line}: {column} {cell[:100]!r}" for column, line, cell in missing[:5])
         raise pm.DataError(
             f"{path}: {len(missing)} files do not exist in {folder}: {named}"
             f"{'; ...' if len(missing) > 5 else ''}",

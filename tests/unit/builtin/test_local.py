@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import csv
 
+import encoded
 import numpy as np
 import pytest
 
 import pmbench as pm
 from pmbench.builtin.local import Local
 from pmbench.builtin.local.dataset import _in_order
+from pmbench.builtin.local.description import Described
+from pmbench.builtin.local.guess import reading_of
+from pmbench.builtin.local.reading import load, numbers
 from pmbench.data.prepare import prepare
 from pmbench.data.prepared import open_prepared
 from pmbench.errors import DataError, UnknownName, UsageError
@@ -104,6 +108,54 @@ def test_a_sound_is_a_sequence(folder, tmp_path):
     assert prepared.dataset.target == ("imu",)
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("v.m4v", {}),
+        ("v.3gp", {}),
+        ("v.gif", {"video": "gif"}),
+        ("v.webm", {"video": "libvpx"}),
+        ("V.MKV", {}),
+    ],
+)
+def test_kinds_of_videos(tmp_path, name, options):
+    path = encoded.encode(tmp_path / name.lower(), encoded.pictures(20), **options).rename(tmp_path / name)
+    reading, _ = reading_of("v", [path], Described())
+    assert (reading.form, reading.kind) == ("video", "clip")
+    assert {frame.shape for frame in load(path, reading)} == {(*reading.stored, 3)}
+
+
+@pytest.mark.parametrize("kind", ["opus", "ogg", "flac", "mp3", "m4a", "wav"])
+def test_kinds_of_sounds(tmp_path, kind):
+    path = encoded.sound(tmp_path, kind, encoded.tone(2.0))
+    reading, _ = reading_of("a", [path], Described(seconds=10))
+    assert (reading.form, reading.kind) == ("sound", "sequence")
+    found = load(path, reading)
+    assert found.shape == (64, 1001)
+    assert found[:, :180].max() > -20 > found[:, 220:].max()  # the tone, then silence
+
+
+def test_damaged_arrays(tmp_path):
+    """NumPy raises exceptions of many kinds for a damaged head."""
+    path = tmp_path / "a.npy"
+    np.save(path, np.zeros(5))
+    content = path.read_bytes()
+    for damage in (
+        content.replace(b"}", b" "),
+        content.replace(b"'<f8'", b"'<f9'"),
+        content[:9],
+        b"",
+        b"PK\3\4",
+    ):
+        path.write_bytes(damage)
+        with pytest.raises(DataError, match=r"is not a \.npy file of numbers"):
+            numbers(path)
+    with path.open("wb") as file:
+        np.savez(file, a=np.zeros(5))
+    with pytest.raises(DataError, match="but an archive of several"):
+        numbers(path)
+
+
 WRONG = {
     "no manifest": (None, r"manifest\.csv cannot be read"),
     "no split": ({"split": None}, "expected id, label, split"),
@@ -112,6 +164,7 @@ WRONG = {
     "no file": ({"video": "gone.avi"}, r"1 files do not exist .*line 2: video 'gone\.avi'"),
     "another kind": ({"video": "manifest.csv"}, "1 files .* cannot be read: .*manifest.csv is an array"),
     "unknown kind": ({"video": "notes.doc"}, "unknown kind of file"),
+    "long name": ({"video": "x/" + "x" * 5000}, r"line 2: video 'x/x{98}'"),
     "no id": ({"id": ""}, "line 2: a sample needs an id"),
 }
 
@@ -163,6 +216,7 @@ def test_frames_in_two_kinds_of_files_are_not_half_a_clip(folder, tmp_path):
 def test_classes_are_in_one_order_in_every_process():
     for labels in (["07", "7", "b", "a", "10"], ["a", "7", "10", "b", "07"]):
         assert sorted(labels, key=_in_order) == ["07", "7", "10", "a", "b"]
+    assert sorted(["a", "1" * 5000, "2"], key=_in_order) == ["2", "1" * 5000, "a"]
 
 
 def test_other_kinds_further_down_are_files_that_cannot_be_read(folder, tmp_path):

@@ -293,6 +293,10 @@ def test_gaps_are_reported(tmp_path):
         write_image(tmp_path / f"{number:03d}.png", np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(DataError, match=r"5 of \*\.png from 1 to 9 are missing: 3, 4, 6, 7, 8"):
         list(media.image_frames(tmp_path, (8, 8), "*.png"))
+    (tmp_path / "99999999999999.png").touch()  # not one by one
+    with pytest.raises(DataError, match=r"99999999999994 of .* are missing: 3, 4, 6, 7, 8, \.\.\."):
+        media.image_files(tmp_path, "*.png")
+    (tmp_path / "99999999999999.png").unlink()
     write_image(tmp_path / "05.png", np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(DataError, match="have the same number"):
         media.image_files(tmp_path, "*.png")

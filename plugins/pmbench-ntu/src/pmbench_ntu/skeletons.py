@@ -55,6 +55,8 @@ def skeletons(path: str | PathLike[str]) -> Skeletons:
     (frames,) = lines.integers(1, "the number of frames")
     if frames == 0:
         raise pm.DataError(f"{path} has no frame")
+    if frames > len(lines.lines):
+        raise lines.wrong(f"at most {len(lines.lines)} frames in as many lines")
     bodies: dict[str, np.ndarray] = {}  # id -> (T, 25, 12)
     for frame in range(frames):
         (present,) = lines.integers(1, "the number of bodies")
@@ -128,7 +130,7 @@ class _Lines:
 
     def integers(self, count: int, what: str) -> list[int]:
         words = self.words(count, what)
-        if not all(word.isdecimal() for word in words):
+        if not all(word.isdecimal() and len(word) < 10 for word in words):
             raise self.wrong(what)
         return [int(word) for word in words]
 

@@ -216,7 +216,7 @@ def embedding(path: Path) -> np.ndarray:
 
     try:
         return np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except Exception as error:  # a damaged head can raise almost any
         raise pm.DataError(f"{path} is not an array as numpy writes it: {error}") from error
 
 
