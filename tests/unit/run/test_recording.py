@@ -79,6 +79,7 @@ def test_a_record_holds_what_was_trained_and_measured(root, finished):
         assert record.cost.parameters > 0
         assert record.cost.train_seconds == pytest.approx(sum(s.seconds for s in record.stages))
         assert record.samples.count == len(plan.prepared["planted"].labels(cell.context.protocol.split.test))
+        assert record.samples.groups is None, "planted samples are independent"
         assert len(record.validation.curve) == 1
         assert record.cell.recipe_set.endswith("epochs=1")
 
