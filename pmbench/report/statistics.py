@@ -8,8 +8,9 @@ s^2 is the variance of the difference over seeds, s~^2 its moderation towards s0
 methods of the table (Smyth 2004, Statistical Applications in Genetics and Molecular Biology 3(1), article 3).
 v is the bootstrap variance of d over the U independent units of the test part: samples, or whole groups where
 it has groups. Seeds share these units, so that more seeds do not remove v. Nothing is ever subtracted: a
-contains sample noise, too, which errs on the side of caution. t has the degrees of freedom of Satterthwaite
-(1946), (a + v)^2 / (a^2 / (d0 + S - 1) + v^2 / (U - 1)).
+contains sample noise, too, which errs on the side of caution. t has d0 + S - 1 degrees of freedom, or fewer
+where few units make v uncertain: (a + v)^2 / (a^2 / (d0 + S - 1) + v^2 / (U - 1)), as in Satterthwaite
+(1946). His are never taken where they are more, since s^2 of three seeds may be tiny by chance.
 
 Two departures from limma, both decided by simulation (docs/statistics.md). s0^2 is a mean, not a median: the
 median calls noisy methods significant where the methods of a table are not equally noisy. And d0 = 4 needs
@@ -161,12 +162,12 @@ def error_of(difference: Difference, prior: Prior) -> tuple[float, float] | None
 
 
 def combine(a: float, df: float, v: float, units: int | None) -> tuple[float, float] | None:
-    """Standard error sqrt(a + v) and its degrees of freedom by Satterthwaite; None without any spread."""
+    """Standard error sqrt(a + v) and its degrees of freedom, at most `df`; None without any spread."""
     error = float(np.sqrt(a + v))
     if error < NO_SPREAD:
         return None
     below = a**2 / df + (v**2 / (units - 1) if units is not None and units > 1 else 0.0)
-    return error, float((a + v) ** 2 / below)
+    return error, min(df, float((a + v) ** 2 / below)) if below > 0 else df
 
 
 def compare(difference: Difference, prior: Prior, family: int = 1) -> Comparison:

@@ -130,13 +130,14 @@ def test_few_methods_give_few_degrees_of_freedom() -> None:
 def test_the_variance_of_test_units_is_added() -> None:
     from scipy import stats
 
-    known = Difference(3.0, 1.5, 0.25, 9, (0, 1, 2))
-    found = error_of(known, Prior(1.5, 4.0))
+    known = Difference(3.0, 0.3, 0.25, 3, (0, 1, 2))
+    found = error_of(known, Prior(0.3, 4.0))
     assert found is not None
     error, df = found
-    assert error == pytest.approx(np.sqrt(1.5 / 3 + 0.25))
-    assert df == pytest.approx(0.75**2 / (0.5**2 / 6 + 0.25**2 / 8))  # Satterthwaite
-    assert compare(known, Prior(1.5, 4.0)).p == pytest.approx(2 * stats.t.sf(3 / error, df))
+    assert error == pytest.approx(np.sqrt(0.3 / 3 + 0.25))
+    assert df == pytest.approx(0.35**2 / (0.1**2 / 6 + 0.25**2 / 2))  # Satterthwaite
+    assert compare(known, Prior(0.3, 4.0)).p == pytest.approx(2 * stats.t.sf(3 / error, df))
+    assert combine(0.5, 6.0, 0.25, 900) == pytest.approx((np.sqrt(0.75), 6.0))  # never more than d0 + S - 1
     assert combine(0.5, 6.0, 0.0, None) == pytest.approx((np.sqrt(0.5), 6.0))
 
 
