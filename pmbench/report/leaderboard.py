@@ -38,10 +38,10 @@ How to read: ± is the 95 % interval of a mean over seeds. Gain is the differenc
 paired over seeds. [ ] are simultaneous: those of all methods in one column hold together with 95 %
 probability. A gain is significant if and only if its [ ] excludes 0, and so is a difference to a control. p
 is multiplied by the number of methods. Rank 2 to 5 of 9: one row is significantly better, four are
-significantly worse (all pairs tested, Holm). P(best) is the probability of the best true mean among the
-ranked rows. Gap recovered is (method - floor) / (ceiling - floor); the ceiling is 100 %. Parameters and MACs
-are of what runs at test; training is the time of the whole plan, as if nothing were reused. Published numbers
-are the papers' own, from their code, backbones and budgets."""
+significantly worse (all pairs tested, Holm). P(best) is the share of draws from the model of the tests in
+which the row is the best of the ranked ones. Gap recovered is (method - floor) / (ceiling - floor); the
+ceiling is 100 %. Parameters and MACs are of what runs at test; training is the time of the whole plan, as if
+nothing were reused. Published numbers are the papers' own, from their code, backbones and budgets."""
 
 
 ABLATIONS = """\

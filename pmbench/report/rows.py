@@ -26,15 +26,16 @@ GIVEN = ("privileged_only", "late_fusion", "early_fusion")
 class Row:
     """One method with one set of options. `records`: its finished cells, by seed.
 
-    `rank` is None if the method uses a privileged modality at test, or is not sealed. `gain` and `gap`
-    compare it with the floor; `error` is the standard error of the gain and its degrees of freedom, `pair`
-    what the gap is computed from. `others` maps each metric but the board's to its interval over seeds and
-    the published numbers.
+    `ceiling`: whether the board measures gaps against this row. `rank` is None if the method uses a
+    privileged modality at test, or is not sealed. `gain` and `gap` compare it with the floor; `error` is the
+    standard error of the gain and its degrees of freedom, `pair` what the gap is computed from. `others` maps
+    each metric but the board's to its interval over seeds and the published numbers.
     """
 
     label: str
     records: tuple[Record, ...]
     interval: Interval
+    ceiling: bool = False
     rank: Rank | None = None
     gain: Comparison | None = None
     error: tuple[float, float] | None = None
@@ -78,7 +79,8 @@ class Row:
     def marks(self) -> list[str]:
         """Notes beside the label: role, privileged modalities used at test, values, not sealed."""
         cell = self.cell
-        found: list[str] = [cell.role] if cell.role != "method" else []
+        role = "reference" if cell.role == "ceiling" else cell.role
+        found: list[str] = ["ceiling" if self.ceiling else role] if cell.role != "method" else []
         if cell.tests_on != "target":
             privileged = [m for m in cell.test_modalities if m in cell.privileged]
             found.append(f"given {', '.join(privileged)} at test")

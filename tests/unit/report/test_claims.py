@@ -60,6 +60,13 @@ def test_the_ceiling_is_the_best_on_validation_data_not_on_test_data(
     )
     assert board.ceiling is not None
     assert board.ceiling.label == "privileged_only"
+    marks = {row.label: row.marks[0] for row in board.rows if row.cell.tests_on != "target"}
+    assert marks == {
+        "privileged_only": "ceiling",
+        "early_fusion": "reference",
+        "late_fusion": "reference",
+        "mdms_noisy": "reference",
+    }
     head = " ".join(render([*floor, *validated(alone, 90.0), *validated(late, None)]).split())
     assert "ceiling: privileged_only, the best on validation data" in head
     assert "(late_fusion: none)" in head
