@@ -44,7 +44,8 @@ def terminal_table(records: Iterable[Record]) -> Table:
         "training",
     ]
     result = Table(title=None if several or not all_boards else all_boards[0].title, title_justify="left")
-    result.caption, result.caption_justify = _caption(all_boards), "left"
+    caption = _caption(all_boards)
+    result.caption, result.caption_justify = None if caption is None else Text(caption), "left"
     for title in (["data set"] if several else []) + ["method"]:
         result.add_column(title, overflow="fold")
     for title in titles:
