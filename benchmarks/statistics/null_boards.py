@@ -3,8 +3,8 @@
 Simulates test outcomes of 15 methods and a floor, and tests them with pmbench's own functions. Prints the
 tables of docs/statistics.md:
 
-    python benchmarks/statistics/null_boards.py               # half an hour on one core
-    python benchmarks/statistics/null_boards.py --boards 50   # minutes, roughly
+    python benchmarks/statistics/null_boards.py               # fifteen minutes on one core
+    python benchmarks/statistics/null_boards.py --boards 1000 # an hour
 
 A method m gets sample n of group g right under seed s if
 
@@ -114,13 +114,13 @@ def board(world: World, right: np.ndarray, resamples: int) -> dict[str, Resample
     rows, seeds, size = right.shape
     labels = np.ones(size, int)
     grouped = len(world.groups) < size
-    codes = np.repeat(np.arange(len(world.groups)), world.groups) if grouped else None
+    codes = np.repeat(np.arange(len(world.groups)), world.groups)
     return resample(
         dict.fromkeys(range(seeds), labels),
         {f"m{row:02}": {s: right[row, s].astype(int) for s in range(seeds)} for row in range(rows)},
         METRICS["accuracy"],
         num_classes=2,
-        groups=dict.fromkeys(range(seeds), codes),
+        groups=dict.fromkeys(range(seeds), codes) if grouped else None,
         resamples=resamples,
     )
 
@@ -205,7 +205,7 @@ def table(head: list[str], rows: Iterable[list[str]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--boards", type=int, default=400)
+    parser.add_argument("--boards", type=int, default=200)
     parser.add_argument("--seeds", type=int, nargs="+", default=[3, 4, 5, 7, 10, 20])
     given = parser.parse_args()
     error = 100 * np.sqrt(0.05 * 0.95 / given.boards)

@@ -88,7 +88,8 @@ def pair(rows: Sequence[Row], metric: Metric, remarks: list[str]) -> Paired:
     """The rows, resampled; a row tested on other samples than the floor is left out with a remark."""
     floor = find_floor(rows)
     tests: dict[int, tuple[str, np.ndarray]] = {}
-    groups: dict[int, np.ndarray | None] = {}
+    groups: dict[int, np.ndarray] = {}
+    disputed: set[int] = set()
     predicted: dict[str, dict[int, np.ndarray]] = {}
     for row in sorted(rows, key=lambda r: (r is not floor, r.label)):
         for record in row.records:
@@ -103,8 +104,12 @@ def pair(rows: Sequence[Row], metric: Metric, remarks: list[str]) -> Paired:
                 )
                 continue
             predicted.setdefault(row.label, {})[seed] = predictions
-            if groups.get(seed) is None:  # equal digests mean equal groups; old records do not hold them
-                groups[seed] = record.samples.unpack_groups()
+            found = record.samples.unpack_groups()  # None in older records
+            if found is not None and not np.array_equal(groups.setdefault(seed, found), found):
+                disputed.add(seed)
+    for seed in sorted(disputed):
+        del groups[seed]
+        remarks.append(f"seed {seed}: records name different groups of test samples, so none are used")
     if metric.recomputable:
         resampled = resample(
             {seed: labels for seed, (_, labels) in tests.items()},
@@ -121,7 +126,7 @@ def pair(rows: Sequence[Row], metric: Metric, remarks: list[str]) -> Paired:
             values = {r.cell.seed: r.metrics[metric.name] for r in row.records}
             if seeds := predicted.get(row.label):
                 resampled[row.label] = Resampled.of_values({seed: values[seed] for seed in seeds})
-    return Paired(metric, resampled, any(g is not None for g in groups.values()))
+    return Paired(metric, resampled, bool(groups))
 
 
 def against_floor(rows: Sequence[Row], samples: Paired) -> list[Row]:

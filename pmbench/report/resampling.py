@@ -56,7 +56,7 @@ def resample(
     num_classes: int,
     positive: int = 1,
     test_sets: Mapping[int, Hashable] | None = None,
-    groups: Mapping[int, np.ndarray | None] | None = None,
+    groups: Mapping[int, np.ndarray] | None = None,
     resamples: int = RESAMPLES,
 ) -> dict[str, Resampled]:
     """`metric` of every method on bootstrap samples of the test part, with the same draws for all methods.

@@ -178,6 +178,9 @@ def test_records_with_groups_are_resampled_by_group(make_record: Any, floor: lis
     assert (plain.grouped, whole.grouped, mixed.grouped) == (False, True, True)
     errors = [next(r.error for r in b.rows if r.label == "kd") for b in (plain, whole, mixed)]
     assert errors[1] == errors[2] != errors[0]
+    disputed = board_of(grouped(floor, codes), grouped(kd, np.arange(400) // 100))
+    assert not disputed.grouped
+    assert "seed 0: records name different groups of test samples, so none are used" in disputed.remarks
     assert "whole groups of test samples are resampled" in render([*grouped(floor, codes), *kd])
     assert "the records name no groups" in " ".join(render([*floor, *kd]).split())
 

@@ -93,7 +93,7 @@ def test_groups_are_drawn_whole(name: str) -> None:
 def test_samples_are_drawn_where_there_are_no_groups_or_only_one() -> None:
     labels, predicted = np.arange(60) % 3, np.arange(60) % 2
     plain = resample({0: labels}, {"m": {0: predicted}}, METRICS["accuracy"], num_classes=3)["m"]
-    for groups in ({0: np.zeros(60, int)}, {0: None}):
+    for groups in ({0: np.zeros(60, int)}, {}):
         found = resample(
             {0: labels}, {"m": {0: predicted}}, METRICS["accuracy"], num_classes=3, groups=groups
         )["m"]
