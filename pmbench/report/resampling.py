@@ -61,10 +61,10 @@ def resample(
 ) -> dict[str, Resampled]:
     """`metric` of every method on bootstrap samples of the test part, with the same draws for all methods.
 
-    `labels[seed]`, `predicted[method][seed]` and `groups[seed]`, the group of each sample, are (N,). Where a
-    seed has at least two groups, these are drawn, otherwise samples. Seeds with equal entries in `test_sets`
-    have the same test samples and draws; without `test_sets` all seeds do. Raises ValueError for a metric
-    without `of_counts`.
+    `labels[seed]`, `predicted[method][seed]` and `groups[seed]`, the group of each sample, are (N,). Seeds
+    with equal entries in `test_sets` have the same test samples, groups and draws; without `test_sets` all
+    seeds do. Where there are at least two groups, these are drawn, otherwise samples. Raises ValueError for a
+    metric without `of_counts`.
     """
     if metric.of_counts is None:
         raise ValueError(f"metric {metric.name!r} is not a function of labels and predicted classes")
@@ -77,7 +77,8 @@ def resample(
         if not runs:
             continue
         stacked = np.stack([predicted[name][seed] for name, seed in runs])
-        units = _units(len(stacked[0]), groups.get(seeds[0]) if groups else None)
+        named = [groups[seed] for seed in seeds if seed in groups] if groups else []
+        units = _units(len(stacked[0]), named[0] if named else None)
         tables = _Tables.of(labels[seeds[0]], stacked, units, metric, num_classes)
         observed, draws = _resample_runs(tables, metric, positive, resamples, stream)
         count = int(units.max()) + 1
