@@ -13,8 +13,9 @@ from .common import DEFAULT_OUT, JsonOption, print_json
 if TYPE_CHECKING:
     from ..errors import RecordError
     from ..report.boards import AblationResult, AblationTable, Absent, Board
-    from ..report.comparison import Row
     from ..report.record import Record
+    from ..report.rows import Row
+    from ..report.statistics import Comparison
 
 RECORDS, BOARD = DEFAULT_OUT / "records", DEFAULT_OUT / "LEADERBOARD.md"
 
@@ -125,7 +126,16 @@ def _board(board: Board) -> dict[str, Any]:
         "ceiling": board.ceiling.label if board.ceiling else None,
         "seeds": list(board.seeds),
         "remarks": list(board.remarks),
+        "smallest_gain": board.smallest_gain,
         "rows": [_row(row) for row in board.rows],
+        "claims": [
+            {"method": c.label, "holds": c.holds, "failed": c.failed, "missing": c.missing, "p": c.p}
+            for c in board.claims
+        ],
+        "against_controls": [
+            {"method": c.label, "control": c.control, **(_comparison(c.comparison) or {})}
+            for c in board.contrasts
+        ],
         "absent": [_absent(a) for a in board.absent],
         "ablations": [_ablation(ablation) for ablation in board.ablations],
     }
@@ -157,13 +167,25 @@ def _ablation_row(row: AblationResult) -> dict[str, Any]:
         "mean": found and found["mean"],
         "interval": found and found["interval"],
         "seeds": found["seeds"] if found else [],
-        "difference": against and {"value": against.difference, "low": against.low, "high": against.high},
-        "p": row.p,
+        "difference": _comparison(against),
         "absent": [_absent(a) for a in row.absent],
         "published": [
             {"dataset": p.dataset, "protocol": p.protocol, "metric": p.metric, "value": p.value}
             for p in row.printed
         ],
+    }
+
+
+def _comparison(found: Comparison | None) -> dict[str, Any] | None:
+    """`p` is that of this comparison alone, `adjusted` is for all methods of the table."""
+    if found is None:
+        return None
+    return {
+        "value": found.difference,
+        "low": found.low,
+        "high": found.high,
+        "p": found.p,
+        "adjusted": found.adjusted,
     }
 
 
@@ -174,17 +196,17 @@ def _absent(absent: Absent) -> dict[str, Any]:
 
 def _row(row: Row) -> dict[str, Any]:
     cost, half = row.records[-1].cost, row.interval.half
-    gap = row.gap
+    gap, rank = row.gap, row.rank
     return {
         "method": row.label,
         "role": row.cell.role,
         "values": row.cell.values,
         "tests_on": row.cell.tests_on,
-        "rank": row.rank,
+        "rank": rank and {"low": rank.low, "high": rank.high, "of": rank.count, "best": rank.best},
         "mean": row.interval.mean,
         "interval": None if half is None else [row.interval.mean - half, row.interval.mean + half],
         "gap_recovered": None if gap is None else {"value": gap.value, "low": gap.low, "high": gap.high},
-        "p": row.p,
+        "gain": _comparison(row.gain),
         "parameters": cost.parameters if cost else None,
         "macs": cost.macs if cost else None,
         "train_seconds": row.train_seconds,

@@ -140,7 +140,7 @@ def _show(outcome: object, board: Path, out: Path, as_json: bool) -> None:
         return
     from rich.console import Console
 
-    from ..report.comparison import label_of
+    from ..report.rows import label_of
     from ..report.terminal import ablation_tables, terminal_table
 
     console = Console()

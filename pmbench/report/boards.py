@@ -16,19 +16,10 @@ from typing import Any
 from ..contracts.metric import Metric
 from ..errors import RecordError
 from ..metrics.builtin import METRICS
-from .comparison import (
-    Contrast,
-    Row,
-    against_floor,
-    contrasts,
-    find_ceiling,
-    find_floor,
-    label_of,
-    pair,
-    second_floors,
-)
+from .comparison import Claim, Contrast, against_floor, claims, contrasts, pair, smallest_of
 from .record import AblationRow, CellInfo, PublishedNumber, Record, metric_of, recompute
-from .statistics import Comparison, Interval, holm, t_interval
+from .rows import Row, find_ceiling, find_floor, label_of, second_floors
+from .statistics import Comparison, Interval, t_interval
 from .text import natural, seeds_text
 
 
@@ -51,8 +42,8 @@ class Absent:
 class AblationResult:
     """One row of an ablation table. `name` is empty for the method itself, `row` is None without a result.
 
-    `comparison` is the difference to the method itself, None if the row has the same stages; `p` is
-    Holm-corrected over the table. `printed` are the numbers of the paper.
+    `comparison` is the difference to the method itself, None if the row has the same stages; its family are
+    the rows of the table. `printed` are the numbers of the paper.
     """
 
     name: str
@@ -60,7 +51,6 @@ class AblationResult:
     row: Row | None = None
     absent: tuple[Absent, ...] = ()
     comparison: Comparison | None = None
-    p: float | None = None
     printed: tuple[PublishedNumber, ...] = ()
 
 
@@ -74,9 +64,10 @@ class AblationTable:
 
 @dataclass(frozen=True)
 class Board:
-    """One board. `rows`: ranked rows by rank, then the others; `remarks`: limits of the comparison.
+    """One board. `rows`: ranked rows by their mean, then the others; `remarks`: limits of the comparison.
 
-    No rank, p or mean of `rows` depends on the ablations.
+    `smallest_gain`: smallest gain over the floor that its tests find with a probability of 80 %. `grouped`:
+    whether whole groups of test samples are resampled. No rank, p or mean of `rows` depends on the ablations.
     """
 
     cell: CellInfo
@@ -87,8 +78,11 @@ class Board:
     ceiling: Row | None
     seeds: tuple[int, ...]
     contrasts: tuple[Contrast, ...] = ()
+    claims: tuple[Claim, ...] = ()
     remarks: tuple[str, ...] = ()
     ablations: tuple[AblationTable, ...] = ()
+    smallest_gain: float | None = None
+    grouped: bool = False
 
     @property
     def title(self) -> str:
@@ -123,7 +117,7 @@ def _main_board(records: list[Record]) -> Board:
     done, absent = _split(_without_copies(cells, remarks), metric)
     seeds = tuple(sorted({r.cell.seed for r in cells}))
     if metric is None or not done:
-        return Board(cells[0].cell, metric, (), absent, None, None, seeds, (), tuple(remarks))
+        return Board(cells[0].cell, metric, (), absent, None, None, seeds, remarks=tuple(remarks))
     rows = [_row(label, by_seed, metric) for label, by_seed in sorted(done.items())]
     paired = pair(rows, metric, remarks)
     rows = against_floor(rows, paired)
@@ -137,6 +131,7 @@ def _main_board(records: list[Record]) -> Board:
         remarks.append(f"{row.label} is a second floor; nothing is compared with it")
     if len({r.digests.data for row in rows for r in row.records if r.digests}) > 1:
         remarks.append("the records were made from different prepared forms of the data")
+    against = contrasts(rows, paired)
     return Board(
         rows[0].cell,
         metric,
@@ -145,8 +140,11 @@ def _main_board(records: list[Record]) -> Board:
         find_floor(rows),
         find_ceiling(rows, metric),
         seeds,
-        tuple(contrasts(rows, paired)),
+        tuple(against),
+        tuple(claims(rows, against)),
         tuple(remarks),
+        smallest_gain=smallest_of(rows, paired),
+        grouped=paired.grouped,
     )
 
 
@@ -283,13 +281,10 @@ def _ablation_table(board: Board, records: list[Record]) -> AblationTable:
         found.append(AblationResult(name, cell.options, rows.get(label_of(cell)), absent, printed=printed))
     if itself is not None and metric is not None and rows:
         paired = pair([itself, *rows.values()], metric, [])
-        compared = [r.row if r.row and not _same_stages(r.row, itself) else None for r in found]
-        comparisons = [None if row is None else paired.compare(row, itself) for row in compared]
-        corrected = holm([None if c is None else c.p for c in comparisons])
-        found = [
-            dataclasses.replace(r, comparison=c, p=p)
-            for r, c, p in zip(found, comparisons, corrected, strict=True)
-        ]
+        compared = [r for r in found if r.row is not None and not _same_stages(r.row, itself)]
+        comparisons = paired.family([r.row for r in compared if r.row is not None], itself)
+        by_row = {r.name: c for r, c in zip(compared, comparisons, strict=True)}
+        found = [dataclasses.replace(r, comparison=by_row.get(r.name)) for r in found]
     return AblationTable(label, tuple(found))
 
 

@@ -8,39 +8,46 @@ from pathlib import Path
 
 from ..errors import StoreError
 from .boards import AblationTable, Absent, Board, boards
-from .comparison import ENSEMBLE, Row
 from .record import Record, metric_of
-from .statistics import LEVEL, mean_over_datasets
+from .rows import ENSEMBLE, Row
+from .summary import FEWEST_FOR_RANKS, overall
 from .text import (
+    bullets,
     code,
-    difference,
     duration,
     escape,
     gap_text,
     interval,
+    number,
     options_text,
-    p_equals,
     p_text,
     percent,
     points,
     printed_text,
     published_text,
     quantity,
+    rank_text,
     seeds_text,
     table,
+    wrap,
 )
+from .verdicts import ceiling_text, method_lines, short_verdict, tests_text
 
 HOW_TO_READ = """\
-How to read: methods that cannot be told apart share a rank. ± and [ ] are 95 % intervals, ± over seeds, [ ]
-over test samples and seeds. Gap recovered is (method - floor) / (ceiling - floor); the ceiling is 100 %. p is
-of the paired test against the floor, Holm-corrected over the methods of a table. Parameters and MACs are of
-what runs at test; training is the time of the whole plan, as if nothing were reused. Published numbers are
-the papers' own, from their code, backbones and budgets."""
+How to read: ± is the 95 % interval of a mean over seeds. Gain is the difference to the floor in points,
+paired over seeds. [ ] are simultaneous: those of all methods in one column hold together with 95 %
+probability. A gain is significant if and only if its [ ] excludes 0, and so is a difference to a control. p
+is multiplied by the number of methods. Rank 2 to 5 of 9: one row is significantly better, four are
+significantly worse (all pairs tested, Holm). P(best) is the share of draws from the model of the tests in
+which the row is the best of the ranked ones. Gap recovered is (method - floor) / (ceiling - floor); the
+ceiling is 100 %. Parameters and MACs are of what runs at test; training is the time of the whole plan, as if
+nothing were reused. Published numbers are the papers' own, from their code, backbones and budgets."""
 
 
 ABLATIONS = """\
-Rows of the paper's ablation tables. Difference: points better than the method itself, paired, with its 95 %
-interval; p is Holm-corrected over the rows. The paper's numbers are from its own data, named beside them."""
+Rows of the paper's ablation tables. Difference: points better than the method itself, paired over seeds; [ ]
+are simultaneous over the rows, and p is multiplied by their number. The paper's numbers are from its own
+data, named beside them."""
 
 
 def render(records: Iterable[Record]) -> str:
@@ -90,18 +97,20 @@ def _head(board: Board) -> str:
         f"checkpoint: {'; '.join(rules) or 'no rule recorded'}",
         f"backbones: {backbones}; recipe set: {cell.recipe_set}; hyper-parameters: {cell.value_set} values",
         f"{len(board.seeds)} seed{'s' if len(board.seeds) > 1 else ''}: {', '.join(map(str, board.seeds))}",
+        *tests_text(board),
+        *ceiling_text(board),
     ]
-    return "\n".join(f"- {escape(item)}" for item in items)
+    return bullets(items)
 
 
 def _table(board: Board) -> str:
     metric = board.metric.title if board.metric else "result"
-    floor = board.floor.cell.method if board.floor else "floor"
-    head = ["rank", "method", metric, "gap recovered", f"p against {floor}", "parameters", "MACs", "training"]
-    rows = [[*head, "seeds", "published"]]
+    floor = board.floor.label if board.floor else "floor"
+    head = ["rank", "method", metric, f"gain over {escape(floor)}", "verdict", "gap recovered", "P(best)"]
+    rows = [[*head, "parameters", "MACs", "training", "seeds", "published"]]
     rows += [_cells(row, board) for row in board.rows]
     rows += [_absent(absent) for absent in board.absent]
-    return table(rows, left=(1, 2))
+    return table(rows, left=(1, 2, 4))
 
 
 def _cells(row: Row, board: Board) -> list[str]:
@@ -111,11 +120,13 @@ def _cells(row: Row, board: Board) -> list[str]:
         training += f" ({row.train_seconds / board.floor.train_seconds:.1f}x)"
     missing = len(row.seeds) != len(board.seeds)
     return [
-        "-" if row.rank is None else str(row.rank),
+        rank_text(row.rank),
         code(row.label) + (f" ({escape(', '.join(row.marks))})" if row.marks else ""),
         interval(row.interval),
+        points(row.gain),
+        short_verdict(row, board),
         gap_text(row.gap),
-        "-" if row.p is None else p_text(row.p),
+        "-" if row.rank is None or row.rank.best is None else percent(row.rank.best),
         quantity(cost.parameters if cost else None),
         quantity(cost.macs if cost else None),
         training,
@@ -125,7 +136,7 @@ def _cells(row: Row, board: Board) -> list[str]:
 
 
 def _absent(absent: Absent) -> list[str]:
-    return ["-", code(absent.label), escape(absent.text), *["-"] * 7]
+    return ["-", code(absent.label), escape(absent.text), *["-"] * 9]
 
 
 def _title(board: Board, name: str) -> str:
@@ -152,17 +163,16 @@ def _others(board: Board) -> list[str]:
 
 
 def _notes(board: Board) -> list[str]:
-    parts = []
-    for title, lines in (
-        ("Warnings", _warnings(board)),
-        ("Against the floor", _gains(board)),
-        ("Against the controls", _controls(board)),
-        ("Departures from the standard recipe, and deviations from the paper", _departures(board)),
-        ("Published numbers", _sources(board)),
-    ):
-        if lines:
-            parts.append("\n".join([f"{title}:", "", *(f"- {escape(line)}" for line in lines)]))
-    return parts
+    parts = [_list("Warnings", _warnings(board)), _list("Methods", method_lines(board)), _controls(board)]
+    parts += [
+        _list("Departures from the standard recipe, and deviations from the paper", _departures(board)),
+        _list("Published numbers", _sources(board)),
+    ]
+    return [part for part in parts if part]
+
+
+def _list(title: str, lines: Sequence[str]) -> str:
+    return f"{title}:\n\n{bullets(lines)}" if lines else ""
 
 
 def _warnings(board: Board) -> list[str]:
@@ -179,46 +189,29 @@ def _warnings(board: Board) -> list[str]:
                 "under-trained, which fakes gains for every method"
             )
         if len(board.floor.seeds) == 1:
-            lines.append(
-                "one seed of the floor: p and [ ] cover the choice of test samples, not that of the seed"
-            )
+            lines.append("one seed of the floor: gains have no interval, and nothing is tested")
         if board.ceiling is not None and any(r.gap is None and r.gain is not None for r in board.rows):
             lines.append(
                 "no gap recovered where the ceiling is less than 1 point above the floor on common seeds"
             )
-    return lines
-
-
-def _gains(board: Board) -> list[str]:
-    lines = []
-    for row in board.rows:
-        if row.gain is None or board.floor is None or row.cell.role not in ("method", "control"):
-            continue
-        floor = board.floor.label
-        if row.p is None:
-            verdict = f"cannot be tested against {floor}"
-        elif row.p >= LEVEL:
-            verdict = f"no significant gain over {floor}"
-        else:
-            verdict = f"{'better' if row.gain.difference > 0 else 'worse'} than {floor}"
-        line = f"{row.label}: {verdict} ({difference(row.gain, row.p)}"
-        if row.mid_p is not None and row.p is not None and (row.mid_p < LEVEL) != (row.p < LEVEL):
-            line += f"; McNemar over all seeds, uncorrected: {p_equals(row.mid_p)}"
-        lines.append(line + ")")
-    return lines
-
-
-def _controls(board: Board) -> list[str]:
-    lines = []
-    for contrast in board.contrasts:
-        note = " (two networks at test, too)" if contrast.control.startswith(ENSEMBLE) else ""
-        verdict = "" if contrast.p is None or contrast.p < LEVEL else ", no significant difference"
-        against = f"{contrast.label} against {contrast.control}{note}"
-        lines.append(f"{against}: {difference(contrast.comparison, contrast.p)}{verdict}")
-    two = [r.label for r in board.rows if r.rankable and r.cell.role == "method" and r.networks > 1]
+    two = [r.label for r in board.rows if r.competes and r.networks > 1]
     if two and not any(r.cell.method == ENSEMBLE and r.rankable for r in board.rows):
         lines.append(f"{', '.join(two)}: more than one network at test, but no {ENSEMBLE} to compare with")
     return lines
+
+
+def _controls(board: Board) -> str:
+    """Table of the methods against the controls."""
+    controls = list(dict.fromkeys(c.control for c in board.contrasts))
+    if not controls:
+        return ""
+    found = {(c.label, c.control): c.comparison for c in board.contrasts}
+    rows = [["method", *(f"against {code(control)}" for control in controls)]]
+    for label in dict.fromkeys(c.label for c in board.contrasts):
+        rows.append([code(label), *(points(found.get((label, control))) for control in controls)])
+    title = "Against the controls, in points; a [ ] that excludes 0 is significant. "
+    title += f"`{ENSEMBLE}` is the control of methods that run two networks at test:"
+    return f"{wrap(title)}\n\n{table(rows, left=(0,))}"
 
 
 def _departures(board: Board) -> list[str]:
@@ -259,11 +252,8 @@ def _ablation(ablation: AblationTable, board: Board) -> list[str]:
         for absent in row.absent:
             rows.append([*first, escape(absent.text), *["-"] * 4])
         if row.row is not None:
-            result = [
-                interval(row.row.interval),
-                points(row.comparison),
-                "-" if row.p is None else p_text(row.p),
-            ]
+            p = None if row.comparison is None else row.comparison.adjusted
+            result = [interval(row.row.interval), points(row.comparison), p_text(p)]
             rows.append([*first, *result, str(len(row.row.seeds)), escape(printed_text(row.printed))])
     return [f"### Ablations of {name}", ABLATIONS, table(rows, left=(0, 1, 6))]
 
@@ -272,28 +262,27 @@ def _ablation(ablation: AblationTable, board: Board) -> list[str]:
 
 
 def _summary(all_boards: Sequence[Board]) -> list[str]:
-    """Mean rank and mean gap recovered over data sets, one table per set of values; empty for one board."""
+    """Gain and gap recovered over data sets, one table per set of values; empty for one board."""
     if len(all_boards) < 2:
         return []
     if len(sets := sorted({board.cell.value_set for board in all_boards})) > 1:
         return [p for s in sets for p in _summary([b for b in all_boards if b.cell.value_set == s])]
-    ranks: dict[str, list[tuple[str, float]]] = {}
-    gaps: dict[str, list[tuple[str, float]]] = {}
-    for board in all_boards:
-        for row in board.rows:
-            if row.rank is not None:
-                ranks.setdefault(row.label, []).append((board.cell.dataset, row.rank))
-                if row.gap is not None:
-                    gaps.setdefault(row.label, []).append((board.cell.dataset, row.gap.value))
-    entries = []
-    for label, of_method in ranks.items():
-        mean_rank, mean_gap = mean_over_datasets(of_method), mean_over_datasets(gaps.get(label, []))
-        if mean_rank is not None:
-            gap = "-" if mean_gap is None else f"{percent(mean_gap[0])} ({mean_gap[1]})"
-            entries.append((mean_rank[0], label, gap, mean_rank[1], len(of_method)))
-    rows = [["method", "mean rank", "mean gap recovered (data sets)", "data sets", "tables"]]
-    rows += [[code(m), f"{rank:.1f}", gap, str(n), str(k)] for rank, m, gap, n, k in sorted(entries)]
-    text = "Means over data sets of the means over their tables. A rank depends on who else is in a table."
+    methods = overall(all_boards)
+    if not methods:
+        return []
+    ranked = any(m.mean_rank is not None for m in methods)
+    rows = [["method", "mean gain", "gap recovered", "data sets", "tables"] + ["mean rank"] * ranked]
+    for m in methods:
+        rank = ["-" if m.mean_rank is None else number(m.mean_rank)] * ranked
+        cells = [code(m.label), points(m.gain), gap_text(m.gap), str(m.datasets), str(m.tables)]
+        rows.append(cells + rank)
+    text = (
+        "Mean gain over data sets of the means over their tables, in points of each table's metric; gap "
+        "recovered is mean gain / mean gap. [ ] are simultaneous over the methods. They cover seeds and test "
+        "samples of these tables, not the choice of data sets."
+    )
+    if not ranked:
+        text += f" Mean ranks are shown from {FEWEST_FOR_RANKS} tables on."
     values = all_boards[0].cell.value_set
     title = "## Across data sets" + (f", {values} values" if values != "paper" else "")
-    return [title, text, table(rows, left=(0,))]
+    return [title, wrap(text), table(rows, left=(0,))]

@@ -7,6 +7,7 @@ and plugins is checked.
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import Annotated, Any, Literal
 
@@ -17,7 +18,7 @@ from pydantic.types import FiniteFloat
 from ..contracts.metric import Evidence, Metric
 from ..errors import RecordError, UsageError
 from ..metrics.builtin import METRICS
-from .packing import pack, unpack
+from .packing import LARGEST, pack, unpack
 
 SCHEMA_VERSION = 3
 LONGEST = 4000
@@ -182,22 +183,44 @@ class Digests(_Model):
 
 
 class SampleOutcomes(_Model):
-    """Labels and predicted classes of the test samples, packed, in the order of the data set."""
+    """Labels and predicted classes of the test samples, packed, in the order of the data set.
+
+    `groups`: number of the group of each sample (subject, speaker), packed; None if samples are independent,
+    or in records from before this field.
+    """
 
     count: Annotated[int, Field(ge=1, le=10**7)]
     labels: str
     predicted: str
+    groups: str | None = None
 
     @classmethod
-    def of(cls, labels: np.ndarray, predicted: np.ndarray) -> SampleOutcomes:
-        """From labels and predicted classes, each (N,); raises UsageError if their lengths differ."""
+    def of(
+        cls, labels: np.ndarray, predicted: np.ndarray, groups: Sequence[str] | None = None
+    ) -> SampleOutcomes:
+        """From labels, predicted classes and names of groups, each (N,).
+
+        Groups are numbered in the order of their first samples; their names are not kept. Raises UsageError
+        if the lengths differ.
+        """
         if len(labels) != len(predicted):
             raise UsageError(f"{len(labels)} labels for {len(predicted)} predictions")
-        return cls(count=len(labels), labels=pack(labels), predicted=pack(predicted))
+        if groups is not None and len(groups) != len(labels):
+            raise UsageError(f"{len(groups)} groups for {len(labels)} labels")
+        codes = None
+        if groups is not None:
+            numbers = {name: code for code, name in enumerate(dict.fromkeys(groups))}
+            if len(numbers) <= LARGEST + 1:  # more are hardly fewer than the samples
+                codes = pack(np.array([numbers[name] for name in groups]))
+        return cls(count=len(labels), labels=pack(labels), predicted=pack(predicted), groups=codes)
 
     def unpack(self) -> tuple[np.ndarray, np.ndarray]:
         """Labels and predicted classes, each (N,); raises RecordError if they are damaged."""
         return unpack(self.labels, self.count), unpack(self.predicted, self.count)
+
+    def unpack_groups(self) -> np.ndarray | None:
+        """Number of the group of each sample (N,), or None; raises RecordError if they are damaged."""
+        return None if self.groups is None else unpack(self.groups, self.count)
 
 
 class PublishedNumber(_Model):
@@ -349,6 +372,7 @@ def recompute(record: Record) -> dict[str, float]:
     values: dict[str, float] = {}
     try:
         labels, predicted = record.samples.unpack()
+        record.samples.unpack_groups()
         evidence = Evidence(labels, predicted, cell.num_classes, positive=cell.positive_class)
         for name in record.metrics:
             if name in METRICS and METRICS[name].recomputable:

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from .boards import Board, boards
-from .comparison import Row
 from .record import Record
-from .text import duration, gap_text, interval, number, options_text, p_text, points, printed_text, quantity
+from .rows import Row
+from .text import (
+    duration,
+    gap_text,
+    interval,
+    number,
+    options_text,
+    p_text,
+    points,
+    printed_text,
+    quantity,
+    rank_text,
+)
+from .verdicts import short_verdict
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -24,18 +36,22 @@ def terminal_table(records: Iterable[Record]) -> Table:
     metrics = sorted({b.metric.title for b in all_boards if b.metric})
     titles = [
         metrics[0] if len(metrics) == 1 else "result",
-        "95 % interval",
+        "gain over floor",
+        "verdict",
+        "rank",
         "gap recovered",
         "parameters",
         "training",
     ]
     result = Table(title=None if several or not all_boards else all_boards[0].title, title_justify="left")
+    caption = _caption(all_boards)
+    result.caption, result.caption_justify = None if caption is None else Text(caption), "left"
     for title in (["data set"] if several else []) + ["method"]:
         result.add_column(title, overflow="fold")
     for title in titles:
         result.add_column(title, justify="right")
     for board in all_boards:
-        lines = [_line(row, board if len(metrics) > 1 else None) for row in board.rows]
+        lines = [_line(row, board, len(metrics) > 1) for row in board.rows]
         for absent in board.absent:
             lines.append([f"{absent.label}: {absent.text}", *[""] * len(titles)])
         for i, line in enumerate(lines):
@@ -64,7 +80,7 @@ def ablation_tables(records: Iterable[Record]) -> list[Table]:
                 for absent in row.absent:
                     drawn.add_row(*map(Text, [f"{first[0]}: {absent.text}", first[1]]))
                 if row.row is not None:
-                    p = "-" if row.p is None else p_text(row.p)
+                    p = p_text(None if row.comparison is None else row.comparison.adjusted)
                     line = [
                         *first,
                         interval(row.row.interval),
@@ -77,14 +93,32 @@ def ablation_tables(records: Iterable[Record]) -> list[Table]:
     return found
 
 
-def _line(row: Row, board: Board | None) -> list[str]:
-    mean, half = row.interval.mean, row.interval.half
-    metric = f" {board.metric.title}" if board and board.metric else ""
+def _caption(all_boards: Sequence[Board]) -> str | None:
+    """What the intervals mean, and what the tests could have found; None if nothing was tested."""
+    found = {
+        board.title: number(board.smallest_gain) for board in all_boards if board.smallest_gain is not None
+    }
+    if not found:
+        return None
+    several = len(all_boards) > 1
+    smallest = ", ".join(
+        f"{value} points" + (f" on {title}" if several else "") for title, value in found.items()
+    )
+    return (
+        "± is a 95 % interval over seeds; [ ] hold for all methods of a table together: a gain is "
+        f"significant if its [ ] excludes 0. A true gain of {smallest} would be found with 80 % probability."
+    )
+
+
+def _line(row: Row, board: Board, named: bool) -> list[str]:
+    metric = f" {board.metric.title}" if named and board.metric else ""
     cost = row.records[-1].cost
     return [
         row.label + (f" ({', '.join(row.marks)})" if row.marks else ""),
-        number(mean, 2) + metric,
-        "-" if half is None else f"{number(mean - half, 2)} to {number(mean + half, 2)}",
+        interval(row.interval) + metric,
+        points(row.gain),
+        short_verdict(row, board),
+        rank_text(row.rank),
         gap_text(row.gap),
         quantity(cost.parameters if cost else None),
         duration(row.train_seconds),

@@ -7,8 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .gaps import Gap
+    from .ranks import Rank
     from .record import PublishedNumber
-    from .statistics import Comparison, Gap, Interval
+    from .statistics import Comparison, Interval
+
+WIDTH = 140
+"""Characters of a line of prose in markdown."""
 
 
 def escape(text: str) -> str:
@@ -37,9 +42,28 @@ def table(rows: Sequence[Sequence[str]], left: Sequence[int]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in (rows[0], rules, *rows[1:]))
 
 
+def bullets(lines: Sequence[str]) -> str:
+    """A markdown list of texts that are escaped here."""
+    return "\n".join(wrap(f"- {escape(line)}", "  ") for line in lines)
+
+
+def wrap(text: str, indent: str = "") -> str:
+    """The text in lines of WIDTH; none starts with a character that begins a list, heading or quotation."""
+    lines: list[str] = []
+    current = ""
+    for word in text.split():
+        special = re.fullmatch(r"[-+*>=]+|#+|[0-9]+[.)]|[|].*", word) is not None
+        if current and len(current) + 1 + len(word) > WIDTH and not special:
+            lines.append(current)
+            current = indent + word
+        else:
+            current = f"{current} {word}" if current else word
+    return "\n".join([*lines, current])
+
+
 def number(value: float, digits: int = 1, sign: bool = False) -> str:
-    """A number with fixed digits, without negative zero."""
-    value = round(value, digits) + 0.0
+    """A number with fixed digits, without negative zero; equal where machines differ in the last bits."""
+    value = round(round(value, 9), digits) + 0.0
     return f"{value:{'+' if sign else ''}.{digits}f}"
 
 
@@ -59,18 +83,20 @@ def gap_text(gap: Gap | None) -> str:
     return f"{percent(gap.value)} [{number(100 * gap.low, 0)}, {number(100 * gap.high, 0)}]"
 
 
-def p_text(p: float) -> str:
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
+def p_text(p: float | None) -> str:
+    if p is None:
+        return "-"
+    return "<0.001" if p < 0.001 else number(p, 3)
 
 
 def p_equals(p: float) -> str:
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    return "p < 0.001" if p < 0.001 else f"p = {number(p, 3)}"
 
 
-def difference(comparison: Comparison, p: float | None) -> str:
-    """`+1.2 points [0.3, 2.0], p = 0.012`; positive is better for every metric."""
+def difference(comparison: Comparison) -> str:
+    """`+1.2 points [0.3, 2.0], p = 0.012`, with the adjusted p; positive is better for every metric."""
     text = points(comparison, " points")
-    return text if p is None else f"{text}, {p_equals(p)}"
+    return text if comparison.adjusted is None else f"{text}, {p_equals(comparison.adjusted)}"
 
 
 def points(comparison: Comparison | None, unit: str = "") -> str:
@@ -81,6 +107,18 @@ def points(comparison: Comparison | None, unit: str = "") -> str:
     if comparison.low is None or comparison.high is None:
         return text
     return f"{text} [{number(comparison.low, 2)}, {number(comparison.high, 2)}]"
+
+
+def rank_text(rank: Rank | None) -> str:
+    """`3`, `1 to 9`."""
+    if rank is None:
+        return "-"
+    return str(rank.low) if rank.low == rank.high else f"{rank.low} to {rank.high}"
+
+
+def joined(names: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join([*([", ".join(names[:-1])] if names[:-1] else []), *names[-1:]])
 
 
 def options_text(options: Mapping[str, Any]) -> str:

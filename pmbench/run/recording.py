@@ -102,7 +102,7 @@ class Recorder:
                 labels=digest(list(prepared.digests(split.test, ("labels", "index")).values())),
                 data=digest(prepared.fingerprint),
             ),
-            samples=SampleOutcomes.of(labels, predicted),
+            samples=SampleOutcomes.of(labels, predicted, prepared.index(split.test)[1]),
             sealed=True,
             deviations=[
                 *(f"incomplete data, {lack}" for lack in prepared.lacks),

@@ -74,14 +74,14 @@ def test_rows_are_compared_with_the_method_itself(whole: list[Record], rows: lis
     assert itself.row in board.rows
     assert (wide.row, wide.absent[0].status, wide.absent[0].seeds) == (None, "skipped", (0, 1, 2))
     assert full.row is not None
-    assert (full.comparison, full.p) == (None, None)
+    assert full.comparison is None
     assert no_d2.row is not None
     assert no_d2.comparison is not None
     assert itself.row is not None
     loss = no_d2.row.interval.mean - itself.row.interval.mean
     assert no_d2.comparison.difference == pytest.approx(loss)
     assert loss < -10
-    assert no_d2.p == no_d2.comparison.p  # the only row compared: no correction
+    assert no_d2.comparison.adjusted == no_d2.comparison.p  # the only row compared: no correction
     assert [p.value for p in no_d2.printed] == [72.8, 60.0]
     assert all(r.row is None or r.row.rank is None for r in ablation.rows[1:])
 

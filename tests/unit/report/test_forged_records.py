@@ -250,7 +250,7 @@ def test_a_second_floor_does_not_replace_the_floor(tmp_path: Path) -> None:
     weak["cell"]["role"], weak["cell"]["method"] = "floor", "a_weak_floor"
     alike(weak, np.zeros(weak["samples"]["count"], np.int64))
     text = board_of(weak, genuine("target_only"), genuine("cgan"), folder=tmp_path)
-    assert "p against target_only" in text
+    assert "gain over target_only" in text
     assert "a_weak_floor is a second floor" in text
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from pmbench.errors import RecordError, StoreError
+from pmbench.errors import RecordError, StoreError, UsageError
 from pmbench.report.packing import pack
-from pmbench.report.record import Record, recompute
+from pmbench.report.record import Record, SampleOutcomes, recompute
 from pmbench.report.record_files import read_record, read_records, to_json, write_record
 
 
@@ -182,5 +182,41 @@ def test_a_tampered_metric_is_found(make_record: Any) -> None:
 def test_tampered_predictions_are_found(make_record: Any, packed: str) -> None:
     record = make_record()
     samples = record.samples.model_copy(update={"predicted": packed})
+    with pytest.raises(RecordError, match="kd on toy, seed 0"):
+        recompute(record.model_copy(update={"samples": samples}))
+
+
+# --- groups of test samples ---------------------------------------------------------------------------------
+
+
+def test_groups_of_samples_are_numbered_and_come_back(tmp_path: Path, make_record: Any) -> None:
+    labels, groups = np.array([0, 1, 1, 0]), ["anna", "ben", "anna", "cleo"]
+    samples = SampleOutcomes.of(labels, labels, groups)
+    found = samples.unpack_groups()
+    assert found is not None
+    assert found.tolist() == [0, 1, 0, 2]
+    assert "anna" not in samples.model_dump_json()
+    assert SampleOutcomes.of(labels, labels).unpack_groups() is None
+    with pytest.raises(UsageError, match="3 groups for 4 labels"):
+        SampleOutcomes.of(labels, labels, groups[:3])
+    record = make_record()
+    held = record.samples.model_copy(update={"groups": pack(np.arange(400) % 9)})
+    write_record(record.model_copy(update={"samples": held}), tmp_path / "a.json")
+    again = read_record(tmp_path / "a.json").samples
+    assert again is not None
+    assert again.unpack_groups().tolist() == (np.arange(400) % 9).tolist()  # type: ignore[union-attr]
+
+
+def test_a_record_without_the_field_of_groups_is_read(tmp_path: Path, make_record: Any) -> None:
+    content = json.loads(to_json(make_record()))
+    assert content["samples"].pop("groups") is None
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    assert read_record(tmp_path / "a.json") == make_record()
+
+
+@pytest.mark.parametrize("packed", ["AAAA", pack(np.zeros(399, int))])
+def test_damaged_groups_are_found(make_record: Any, packed: str) -> None:
+    record = make_record()
+    samples = record.samples.model_copy(update={"groups": packed})
     with pytest.raises(RecordError, match="kd on toy, seed 0"):
         recompute(record.model_copy(update={"samples": samples}))

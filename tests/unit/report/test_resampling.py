@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pmbench.metrics.builtin import METRICS, Evidence
-from pmbench.report.resampling import Resampled, _bootstrap_weights, _normal, resample, seed_weights
+from pmbench.report.resampling import Resampled, _bootstrap_weights, normal, resample
 
 COUNTED = [name for name, metric in METRICS.items() if metric.recomputable]
 
@@ -23,8 +23,6 @@ def test_resampled_metrics_equal_the_metric_of_the_drawn_samples(name: str) -> N
         "two": {1: labels.copy()},
     }
     result = resample({0: labels, 1: labels}, runs, METRICS[name], num_classes=classes, resamples=7)
-    # Samples are drawn in the order of their class.
-    order = np.argsort(labels, kind="stable")
     weights = _bootstrap_weights(np.random.PCG64([1511_03643, 0]), 7, size).astype(int)
     for method, by_seed in runs.items():
         assert result[method].seeds == tuple(by_seed)
@@ -32,7 +30,7 @@ def test_resampled_metrics_equal_the_metric_of_the_drawn_samples(name: str) -> N
             whole = Evidence(labels, predicted, classes)
             assert result[method].observed[column] == pytest.approx(METRICS[name].function(whole))
             for row in range(7):
-                drawn = np.repeat(order, weights[row])
+                drawn = np.repeat(np.arange(size), weights[row])
                 evidence = Evidence(labels[drawn], predicted[drawn], classes)
                 assert result[method].draws[row, column] == pytest.approx(METRICS[name].function(evidence))
 
@@ -70,19 +68,46 @@ def test_samples_are_drawn_uniformly() -> None:
     assert weights.var() == pytest.approx(1 - 1 / 25, rel=0.03)
 
 
-@pytest.mark.parametrize("seeds", [2, 3, 6])
-def test_seed_weights_give_students_t(seeds: int) -> None:
-    from scipy import stats
+@pytest.mark.parametrize("name", COUNTED)
+def test_groups_are_drawn_whole(name: str) -> None:
+    rng = np.random.default_rng(0)
+    classes, size = 2 if not METRICS[name].higher_is_better else 4, 80
+    labels, groups = rng.integers(0, classes, size), rng.integers(0, 5, size) * 7
+    predicted = rng.integers(0, classes, size)
+    found = resample(
+        {0: labels},
+        {"m": {0: predicted}},
+        METRICS[name],
+        num_classes=classes,
+        groups={0: groups},
+        resamples=9,
+    )["m"]
+    weights = _bootstrap_weights(np.random.PCG64([1511_03643, 0]), 9, 5).astype(int)
+    assert found.units == 5
+    for row in range(9):
+        drawn = np.repeat(np.arange(size), weights[row][groups // 7])
+        evidence = Evidence(labels[drawn], predicted[drawn], classes)
+        assert found.draws[row, 0] == pytest.approx(METRICS[name].function(evidence))
 
-    values = np.random.default_rng(2).normal(size=seeds)
-    weights = seed_weights(seeds, 20_000)
-    assert weights.sum(1) == pytest.approx(np.zeros(20_000), abs=1e-9)
-    errors = weights @ values / (values.std(ddof=1) / np.sqrt(seeds))
-    assert stats.kstest(errors, stats.t(seeds - 1).cdf).pvalue > 0.01
+
+def test_samples_are_drawn_where_there_are_no_groups_or_only_one() -> None:
+    labels, predicted = np.arange(60) % 3, np.arange(60) % 2
+    plain = resample({0: labels}, {"m": {0: predicted}}, METRICS["accuracy"], num_classes=3)["m"]
+    for groups in ({0: np.zeros(60, int)}, {}):
+        found = resample(
+            {0: labels}, {"m": {0: predicted}}, METRICS["accuracy"], num_classes=3, groups=groups
+        )["m"]
+        assert (found.draws == plain.draws).all()
+        assert found.units == 60
 
 
-def test_one_seed_has_no_weight() -> None:
-    assert (seed_weights(1, 10) == 0).all()
+def test_groups_that_agree_within_vary_more_than_samples() -> None:
+    groups = np.repeat(np.arange(10), 40)
+    labels, predicted = np.zeros(400, int), groups % 2
+    accuracy = METRICS["accuracy"]
+    alone = resample({0: labels}, {"m": {0: predicted}}, accuracy, num_classes=2)["m"].draws
+    whole = resample({0: labels}, {"m": {0: predicted}}, accuracy, num_classes=2, groups={0: groups})["m"]
+    assert whole.draws.var() / alone.var() == pytest.approx(40, rel=0.15)
 
 
 def test_draws_are_pinned() -> None:
@@ -90,7 +115,7 @@ def test_draws_are_pinned() -> None:
     draws = resample(
         {0: labels}, {"m": {0: (np.arange(40) % 4 > 0).astype(int)}}, METRICS["accuracy"], num_classes=2
     )
-    assert draws["m"].draws[:5, 0].tolist() == pytest.approx([72.5, 80.0, 57.5, 72.5, 70.0])
+    assert draws["m"].draws[:5, 0].tolist() == pytest.approx([77.5, 72.5, 80.0, 72.5, 70.0])
 
 
 def test_resampling_a_large_board_is_fast() -> None:
@@ -110,10 +135,9 @@ def test_values_are_ordered_by_seed() -> None:
 
 
 def test_normal_numbers() -> None:
-    """Not through the cache of `seed_weights`."""
     from scipy import stats
 
-    first, second = _normal(40_000, 0), _normal(40_000, 1)
+    first, second = normal(40_000, 0), normal(40_000, 1)
     assert stats.kstest(first, stats.norm.cdf).pvalue > 0.01
     assert abs(np.corrcoef(first, second)[0, 1]) < 0.02
     assert first[:3].tolist() == pytest.approx([0.338938, -0.481872, -1.725365], abs=1e-6)

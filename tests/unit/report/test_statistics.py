@@ -1,4 +1,4 @@
-"""Intervals and tests, against scipy and in simulations."""
+"""Intervals and tests, against scipy and by hand."""
 
 from __future__ import annotations
 
@@ -10,14 +10,20 @@ from hypothesis import strategies as st
 from pmbench.metrics.builtin import METRICS
 from pmbench.report.resampling import Resampled, resample
 from pmbench.report.statistics import (
+    Difference,
+    Prior,
+    combine,
     compare,
-    discordant,
-    gap_recovered,
+    compare_all,
+    critical,
+    error_of,
     holm,
-    mcnemar,
     mean_over_datasets,
-    rank_groups,
+    paired,
+    prior_of,
+    smallest_gain,
     t_interval,
+    unit_variance,
 )
 
 ACCURACY = METRICS["accuracy"]
@@ -55,34 +61,7 @@ def test_one_value_has_no_interval() -> None:
     assert (found.mean, found.half, found.count) == (71.5, None, 1)
 
 
-# --- McNemar, Holm ------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("b", "c"), [(0, 0), (0, 1), (3, 9), (10, 10), (40, 75), (1, 0)])
-def test_mcnemar_equals_the_binomial_test(b: int, c: int) -> None:
-    from scipy import stats
-
-    exact, mid = mcnemar(b, c)
-    if b + c == 0:
-        assert (exact, mid) == (1.0, 1.0)
-        return
-    assert exact == pytest.approx(stats.binomtest(b, b + c, 0.5).pvalue)
-    by_hand = 2 * stats.binom.cdf(min(b, c), b + c, 0.5) - stats.binom.pmf(min(b, c), b + c, 0.5)
-    assert mid == pytest.approx(min(1.0, by_hand))
-
-
-def test_discordant_samples_are_counted_over_common_seeds() -> None:
-    labels = {0: np.array([0, 1, 1, 0]), 1: np.array([0, 1, 1, 0])}
-    first = {0: np.array([0, 1, 0, 1]), 1: np.array([0, 0, 0, 0])}
-    second = {0: np.array([1, 0, 1, 1]), 2: np.array([0, 0, 0, 0])}
-    assert discordant(labels, first, second) == (2, 1)
-
-
-def test_discordant_samples_are_summed_over_seeds() -> None:
-    labels = dict.fromkeys((0, 1, 2), np.array([0, 1, 1, 0]))
-    first = dict.fromkeys((0, 1, 2), np.array([0, 1, 1, 1]))  # wrong: the last
-    second = dict.fromkeys((0, 1, 2), np.array([1, 0, 1, 0]))  # wrong: the first two
-    assert discordant(labels, first, second) == (6, 3)
+# --- Holm ---------------------------------------------------------------------------------------------------
 
 
 def test_holm_by_hand() -> None:
@@ -99,181 +78,200 @@ def test_holm_keeps_the_order_and_never_lowers_a_p(values: list[float]) -> None:
     assert np.all(np.diff(np.array(corrected, float)[order]) >= 0)
 
 
-# --- the paired test ----------------------------------------------------------------------------------------
-
-
-def simulated(pairs: int, seeds: int, size: int, of_seed: float, gain: float = 0.0) -> list[float]:
-    """p-values of `pairs` comparisons of methods whose correctness varies by sample, seed and noise."""
-    rng = np.random.default_rng(4)
-    found = []
-    for _ in range(pairs):
-        sample = rng.normal(0.8, 1.2, size)
-        both = []
-        for shift in (gain, 0.0):
-            seed_effect = rng.normal(shift, of_seed, (seeds, 1))
-            both.append(sample + seed_effect + rng.normal(0, 1, (seeds, size)) > 0)
-        of = resampled({"a": both[0], "b": both[1]})
-        comparison = compare(of["a"], of["b"])
-        assert comparison is not None
-        assert comparison.p is not None
-        found.append(comparison.p)
-    return found
-
-
-@pytest.mark.parametrize(("seeds", "of_seed"), [(1, 0.0), (3, 0.0), (3, 0.05), (5, 0.1)])
-def test_null_differences_are_rarely_significant(seeds: int, of_seed: float) -> None:
-    p = np.array(simulated(150, seeds, 300, of_seed))
-    assert np.mean(p < 0.05) <= 0.11
-    assert 0.3 < np.mean(p < 0.5) < 0.68
-    assert np.mean(p < 0.2) > 0.06
-
-
-def test_real_differences_are_found() -> None:
-    assert np.mean(np.array(simulated(30, 3, 600, 0.02, gain=0.5)) < 0.05) > 0.9
-
-
-def test_pairing_finds_a_small_difference_that_all_seeds_share() -> None:
-    hard = np.arange(600) % 3 == 0
-    worse = np.tile(~hard, (3, 1))
-    better = worse.copy()
-    better[:, :36:3] = True  # 12 of 600 samples, 2 points
-    of = resampled({"better": better, "worse": worse})
-    found = compare(of["better"], of["worse"])
-    assert found is not None
-    assert found.difference == pytest.approx(2.0)
-    assert found.p is not None
-    assert found.p < 0.01
-    assert found.low is not None
-    assert found.low > 0
-
-
-def test_equal_predictions_have_p_one() -> None:
-    right = np.random.default_rng(0).random((3, 200)) < 0.7
-    of = resampled({"a": right, "b": right})
-    found = compare(of["a"], of["b"])
-    assert found is not None
-    assert (found.difference, found.low, found.high, found.p) == (0.0, 0.0, 0.0, 1.0)
-
-
-def test_a_comparison_is_antisymmetric_and_follows_the_metrics_direction() -> None:
-    rng = np.random.default_rng(0)
-    of = resampled({"a": rng.random((3, 200)) < 0.7, "b": rng.random((3, 200)) < 0.6})
-    one, other = compare(of["a"], of["b"]), compare(of["b"], of["a"])
-    lower = compare(of["a"], of["b"], higher_is_better=False)
-    assert one is not None
-    assert other is not None
-    assert lower is not None
-    assert one.difference == -other.difference == -lower.difference
-    assert one.p == other.p == lower.p
-    assert one.low == pytest.approx(-other.high)
-
-
-def test_only_common_seeds_are_compared() -> None:
-    a = Resampled((0, 1, 2), np.array([70.0, 80.0, 90.0]), None)
-    b = Resampled((1, 2, 3), np.array([79.0, 89.0, 0.0]), None)
-    found = compare(a, b)
-    assert found is not None
-    assert found.seeds == (1, 2)
-    assert found.difference == pytest.approx(1.0)
-    assert compare(a, Resampled((7,), np.array([1.0]), None)) is None
-
-
-def test_without_predictions_compare_is_the_paired_t_test_over_seeds() -> None:
-    from scipy import stats
-
-    first, second = np.array([71.0, 74.0, 72.5, 73.0]), np.array([70.5, 72.0, 71.5, 73.2])
-    seeds = (0, 1, 2, 3)
-    found = compare(Resampled(seeds, first, None), Resampled(seeds, second, None))
-    assert found is not None
-    assert found.p == pytest.approx(stats.ttest_rel(first, second).pvalue, abs=0.03)
-    single = compare(Resampled((0,), first[:1], None), Resampled((0,), second[:1], None))
-    assert single is not None
-    assert (single.difference, single.low, single.high, single.p) == (0.5, None, None, None)
-    assert len(single.seeds) == 1
-
-
-# --- gap recovered ------------------------------------------------------------------------------------------
+# --- the moderated paired test ------------------------------------------------------------------------------
 
 
 def of_points(*points: float) -> Resampled:
     return Resampled(tuple(range(len(points))), np.array(points), None)
 
 
-def test_gap_recovered_by_hand() -> None:
-    floor, ceiling = of_points(60.0, 62.0), of_points(80.0, 82.0)
-    found = gap_recovered(of_points(65.0, 67.0), floor, ceiling)
+def differences(*by_seed: tuple[float, ...]) -> list[Difference | None]:
+    return [paired(of_points(*values), of_points(*[0.0] * len(values))) for values in by_seed]
+
+
+def test_one_method_is_tested_by_the_plain_paired_t() -> None:
+    from scipy import stats
+
+    first, second = np.array([71.0, 74.0, 72.5, 73.0]), np.array([70.5, 72.0, 71.5, 73.2])
+    (found,) = compare_all([paired(of_points(*first), of_points(*second))])
+    expected = stats.ttest_rel(first, second)
+    interval = expected.confidence_interval(0.95)
     assert found is not None
-    assert found.value == pytest.approx(0.25)
-    error = gap_recovered(of_points(9.0), of_points(10.0), of_points(2.0), higher_is_better=False)
-    assert error is not None
-    assert error.value == pytest.approx(1 / 8)
+    assert found.p == pytest.approx(expected.pvalue)
+    assert found.adjusted == found.p
+    assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
 
 
-def test_a_gap_is_recovered_on_the_seeds_that_all_three_have() -> None:
-    def on(**points: float) -> Resampled:
-        return Resampled.of_values({int(seed[1:]): value for seed, value in points.items()})
+def test_the_moderated_variance_by_hand() -> None:
+    from scipy import stats
 
-    method, floor = on(s0=1.0, s1=65.0, s2=69.0, s5=2.0), on(s1=60.0, s2=62.0, s3=99.0, s5=3.0)
-    ceiling = on(s0=4.0, s1=80.0, s2=82.0, s3=5.0)
-    found = gap_recovered(method, floor, ceiling)
+    # Nine methods, so d0 = 4. Variances over three seeds: 1 for eight, 10 for the last; s0^2 = 18 / 9 = 2.
+    quiet, noisy = (4.0, 5.0, 6.0), (5 - 10**0.5, 5.0, 5 + 10**0.5)
+    known = differences(*[quiet] * 8, noisy)
+    prior = prior_of([d for d in known if d])
+    assert (prior.variance, prior.df) == (pytest.approx(2.0), 4.0)
+    found = compare_all(known)
+    assert found[0] is not None
+    assert found[-1] is not None
+    moderated = (4 * 2 + 2 * 1) / 6
+    p = 2 * stats.t.sf(5 / np.sqrt(moderated / 3), 6)
+    assert found[0].p == pytest.approx(p)
+    assert found[0].adjusted == pytest.approx(9 * p)
+    half = stats.t.ppf(1 - 0.05 / 18, 6) * np.sqrt(moderated / 3)
+    assert (found[0].low, found[0].high) == pytest.approx((5 - half, 5 + half))
+    assert found[-1].p == pytest.approx(2 * stats.t.sf(5 / np.sqrt((4 * 2 + 2 * 10) / 6 / 3), 6))
+
+
+def test_few_methods_give_few_degrees_of_freedom() -> None:
+    assert [Prior.of([1.0] * m).df for m in (0, 1, 2, 5, 9, 30)] == [0, 0, 0.5, 2, 4, 4]
+    assert Prior.of([1.0] * 10, methods=4).df == 1.5
+
+
+def test_the_variance_of_test_units_is_added() -> None:
+    from scipy import stats
+
+    known = Difference(3.0, 0.3, 0.25, 3, (0, 1, 2))
+    found = error_of(known, Prior(0.3, 4.0))
     assert found is not None
-    assert (found.seeds, found.value) == ((1, 2), pytest.approx(6 / 20))
-    assert gap_recovered(method, floor, on(s7=80.0)) is None
+    error, df = found
+    assert error == pytest.approx(np.sqrt(0.3 / 3 + 0.25))
+    assert df == pytest.approx(0.35**2 / (0.1**2 / 6 + 0.25**2 / 2))  # Satterthwaite
+    assert compare(known, Prior(0.3, 4.0)).p == pytest.approx(2 * stats.t.sf(3 / error, df))
+    assert combine(0.5, 6.0, 0.25, 900) == pytest.approx((np.sqrt(0.75), 6.0))  # never more than d0 + S - 1
+    assert combine(0.5, 6.0, 0.0, None) == pytest.approx((np.sqrt(0.5), 6.0))
 
 
-def test_one_seed_without_predictions_has_a_gap_but_no_interval() -> None:
-    found = gap_recovered(of_points(65.0), of_points(60.0), of_points(80.0))
+def test_the_bootstrap_variance_of_accuracy_is_that_of_a_share() -> None:
+    rng = np.random.default_rng(3)
+    of = resampled({"a": rng.random((1, 2000)) < 0.7, "b": np.zeros((1, 2000), bool)})
+    found = paired(of["a"], of["b"])
     assert found is not None
-    assert (found.value, found.low, found.high, found.seeds) == (0.25, None, None, (0,))
+    share = of["a"].observed[0] / 100
+    assert found.sampling == pytest.approx(100**2 * share * (1 - share) / 2000, rel=0.08)
+    assert (found.between, found.units) == (None, 2000)
 
 
-def test_no_gap_recovered_if_ceiling_and_floor_differ_by_less_than_a_point() -> None:
-    assert gap_recovered(of_points(60.5), of_points(60.0), of_points(60.99)) is None
-    assert gap_recovered(of_points(60.5), of_points(60.0), of_points(55.0)) is None
-    assert gap_recovered(of_points(60.5), of_points(60.0), of_points(61.0)) is not None
+def test_samples_shared_by_seeds_do_not_average_out() -> None:
+    """v stays when seeds repeat the same outcome; more seeds with new outcomes lower it."""
+    rng = np.random.default_rng(5)
+    once, none = rng.random((1, 500)) < 0.6, np.zeros((8, 500), bool)
+    same = resampled({"a": np.repeat(once, 8, 0), "b": none})
+    new = resampled({"a": rng.random((8, 500)) < 0.6, "b": none})
+    repeated, fresh = paired(same["a"], same["b"]), paired(new["a"], new["b"])
+    assert repeated is not None
+    assert fresh is not None
+    assert repeated.sampling == pytest.approx(100**2 * 0.24 / 500, rel=0.15)
+    assert fresh.sampling == pytest.approx(repeated.sampling / 8, rel=0.2)
 
 
-def test_the_interval_of_the_gap_covers_it() -> None:
-    noise = np.random.default_rng(1).random((3, 500))
-    of = resampled({name: noise < p for name, p in (("floor", 0.6), ("mid", 0.7), ("ceiling", 0.8))})
-    found = gap_recovered(of["mid"], of["floor"], of["ceiling"])
+def test_the_bias_of_few_units_is_removed() -> None:
+    draws = np.random.default_rng(0).integers(0, 9, (40_000, 9))
+    values = np.array([3.0, 5.0, 1.0, 9.0, 4.0, 4.0, 8.0, 2.0, 6.0])
+    found = unit_variance(values[draws].mean(1), 9)
+    assert found == pytest.approx(values.var(ddof=1) / 9, rel=0.03)
+    assert unit_variance(np.ones(5), 1) == 0
+
+
+def test_an_interval_excludes_zero_if_and_only_if_the_adjusted_p_is_small() -> None:
+    rng = np.random.default_rng(8)
+    verdicts = []
+    for _ in range(200):
+        known = differences(*(tuple(rng.normal(rng.choice([0, 4]), 1.5, 3)) for _ in range(6)))
+        for found in compare_all(known):
+            assert found is not None
+            assert found.low is not None
+            assert found.high is not None
+            assert (found.low > 0 or found.high < 0) == found.significant
+            assert found.better == (found.low > 0)
+            verdicts.append(found.significant)
+    assert 0.05 < np.mean(verdicts) < 0.95
+
+
+def test_rows_without_a_claim_change_no_verdict() -> None:
+    known = differences((4.0, 5.0, 6.0), (1.0, 2.0, 2.0))
+    wild = differences((90.0, -50.0, 3.0))
+    alone, mixed = compare_all(known), compare_all([*known, *wild], [True, True, False])
+    assert mixed[:2] == alone
+    assert mixed[2] is not None
+    assert compare_all([None, *known])[0] is None
+
+
+def test_equal_predictions_have_p_one() -> None:
+    right = np.random.default_rng(0).random((3, 200)) < 0.7
+    of = resampled({"a": right, "b": right})
+    (found,) = compare_all([paired(of["a"], of["b"])])
     assert found is not None
-    assert found.low is not None
-    assert found.high is not None
-    assert found.low < found.value < found.high
-    assert found.high - found.low < 0.4
-    ends = [gap_recovered(of[name], of["floor"], of["ceiling"]) for name in ("floor", "ceiling")]
-    assert [(e.value, e.low, e.high) for e in ends if e] == [(0, 0, 0), (1, 1, 1)]
+    assert (found.difference, found.low, found.high, found.p) == (0.0, 0.0, 0.0, 1.0)
 
 
-def test_no_interval_if_the_gap_may_be_zero() -> None:
-    of = resampled({"floor": right(0, 36), "method": right(0, 37), "ceiling": right(2, 40)})
-    found = gap_recovered(of["method"], of["floor"], of["ceiling"])
+def test_a_constant_difference_without_samples_is_not_tested() -> None:
+    (found,) = compare_all(differences((2.0, 2.0, 2.0)))
     assert found is not None
-    assert found.value == pytest.approx(0.5)
-    assert (found.low, found.high) == (None, None)
+    assert (found.difference, found.p, found.significant) == (2.0, None, False)
 
 
-def right(first: int, end: int) -> np.ndarray:
-    """Two seeds that get samples `first`..`end` - 1 of 60 right."""
-    return np.tile((np.arange(60) >= first) & (np.arange(60) < end), (2, 1))
+def test_a_single_seed_is_not_tested() -> None:
+    rng = np.random.default_rng(0)
+    of = resampled({"a": rng.random((1, 200)) < 0.9, "b": rng.random((1, 200)) < 0.2})
+    (found,) = compare_all([paired(of["a"], of["b"])])
+    assert found is not None
+    assert (found.low, found.high, found.p, found.adjusted) == (None, None, None, None)
+    assert found.difference > 50
 
 
-# --- ranks, means -------------------------------------------------------------------------------------------
+def test_a_comparison_is_antisymmetric_and_follows_the_metrics_direction() -> None:
+    rng = np.random.default_rng(0)
+    of = resampled({"a": rng.random((3, 200)) < 0.7, "b": rng.random((3, 200)) < 0.6})
+    one, other = paired(of["a"], of["b"]), paired(of["b"], of["a"])
+    lower = paired(of["a"], of["b"], higher_is_better=False)
+    assert one is not None
+    assert other is not None
+    assert lower is not None
+    assert one.value == -other.value == -lower.value
+    assert one.between == other.between == lower.between
+    assert one.sampling == pytest.approx(other.sampling)
 
 
-def test_methods_without_significant_difference_share_a_rank() -> None:
-    level = {"a": 0, "b": 0, "c": 1, "d": 1, "e": 2}
-    ranks = rank_groups(list("abcde"), lambda x, y: 0.8 if level[x] == level[y] else 0.001)
-    assert ranks == {"a": 1, "b": 1, "c": 3, "d": 3, "e": 5}
+def test_only_common_seeds_are_compared() -> None:
+    a = Resampled((0, 1, 2), np.array([70.0, 80.0, 90.0]), None)
+    b = Resampled((1, 2, 3), np.array([79.0, 89.5, 0.0]), None)
+    found = paired(a, b)
+    assert found is not None
+    assert (found.seeds, found.value) == ((1, 2), pytest.approx(0.75))
+    assert paired(a, Resampled((7,), np.array([1.0]), None)) is None
 
 
-def test_a_group_is_compared_with_its_best_and_holm_corrected() -> None:
-    p_values = {("a", "b"): 0.2, ("a", "c"): 0.03, ("a", "d"): 0.001, ("d",): 1.0}
-    # Holm: d 3 x 0.001, c 2 x 0.03 = 0.06
-    assert rank_groups(list("abcd"), lambda x, y: p_values[x, y]) == {"a": 1, "b": 1, "c": 1, "d": 4}
-    assert rank_groups(list("ab"), lambda x, y: None) == {"a": 1, "b": 1}
-    assert rank_groups([], lambda x, y: 0.0) == {}
+# --- the smallest gain --------------------------------------------------------------------------------------
+
+
+def test_the_smallest_gain_is_found_in_four_of_five_tests() -> None:
+    rng = np.random.default_rng(1)
+    for seeds, methods in ((3, 15), (5, 4), (10, 15)):
+        found = []
+        for _ in range(300):
+            noise = rng.normal(0, 2, (methods, seeds))
+            gain = smallest_gain([d for d in differences(*map(tuple, noise)) if d], seeds)
+            assert gain is not None
+            shifted = noise + gain
+            found += [c.better for c in compare_all(differences(*map(tuple, shifted))) if c]
+        assert 0.72 < np.mean(found) < 0.88, (seeds, methods)
+
+
+def test_the_smallest_gain_by_scipy() -> None:
+    from scipy import stats
+
+    (known,) = differences((1.0, 2.0, 4.0, 5.0))
+    assert known is not None
+    gain = smallest_gain([known], 4)
+    assert gain is not None
+    ratio = gain / np.sqrt(known.between / 4)  # type: ignore[operator]
+    assert stats.nct.sf(critical(3), 3, ratio) == pytest.approx(0.8, abs=1e-4)
+    assert smallest_gain([known], 1) is None
+    assert smallest_gain([], 4) is None
+    assert smallest_gain([d for d in differences((1.0,)) if d], 3) is None
+
+
+# --- means --------------------------------------------------------------------------------------------------
 
 
 def test_means_over_data_sets_weight_each_equally() -> None:

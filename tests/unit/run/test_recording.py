@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from pmbench.data.prepared import Prepared
 from pmbench.files import file_digest
 from pmbench.plugins import load_plugins
 from pmbench.run.coordinator import Runner
@@ -79,8 +81,28 @@ def test_a_record_holds_what_was_trained_and_measured(root, finished):
         assert record.cost.parameters > 0
         assert record.cost.train_seconds == pytest.approx(sum(s.seconds for s in record.stages))
         assert record.samples.count == len(plan.prepared["planted"].labels(cell.context.protocol.split.test))
+        assert record.samples.groups is None, "planted samples are independent"
         assert len(record.validation.curve) == 1
         assert record.cell.recipe_set.endswith("epochs=1")
+
+
+def test_groups_of_the_test_part_are_recorded(root, finished, monkeypatch):
+    plan, _, _ = finished
+    test, index = plan.cells[0].context.protocol.split.test, Prepared.index
+
+    def grouped(self, part):
+        ids, groups = index(self, part)
+        return ids, [f"subject {i % 7}" for i in range(len(ids))] if part == test else groups
+
+    monkeypatch.setattr(Prepared, "index", grouped)
+    (root / "out" / "records").rename(root / "out" / "kept")
+    try:
+        _, outcome, _ = run(root, "target_only")
+    finally:
+        shutil.rmtree(root / "out" / "records")
+        (root / "out" / "kept").rename(root / "out" / "records")
+    (record,) = outcome.records
+    assert record.samples.unpack_groups().tolist() == [i % 7 for i in range(record.samples.count)]
 
 
 def test_a_second_run_keeps_the_records(root, finished):

@@ -1,0 +1,91 @@
+"""Verdicts of a board in words."""
+
+from __future__ import annotations
+
+from .boards import Board
+from .comparison import Claim
+from .rows import Row, validation_values, without_validation
+from .text import difference, joined, number, p_equals
+
+
+def short_verdict(row: Row, board: Board) -> str:
+    """A few words for a table; `-` for a row that is no ranked method."""
+    claim = next((c for c in board.claims if c.label == row.label), None)
+    if claim is None or row.gain is None:
+        return "-"
+    if claim.holds:
+        return "beats floor and controls"
+    if row.gain.better:
+        return "beats floor"
+    if row.gain.significant:
+        return "worse than floor"
+    return "not tested" if row.gain.adjusted is None else "no significant gain"
+
+
+def method_lines(board: Board) -> list[str]:
+    """A sentence for each method: its gain over the floor, and whether it beats the controls."""
+    rows = {row.label: row for row in board.rows}
+    return [_method(rows[claim.label], claim, board) for claim in board.claims if rows[claim.label].gain]
+
+
+def _method(row: Row, claim: Claim, board: Board) -> str:
+    assert row.gain is not None
+    assert board.floor is not None
+    floor, label = board.floor.label, row.label
+    found = f"({difference(row.gain)})"
+    if row.gain.adjusted is None:
+        return f"{label}: cannot be tested against {floor} {found}"
+    if row.gain.significant and not row.gain.better:
+        return f"{label}: worse than {floor} {found}"
+    if not row.gain.better:
+        return f"{label}: no significant gain over {floor} {found}{smallest(board)}"
+    text = f"{label}: better than {floor} {found}"
+    others = [name for name in claim.beaten if name != floor]
+    if claim.holds:
+        p = "" if claim.p is None else f", {p_equals(claim.p)} for all together"
+        return f"{text}, and better than {joined(others)}{p}"
+    if claim.failed:
+        return f"{text}, but not shown to be better than {joined(claim.failed)}"
+    return f"{text}; not compared with {joined(claim.missing)}, so no claim beyond the floor"
+
+
+def smallest(board: Board) -> str:
+    """`; a gain of 7.9 points is found with 80 % probability`, or nothing."""
+    if board.smallest_gain is None:
+        return ""
+    return f"; a true gain of {number(board.smallest_gain)} points would be found with 80 % probability"
+
+
+def tests_text(board: Board) -> list[str]:
+    """How the methods were tested, for the head of a board."""
+    methods = sum(row.competes and row.gain is not None for row in board.rows)
+    if board.floor is None or not methods or len(board.floor.seeds) < 2:
+        return []
+    if board.metric is not None and not board.metric.recomputable:
+        units = "test samples are not resampled: the metric is no function of predicted classes"
+    elif board.grouped:
+        units = "whole groups of test samples are resampled"
+    else:
+        units = "test samples are resampled one by one, as if independent: the records name no groups"
+    family = f"{methods} method{'s' if methods > 1 else ''}"
+    variances = ", with moderated variances" if methods > 1 else ""
+    found = [f"tests: {family}, paired over seeds{variances}; {units}"]
+    if board.smallest_gain is not None:
+        found.append(
+            f"smallest gain that these tests find with 80 % probability: {number(board.smallest_gain)} points"
+        )
+    return found
+
+
+def ceiling_text(board: Board) -> list[str]:
+    """Which row is the ceiling and why, for the head of a board."""
+    if board.ceiling is None or board.metric is None:
+        return []
+    label = board.ceiling.label
+    lacking = [row.label for row in without_validation(board.rows, board.metric)]
+    if not validation_values(board.ceiling, board.metric):
+        return [f"ceiling: {label}; no record of a candidate holds a validation value to choose by"]
+    text = f"ceiling: {label}, the best on validation data of those that are given the privileged modality"
+    if lacking:
+        text += f" and have a validation value ({joined(lacking)}: none)"
+    return [text]
