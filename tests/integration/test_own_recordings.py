@@ -96,7 +96,7 @@ def test_a_model_repeats_its_test_predictions_on_the_files(
     out, model = tmp_path / "out", tmp_path / "model"
     done = run_cli(
         "run", "--method", "target_only", "--dataset", "local/gym", "--seed", "0", "--no-references",
-        "--set", "recipe.epochs=1", "--out", str(out),
+        "--set", "recipe.epochs=1", "--out", str(out), "--backbone", "video=cnn3d-8",
     )  # fmt: skip
     assert done.code == 0, done.stderr
     exported = run_cli("export", "target_only", "--out", str(out), "--to", str(model), "--json")
