@@ -29,6 +29,16 @@ def explain(error: OSError, path: Path) -> PmbenchError:
     )
 
 
+def check_writable(folder: Path) -> None:
+    """Makes a folder; raises StoreError if no file can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise explain(error, folder) from error
+
+
 def write_atomic(path: Path, write: Callable[[Path], None], *, durable: bool = True) -> None:
     """Calls `write(temporary)` and renames the result to `path`; removes it on failure.
 

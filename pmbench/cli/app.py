@@ -14,7 +14,6 @@ app = typer.Typer(
     name="pmbench",
     help="A benchmark for learning with privileged modalities: train with several, test with some of them.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )

@@ -82,8 +82,13 @@ def _check(
     from ..errors import RecordError
     from .tables import plural
 
+    if not records and not problems:
+        raise RecordError(
+            f"{folder} holds no records, so there is nothing to check {out} against",
+            "name the folder of the records with --records",
+        )
     difference = ""
-    if records or problems or out.exists():
+    if records or problems:
         from ..report.leaderboard import check
 
         difference = check(out, records)
@@ -92,10 +97,8 @@ def _check(
         print_json({"same": not difference, "difference": difference, "broken": broken})
     elif difference:
         typer.echo(difference, nl=False)
-    elif out.exists():
-        typer.echo(f"{out} agrees with its records ({plural(len(records), 'record')}).")
     else:
-        typer.echo(f"No records in {folder} and no {out}: nothing to check.")
+        typer.echo(f"{out} agrees with its records ({plural(len(records), 'record')}).")
     if difference:
         raise RecordError(
             f"{out} differs from the records in {folder}", "draw it again with `pmbench leaderboard`"

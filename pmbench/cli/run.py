@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass
 from functools import partial
@@ -43,6 +44,7 @@ class RunOptions(Selection):
         ),
     ] = None
     out: OutOption = DEFAULT_OUT
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False
 
 
 def register(app: typer.Typer) -> None:
@@ -87,7 +89,7 @@ def run(options: RunOptions) -> None:
         from ..run.executors.inline import Inline as pool
     else:
         from ..run.executors.local import LocalPool as pool  # type: ignore[assignment]
-    with watch() as watcher:
+    with watch(options.quiet) as watcher:
         runner = Runner(
             plan=plan,
             registry=registry,
@@ -117,9 +119,16 @@ def _given(value: int | None, default: int) -> int:
 
 def _device(name: str) -> str:
     """Resolves `auto` to cuda if an NVIDIA driver shows a GPU, without importing torch."""
-    if name != "auto":
-        return name
-    return "cuda" if Path("/dev/nvidia0").exists() else "cpu"
+    from ..errors import UsageError
+
+    gpus = any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()
+    if name == "auto":
+        return "cuda" if Path("/dev/nvidia0").exists() else "cpu"
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise UsageError(f"unknown device {name!r}", "--device takes cpu, cuda, cuda:N or auto")
+    if name != "cpu" and not gpus:
+        raise UsageError(f"--device {name}: this machine shows no NVIDIA GPU", "use --device cpu, or auto")
+    return name
 
 
 def _show(outcome: object, board: Path, out: Path, as_json: bool) -> None:
@@ -142,6 +151,8 @@ def _show(outcome: object, board: Path, out: Path, as_json: bool) -> None:
 
     from ..report.rows import label_of
     from ..report.terminal import ablation_tables, terminal_table
+    from ..report.text import seeds_text
+    from .tables import plural
 
     console = Console()
     if not console.is_terminal:
@@ -149,11 +160,16 @@ def _show(outcome: object, board: Path, out: Path, as_json: bool) -> None:
     console.print(terminal_table(outcome.records))
     if any(r.cell.ablation for r in outcome.records):
         console.print(*ablation_tables(outcome.records), sep="\n")
+    without: dict[tuple[str, str], dict[str, list[int]]] = {}
     for record in outcome.records:
         if record.status != "done":
-            typer.echo(f"{record.status}: {label_of(record.cell)} (seed {record.cell.seed}): {record.reason}")
+            labels = without.setdefault((record.status, record.reason or ""), {})
+            labels.setdefault(label_of(record.cell), []).append(record.cell.seed)
+    for (status, reason), labels in without.items():
+        named = ", ".join(f"{label} ({seeds_text(seeds)})" for label, seeds in labels.items())
+        typer.echo(f"{status}: {named}: {reason}")
     typer.echo(
-        f"{outcome.trained} stages trained, {outcome.reused} of {len(outcome.records)} cells were "
+        f"{plural(outcome.trained, 'stage')} trained, {outcome.reused} of {len(outcome.records)} cells were "
         "finished before."
     )
     typer.echo(f"Leaderboard: {board}")

@@ -72,7 +72,7 @@ class Selection:
             "--backbone",
             "-b",
             metavar="NAME",
-            help="Backbone for all modalities, or modality=NAME+modality=NAME.",
+            help="Backbone for all modalities, or modality=NAME,modality=NAME.",
         ),
     ] = field(default_factory=list)
     recipe: Annotated[
@@ -89,9 +89,9 @@ class Selection:
     seeds: Annotated[int | None, typer.Option(metavar="N", min=1, help="Seeds 0 to N-1 (3 by default).")] = (
         None
     )
-    seed: Annotated[list[int], typer.Option(metavar="S", min=0, help="One seed; repeat for several.")] = (
-        field(default_factory=list)
-    )
+    seed: Annotated[
+        list[int], typer.Option(metavar="S", min=0, max=2**32 - 1, help="One seed; repeat for several.")
+    ] = field(default_factory=list)
     matrix: Annotated[Path | None, typer.Option(metavar="FILE", help="TOML file with the cells to run.")] = (
         None
     )
@@ -131,7 +131,7 @@ class Selection:
             methods=tuple(registry.names("method")) if "all" in methods else methods,
             datasets=tuple(registry.names("dataset")) if "all" in datasets else datasets,
             protocols=names(self.protocol) or tuple(matrix.get("protocols", ())),
-            backbones=names(self.backbone) or tuple(matrix.get("backbones", ())),
+            backbones=_joined(names(self.backbone)) or tuple(matrix.get("backbones", ())),
             seeds=self._seeds(matrix.get("seeds")),
             sets=(*(f"{k}={v}" for k, v in matrix.get("set", {}).items()), *self.set_),
             references=self.references,
@@ -151,6 +151,19 @@ class Selection:
         if self.seeds is None and isinstance(matrix, list):
             return tuple(dict.fromkeys(matrix)) or (0, 1, 2)
         return tuple(range(self.seeds or matrix or 3))  # type: ignore[arg-type]
+
+
+def _joined(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Backbones of one comparison as one value: `a=x`, `b=y` belong together until a modality comes again."""
+    found: list[str] = []
+    for value in values:
+        modalities = {part.partition("=")[0] for part in value.split("+")}
+        before = {part.partition("=")[0] for part in found[-1].split("+")} if found else set()
+        if "=" in value and found and "=" in found[-1] and not modalities & before:
+            found[-1] += f"+{value}"
+        else:
+            found.append(value)
+    return tuple(found)
 
 
 def _read(path: Path) -> dict[str, Any]:

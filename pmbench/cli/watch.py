@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from .common import interactive
+from .tables import plural
 
 if TYPE_CHECKING:
     from ..report.record import Record
@@ -28,7 +29,7 @@ class Lines:
     def begin(self, stages: int, cells: int) -> None:
         self.total, self.done, self.start = stages, 0, time.monotonic()
         if stages:
-            self._say(f"{stages} stages to train for {cells} cells")
+            self._say(f"{plural(stages, 'stage')} to train for {plural(cells, 'cell')}")
 
     def started(self, node: PlannedStage) -> None:
         pass
@@ -53,6 +54,13 @@ class Lines:
         print(text, file=sys.stderr, flush=True)
 
 
+class Quiet(Lines):
+    """No line."""
+
+    def _say(self, text: str) -> None:
+        pass
+
+
 class Bars:
     """A progress bar for the run and one for each running stage, with epochs and time left."""
 
@@ -62,7 +70,9 @@ class Bars:
         self.whole: Any = None
 
     def begin(self, stages: int, cells: int) -> None:
-        self.whole = self.progress.add_task(f"{stages} stages, {cells} cells", total=max(stages, 1))
+        self.whole = self.progress.add_task(
+            f"{plural(stages, 'stage')}, {plural(cells, 'cell')}", total=max(stages, 1)
+        )
         if not stages:
             self.progress.advance(self.whole)
 
@@ -90,10 +100,10 @@ class Bars:
 
 
 @contextmanager
-def watch() -> Iterator[Watcher]:
-    """Bars on a terminal, lines elsewhere."""
-    if not interactive():
-        yield Lines()
+def watch(quiet: bool = False) -> Iterator[Watcher]:
+    """Bars on a terminal, lines elsewhere; nothing if `quiet`."""
+    if quiet or not interactive():
+        yield Quiet() if quiet else Lines()
         return
     from rich.console import Console
     from rich.progress import (

@@ -202,7 +202,10 @@ def recipe_name(dataset: Dataset, recipe: Recipe) -> str:
 def _with_sets(recipe: Recipe, sets: Mapping[str, Any]) -> Recipe:
     from ..training.schedule import checked_recipe
 
-    return checked_recipe(recipe.but(**sets), "--set recipe")
+    changed = checked_recipe(recipe.but(**sets), "--set recipe")
+    if changed.epochs < 1:
+        raise UsageError("--set recipe.epochs=0 trains nothing", "give at least 1")
+    return changed
 
 
 def _backbones(dataset: Dataset, text: str, registry: Registry) -> dict[str, str]:

@@ -62,7 +62,7 @@ def test_a_file_is_used_by_workers_and_named_in_records_and_board(net: Any) -> N
     assert net.run_cli(*run).code == 0
     done = net.run_cli(*run, "--weights", "target_view=mine.safetensors")
     assert done.code == 0, done.stderr
-    assert "1 stages trained" in done.stdout
+    assert "1 stage trained" in done.stdout
     plain, pretrained = sorted(records(net), key=lambda r: len(r["cell"]["backbones"]["target_view"]))
     assert plain["cell"]["backbones"]["target_view"] == "net"
     label = pretrained["cell"]["backbones"]["target_view"]
