@@ -157,7 +157,7 @@ def _show(outcome: object, board: Path, out: Path, as_json: bool) -> None:
     console = Console()
     if not console.is_terminal:
         console = Console(width=160)
-    console.print(terminal_table(outcome.records))
+    console.print(terminal_table(outcome.records, console.width))
     if any(r.cell.ablation for r in outcome.records):
         console.print(*ablation_tables(outcome.records), sep="\n")
     without: dict[tuple[str, str], dict[str, list[int]]] = {}

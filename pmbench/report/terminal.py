@@ -26,32 +26,35 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-def terminal_table(records: Iterable[Record]) -> Table:
-    """A table with a row per method; each board ends with its skipped and failed cells and their reasons."""
+WIDE = 150
+"""Columns of a terminal that all columns of the table need."""
+
+
+def terminal_table(records: Iterable[Record], width: int = WIDE) -> Table:
+    """A table with a row per method; each board ends with its skipped and failed cells and their reasons.
+
+    On a terminal of less than WIDE columns verdicts stand below the table; ranks and costs are left out.
+    """
     from rich.table import Table
     from rich.text import Text
 
     all_boards = boards(records)
     several = len(all_boards) > 1
     metrics = sorted({b.metric.title for b in all_boards if b.metric})
-    titles = [
-        metrics[0] if len(metrics) == 1 else "result",
-        "gain over floor",
-        "verdict",
-        "rank",
-        "gap recovered",
-        "parameters",
-        "training",
-    ]
+    narrow = width < WIDE
+    titles = [metrics[0] if len(metrics) == 1 else "result", "gain over floor"]
+    titles += ["gap recovered"] if narrow else ["verdict", "rank", "gap recovered", "parameters", "training"]
     result = Table(title=None if several or not all_boards else all_boards[0].title, title_justify="left")
     caption = _caption(all_boards)
+    if narrow and (verdicts := _verdicts(all_boards)):
+        caption = "\n".join([*verdicts, *([caption] if caption else [])])
     result.caption, result.caption_justify = None if caption is None else Text(caption), "left"
     for title in (["data set"] if several else []) + ["method"]:
         result.add_column(title, overflow="fold")
     for title in titles:
         result.add_column(title, justify="right")
     for board in all_boards:
-        lines = [_line(row, board, len(metrics) > 1) for row in board.rows]
+        lines = [_line(row, board, len(metrics) > 1, narrow) for row in board.rows]
         for absent in board.absent:
             lines.append([f"{absent.label}: {absent.text}", *[""] * len(titles)])
         for i, line in enumerate(lines):
@@ -110,13 +113,29 @@ def _caption(all_boards: Sequence[Board]) -> str | None:
     )
 
 
-def _line(row: Row, board: Board, named: bool) -> list[str]:
+def _verdicts(all_boards: Sequence[Board]) -> list[str]:
+    several = len(all_boards) > 1
+    return [
+        f"{row.label}{f' on {board.title}' if several else ''}: {verdict}"
+        for board in all_boards
+        for row in board.rows
+        if (verdict := short_verdict(row, board)) != "-"
+    ]
+
+
+def _line(row: Row, board: Board, named: bool, narrow: bool) -> list[str]:
     metric = f" {board.metric.title}" if named and board.metric else ""
     cost = row.records[-1].cost
-    return [
-        row.label + (f" ({', '.join(row.marks)})" if row.marks else ""),
+    marks = row.marks[:1] if narrow else row.marks
+    first = [
+        row.label + (f" ({', '.join(marks)})" if marks else ""),
         interval(row.interval) + metric,
         points(row.gain),
+    ]
+    if narrow:
+        return [*first, gap_text(row.gap)]
+    return [
+        *first,
         short_verdict(row, board),
         rank_text(row.rank),
         gap_text(row.gap),

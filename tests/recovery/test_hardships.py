@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 ONE = ("--method", "target_only", "--dataset", "planted", "--seed", "0", "--no-references", "--workers", "1")
 TWO = ("--method", "kd", "--dataset", "planted", "--seed", "0", "--no-references", "--workers", "2")
-KILLS = int(os.environ.get("PMBENCH_TEST_KILLS", "8"))
+KILLS = int(os.environ.get("PMBENCH_TEST_KILLS", "5"))
 """Random kills of `test_random_kills`."""
 
 

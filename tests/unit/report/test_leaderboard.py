@@ -330,15 +330,27 @@ def test_the_summary_counts_data_sets(every_kind: list[Record]) -> None:
 # --- terminal, imports --------------------------------------------------------------------------------------
 
 
-def printed(records: list[Record]) -> str:
+def printed(records: list[Record], width: int = 160) -> str:
     """The table of the terminal as text."""
     from io import StringIO
 
     from rich.console import Console
 
-    console = Console(file=StringIO(), width=160)
-    console.print(terminal_table(records))
+    console = Console(file=StringIO(), width=width)
+    console.print(terminal_table(records, width))
     return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_80_columns_break_no_word(every_kind: list[Record]) -> None:
+    text = printed([r for r in every_kind if r.cell.dataset == "toy" and r.status == "done"], 80)
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 80
+    (hoffman,) = [line for line in lines if "hoffman" in line and "│" in line]
+    assert "77.25 ± 2.85" in hoffman
+    assert "+14.50 [" in hoffman
+    assert any(line.startswith("hoffman: beats floor and controls") for line in lines)
+    for word in ("target_ensemble", "target_only (floor)", "gain over floor", "gap recovered"):
+        assert word in text
 
 
 def test_the_table_in_the_terminal(every_kind: list[Record]) -> None:
