@@ -52,7 +52,9 @@ def changes(prepared: Prepared, source: Path | None = None) -> list[str]:
     source = source or source_of(prepared)
     if source is None or "rows" not in noted or not source.is_dir():
         return []
-    if all(_same(source / name, value) for name, value in noted["files"].items()):
+    described = set(noted["declared"].get("described_by", ())) - noted["files"].keys()
+    added = any((source / name).exists() for name in described)
+    if not added and all(_same(source / name, value) for name, value in noted["files"].items()):
         return []
     try:
         dataset = prepared.dataset.named(prepared.dataset.name.partition("/")[2]).at(source)

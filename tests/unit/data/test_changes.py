@@ -101,6 +101,12 @@ def test_only_a_changed_file_is_read_again(made, monkeypatch, tmp_path):
     assert again.fingerprint == fresh.fingerprint
 
 
+def test_a_description_that_is_added_later(made):
+    source, _, _, prepared = made
+    (source / "dataset.toml").write_text('[modalities.rgb]\nflip = ""\n')
+    assert changes(prepared) == ["other readings"]
+
+
 def test_a_copy_of_the_folder_is_no_change(made, tmp_path):
     source, _, _, prepared = made
     copy = tmp_path / "copy"
