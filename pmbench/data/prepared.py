@@ -16,7 +16,6 @@ from ..contracts.samples import Column, CropParams, Sampling
 from ..errors import DataError
 from ..files import file_digest
 from ..store.keys import digests_of
-from .carve import class_counts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,6 +57,8 @@ class Prepared:
 
     def class_counts(self, split: Split) -> dict[str, np.ndarray]:
         """ "training", "validation" and "test" -> labelled samples of each class (K,)."""
+        from .carve import class_counts  # imports numpy
+
         names = {p for name in (split.train, split.validation, split.test) if name for p in name.split("+")}
         parts = {name: (*self.index(name), self.labels(name)) for name in names}
         return class_counts(self.dataset.name, split, parts, len(self.dataset.classes))

@@ -80,9 +80,8 @@ def test_a_source_that_is_gone_or_changed(run_cli: Any, folder: Path) -> None:
     assert run_cli("data", "verify", "local/gym").code == 0
 
 
-@pytest.mark.parametrize(
-    "target", ["imu", *(pytest.param(m, marks=pytest.mark.slow) for m in ("video", "face", "audio"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["imu", "video", "face", "audio"])
 def test_a_model_repeats_its_test_predictions_on_the_files(
     run_cli: Any, folder: Path, tmp_path: Path, target: str
 ) -> None:
