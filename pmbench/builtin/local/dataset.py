@@ -6,15 +6,17 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pmbench as pm
 
 from .description import DESCRIPTION, Described, Description, read_description
-from .guess import backbones_of, reading_of
-from .reading import Reading, load
-from .scaffold import propose
 from .table import HELP, PARTS, Table, read_table
+
+if TYPE_CHECKING:
+    from .reading import Reading
+
+# `guess`, `reading` and `scaffold` import numpy, which listing data sets does not need.
 
 LONGEST = 4000
 """Digits of a label that is ordered as a number; Python reads no more than 4,300."""
@@ -88,6 +90,8 @@ class Local(pm.Dataset):
         return made
 
     def declared(self, declaration: Mapping[str, Any]) -> Local:
+        from .guess import backbones_of
+
         made = Local()
         readings = _declared_readings(declaration)
         split = pm.Split("train", "test", "validation" if declaration["validation"] else None)
@@ -124,15 +128,21 @@ class Local(pm.Dataset):
             yield part, pm.Part([row["id"] for row in rows], np.array(labels, np.int64), arrays, groups)
 
     def files(self, modality: str, paths: Sequence[Path | None]) -> pm.Files:
+        from .reading import load
+
         assert self.declaration is not None
         reading = _declared_readings(self.declaration)[modality]
         return pm.Files(paths, partial(load, reading=reading), lossless=reading.lossless)
 
     def propose(self, folder: Path, *, frames: bool = False) -> tuple[Mapping[str, str], Sequence[str]]:
+        from .scaffold import propose
+
         return propose(folder, self.name.partition("/")[2], frames=frames)
 
 
 def _declared_readings(declaration: Mapping[str, Any]) -> dict[str, Reading]:
+    from .reading import Reading
+
     found = {}
     for values in declaration["readings"]:
         found[values["name"]] = Reading.from_json({k: v for k, v in values.items() if k != "name"})
@@ -143,6 +153,8 @@ def _readings(
     source: Path, table: Table, description: Description
 ) -> tuple[dict[str, Reading], dict[str, str], list[str]]:
     """Reading and column of each modality, and notes on them."""
+    from .guess import reading_of
+
     described = dict(description.modalities or {})
     for name, one in described.items():
         if (one.column or name) not in table.files:

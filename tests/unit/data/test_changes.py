@@ -46,7 +46,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return genuine(path, reading)
 
     load.__module__, load.__qualname__ = genuine.__module__, genuine.__qualname__
-    monkeypatch.setattr("pmbench.builtin.local.dataset.load", load)
+    monkeypatch.setattr(local_reading, "load", load)
     return found
 
 
