@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -57,6 +58,15 @@ def write_atomic(path: Path, write: Callable[[Path], None], *, durable: bool = T
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def sweep(folder: Path, older_than_s: float = 86_400.0) -> None:
+    """Removes temporary files below a folder that processes which were killed have left, after a day."""
+    limit = time.time() - older_than_s
+    for path in folder.rglob(".*.tmp"):
+        with suppress(OSError):
+            if path.stat().st_mtime < limit:
+                path.unlink()
 
 
 def write_json(path: Path, value: Any) -> None:

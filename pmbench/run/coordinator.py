@@ -13,7 +13,7 @@ from ..data.prepared import Prepared
 from ..errors import PmbenchError, RecordError, StoreError, Unsupported
 from ..evaluation.evaluator import EvaluationRequest, Evaluator
 from ..evaluation.scoring import needs_features
-from ..files import check_writable, file_digest
+from ..files import check_writable, file_digest, sweep
 from ..isolation.forkserver import Forkserver
 from ..plugins import Registry
 from ..report.record import Record
@@ -79,6 +79,7 @@ class Runner:
         self._check_stored(open_cells)
         wanted = needed(self.plan, open_cells)
         check_writable(self.out)
+        sweep(self.out)
         if wanted:
             check_writable(self.store.root)
         self.watcher.begin(len(wanted), len(self.plan.cells))

@@ -135,6 +135,8 @@ class Store:
                 "this is a defect of pmbench; nothing was stored",
             )
 
+        if not self.staged:
+            self._sweep(key)
         with folder_atomic(self.work(key) / _FINISHED if self.staged else self.folder(key)) as folder:
             _save(lambda: save_file(_plain(weights), folder / "weights.safetensors"), folder)
             (folder / "curve.csv").write_text(curve, encoding="utf-8")
@@ -159,6 +161,7 @@ class Store:
             if file_digest(_regular(staged / "weights.safetensors")) != stage.get("weights_sha256"):
                 raise ValueError("its weights have another digest")
             change(stage)
+            self._sweep(key)
             with folder_atomic(self.folder(key)) as folder:
                 for name in ("weights.safetensors", "curve.csv"):
                     _copy(_regular(staged / name), folder / name)
@@ -166,6 +169,13 @@ class Store:
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise StoreError(f"stage {key[:12]} was not left complete by its process: {error}") from error
         shutil.rmtree(self.work(key), ignore_errors=True)
+
+    def _sweep(self, key: str) -> None:
+        """Removes what a process that was killed while it stored the stage has left; only its lock's holder
+        stores a stage.
+        """
+        for left in (self.root / key[:2]).glob(f".{key}.*.tmp"):
+            shutil.rmtree(left, ignore_errors=True)
 
     # --- unfinished stages ----------------------------------------------------------------------------------
 
@@ -223,7 +233,7 @@ class Store:
     def entries(self) -> list[Entry]:
         """All finished stages, oldest first."""
         found = []
-        for path in sorted(self.root.glob("??/*/stage.json")):
+        for path in sorted(self.root.glob("??/[0-9a-f]*/stage.json")):
             key = path.parent.name
             try:
                 found.append(Entry(key, self.stage(key), _size(path.parent)))

@@ -70,7 +70,7 @@ class Workspace:
         """Key -> SHA-256 of the weights."""
         return {
             path.parent.name: hashlib.sha256((path.parent / "weights.safetensors").read_bytes()).hexdigest()
-            for path in self.store.glob("??/*/stage.json")
+            for path in self.store.glob("??/[0-9a-f]*/stage.json")
         }
 
     def predictions(self) -> dict[str, str]:

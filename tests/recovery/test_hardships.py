@@ -166,6 +166,7 @@ def test_random_kills(make_workspace: Callable[[str], Workspace], calm: Workspac
         workspace.finish(*TWO)
         assert_equal_results(workspace, calm)
         assert not checkpoints(workspace)
+        assert not list(workspace.store.glob("??/.*.tmp"))
         ended += 1
 
 

@@ -58,6 +58,7 @@ def test_kill_9_at_any_moment_leaves_the_bits_of_an_undisturbed_run(
         assert mine["validation"] == theirs["validation"]
         assert mine["digests"]["predictions"] == theirs["digests"]["predictions"]
     assert not checkpoints(harried)
+    assert not list(harried.store.glob("??/.*.tmp"))
 
     again = harried.finish(*RUN)
     assert (again["trained"], again["reused"]) == (0, len(rest["records"]))

@@ -179,6 +179,19 @@ def test_housekeeping(store):
     assert not store.has(KEY)
 
 
+def test_what_a_killed_process_left_is_no_stage_and_goes_when_it_is_stored(store):
+    store.put(KEY, WEIGHTS, {"inputs": FIRST, "stage": "S"}, "")
+    left = store.folder(KEY).with_name(f".{KEY}.abc.tmp")
+    shutil.copytree(store.folder(KEY), left)
+    other = left.with_name(f".{OTHER}.abc.tmp")
+    shutil.copytree(store.folder(KEY), other)
+    assert [e.key for e in store.entries()] == [KEY]
+    assert store.find(KEY[:2]) == [KEY]
+    store.put(KEY, WEIGHTS, {"inputs": FIRST, "stage": "S"}, "")
+    assert not left.exists()
+    assert other.exists(), "another process may be storing this stage"
+
+
 def test_removing_after_an_interrupted_removal(store):
     store.put(KEY, WEIGHTS, {"inputs": FIRST}, "")
     removed = store.folder(KEY).with_name(f".{KEY}.removed.tmp")
