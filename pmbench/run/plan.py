@@ -290,11 +290,11 @@ def _with_stages(
     cells: list[PlannedCell], registry: Registry, prepared: Mapping[str, Prepared]
 ) -> list[PlannedCell]:
     """`cells` with their stages, or with the reasons why they have none."""
-    few = {id(c.context.protocol): c for c in cells}
+    few = {(c.spec.dataset, c.spec.protocol): c for c in cells}
     reasons = {key: _too_few(cell, prepared[cell.spec.dataset]) for key, cell in few.items()}
     cells = [
         dataclasses.replace(cell, skip=reason)
-        if (reason := reasons[id(cell.context.protocol)])
+        if (reason := reasons[cell.spec.dataset, cell.spec.protocol])
         else _tested(cell, prepared[cell.spec.dataset])
         for cell in cells
     ]
