@@ -6,10 +6,12 @@ from typing import Any
 
 
 def test_nothing_yet(run_cli: Any, workspace: Any) -> None:
-    for args in ((), ("--check",)):
-        done = run_cli("leaderboard", *args)
-        assert done.code == 0
-        assert "No records" in done.stdout
+    done = run_cli("leaderboard")
+    assert done.code == 0
+    assert "No records" in done.stdout
+    checked = run_cli("leaderboard", "--check")
+    assert checked.code == 1
+    assert "holds no records" in checked.stderr
     assert run_cli("leaderboard", "--json").json() == []
     assert not workspace.out.exists()
 
