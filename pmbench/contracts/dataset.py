@@ -68,7 +68,9 @@ class Dataset:
     unpacked_bytes: ClassVar[int] = 0
     """Most bytes that an archive may unpack to; 0: 100 times its own size, and in any case 256 MiB."""
     declaration: ClassVar[Mapping[str, Any] | None] = None
-    """JSON from which `declared` makes the data set; kept in the prepared form."""
+    """JSON from which `declared` makes the data set; kept in the prepared form. Its item "described_by" lists
+    the files of the user's folder that it was read from.
+    """
     notes: ClassVar[tuple[str, ...]] = ()
     """What `read` changes and what it guesses, a line each; `pmbench data prepare` prints them."""
     duplicates_are_errors: ClassVar[bool] = False

@@ -25,7 +25,7 @@ from .download import Report
 from .duplicates import find_duplicates
 from .prepared import SCHEMA, Prepared, damaged, data_folder, open_prepared
 from .shards import Problem, Shard, cut, join_frames, join_rows, read_all, reader_digest, stored_as_frames
-from .sources import SOURCES, changes, check_unchanged, known_files, relative, reusable, write_sources
+from .sources import SOURCES, changes, check_unchanged, describe, relative, reusable
 from .unpack import unpacked
 
 
@@ -147,7 +147,8 @@ def prepare(
             lacks = check_counts(dataset, parts, "incomplete" in allow)
             if dataset.declaration is not None:
                 check_classes(dataset, parts)
-            shards, readers = _shards(dataset, source, parts, partial / "shards", codec, earlier)
+            content = describe(dataset, source, parts, earlier)
+            shards, readers = _shards(dataset, source, parts, partial / "shards", codec, earlier, content)
             problems = _decode(shards, workers, report)
             _check_problems(dataset, parts, problems, partial / "problems.csv", "damaged" in allow)
             lacks += [f"{len(problems)} files that cannot be read"] if problems else []
@@ -167,8 +168,7 @@ def prepare(
                         "group, or accept them with --duplicates, which every record then states",
                     )
                 lacks.append(str(duplicates))
-            known = known_files(earlier) if earlier is not None else {}
-            write_sources(ready / SOURCES, dataset, source, parts, readers, known)
+            write_json(ready / SOURCES, {**content, "readers": readers})
             write_json(
                 ready / "manifest.json",
                 {
@@ -200,6 +200,7 @@ def _shards(
     folder: Path,
     codec: str,
     earlier: Prepared | None,
+    content: Mapping[str, Any],
 ) -> tuple[dict[tuple[str, str], list[Shard]], dict[str, str]]:
     """The shards of each part and modality, and the digest of each modality's reader."""
     files = {
@@ -209,7 +210,7 @@ def _shards(
         if isinstance(array := part.arrays[m.name], Files)
     }
     readers = {modality: reader_digest(array, codec) for (_, modality), array in files.items()}
-    kept = reusable(earlier, source, parts, readers) if earlier is not None else {}
+    kept = reusable(earlier, content, readers) if earlier is not None else {}
     shards = {}
     for (name, modality), array in files.items():
         places = [

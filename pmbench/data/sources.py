@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,29 +12,45 @@ from ..contracts.dataset import Dataset
 from ..contracts.samples import Files, Part
 from ..errors import DataError, PmbenchError
 from ..files import file_digest, write_json
+from ..store.keys import digest
 from .prepared import Prepared
 
 SOURCES = "sources.json"
 
 
-def write_sources(
-    path: Path,
-    dataset: Dataset,
-    source: Path,
-    parts: Mapping[str, Part],
-    readers: Mapping[str, str],
-    known: Mapping[str, list[Any]],
-) -> None:
-    """Writes the source of a data set that files of the user declare: rows, readers by modality, and size,
-    time and digest of their files. Of other data sets only the path of the official form.
+def describe(
+    dataset: Dataset, source: Path, parts: Mapping[str, Part], earlier: Prepared | None
+) -> dict[str, Any]:
+    """The source of a data set as JSON values. Of a user's folder: declaration, rows, and size, time and
+    digest of each file, by its path relative to `source`. Of an official form only its path.
+
+    To be called before the files are read, so that one which changes meanwhile is noticed later. A file with
+    size and time as in `earlier` is not read for its digest. Raises DataError for files that cannot be read.
     """
     content: dict[str, Any] = {"source": str(source.resolve())}
-    if dataset.declaration is not None:
-        content |= {"declared": dataset.declaration, "rows": _rows(source, parts), "readers": readers}
-        described = [source / name for name in dataset.declaration.get("described_by", ())]
-        files = [*_files(parts), *(file for file in described if file.exists())]
-        content["files"] = {relative(f, source): [*_stat(f), digest_now(f, source, known)] for f in files}
-    write_json(path, content)
+    if dataset.declaration is None or dataset.unpack:
+        return content
+    known = _noted(earlier).get("files", {}) if earlier is not None else {}
+    arrays = {name: part.arrays for name, part in parts.items()}
+    modalities = [
+        m.name for m in dataset.modalities if all(isinstance(a[m.name], Files) for a in arrays.values())
+    ]
+    rows, files = {}, {}
+    for name, part in parts.items():
+        items = [part.arrays[m].items for m in modalities]  # type: ignore[union-attr]
+        for n, i in enumerate(part.ids):
+            mine = [relative(column[n], source) if column[n] else None for column in items]
+            rows[i] = [name, int(part.labels[n]), part.groups[n] if part.groups else None, mine]
+            files.update(dict.fromkeys(file for file in mine if file))
+    described = [n for n in dataset.declaration.get("described_by", ()) if (source / n).exists()]
+    try:
+        for name in (*files, *described):
+            stat, noted = _stat(source / name), known.get(name)
+            files[name] = [*stat, noted[2] if noted and noted[:2] == stat else _digest(source / name)]
+    except OSError as error:
+        raise DataError(f"{error.filename or source} cannot be read: {error.strerror or error}") from error
+    declared = json.loads(json.dumps(dataset.declaration))
+    return content | {"declared": declared, "modalities": modalities, "rows": rows, "files": files}
 
 
 def source_of(prepared: Prepared) -> Path | None:
@@ -46,34 +63,46 @@ def changes(prepared: Prepared, source: Path | None = None) -> list[str]:
     """How the user's folder differs from what was prepared, in words; empty if it does not.
 
     Empty for official data sets, and if the folder is gone: the prepared form is complete. A file whose size
-    or time differs counts only if its digest does, too.
+    or time differs counts only if its digest does, too; size and time are then noted anew.
     """
     noted = _noted(prepared)
-    source = source or source_of(prepared)
+    own = source_of(prepared)
+    source = source or own
     if source is None or "rows" not in noted or not source.is_dir():
         return []
     described = set(noted["declared"].get("described_by", ())) - noted["files"].keys()
     added = any((source / name).exists() for name in described)
     if not added and all(_same(source / name, value) for name, value in noted["files"].items()):
         return []
+    if type(prepared.dataset).read is Dataset.read:  # its code is in another process
+        return ["its files have other sizes or times"]
     try:
         dataset = prepared.dataset.named(prepared.dataset.name.partition("/")[2]).at(source)
-        parts = dict(dataset.read(source))
+        content = describe(dataset, source, dict(dataset.read(source)), prepared)
     except PmbenchError as error:
         return [f"it cannot be read: {error.message}"]
+    found = _differences(noted, content)
+    if not found and source.resolve() == own:
+        with suppress(PmbenchError):
+            write_json(prepared.folder / SOURCES, {**noted, "files": content["files"]})
+    return found
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     found = []
-    declared, before = json.loads(json.dumps(dataset.declaration)), noted["declared"]
-    if other := [k for k in sorted(declared.keys() | before) if declared.get(k) != before.get(k)]:
+    keys = sorted(now["declared"].keys() | before["declared"].keys())
+    if other := [k for k in keys if now["declared"].get(k) != before["declared"].get(k)]:
         found.append(f"other {', '.join(other)}")
-    rows, before = _rows(source, parts), noted["rows"]
+    rows, earlier = now["rows"], before["rows"]
+    common = rows.keys() & earlier.keys()
     counts = (
-        (len(rows.keys() - before.keys()), "added"),
-        (len(before.keys() - rows.keys()), "removed"),
-        (sum(rows[i] != before[i] for i in rows.keys() & before.keys()), "changed"),
+        (len(rows.keys() - common), "added"),
+        (len(earlier.keys() - common), "removed"),
+        (sum(rows[i] != earlier[i] for i in common), "changed"),
     )
     found += [f"{count} sample{'s' * (count > 1)} {what}" for count, what in counts if count]
-    altered = [name for file in _files(parts) if (name := _altered(file, source, noted["files"]))]
-    if altered:
+    read = {file for *_, files in rows.values() for file in files if file} & before["files"].keys()
+    if altered := sorted(file for file in read if before["files"][file][2] != now["files"][file][2]):
         found.append(f"{len(altered)} file{'s' * (len(altered) > 1)} with other contents ({altered[0]})")
     return found
 
@@ -88,43 +117,29 @@ def check_unchanged(prepared: Prepared) -> None:
         )
 
 
-def known_files(prepared: Prepared) -> Mapping[str, list[Any]]:
-    """Path relative to the source -> size, time in nanoseconds and digest of each file when it was read."""
-    return _noted(prepared).get("files", {})
-
-
-def digest_now(file: Path, source: Path, known: Mapping[str, list[Any]]) -> str:
-    """Digest of a file, the noted one if size and time are those noted."""
-    noted = known.get(relative(file, source))
-    return noted[2] if noted and noted[:2] == _stat(file) else _digest(file)
-
-
 def reusable(
-    prepared: Prepared, source: Path, parts: Mapping[str, Part], readers: Mapping[str, str]
+    prepared: Prepared, content: Mapping[str, Any], readers: Mapping[str, str]
 ) -> dict[str, dict[str, tuple[str, int]]]:
     """Modality -> path relative to the source -> part and position of a sample that was read from the same
-    contents by the same reader.
+    contents by the same reader. `content` is what `describe` says of the source now.
     """
-    noted, known = _noted(prepared), known_files(prepared)
-    order = [values["name"] for values in noted.get("declared", {}).get("readings", ())]
+    noted = _noted(prepared)
+    before, now = noted.get("files", {}), content.get("files", {})
+    fresh = {name for name, (*_, found) in now.items() if name in before and before[name][2] == found}
+    order = noted.get("modalities", ())
     same = {m for m in order if readers.get(m) == noted["readers"].get(m)}
-    fresh = {relative(file, source) for file in _files(parts) if not _altered(file, source, known)}
     found: dict[str, dict[str, tuple[str, int]]] = {m: {} for m in same}
     for part in prepared.manifest["parts"]:
         for at, i in enumerate(prepared.index(part)[0]):
-            files = zip(order, noted["rows"][i][3] if i in noted["rows"] else (), strict=False)
-            for modality, file in files:
+            for modality, file in zip(order, noted["rows"][i][3] if order else (), strict=True):
                 if modality in same and file in fresh:
                     found[modality][file] = (part, at)
     return found
 
 
-def _altered(file: Path, source: Path, known: Mapping[str, list[Any]]) -> str:
-    name = relative(file, source)
-    noted = known.get(name)
-    if noted is None or not file.exists():
-        return name
-    return "" if noted[:2] == _stat(file) or noted[2] == _digest(file) else name
+def relative(file: Path, source: Path) -> str:
+    """Path of a file relative to the folder `source`, or its whole path if it lies elsewhere."""
+    return file.relative_to(source).as_posix() if file.is_relative_to(source) else str(file)
 
 
 def _noted(prepared: Prepared) -> dict[str, Any]:
@@ -134,38 +149,15 @@ def _noted(prepared: Prepared) -> dict[str, Any]:
         return {}
 
 
-def _rows(source: Path, parts: Mapping[str, Part]) -> dict[str, list[Any]]:
-    """Id -> part, label, group and files of each sample."""
-    rows = {}
-    for name, part in parts.items():
-        groups: Sequence[str | None] = part.groups or [None] * len(part.ids)
-        items = [part.arrays[m].items for m in part.arrays if isinstance(part.arrays[m], Files)]  # type: ignore[union-attr]
-        for n, i in enumerate(part.ids):
-            files = [relative(column[n], source) if column[n] else None for column in items]
-            rows[i] = [name, int(part.labels[n]), groups[n], files]
-    return rows
-
-
-def _files(parts: Mapping[str, Part]) -> list[Path]:
-    arrays = [array for part in parts.values() for array in part.arrays.values()]
-    return list(
-        dict.fromkeys(i for a in arrays if isinstance(a, Files) for i in a.items if isinstance(i, Path))
-    )
-
-
-def _same(file: Path, noted: list[Any]) -> bool:
+def _same(file: Path, noted: Sequence[Any]) -> bool:
     try:
-        return _stat(file) == noted[:2]
+        return _stat(file) == list(noted[:2])
     except OSError:
         return False
 
 
-def relative(file: Path, source: Path) -> str:
-    """Path of a file relative to the folder `source`, or its whole path if it lies elsewhere."""
-    return file.relative_to(source).as_posix() if file.is_relative_to(source) else str(file)
-
-
 def _stat(file: Path) -> list[int]:
+    """Size in bytes and time of change in nanoseconds; of a folder the sum and the latest of its files."""
     if not file.is_dir():
         stat = file.stat()
         return [stat.st_size, stat.st_mtime_ns]
@@ -176,6 +168,4 @@ def _stat(file: Path) -> list[int]:
 def _digest(file: Path) -> str:
     if not file.is_dir():
         return file_digest(file)
-    from ..store.keys import digest
-
     return digest([[p.name, file_digest(p)] for p in sorted(file.iterdir()) if p.is_file()])

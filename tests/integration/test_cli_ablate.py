@@ -24,7 +24,7 @@ def test_the_table_and_the_reasons_of_skips(ablated: tuple[Any, Any, tuple[str, 
     assert "Ablations of rad on planted, shared-10" in done.stdout
     assert "Ablations of dad on planted, shared-10" in done.stdout
     shown = " ".join(done.stdout.replace("\u2502", " ").split())
-    assert "skipped: dad [L_CE] (beta=0.0) (seed 0): needs" in shown
+    assert "dad [L_CE] (beta=0.0) (seeds 0, 1): needs" in shown
     board = (workspace.out / "LEADERBOARD.md").read_text(encoding="utf-8")
     ranked, _, apart = board.partition("### Ablations of")
     assert "| `rad` |" in ranked

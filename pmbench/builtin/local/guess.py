@@ -105,7 +105,7 @@ def _pictures(
     return Reading(
         form, kind, shape, unit, stored=stored, dtype=dtype, lossless=lossless, flip=flip, grid=grid,
         range=described.range, rate=described.rate,
-    ), [_joined(notes)]  # fmt: skip
+    ), ["; ".join(notes)]  # fmt: skip
 
 
 def _image_sizes(form: Form, files: Sequence[Path]) -> tuple[list[tuple[int, int]], np.ndarray, bool]:
@@ -177,7 +177,7 @@ def _sound(files: Sequence[Path], described: Described) -> tuple[Reading, list[s
         notes.append("shorter ones are padded with silence (`seconds`)")
     return Reading(
         "sound", "sequence", shape, "dB", seconds=float(seconds), range=described.range, rate=described.rate
-    ), [_joined(notes)]
+    ), ["; ".join(notes)]
 
 
 def _duration(path: Path) -> float | None:
@@ -221,7 +221,7 @@ def _array(files: Sequence[Path], described: Described) -> tuple[Reading, list[s
         notes += ["shorter ones are padded with zeros (`length`)"] if min(lengths) < length else []
     shape, cut = (channels, length), described.length is not None
     reading = Reading("array", "sequence", shape, unit, time_axis=axis, cut=cut, **common)
-    return reading, [_joined(notes)] if notes else []
+    return reading, ["; ".join(notes)] if notes else []
 
 
 def _time_axis(shapes: Sequence[tuple[int, ...]], first: Path, described: Described) -> tuple[int, list[str]]:
@@ -233,10 +233,6 @@ def _time_axis(shapes: Sequence[tuple[int, ...]], first: Path, described: Descri
     axis = varying[0] if len(varying) == 1 else int(np.argmax(shapes[0]))
     other = shapes[0][1 - axis]
     return axis, [f"axis {axis} is taken for time and axis {1 - axis} for {other} channels (`time_axis`)"]
-
-
-def _joined(notes: Sequence[str]) -> str:
-    return "; ".join(notes)
 
 
 def backbones_of(readings: Mapping[str, Reading]) -> dict[str, str]:

@@ -58,10 +58,6 @@ class Reading:
     def modality(self, name: str) -> pm.Modality:
         return pm.Modality(name, self.kind, self.shape, self.unit, grid=self.grid, flip=self.flip)
 
-    @property
-    def files_are_frames(self) -> bool:
-        return self.kind in ("image", "clip")
-
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 

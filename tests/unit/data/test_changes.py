@@ -93,7 +93,7 @@ def test_only_a_changed_file_is_read_again(made, monkeypatch, tmp_path):
     save(source, rows)
     found = changes(open_prepared(Local().named("set"), data))
     assert found[:2] == ["1 sample added", "2 samples changed"]
-    assert found[2].startswith("3 files with other contents")
+    assert found[2:] == ["1 file with other contents (p3.png)"]
     found = reads(monkeypatch)
     again = prepare(Local().named("set"), source, data)
     assert sorted(found) == ["p20.png", "p3.png", "v20.npy"]
@@ -116,6 +116,32 @@ def test_a_copy_of_the_folder_is_no_change(made, tmp_path):
     assert changes(prepared, copy) == []
     (copy / "v1.npy").write_bytes((copy / "v2.npy").read_bytes())
     assert changes(prepared, copy) == ["1 file with other contents (v1.npy)"]
+
+
+def test_times_are_noted_anew_so_that_files_are_read_once(made, monkeypatch):
+    source, _, _, prepared = made
+    for path in source.iterdir():
+        os.utime(path, ns=(1, 1))
+    assert changes(prepared) == []
+    monkeypatch.setattr("pmbench.data.sources._digest", lambda file: pytest.fail(f"{file} is read again"))
+    assert changes(prepared) == []
+
+
+def test_a_file_that_changes_while_files_are_read_is_noticed_later(tmp_path, monkeypatch):
+    source = tmp_path / "source"
+    write(source)
+    genuine = local_reading.load
+
+    def load(path, reading):
+        found = genuine(path, reading)
+        if path.name == "v3.npy":
+            np.save(path, np.ones((3, 20), np.float32) * np.arange(20))
+        return found
+
+    load.__module__, load.__qualname__ = genuine.__module__, genuine.__qualname__
+    monkeypatch.setattr(local_reading, "load", load)
+    prepared = prepare(Local().named("set"), source, tmp_path / "data")
+    assert changes(prepared) == ["1 file with other contents (v3.npy)"]
 
 
 def test_a_folder_that_is_gone_leaves_the_prepared_form(made):
