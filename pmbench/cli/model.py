@@ -88,9 +88,6 @@ def predict(
         typer.Option("--table", help="CSV with a column of paths for each input of the model."),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="CSV to write. [standard output]")] = None,
-    raw: Annotated[
-        bool, typer.Option("--raw", help="The data set was prepared with --raw: frames without JPEG.")
-    ] = False,
     workers: Annotated[
         int | None, typer.Option(metavar="N", min=0, help="Processes that decode files.")
     ] = None,
@@ -112,8 +109,7 @@ def predict(
             f"give a --table with the columns {', '.join(inputs)}",
         )
     rows = [[path] for path in files or ()] if table is None else _rows(table, inputs)
-    codec, processes = "raw" if raw else "jpeg", cores() if workers is None else workers
-    shares = run(model, rows, survey(), codec=codec, workers=processes)
+    shares = run(model, rows, survey(), workers=cores() if workers is None else workers)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*inputs, "class", "probability", *(f"p({name})" for name in card["classes"])])

@@ -55,6 +55,13 @@ class Prepared:
         """Samples with equal contents in several parts, groups or modalities, in words; or empty."""
         return self.manifest.get("duplicates", "")
 
+    def codec(self, part: str, modality: str) -> str:
+        """How frames are stored: "jpeg" or "raw"; empty for a modality that is not stored as frames."""
+        from .frames import Frames  # imports numpy
+
+        path = self.path(part.partition("+")[0], modality)
+        return Frames(path).codec if path.suffix == ".arrow" else ""
+
     def class_counts(self, split: Split) -> dict[str, np.ndarray]:
         """ "training", "validation" and "test" -> labelled samples of each class (K,)."""
         from .carve import class_counts  # imports numpy

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..contracts.dataset import Dataset
 from ..contracts.protocol import Protocol
 from ..data.prepared import Prepared
 from ..errors import DataError, SealError, UsageError
 from ..evaluation.evaluator import PRELOAD, EvaluationRequest, Evaluator
-from ..files import file_digest, write_json, write_text
+from ..evaluation.program import check_archive
+from ..files import file_digest, folder_atomic, write_json, write_text
 from ..isolation.forkserver import Forkserver
 from ..media.extras import extra
 from ..report.record import Record
@@ -90,37 +91,38 @@ def export_model(
         )
     dataset = prepared.dataset
     protocol = dataset.protocol(record.cell.protocol)
-    to.mkdir(parents=True, exist_ok=True)
-    file = to / f"model.{format_}"
     program = store.program(key, inputs)
-    if format_ == "pt2":
-        shutil.copyfile(program, file)
-        found = _logits_of(file, file_digest(file), prepared, protocol, inputs, to / "check.parquet")
-    else:
-        _to_onnx(program, file, [protocol.seen(dataset.modality(m)).shape for m in inputs])
-        found = _onnx_logits(file, prepared, protocol, inputs)
-    difference = _difference(found, predictions)
-    if not difference <= TOLERANCE:
-        raise SealError(
-            f"{file} gives other predictions than were stored: logits differ by up to {difference:.3g}",
-            "another version of torch or another machine than that of the run may compute otherwise",
-        )
-    card = _card(records, dataset, protocol, inputs, file, difference)
-    write_json(to / CARD, card)
-    write_text(to / "README.md", _readme(card))
-    write_text(to / "infer.py", INFER[format_])
+    with folder_atomic(to) as folder:
+        file = folder / f"model.{format_}"
+        if format_ == "pt2":
+            shutil.copyfile(program, file)
+            found = logits_of(file, sha256, prepared, protocol, inputs)
+        else:
+            _to_onnx(program, file, [protocol.seen(dataset.modality(m)).shape for m in inputs])
+            found = _onnx_logits(file, prepared, protocol, inputs)
+        difference = _difference(found, predictions)
+        if not difference <= TOLERANCE:
+            raise SealError(
+                f"the {format_} file gives other predictions than were stored: logits differ by up to "
+                f"{difference:.3g}",
+                "another version of torch or another machine than that of the run may compute otherwise",
+            )
+        card = _card(records, prepared, protocol, inputs, file, difference)
+        write_json(folder / CARD, card)
+        write_text(folder / "README.md", _readme(card))
+        write_text(folder / "infer.py", INFER[format_])
     return card
 
 
 def _card(
     records: Sequence[Record],
-    dataset: Dataset,
+    prepared: Prepared,
     protocol: Protocol,
     inputs: Sequence[str],
     file: Path,
     difference: float,
 ) -> dict[str, Any]:
-    record = records[0]
+    record, dataset = records[0], prepared.dataset
     assert record.primary is not None
     values = [r.metrics[record.primary] for r in records]
     over_seeds = t_interval(values)
@@ -137,6 +139,7 @@ def _card(
         "trained_with": [*record.cell.target, *record.cell.privileged],
         "backbones": record.cell.backbones,
         "inputs": [asdict(modality) for modality in modalities],
+        "codecs": {name: prepared.codec(protocol.split.test, name) for name in inputs},
         "declaration": dataset.declaration,
         "sampling": asdict(protocol.sampling) if protocol.sampling else None,
         "classes": list(dataset.classes),
@@ -235,17 +238,18 @@ logits = session.run(None, dict(zip(names, arrays, strict=True)))[0]""",
 # --- running a model ----------------------------------------------------------------------------------------
 
 
-def _logits_of(
-    file: Path, sha256: str, prepared: Prepared, protocol: Protocol, inputs: tuple[str, ...], out: Path
+def logits_of(
+    file: Path, sha256: str, prepared: Prepared, protocol: Protocol, inputs: tuple[str, ...]
 ) -> np.ndarray:
     """Logits (N, K) of a program on the test part, in a process of its own that can open nothing else."""
     server = Forkserver(PRELOAD, {})
     try:
-        Evaluator(server)(EvaluationRequest(file, sha256, prepared, protocol, inputs, out))
-        return read_logits(out)
+        with tempfile.TemporaryDirectory(prefix="pmbench-") as scratch:
+            out = Path(scratch, "predictions.parquet")
+            Evaluator(server)(EvaluationRequest(file, sha256, prepared, protocol, inputs, out))
+            return read_logits(out)
     finally:
         server.close()
-        out.unlink(missing_ok=True)
 
 
 def read_logits(predictions: Path) -> np.ndarray:
@@ -275,6 +279,7 @@ def _to_onnx(program: Path, file: Path, shapes: Sequence[tuple[int, ...]]) -> No
 
     extra("onnxscript", "onnx")
     extra("onnxruntime", "onnx")
+    check_archive(program)  # a plugin has made it, and loading it runs in this process
     loaded = torch.export.load(program)
     zeros = tuple(torch.zeros(2, *shape) for shape in shapes)
     torch.onnx.export(loaded, zeros, file, dynamo=True, external_data=False, verbose=False)

@@ -16,19 +16,22 @@ from ..contracts.samples import Files, Part, Sampling
 from ..data.prepare import prepare
 from ..errors import DataError, UsageError
 from ..plugins import Registry
-from .model import CARD, _logits_of
+from .model import CARD, logits_of
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+_FIELDS = ("file", "sha256", "dataset", "declaration", "inputs", "codecs", "sampling", "classes")
 
 
 def read_card(folder: Path) -> dict[str, Any]:
     """The card of an exported model; raises UsageError if `folder` holds none."""
     try:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-        if not isinstance(card["inputs"], list) or not isinstance(card["classes"], list):
-            raise ValueError("it lacks inputs or classes")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        if missing := [name for name in _FIELDS if name not in card]:
+            raise ValueError(f"{CARD} lacks {', '.join(missing)}")
+    except (OSError, ValueError, TypeError) as error:
         raise UsageError(
             f"{folder} holds no exported model: {error}", "`pmbench export` writes one"
         ) from error
@@ -85,13 +88,13 @@ def _array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def predict(
-    folder: Path, rows: Sequence[Sequence[Path]], registry: Registry, *, codec: str = "jpeg", workers: int = 0
+    folder: Path, rows: Sequence[Sequence[Path]], registry: Registry, *, workers: int = 0
 ) -> np.ndarray:
     """Class probabilities (N, K) of N recordings, each with a file for each input of the model.
 
-    Files are read and sampled, and clips averaged, as in training and test; for data sets that read no single
-    files, they are .npy arrays as networks see them. The program runs in a process
-    that can open it and these samples alone. Raises DataError for files that cannot be read.
+    Files are read, stored and sampled, and clips averaged, as in training and test; for data sets that read
+    no single files, they are .npy arrays as networks see them. The program runs in a process that can open it
+    and these samples alone. Raises DataError for files that cannot be read.
     """
     import numpy as np
 
@@ -104,9 +107,9 @@ def predict(
     known = registry.dataset(card["dataset"]) if card["declaration"] is not None else Dataset()
     dataset = _Recordings(card, known.declared(card["declaration"]), rows)
     with tempfile.TemporaryDirectory(prefix="pmbench-") as scratch:
+        codec = "jpeg" if "jpeg" in card["codecs"].values() else "raw"
         prepared = prepare(dataset, Path(scratch), Path(scratch, "data"), workers=workers, codec=codec)
         protocol = prepared.dataset.protocol("official")
-        out = Path(scratch, "predictions.parquet")
-        logits = _logits_of(folder / card["file"], card["sha256"], prepared, protocol, dataset.target, out)
+        logits = logits_of(folder / card["file"], card["sha256"], prepared, protocol, dataset.target)
     shares = np.exp(logits - logits.max(1, keepdims=True))
     return shares / shares.sum(1, keepdims=True)

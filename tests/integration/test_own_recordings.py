@@ -14,6 +14,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from pmbench.data.prepared import open_prepared
+from pmbench.errors import SealError
+from pmbench.plugins import load_plugins
+from pmbench.run.model import choose, export_model
+from pmbench.store.store import Store
 from pmbench.testing.media import write_image, write_video
 
 
@@ -143,7 +148,9 @@ def test_models_repeat_their_test_predictions_on_the_files(
 
 
 @pytest.mark.slow
-def test_a_model_of_another_data_set_takes_arrays_and_exports_to_onnx(run_cli: Any, tmp_path: Path) -> None:
+def test_a_model_of_another_data_set_takes_arrays_and_exports_to_onnx(
+    run_cli: Any, workspace: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("onnxruntime")
     out = tmp_path / "out"
     run_cli(
@@ -176,3 +183,16 @@ def test_a_model_of_another_data_set_takes_arrays_and_exports_to_onnx(run_cli: A
     bad = run_cli("predict", str(tmp_path / "pt2"), str(tmp_path / "bad.npy"))
     assert bad.code == 1
     assert "bad.npy: shape (3,); expected" in bad.stderr
+
+    (tmp_path / "pt2" / "model.json").write_text(json.dumps({k: v for k, v in card.items() if k != "codecs"}))
+    edited = run_cli("predict", str(tmp_path / "pt2"), str(tmp_path / "x.npy"))
+    assert (edited.code, "model.json lacks codecs" in edited.stderr) == (2, True)
+
+    # a model that does not repeat its predictions is not exported, and leaves no folder
+    found = choose(out / "records", "target_ensemble", "", "", None)
+    (file,) = (out / "predictions").rglob(f"*-s{found[0].cell.seed}.parquet")
+    prepared = open_prepared(load_plugins().dataset("planted"), workspace.data)
+    monkeypatch.setattr("pmbench.run.model._difference", lambda found, predictions: 0.1)
+    with pytest.raises(SealError, match="gives other predictions than were stored"):
+        export_model(found, prepared, Store(workspace.store), file, tmp_path / "third", "pt2")
+    assert not list(tmp_path.glob("*third*"))
