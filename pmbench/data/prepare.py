@@ -25,7 +25,7 @@ from .download import Report
 from .duplicates import find_duplicates
 from .prepared import SCHEMA, Prepared, damaged, data_folder, open_prepared
 from .shards import Problem, Shard, cut, join_frames, join_rows, read_all, reader_digest, stored_as_frames
-from .sources import SOURCES, changes, check_unchanged, describe, relative, reusable
+from .sources import SOURCES, check_unchanged, describe, differences, looks_unchanged, relative, reusable
 from .unpack import unpacked
 
 
@@ -139,15 +139,17 @@ def prepare(
         with suppress(DataNotPrepared, DataError):
             earlier = open_prepared(dataset, root)
             earlier = None if force or damaged(earlier) else earlier
-        if earlier is not None and not changes(earlier, source):
+        if earlier is not None and looks_unchanged(earlier, source):
             shutil.rmtree(partial, ignore_errors=True)
             return earlier
         try:
             dataset, parts = _read(dataset, source, partial / "source", report)
+            content = describe(dataset, source, parts, earlier)
+            if earlier is not None and not differences(earlier, content):
+                return earlier
             lacks = check_counts(dataset, parts, "incomplete" in allow)
             if dataset.declaration is not None:
                 check_classes(dataset, parts)
-            content = describe(dataset, source, parts, earlier)
             shards, readers = _shards(dataset, source, parts, partial / "shards", codec, earlier, content)
             problems = _decode(shards, workers, report)
             _check_problems(dataset, parts, problems, partial / "problems.csv", "damaged" in allow)

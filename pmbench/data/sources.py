@@ -65,14 +65,8 @@ def changes(prepared: Prepared, source: Path | None = None) -> list[str]:
     Empty for official data sets, and if the folder is gone: the prepared form is complete. A file whose size
     or time differs counts only if its digest does, too; size and time are then noted anew.
     """
-    noted = _noted(prepared)
-    own = source_of(prepared)
-    source = source or own
-    if source is None or "rows" not in noted or not source.is_dir():
-        return []
-    described = set(noted["declared"].get("described_by", ())) - noted["files"].keys()
-    added = any((source / name).exists() for name in described)
-    if not added and all(_same(source / name, value) for name, value in noted["files"].items()):
+    source = source or source_of(prepared)
+    if source is None or looks_unchanged(prepared, source):
         return []
     if type(prepared.dataset).read is Dataset.read:  # its code is in another process
         return ["its files have other sizes or times"]
@@ -81,15 +75,27 @@ def changes(prepared: Prepared, source: Path | None = None) -> list[str]:
         content = describe(dataset, source, dict(dataset.read(source)), prepared)
     except PmbenchError as error:
         return [f"it cannot be read: {error.message}"]
-    found = _differences(noted, content)
-    if not found and source.resolve() == own:
-        with suppress(PmbenchError):
-            write_json(prepared.folder / SOURCES, {**noted, "files": content["files"]})
-    return found
+    return differences(prepared, content)
 
 
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    found = []
+def looks_unchanged(prepared: Prepared, source: Path) -> bool:
+    """Whether all files have the size and time that were noted; also of an official form, and a folder that
+    is gone.
+    """
+    noted = _noted(prepared)
+    if "rows" not in noted or not source.is_dir():
+        return True
+    described = set(noted["declared"].get("described_by", ())) - noted["files"].keys()
+    added = any((source / name).exists() for name in described)
+    return not added and all(_same(source / name, value) for name, value in noted["files"].items())
+
+
+def differences(prepared: Prepared, now: Mapping[str, Any]) -> list[str]:
+    """How the source that `describe` found differs from what was prepared, in words.
+
+    Without a difference, sizes and times are noted anew.
+    """
+    before, found = _noted(prepared), list[str]()
     keys = sorted(now["declared"].keys() | before["declared"].keys())
     if other := [k for k in keys if now["declared"].get(k) != before["declared"].get(k)]:
         found.append(f"other {', '.join(other)}")
@@ -104,6 +110,9 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
     read = {file for *_, files in rows.values() for file in files if file} & before["files"].keys()
     if altered := sorted(file for file in read if before["files"][file][2] != now["files"][file][2]):
         found.append(f"{len(altered)} file{'s' * (len(altered) > 1)} with other contents ({altered[0]})")
+    if not found and now["source"] == before["source"]:
+        with suppress(PmbenchError):
+            write_json(prepared.folder / SOURCES, {**before, "files": now["files"]})
     return found
 
 

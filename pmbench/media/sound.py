@@ -17,7 +17,7 @@ MELS, WINDOW, HOP, LOWEST, HIGHEST = 64, 1024, 320, 50, 14_000  # bands, samples
 
 
 def sound(path: str | PathLike[str]) -> np.ndarray:
-    """The first audio stream at 32 kHz, float32 (n,) within [-1, 1]: the mean of its channels.
+    """The first audio stream at 32 kHz, float32 (n,): the mean of its channels, 1 is full scale.
 
     Raises DataError if there is none (see `has_audio`), or if it is truncated or damaged.
     """

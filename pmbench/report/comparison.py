@@ -134,7 +134,7 @@ def against_floor(rows: Sequence[Row], samples: Paired) -> list[Row]:
     sign = -1 if samples.metric.higher_is_better else 1
     chosen = find_ceiling(rows, samples.metric)
     rows = [dataclasses.replace(row, ceiling=row is chosen) for row in rows]
-    floor, ceiling = find_floor(rows), find_ceiling(rows, samples.metric)
+    floor, ceiling = find_floor(rows), next((row for row in rows if row.ceiling), None)
     rows = sorted(rows, key=lambda r: (not r.rankable, not r.sealed, sign * r.interval.mean, r.label))
     if floor is not None:
         differences = [samples.difference(r, floor) if r.rankable else None for r in rows]

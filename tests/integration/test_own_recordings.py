@@ -46,7 +46,7 @@ def test_a_folder_becomes_a_table_and_a_description(run_cli: Any, folder: Path) 
     made = run_cli("data", "new", "gym", str(folder))
     assert made.code == 0, made.stderr
     assert "12 samples of face, imu, video: names end in _<modality>" in made.stdout
-    assert "30 % of the whole groups" in made.stdout.replace("30%", "30 %")
+    assert "30 % of the whole groups" in made.stdout
     rows = list(csv.DictReader((folder / "manifest.csv").open()))
     assert {r["label"] for r in rows} == {"sit", "walk"}
     assert {r["group"] for r in rows} == {f"p{n}" for n in range(6)}

@@ -93,7 +93,7 @@ def _pictures(
         notes.append(f"images of {span} pixels are resized to {stored[0]} x {stored[1]} by {way}")
     squashed = max(abs(width / height / (stored[1] / stored[0]) - 1) for height, width in sizes)
     if squashed > 0.02:
-        notes.append(f"which changes their aspect ratio by up to {squashed:.0%}")
+        notes.append(f"which changes their aspect ratio by up to {squashed * 100:.0f} %")
     if stored != shown:
         notes.append(f"networks see crops of {shown[0]} x {shown[1]}, at the test the center")
     if kind == "clip":

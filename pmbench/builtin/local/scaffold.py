@@ -174,7 +174,7 @@ def _rows(samples: Sequence[Sample]) -> tuple[list[tuple[str, str, str, str]], l
         notes.append("split: the name of the folder")
     else:
         what = "whole groups" if group is not None else "samples of each class"
-        notes.append(f"split: {TEST_SHARE:.0%} of the {what} for the test, by a fixed hash; check it")
+        notes.append(f"split: {TEST_SHARE * 100:.0f} % of the {what} for the test, by a fixed hash; check it")
     rows = []
     for sample in samples:
         share = _share(sample.key[group] if group is not None else "/".join(sample.key))

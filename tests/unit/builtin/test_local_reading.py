@@ -144,7 +144,7 @@ def test_what_squashes_images_is_said(tmp_path):
 
     (note,) = [n for n in prepared_of(tmp_path, write).notes if n.startswith("other")]
     assert "images of 300 x 400 to 400 x 300 pixels are resized to 128 x 171 by bilinear filtering" in note
-    assert "changes their aspect ratio by up to 44%" in note
+    assert "changes their aspect ratio by up to 44 %" in note
 
 
 def signal(n, steps=30):
