@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -60,12 +60,15 @@ def _hash(name: str) -> int:
 
 
 def class_counts(
-    dataset: str, split: Split, parts: Mapping[str, Labelled], classes: int
+    dataset: str, split: Split, part: Callable[[str], Labelled], classes: int
 ) -> dict[str, np.ndarray]:
-    """ "training", "validation" and "test" -> labelled samples of each class (K,), after the carve-out."""
-    train, test = _joined(parts, split.train), _joined(parts, split.test)
+    """Labelled samples of each class (K,) for training, validation and test, after the carve-out.
+
+    `part` gives ids, groups and labels by the name of a part, or of several joined.
+    """
+    train, test = part(split.train), part(split.test)
     if split.validation is not None:
-        kept, validation = train[2], _joined(parts, split.validation)[2]
+        kept, validation = train[2], part(split.validation)[2]
     else:
         held_out = carve(dataset, split, train)
         kept, validation = train[2][~held_out], train[2][held_out]
@@ -73,12 +76,6 @@ def class_counts(
     return {
         name: np.bincount(found[found >= 0], minlength=classes)[:classes] for name, found in labels.items()
     }
-
-
-def _joined(parts: Mapping[str, Labelled], name: str) -> Labelled:
-    found = [parts[p] for p in name.split("+")]
-    groups = [g for _, groups, _ in found for g in groups or ()]
-    return [i for ids, _, _ in found for i in ids], groups or None, np.concatenate([f[2] for f in found])
 
 
 def class_problems(counts: Mapping[str, np.ndarray], classes: Sequence[str]) -> list[str]:

@@ -65,9 +65,15 @@ def check_part(dataset: Dataset, name: str, part: Part) -> None:
 
 def check_classes(dataset: Dataset, parts: Mapping[str, Part]) -> None:
     """Raises DataError with a table of counts unless all classes can be trained and tested on."""
-    labelled = {name: (part.ids, part.groups, np.asarray(part.labels)) for name, part in parts.items()}
+
+    def joined(name: str) -> tuple[list[str], list[str] | None, np.ndarray]:
+        found = [parts[p] for p in name.split("+")]
+        groups = [group for part in found for group in part.groups or ()]
+        ids = [i for part in found for i in part.ids]
+        return ids, groups or None, np.concatenate([part.labels for part in found])
+
     for split in dataset.splits.values():
-        counts = class_counts(dataset.name, split, labelled, len(dataset.classes))
+        counts = class_counts(dataset.name, split, joined, len(dataset.classes))
         if problems := class_problems(counts, dataset.classes):
             table = counts_table(counts, dataset.classes)
             widths = [max(len(row[n]) for row in table) for n in range(len(table[0]))]

@@ -63,12 +63,13 @@ class Prepared:
         return Frames(path).codec if path.suffix == ".arrow" else ""
 
     def class_counts(self, split: Split) -> dict[str, np.ndarray]:
-        """ "training", "validation" and "test" -> labelled samples of each class (K,)."""
+        """Labelled samples of each class (K,) for training, validation and test."""
         from .carve import class_counts  # imports numpy
 
-        names = {p for name in (split.train, split.validation, split.test) if name for p in name.split("+")}
-        parts = {name: (*self.index(name), self.labels(name)) for name in names}
-        return class_counts(self.dataset.name, split, parts, len(self.dataset.classes))
+        def part(name: str) -> tuple[list[str], list[str] | None, np.ndarray]:
+            return *self.index(name), self.labels(name)
+
+        return class_counts(self.dataset.name, split, part, len(self.dataset.classes))
 
     @property
     def fingerprint(self) -> dict[str, dict[str, str]]:
