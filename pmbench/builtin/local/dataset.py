@@ -85,7 +85,7 @@ class Local(pm.Dataset):
                 "there is no column `group`: if several samples come from one person, place or recording, "
                 "name it there, or the validation data resembles the training data"
             )
-        made.__dict__["notes"] = (*table.notes, *notes, groups)
+        made.__dict__["notes"] = (*table.notes, *notes, groups, *_shared_groups(rows))
         made.__dict__["table"] = table
         return made
 
@@ -138,6 +138,17 @@ class Local(pm.Dataset):
         from .scaffold import propose
 
         return propose(folder, self.name.partition("/")[2], frames=frames)
+
+
+def _shared_groups(rows: Sequence[Mapping[str, str]]) -> list[str]:
+    """A note on groups that are in the test and in other parts."""
+    tested = {row["group"] for row in rows if row["split"] == "test"} - {""}
+    shared = sorted(tested & {row["group"] for row in rows if row["split"] != "test"})
+    if not shared:
+        return []
+    named = ", ".join(shared[:5]) + (", ..." if len(shared) > 5 else "")
+    count = f"{len(shared)} group{'s are' if len(shared) > 1 else ' is'}"
+    return [f"WARNING: {count} in training and in the test ({named}), which then measures nothing new"]
 
 
 def _declared_readings(declaration: Mapping[str, Any]) -> dict[str, Reading]:

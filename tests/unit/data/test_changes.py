@@ -217,6 +217,15 @@ def test_silence_and_blank_sensors_are_equal_by_chance(tmp_path):
     assert not prepare(Local().named("set"), source, tmp_path / "data").duplicates
 
 
+def test_a_group_in_training_and_test_is_said(tmp_path):
+    source = tmp_path / "source"
+    rows = write(source)
+    rows[10][3] = rows[0][3]
+    save(source, rows)
+    notes = prepare(Local().named("set"), source, tmp_path / "data").notes
+    assert notes[-1].startswith("WARNING: 1 group is in training and in the test (g0)")
+
+
 # --- classes ------------------------------------------------------------------------------------------------
 
 CLASSES = {
