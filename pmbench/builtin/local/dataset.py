@@ -148,7 +148,7 @@ def _shared_groups(rows: Sequence[Mapping[str, str]]) -> list[str]:
         return []
     named = ", ".join(shared[:5]) + (", ..." if len(shared) > 5 else "")
     count = f"{len(shared)} group{'s are' if len(shared) > 1 else ' is'}"
-    return [f"WARNING: {count} in training and in the test ({named}), which then measures nothing new"]
+    return [f"WARNING: {count} in training and in the test ({named}): results on new ones may be worse"]
 
 
 def _declared_readings(declaration: Mapping[str, Any]) -> dict[str, Reading]:
