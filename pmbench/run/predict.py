@@ -79,11 +79,8 @@ def _array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
 
     try:
         array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(
-            f"{path} is not an .npy file: {error}",
-            f"the recordings of this data set are read by its plugin; give arrays of shape {shape}",
-        ) from error
+    except Exception as error:  # a damaged head can raise almost any
+        raise DataError(f"{path} is not an .npy file of numbers; expected shape {shape}") from error
     return array
 
 
@@ -108,7 +105,10 @@ def predict(
     dataset = _Recordings(card, known.declared(card["declaration"]), rows)
     with tempfile.TemporaryDirectory(prefix="pmbench-") as scratch:
         codec = "jpeg" if "jpeg" in card["codecs"].values() else "raw"
-        prepared = prepare(dataset, Path(scratch), Path(scratch, "data"), workers=workers, codec=codec)
+        try:
+            prepared = prepare(dataset, Path(scratch), Path(scratch, "data"), workers=workers, codec=codec)
+        except DataError as error:
+            raise DataError(error.message, f"{folder / 'README.md'} says what the model takes") from error
         protocol = prepared.dataset.protocol("official")
         logits = logits_of(folder / card["file"], card["sha256"], prepared, protocol, dataset.target)
     shares = np.exp(logits - logits.max(1, keepdims=True))

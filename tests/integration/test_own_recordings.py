@@ -183,6 +183,8 @@ def test_a_model_of_another_data_set_takes_arrays_and_exports_to_onnx(
     bad = run_cli("predict", str(tmp_path / "pt2"), str(tmp_path / "bad.npy"))
     assert bad.code == 1
     assert "bad.npy: shape (3,); expected" in bad.stderr
+    assert "README.md says what the model takes" in bad.stderr
+    assert "--skip-damaged" not in bad.stderr
 
     (tmp_path / "pt2" / "model.json").write_text(json.dumps({k: v for k, v in card.items() if k != "codecs"}))
     edited = run_cli("predict", str(tmp_path / "pt2"), str(tmp_path / "x.npy"))

@@ -45,7 +45,10 @@ class Local(pm.Dataset):
     backbones: ClassVar[Mapping[str, str]] = {}
     licence = citation = "your own"
     source = "your own folder"
-    access = "write a manifest.csv with columns id, label, split, group and one of paths for each modality"
+    access = (
+        "`pmbench data new NAME FOLDER` writes a manifest.csv with columns id, label, split, group and one "
+        "of paths for each modality"
+    )
     duplicates_are_errors = True
 
     def named(self, name: str) -> Local:
