@@ -82,24 +82,35 @@ def test_anything_else_is_an_error_of_ours(name):
 @pytest.mark.parametrize(
     "name",
     [
-        "few-0",
         "few-",
         "few-1.5",
         "few-5+few-6",
-        "privileged-0",
-        "privileged-100",
         "privileged-50+privileged-60",
         "fold-1+fold-2",
         "",
         "+",
         "fold-9",
         "few-5 ",
-        "few--5",
         "with-ir+with-ir",
     ],
 )
 def test_refused(name):
     with pytest.raises(UnknownName, match="protocol of data set 'scenes'"):
+        DATASET.protocol(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "span"),
+    [
+        ("few-0", "1 or more"),
+        ("few--5", "1 or more"),
+        ("fold-2+few-0", "1 or more"),
+        ("privileged-0", "from 1 to 99"),
+        ("privileged-100", "from 1 to 99"),
+    ],
+)
+def test_refused_numbers(name, span):
+    with pytest.raises(UsageError, match=f"is not possible; the number is {span}"):
         DATASET.protocol(name)
 
 
