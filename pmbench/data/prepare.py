@@ -20,6 +20,7 @@ from ..contracts.samples import Files, Part
 from ..errors import DataError, DataNotPrepared, PluginError, PmbenchError
 from ..files import explain, file_digest, publish, write_json, write_text
 from ..plugins import CORE, Registry
+from ..tracebacks import error_text
 from .checks import check_classes, check_counts, check_part, check_targets
 from .download import Report
 from .duplicates import find_duplicates
@@ -97,7 +98,7 @@ def prepare_here(
     except Exception as error:
         raise PluginError(
             f"data set {name!r} ({offer.distribution} {offer.version}) could not read {source}: "
-            f"{type(error).__name__}: {error}",
+            f"{error_text(error)}",
             "check that these are the official files; if so, this is a defect of the plugin (see --debug)",
         ) from error
 

@@ -27,6 +27,7 @@ from ..files import explain, write_atomic, write_json
 from ..processes import leave_with_parent
 from ..store.keys import digest
 from ..store.source import module_digest
+from ..tracebacks import error_text
 from .frames import Frames, Writer
 
 SAMPLES = 32
@@ -278,7 +279,7 @@ def _taken(
         raise
     except Exception as error:
         where = f"{shard.modality.name!r} of {item}"
-        raise _mistake(shard.files, f"raised {type(error).__name__} at {where}: {error}") from error
+        raise _mistake(shard.files, f"raised {error_text(error)}, at {where}") from error
 
 
 def _mistake(files: Files, did: str) -> PluginError:

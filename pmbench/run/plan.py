@@ -25,7 +25,7 @@ from ..plugins.excerpt import excerpt, loaded
 from ..store.documents import StageDocument, part_of
 from ..store.keys import CellSpec, Context, digest, digests_of
 from ..store.store import Store
-from .planner import Question, Stages, stages_of
+from .planner import Question, Stages, failed, stages_of
 from .request import DEFAULT_DATASET, Request, Variant, variants_of
 
 
@@ -34,7 +34,7 @@ class PlannedCell:
     """One (method with its options, data set, protocol, backbones, seed).
 
     `stages` are the stages of the method, the last one at the end, and `keys` their keys; both are empty if
-    the setting does not allow the method, for the reason `skip`, or if its plan failed, for `failure`.
+    the setting does not allow the method, for the reason `skip`, or if its plan failed (`failure`, `trace`).
     """
 
     variant: Variant
@@ -44,6 +44,7 @@ class PlannedCell:
     keys: tuple[str, ...] = ()
     skip: str = ""
     failure: str = ""
+    trace: str = ""
 
     @property
     def key(self) -> str:
@@ -319,8 +320,9 @@ def _with(cell: PlannedCell, found: Stages) -> PlannedCell:
                 )
         keys = tuple(cell.context.keys(found.stages))
     except PmbenchError as error:
-        return dataclasses.replace(cell, failure=f"plan of {cell.method.name}: {error.message}")
-    return dataclasses.replace(cell, stages=found.stages, keys=keys, skip=found.skip, failure=found.failure)
+        keys, found = (), failed(cell.method.name, error)
+    kept = {name: getattr(found, name) for name in ("stages", "skip", "failure", "trace")}
+    return dataclasses.replace(cell, keys=keys, **kept)
 
 
 def _tested(cell: PlannedCell, prepared: Prepared) -> PlannedCell:
