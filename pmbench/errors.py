@@ -116,6 +116,15 @@ class RecordError(PmbenchError):
     """A record cannot be read, or contradicts its predictions."""
 
 
+def plural(count: int, one: str, many: str | None = None) -> str:
+    """A number and what it counts: `1 stage`, `2 stages`.
+
+    >>> plural(1, "sample lacks", "samples lack")
+    '1 sample lacks'
+    """
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
 def as_answer(error: BaseException) -> dict[str, Any]:
     """The JSON object that tells another process of an error."""
     trace = trace_of(error)

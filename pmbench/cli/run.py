@@ -151,10 +151,10 @@ def _show(outcome: object, board: Path, out: Path, as_json: bool) -> None:
         return
     from rich.console import Console
 
+    from ..errors import plural
     from ..report.rows import label_of
     from ..report.terminal import ablation_tables, terminal_table
     from ..report.text import seeds_text
-    from .tables import plural
 
     console = Console()
     if not console.is_terminal:

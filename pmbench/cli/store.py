@@ -26,10 +26,11 @@ def register(app: typer.Typer) -> None:
 @group.command("list")
 def list_(store: StoreOption = None, json_: JsonOption = False) -> None:
     """List finished stages, oldest first."""
+    from ..errors import plural
     from ..report.text import duration
     from ..store.store import Store
     from .stored import SHOWN, damaged, entry_values
-    from .tables import DAY, date_text, plural, size_text, table
+    from .tables import DAY, date_text, size_text, table
 
     opened = Store(store_folder(store))
     entries = opened.entries()
@@ -123,10 +124,10 @@ def prune(
     store: StoreOption = None,
 ) -> None:
     """Remove stages. A removed stage is trained again when it is needed."""
-    from ..errors import UsageError
+    from ..errors import UsageError, plural
     from ..store.store import Store
     from .stored import SHOWN, one_key
-    from .tables import DAY, plural, size_text
+    from .tables import DAY, size_text
 
     opened = Store(store_folder(store))
     if all_ and keys:
@@ -166,8 +167,9 @@ def prune(
 
 
 def _announce(sizes: dict[str, int], entries: dict[str, Entry], old: list[Path]) -> None:
+    from ..errors import plural
     from .stored import SHOWN, entry_values
-    from .tables import plural, size_text
+    from .tables import size_text
 
     for key, size in sizes.items():
         text = "damaged"

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UnknownName, UsageError
+from ..errors import UnknownName, UsageError, plural
 from ..report.text import duration
-from .tables import date_text, fields, heading, plural, size_text, table
+from .tables import date_text, fields, heading, size_text, table
 
 if TYPE_CHECKING:
     from ..store.store import Entry, Store
@@ -94,7 +94,8 @@ def show_stage(values: dict[str, Any]) -> None:
     environment, selected = values.get("environment", {}), values.get("selected", {})
     own = {k: v for k, v in inputs.get("fields", {}).items() if not _is_stage(v)}
     options = {k: v for name, value in own.items() for k, v in _flat(name, value).items()}
-    took = f"{duration(cost.get('seconds'))}, {cost.get('steps')} steps, {cost.get('samples')} samples"
+    took = f"{duration(cost.get('seconds'))}, {plural(cost.get('steps', 0), 'step')}, "
+    took += plural(cost.get("samples", 0), "sample")
     if cost.get("waited") and cost.get("seconds"):
         took += f", {cost['waited'] / cost['seconds']:.0%} waiting for data"
     memory = size_text(cost["memory"]) + " of GPU memory" if cost.get("memory") else None

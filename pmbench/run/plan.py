@@ -19,7 +19,7 @@ from ..data.carve import too_few
 from ..data.prepare import prepare_named
 from ..data.prepared import Prepared, open_prepared
 from ..data.sources import check_unchanged
-from ..errors import DataNotPrepared, PluginError, PmbenchError, UnknownName, UsageError
+from ..errors import DataNotPrepared, PluginError, PmbenchError, UnknownName, UsageError, plural
 from ..plugins import CORE, Registry
 from ..plugins.excerpt import excerpt, loaded
 from ..store.documents import StageDocument, part_of
@@ -314,10 +314,8 @@ def _with_stages(
 def _with(cell: PlannedCell, found: Stages) -> PlannedCell:
     try:
         for stage in found.stages:
-            if unknown := set(stage.reads) - set(cell.setting.all):
-                raise PluginError(
-                    f"stage {stage.kind} reads {sorted(unknown)}; the setting has {cell.setting.all}"
-                )
+            if unknown := sorted(set(stage.reads) - set(cell.setting.all)):
+                raise PluginError(f"stage {stage.kind} reads {unknown}; the setting has {cell.setting.all}")
         keys = tuple(cell.context.keys(found.stages))
     except PmbenchError as error:
         keys, found = (), failed(cell.method.name, error)
@@ -329,7 +327,8 @@ def _tested(cell: PlannedCell, prepared: Prepared) -> PlannedCell:
     """`cell`, or a skip if test samples lack a modality on which it is tested."""
     for modality in cell.inputs:
         if lacking := prepared.missing(cell.context.protocol.split.test, modality):
-            return dataclasses.replace(cell, skip=f"{lacking} test samples lack {modality!r}")
+            lack = plural(lacking, "test sample lacks", "test samples lack")
+            return dataclasses.replace(cell, skip=f"{lack} {modality!r}")
     return cell
 
 
