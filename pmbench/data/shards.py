@@ -9,7 +9,6 @@ import json
 import multiprocessing
 import os
 import pkgutil
-import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -24,6 +23,7 @@ from ..contracts.modality import Modality
 from ..contracts.samples import Files
 from ..errors import DataError, PluginError, PmbenchError, StoreError
 from ..files import explain, write_atomic, write_json
+from ..isolation.forkserver import interrupts_delayed
 from ..processes import leave_with_parent
 from ..store.keys import digest
 from ..store.source import module_digest
@@ -162,9 +162,10 @@ def read_all(shards: Sequence[Shard], workers: int, report: Callable[[Shard], No
             report(shard)
     else:
         context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(min(workers, len(waiting)), context, _quiet)
+        pool = ProcessPoolExecutor(min(workers, len(waiting)), context, leave_with_parent)
         try:
-            futures: dict[Future[None], Shard] = {pool.submit(read, shard): shard for shard in waiting}
+            with interrupts_delayed():  # this process handles them after the current shards
+                futures: dict[Future[None], Shard] = {pool.submit(read, shard): shard for shard in waiting}
             for future in as_completed(futures):
                 future.result()
                 report(futures[future])
@@ -176,12 +177,6 @@ def read_all(shards: Sequence[Shard], workers: int, report: Callable[[Shard], No
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
     return [problem for shard in shards for problem in shard.problems()]
-
-
-def _quiet() -> None:
-    """Ignores Ctrl-C, which the parent handles after the current shards; exits if the parent is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    leave_with_parent()
 
 
 def read(shard: Shard) -> None:

@@ -175,20 +175,20 @@ class Registry:
 
     def add(self, distribution: str, version: str, kind: str, values: Iterable[Any]) -> None:
         """Adds offers of a distribution; raises ContractError for anything but a flat list of its kind."""
-        hook, expected = _HOOKS[kind]
+        expected = _HOOKS[kind][1]
         wanted = f"expected a flat list of pm.{expected.__name__}"
         if isinstance(values, str) or not isinstance(values, Iterable):
-            raise ContractError(f"{hook} returned {values!r}; {wanted}")
+            raise ContractError(f"returned {values!r}; {wanted}")
         taken = list(values)
         for value in taken:
             family = kind == "backbone" and isinstance(value, BackboneFamily)
             if not isinstance(value, expected) and not family:
                 what = f"a {type(value).__name__}" if isinstance(value, list | tuple | dict) else repr(value)
-                raise ContractError(f"{hook} returned a {type(values).__name__} with {what} in it; {wanted}")
+                raise ContractError(f"returned a {type(values).__name__} with {what} in it; {wanted}")
         for dataset in taken if kind == "dataset" else ():
             if lacking := [n for n in Dataset.__annotations__ if not hasattr(dataset, n)]:
                 raise ContractError(
-                    f"{hook}: data set {getattr(dataset, 'name', type(dataset).__name__)!r} does not declare "
+                    f"data set {getattr(dataset, 'name', type(dataset).__name__)!r} does not declare "
                     f"{', '.join(lacking)}, which every data set has"
                 )
         if kind == "published":

@@ -218,7 +218,7 @@ def test_debug_shows_tracebacks_of_child_processes(workspace: Any) -> None:
 DATASET = """
 
 class Holes(pm.Dataset):
-    name, version, classes = "holes", "1", ("x", "y")
+    name, version, classes = "holes", 1, ("x", "y")
     modalities = (pm.Modality("a", "vector", (2,), "m"), pm.Modality("b", "vector", (2,), "m"))
     target, privileged = ("a",), ("b",)
     splits = {"official": pm.Split("train", "test")}

@@ -135,7 +135,7 @@ def test_broken_plugins_are_named_and_the_others_work(found):
             "pmbench_methods",
             "returned a list with 'a text' in it; expected a flat list of pm.Method",
         ),
-        "lab-none": ("pmbench_methods", "pmbench_methods returned None; expected a flat list of pm.Method"),
+        "lab-none": ("pmbench_methods", "returned None; expected a flat list of pm.Method"),
         "lab-nested": ("pmbench_methods", "returned a tuple with a tuple in it; expected a flat list"),
         "lab-single": ("pmbench_methods", "returned Method("),
         "lab-later": ("pmbench_methods", "KeyError (lab_later.py, line 10, in pmbench_methods): 'when a"),
