@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 @group.command("list")
 def list_(store: StoreOption = None, json_: JsonOption = False) -> None:
-    """List finished stages, oldest first."""
+    """List finished stages, oldest first, with the methods that use them."""
     from ..errors import plural
     from ..report.text import duration
     from ..store.store import Store
@@ -48,13 +48,25 @@ def list_(store: StoreOption = None, json_: JsonOption = False) -> None:
                 v["dataset"],
                 v["protocol"],
                 v["seed"],
+                ", ".join(v["methods"]) or "-",
                 size_text(v["size"]),
                 duration(v["seconds"]),
                 date_text(v["finished"]),
             )
             for v in values
         ]
-        columns = ("key", "stage", "reads", "data set", "trained on", "seed", "size", "took", "finished")
+        columns = (
+            "key",
+            "stage",
+            "reads",
+            "data set",
+            "trained on",
+            "seed",
+            "methods",
+            "size",
+            "took",
+            "finished",
+        )
         table(columns, rows, right=("seed", "size", "took"))
         typer.echo(
             f"\n{plural(len(values), 'stage')}, {size_text(sum(v['size'] for v in values))} in {opened.root}"

@@ -54,6 +54,7 @@ def entry_values(entry: Entry) -> dict[str, Any]:
         "key": entry.key,
         "stage": stage.get("stage"),
         "reads": list(inputs.get("backbones", {})),
+        "methods": list(entry.methods),
         "dataset": inputs.get("dataset", {}).get("name"),
         "protocol": data_text(inputs),
         "seed": inputs.get("seed"),
@@ -86,7 +87,14 @@ def stage_values(store: Store, key: str) -> dict[str, Any]:
     folder = store.folder(key)
     files = {p.name: p.stat().st_size for p in sorted(folder.iterdir()) if p.is_file()}
     children = [e.key for e in store.entries() if key in e.stage.get("parents", [])]
-    return {**store.stage(key), "key": key, "folder": str(folder), "files": files, "children": children}
+    return {
+        **store.stage(key),
+        "key": key,
+        "folder": str(folder),
+        "files": files,
+        "children": children,
+        "methods": store.methods(key),
+    }
 
 
 def show_stage(values: dict[str, Any]) -> None:
@@ -108,6 +116,7 @@ def show_stage(values: dict[str, Any]) -> None:
             ("trained on", data_text(inputs)),
             ("reads", ", ".join(f"{m} ({b['name']})" for m, b in inputs.get("backbones", {}).items())),
             ("seed", inputs.get("seed")),
+            ("methods", ", ".join(values["methods"])),
             ("fields", ", ".join(f"{k}={v}" for k, v in options.items())),
             (
                 "departures",

@@ -88,6 +88,7 @@ class Runner:
         self.watcher.begin(len(wanted), len(self.plan.cells))
         for cell in self.plan.cells:
             if id(cell) in finished:
+                self.store.note_method(cell.keys, cell.method.name)
                 self.watcher.cell(finished[id(cell)], True)
         outcome = Outcome(reused=len(finished))
         pool: Any = None
@@ -263,6 +264,7 @@ class Runner:
     def _finished(self, cell: PlannedCell, measured: dict[str, Any]) -> Record:
         prepared = self.plan.prepared[cell.spec.dataset]
         stored = {key: self.store.stage(key) for key in cell.keys}
+        self.store.note_method(cell.keys, cell.method.name)
         return self.recorder.finished(cell, prepared, stored, measured, self._predictions(cell), self.fresh)
 
     def _closed(self, cell: PlannedCell, error: Exception | None = None) -> Record:
