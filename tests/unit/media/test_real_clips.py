@@ -67,7 +67,7 @@ def test_frames_and_sound_of_real_files(package: str, end: str) -> None:
         assert len(frames) == count
         assert {frame.shape for frame in frames} == {(*reading.stored, 3)}
         assert media.video_size(path)[:2] == (height, width)
-        assert np.ptp(frames[0]) > 50
+        assert np.ptp(frames[len(frames) // 2]) > 20
     assert (bool(count) and media.has_audio(path)) == (seconds is not None and bool(count))
     if seconds is not None:
         assert len(media.sound(path)) / 32_000 == pytest.approx(seconds, abs=0.001)
