@@ -63,7 +63,7 @@ class Workspace:
         return self.root / "site"
 
     def run_cli(self, *args: str | Path, program: tuple[str, ...] = ()) -> Result:
-        """`pmbench ARGS`, or another program, in the folder `root`; `results` is its default place of results."""
+        """`pmbench ARGS`, or another program, in the folder `root`, by default with results in `results`."""
         kept = {n: v for n, v in os.environ.items() if not n.startswith(("PMBENCH", "PYTHON", "XDG", "COV"))}
         environment = kept | {
             "HOME": str(self.root / "home"),
