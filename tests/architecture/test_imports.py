@@ -21,6 +21,7 @@ ROOMS = (
     "errors",
     "files",
     "seeding",
+    "arrow",
     "processes",
     "isolation",
     "contracts",
