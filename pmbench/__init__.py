@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .contracts.samples import AugmentRng, CropParams, Download, Files, Part, Sampling
     from .contracts.setting import Setting
     from .contracts.stage import Bench, Group, Stage, Step, Terms
-    from .errors import ContractError, DataError, PmbenchError, UnknownName, Unsupported, UsageError
+    from .errors import ContractError, DataError, PmbenchError, UnknownName, Unsupported, UsageError, plural
     from .networks.losses import cross_entropy, kl_divergence, mse, soft_cross_entropy
     from .networks.modules import (
         Classifier,
@@ -77,7 +77,7 @@ _HOMES = {
     "contracts.modality": "Modality ModalityKind",
     "contracts.setting": "Setting",
     "contracts.stage": "Bench Group Stage Step Terms",
-    "errors": "ContractError DataError PmbenchError UnknownName Unsupported UsageError",
+    "errors": "ContractError DataError PmbenchError UnknownName Unsupported UsageError plural",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 

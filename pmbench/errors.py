@@ -21,14 +21,18 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from .tracebacks import error_text, printable, trace_of
+
 
 class PmbenchError(Exception):
     """Base of all exceptions of pmbench.
 
-    The message says what was wrong and what was expected; `hint`, if any, says what to do.
+    The message says what was wrong and what was expected; `hint`, if any, says what to do. `trace` is the
+    traceback in the process that raised it, if that was another one.
     """
 
     exit_code = 1
+    trace = ""
 
     def __init__(self, message: str, hint: str | None = None) -> None:
         super().__init__(message)
@@ -112,17 +116,33 @@ class RecordError(PmbenchError):
     """A record cannot be read, or contradicts its predictions."""
 
 
+def plural(count: int, one: str, many: str | None = None) -> str:
+    """A number and what it counts: `1 stage`, `2 stages`.
+
+    >>> plural(1, "sample lacks", "samples lack")
+    '1 sample lacks'
+    """
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
 def as_answer(error: BaseException) -> dict[str, Any]:
     """The JSON object that tells another process of an error."""
+    trace = trace_of(error)
     if not isinstance(error, PmbenchError):
         return {
             "kind": "PluginError",
-            "message": f"{type(error).__name__}: {error}",
+            "message": error_text(error),
             "hint": None,
             "notes": [],
+            "trace": trace,
         }
-    notes = [str(note) for note in getattr(error, "__notes__", [])]
-    return {"kind": type(error).__name__, "message": error.message, "hint": error.hint, "notes": notes}
+    return {
+        "kind": type(error).__name__,
+        "message": error.message,
+        "hint": error.hint,
+        "notes": [str(note) for note in getattr(error, "__notes__", [])],
+        "trace": trace,
+    }
 
 
 def from_answer(answer: Mapping[str, Any]) -> PmbenchError:
@@ -131,4 +151,6 @@ def from_answer(answer: Mapping[str, Any]) -> PmbenchError:
     kind = found if isinstance(found, type) and issubclass(found, PmbenchError) else PluginError
     hint, notes = answer.get("hint"), answer.get("notes")
     texts = [str(note) for note in notes] if isinstance(notes, list) else []
-    return _rebuild(kind, str(answer.get("message")), None if hint is None else str(hint), texts)
+    error = _rebuild(kind, str(answer.get("message")), None if hint is None else str(hint), texts)
+    error.trace = printable(answer.get("trace") or "")
+    return error

@@ -58,6 +58,7 @@ def main() -> None:
     Exit codes: 0 done, 1 failed, 2 invalid arguments, 3 nothing to run, 130 after SIGINT, 143 after SIGTERM.
     """
     from ..errors import PmbenchError
+    from ..tracebacks import error_text, place
 
     if "--debug" in sys.argv[1:]:
         sys.argv.remove("--debug")
@@ -68,6 +69,8 @@ def main() -> None:
         app()
     except PmbenchError as error:
         if os.environ.get("PMBENCH_DEBUG"):
+            if error.trace:
+                print(f"In the process that raised it:\n{error.trace}", file=sys.stderr)
             raise
         print(f"Error: {error.message}", file=sys.stderr)
         if error.hint:
@@ -85,6 +88,7 @@ def main() -> None:
             print(f"Error: too little memory, or too few processes allowed: {error}", file=sys.stderr)
             print("Hint: see `ulimit -a`; the same command resumes", file=sys.stderr)
             raise SystemExit(1) from None
-        print(f"Error: {type(error).__name__}: {error}", file=sys.stderr)
-        print("Hint: this is a defect of pmbench; --debug shows where", file=sys.stderr)
+        print(f"Error: {error_text(error)}", file=sys.stderr)
+        whose = "of this plugin" if place(error) else "of pmbench"
+        print(f"Hint: this is a defect {whose}; --debug shows where", file=sys.stderr)
         raise SystemExit(1) from None

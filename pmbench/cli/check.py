@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UsageError
-from .common import DataOption, JsonOption, data_folder, names, print_json
+from .common import DataOption, JsonOption, data_folder, names, print_json, show_trace
 from .tables import table
 
 if TYPE_CHECKING:
@@ -66,5 +66,7 @@ def _show(suites: list[Suite]) -> None:
         typer.echo(f"{suite.kind} {suite.name}")
         rows = [(r.check, r.outcome, r.reason) for r in results]
         table(("check", "result", "reason"), rows)
+        for trace in {r.reason: r.trace for r in results}.values():
+            show_trace(trace)
         counts = {o: sum(r.outcome == o for r in results) for o in ("passed", "failed", "allowed", "skipped")}
         typer.echo(", ".join(f"{n} {outcome}" for outcome, n in counts.items() if n) + "\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -49,6 +50,17 @@ def names(values: Iterable[str]) -> tuple[str, ...]:
 
 def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=1, sort_keys=True))
+
+
+def debugging() -> bool:
+    """Whether the command was given `--debug`."""
+    return bool(os.environ.get("PMBENCH_DEBUG"))
+
+
+def show_trace(trace: str) -> None:
+    """Prints a traceback on standard error with `--debug`."""
+    if trace and debugging():
+        print(trace, file=sys.stderr)
 
 
 def interactive() -> bool:

@@ -157,9 +157,9 @@ def prepare(
     from ..data.download import fetch_all
     from ..data.prepared import open_prepared
     from ..data.sources import changes, source_of
-    from ..errors import DataError, DataNotPrepared, UsageError
+    from ..errors import DataError, DataNotPrepared, UsageError, plural
     from ..plugins import survey
-    from .tables import plural, size_text, table
+    from .tables import size_text, table
 
     registry, root = survey(), data_folder(data)
     dataset = registry.dataset(name)

@@ -11,6 +11,9 @@ import typing
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from ..tracebacks import error_text, trace_of
+from .common import show_trace
+
 if TYPE_CHECKING:
     from ..contracts.backbone import Backbone, BackboneFamily
     from ..contracts.dataset import Dataset
@@ -149,7 +152,7 @@ def attempt(registry: Registry, offer: Offer, describe: Callable[[Any], Any]) ->
         return describe(offer.value)
     except Exception as error:
         where = f"declarations of {offer.name}"
-        registry.note_broken(offer.distribution, where, f"{type(error).__name__}: {error}")
+        registry.note_broken(offer.distribution, where, error_text(error), trace_of(error))
         return None
 
 
@@ -158,6 +161,7 @@ def warn_broken(registry: Registry) -> None:
     for broken in registry.broken:
         reason = " ".join(broken.error.split())
         print(f"Warning: {broken.distribution} {broken.version}: {broken.where}: {reason}", file=sys.stderr)
+        show_trace(broken.trace)
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

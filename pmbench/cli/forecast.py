@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ..errors import plural
 from ..report.text import duration
-from .tables import heading, plural, size_text, table
+from .tables import heading, size_text, table
 
 if TYPE_CHECKING:
     from ..run.plan import Plan, PlannedCell, PlannedStage

@@ -64,8 +64,8 @@ def _read(folder: Path) -> tuple[list[Record], list[RecordError]]:
 
 
 def _draw(out: Path, folder: Path, records: list[Record]) -> None:
+    from ..errors import plural
     from ..files import write_text
-    from .tables import plural
 
     if not records and not out.exists():
         typer.echo(f"No records in {folder} yet; `pmbench run --method NAME` writes some.")
@@ -79,8 +79,7 @@ def _draw(out: Path, folder: Path, records: list[Record]) -> None:
 def _check(
     out: Path, folder: Path, records: list[Record], problems: list[RecordError], as_json: bool
 ) -> None:
-    from ..errors import RecordError
-    from .tables import plural
+    from ..errors import RecordError, plural
 
     if not records and not problems:
         raise RecordError(

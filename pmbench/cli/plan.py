@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..processes import cores
-from .common import data_folder, print_json, store_folder
+from .common import data_folder, print_json, show_trace, store_folder
 from .selection import Selection, takes
 
 if TYPE_CHECKING:
@@ -35,7 +35,10 @@ def plan(selection: Selection) -> None:
     request = selection.request(registry)
     store, data = Store(store_folder(selection.store)), data_folder(selection.data)
     _announce_preparation(request, registry, data)
-    found = forecast(make_plan(request, registry, data, store), store, cores())
+    planned = make_plan(request, registry, data, store)
+    for trace in dict.fromkeys(cell.trace for cell in planned.cells):
+        show_trace(trace)
+    found = forecast(planned, store, cores())
     if selection.json_:
         print_json(found)
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +28,10 @@ def plugins(json_: JsonOption = False) -> None:
         {"kind": kind, "name": name, "distributions": owners} for kind, name, owners in registry.collisions()
     ]
     if json_:
-        broken = [dataclasses.asdict(b) for b in registry.broken]
+        broken = [
+            {"distribution": b.distribution, "version": b.version, "where": b.where, "error": b.error}
+            for b in registry.broken
+        ]
         print_json({"plugins": loaded, "broken": broken, "collisions": collisions})
     else:
         _show(loaded, registry, collisions)

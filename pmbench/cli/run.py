@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from ..processes import cores
-from .common import DEFAULT_OUT, OutOption, data_folder, print_json, store_folder
+from .common import DEFAULT_OUT, OutOption, data_folder, print_json, show_trace, store_folder
 from .selection import Selection, takes
 
 
@@ -63,6 +63,7 @@ def run(options: RunOptions) -> None:
     from ..run.worker import Resources
     from ..store.store import Store
     from .board import write_board
+    from .describe import warn_broken
     from .watch import watch
 
     registry = load_plugins() if options.workers == 0 else survey()
@@ -101,8 +102,9 @@ def run(options: RunOptions) -> None:
             make_pool=pool,
         )
         outcome = runner.execute()
-    for broken in registry.broken:
-        print(f"Warning: {broken.distribution}: {broken.where}: {broken.error}", file=sys.stderr)
+    warn_broken(registry)
+    for trace in outcome.traces:
+        show_trace(trace)
     board = write_board(options.out)
     _show(outcome, board, options.out, options.json_)
     if outcome.failed:
@@ -149,10 +151,10 @@ def _show(outcome: object, board: Path, out: Path, as_json: bool) -> None:
         return
     from rich.console import Console
 
+    from ..errors import plural
     from ..report.rows import label_of
     from ..report.terminal import ablation_tables, terminal_table
     from ..report.text import seeds_text
-    from .tables import plural
 
     console = Console()
     if not console.is_terminal:

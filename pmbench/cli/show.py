@@ -111,6 +111,7 @@ def _unknown(name: str, kind: str, registry: Registry) -> Exception:
 
 def _offered(registry: Registry, kind: str, name: str, data: Path) -> dict[str, Any]:
     from ..errors import PluginError
+    from ..tracebacks import error_text
     from .describe import DESCRIBE
 
     offer = registry.offer(kind, name)
@@ -133,7 +134,7 @@ def _offered(registry: Registry, kind: str, name: str, data: Path) -> dict[str, 
     except Exception as error:
         raise PluginError(
             f"the declarations of {_NAMES.get(kind, kind)} {name!r} ({offer.distribution} {offer.version}) "
-            f"raise {type(error).__name__}: {error}",
+            f"raise {error_text(error)}",
             "this is a defect of the plugin; --debug shows where",
         ) from error
     if kind == "dataset":

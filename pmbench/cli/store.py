@@ -25,11 +25,12 @@ def register(app: typer.Typer) -> None:
 
 @group.command("list")
 def list_(store: StoreOption = None, json_: JsonOption = False) -> None:
-    """List finished stages, oldest first."""
+    """List finished stages, oldest first, with the methods that use them."""
+    from ..errors import plural
     from ..report.text import duration
     from ..store.store import Store
     from .stored import SHOWN, damaged, entry_values
-    from .tables import DAY, date_text, plural, size_text, table
+    from .tables import DAY, date_text, size_text, table
 
     opened = Store(store_folder(store))
     entries = opened.entries()
@@ -47,13 +48,25 @@ def list_(store: StoreOption = None, json_: JsonOption = False) -> None:
                 v["dataset"],
                 v["protocol"],
                 v["seed"],
+                ", ".join(v["methods"]) or "-",
                 size_text(v["size"]),
                 duration(v["seconds"]),
                 date_text(v["finished"]),
             )
             for v in values
         ]
-        columns = ("key", "stage", "reads", "data set", "trained on", "seed", "size", "took", "finished")
+        columns = (
+            "key",
+            "stage",
+            "reads",
+            "data set",
+            "trained on",
+            "seed",
+            "methods",
+            "size",
+            "took",
+            "finished",
+        )
         table(columns, rows, right=("seed", "size", "took"))
         typer.echo(
             f"\n{plural(len(values), 'stage')}, {size_text(sum(v['size'] for v in values))} in {opened.root}"
@@ -123,10 +136,10 @@ def prune(
     store: StoreOption = None,
 ) -> None:
     """Remove stages. A removed stage is trained again when it is needed."""
-    from ..errors import UsageError
+    from ..errors import UsageError, plural
     from ..store.store import Store
     from .stored import SHOWN, one_key
-    from .tables import DAY, plural, size_text
+    from .tables import DAY, size_text
 
     opened = Store(store_folder(store))
     if all_ and keys:
@@ -166,8 +179,9 @@ def prune(
 
 
 def _announce(sizes: dict[str, int], entries: dict[str, Entry], old: list[Path]) -> None:
+    from ..errors import plural
     from .stored import SHOWN, entry_values
-    from .tables import plural, size_text
+    from .tables import size_text
 
     for key, size in sizes.items():
         text = "damaged"

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UnknownName, UsageError
+from ..errors import UnknownName, UsageError, plural
 from ..report.text import duration
-from .tables import date_text, fields, heading, plural, size_text, table
+from .tables import date_text, fields, heading, size_text, table
 
 if TYPE_CHECKING:
     from ..store.store import Entry, Store
@@ -54,6 +54,7 @@ def entry_values(entry: Entry) -> dict[str, Any]:
         "key": entry.key,
         "stage": stage.get("stage"),
         "reads": list(inputs.get("backbones", {})),
+        "methods": list(entry.methods),
         "dataset": inputs.get("dataset", {}).get("name"),
         "protocol": data_text(inputs),
         "seed": inputs.get("seed"),
@@ -86,7 +87,14 @@ def stage_values(store: Store, key: str) -> dict[str, Any]:
     folder = store.folder(key)
     files = {p.name: p.stat().st_size for p in sorted(folder.iterdir()) if p.is_file()}
     children = [e.key for e in store.entries() if key in e.stage.get("parents", [])]
-    return {**store.stage(key), "key": key, "folder": str(folder), "files": files, "children": children}
+    return {
+        **store.stage(key),
+        "key": key,
+        "folder": str(folder),
+        "files": files,
+        "children": children,
+        "methods": store.methods(key),
+    }
 
 
 def show_stage(values: dict[str, Any]) -> None:
@@ -94,7 +102,8 @@ def show_stage(values: dict[str, Any]) -> None:
     environment, selected = values.get("environment", {}), values.get("selected", {})
     own = {k: v for k, v in inputs.get("fields", {}).items() if not _is_stage(v)}
     options = {k: v for name, value in own.items() for k, v in _flat(name, value).items()}
-    took = f"{duration(cost.get('seconds'))}, {cost.get('steps')} steps, {cost.get('samples')} samples"
+    took = f"{duration(cost.get('seconds'))}, {plural(cost.get('steps', 0), 'step')}, "
+    took += plural(cost.get("samples", 0), "sample")
     if cost.get("waited") and cost.get("seconds"):
         took += f", {cost['waited'] / cost['seconds']:.0%} waiting for data"
     memory = size_text(cost["memory"]) + " of GPU memory" if cost.get("memory") else None
@@ -107,6 +116,7 @@ def show_stage(values: dict[str, Any]) -> None:
             ("trained on", data_text(inputs)),
             ("reads", ", ".join(f"{m} ({b['name']})" for m, b in inputs.get("backbones", {}).items())),
             ("seed", inputs.get("seed")),
+            ("methods", ", ".join(values["methods"])),
             ("fields", ", ".join(f"{k}={v}" for k, v in options.items())),
             (
                 "departures",

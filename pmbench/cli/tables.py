@@ -55,11 +55,6 @@ def heading(text: str) -> None:
     typer.echo(f"\n{text}\n")
 
 
-def plural(count: int, one: str, many: str | None = None) -> str:
-    """`1 stage`, `2 stages`."""
-    return f"{count} {one if count == 1 else many or one + 's'}"
-
-
 def size_text(size: float) -> str:
     """`935 B`, `12.3 kB`, `1.8 GB`."""
     for factor, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from ..errors import plural
 from .common import interactive
-from .tables import plural
 
 if TYPE_CHECKING:
     from ..report.record import Record

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from ..contracts.protocol import Protocol, Split
-from ..errors import DataError
+from ..errors import DataError, plural
 
 VALIDATION_SHARE = 0.15
 LISTED = 30
@@ -111,8 +111,8 @@ def too_few(counts: Mapping[str, np.ndarray], classes: Sequence[str], protocol: 
         return ""
     least = int(training.argmin())
     return (
-        f"few-{wanted} needs {wanted} labelled training samples of each class; {classes[least]!r} has "
-        f"{training[least]} after {counts['validation'][least]} were set aside for validation"
+        f"few-{wanted} needs {plural(wanted, 'labelled training sample')} of each class; {classes[least]!r} "
+        f"has {training[least]} besides {counts['validation'][least]} set aside for validation"
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..contracts.dataset import Dataset
 from ..contracts.samples import Files, Part
-from ..errors import DataError
+from ..errors import DataError, plural
 from .carve import class_counts, class_problems, counts_table
 
 
@@ -46,7 +46,8 @@ def check_part(dataset: Dataset, name: str, part: Part) -> None:
         if isinstance(array, Files):
             if len(array.items) != count:
                 raise DataError(
-                    f"{where}, modality {modality.name!r}: {len(array.items)} files for {count} samples"
+                    f"{where}, modality {modality.name!r}: {plural(len(array.items), 'file')} for "
+                    f"{plural(count, 'sample')}"
                 )
             continue
         if array is None or array.shape != (count, *modality.shape):
@@ -106,7 +107,7 @@ def check_counts(dataset: Dataset, parts: Mapping[str, Part], incomplete: bool =
                 f"data set {dataset.name!r}, part {name!r}: found {found} samples, expected {declared}",
                 "the source is incomplete or not the official one; --incomplete accepts fewer samples",
             )
-        lacks.append(f"part {name}: {np.sum(found)} samples of {np.sum(declared)}")
+        lacks.append(f"part {name}: {plural(np.sum(found), 'sample')} of {np.sum(declared)}")
     return lacks
 
 
@@ -118,8 +119,9 @@ def check_targets(dataset: Dataset, written: Mapping[str, Any], parts: Mapping[s
                 files = parts[name].arrays[modality]
                 assert isinstance(files, Files)
                 items = zip(parts[name].ids, files.items, strict=True)
+                first = next((i for i, item in items if item is None), "")
                 raise DataError(
-                    f"{missing} samples of part {name!r} of {dataset.name!r} lack {modality!r}, on which "
-                    f"they are tested, for example {next((i for i, item in items if item is None), '')!r}",
+                    f"{plural(missing, 'test sample lacks', 'test samples lack')} {modality!r} in part "
+                    f"{name!r} of {dataset.name!r}, such as {first!r}",
                     "the source is incomplete",
                 )

@@ -17,9 +17,10 @@ from filelock import FileLock, Timeout
 
 from ..contracts.dataset import Dataset
 from ..contracts.samples import Files, Part
-from ..errors import DataError, DataNotPrepared, PluginError, PmbenchError
+from ..errors import DataError, DataNotPrepared, PluginError, PmbenchError, plural
 from ..files import explain, file_digest, publish, write_json, write_text
 from ..plugins import CORE, Registry
+from ..tracebacks import error_text
 from .checks import check_classes, check_counts, check_part, check_targets
 from .download import Report
 from .duplicates import find_duplicates
@@ -97,7 +98,7 @@ def prepare_here(
     except Exception as error:
         raise PluginError(
             f"data set {name!r} ({offer.distribution} {offer.version}) could not read {source}: "
-            f"{type(error).__name__}: {error}",
+            f"{error_text(error)}",
             "check that these are the official files; if so, this is a defect of the plugin (see --debug)",
         ) from error
 
@@ -153,7 +154,7 @@ def prepare(
             shards, readers = _shards(dataset, source, parts, partial / "shards", codec, earlier, content)
             problems = _decode(shards, workers, report)
             _check_problems(dataset, parts, problems, partial / "problems.csv", "damaged" in allow)
-            lacks += [f"{len(problems)} files that cannot be read"] if problems else []
+            lacks += [f"{plural(len(problems), 'file')} that cannot be read"] if problems else []
             ready = partial / "ready"
             shutil.rmtree(ready, ignore_errors=True)
             written = {}
@@ -324,12 +325,12 @@ def _check_problems(
     reasons = "; ".join(p.reason for p in problems[:3]) + ("; ..." if len(problems) > 3 else "")
     if skip:
         raise DataError(
-            f"{len(problems)} test samples of {dataset.name!r} cannot be read in their target modality: "
-            f"{reasons}",
+            f"{plural(len(problems), 'test sample')} of {dataset.name!r} cannot be read in the target "
+            f"modality: {reasons}",
             f"a test part must be complete: get these files again and run the same command; {path} lists all",
         )
     raise DataError(
-        f"{len(problems)} files of {dataset.name!r} cannot be read: {reasons}",
+        f"{plural(len(problems), 'file')} of {dataset.name!r} cannot be read: {reasons}",
         f"get them again and run the same command, which resumes; or leave them out of training with "
         f"--skip-damaged; {path} lists all",
     )

@@ -13,7 +13,7 @@ from ..contracts.dataset import Dataset
 from ..contracts.modality import Modality
 from ..contracts.protocol import Protocol, Split
 from ..contracts.samples import Column, CropParams, Sampling
-from ..errors import DataError
+from ..errors import DataError, plural
 from ..files import file_digest
 from ..store.keys import digests_of
 
@@ -289,8 +289,8 @@ def _check_disjoint(prepared: Prepared, indexes: Mapping[str, Path]) -> None:
                 ids[part] = {i for p in part.split("+") for i in _ids(prepared, indexes[p])}
         if shared := ids[first] & ids[second]:
             raise DataError(
-                f"data set {dataset.name!r}: {len(shared)} samples are in both {first!r} and {second!r}, "
-                f"for example {min(shared)!r}",
+                f"data set {dataset.name!r}: {plural(len(shared), 'sample is', 'samples are')} in both "
+                f"{first!r} and {second!r}, for example {min(shared)!r}",
                 "this is a defect of the data set plugin; a sample belongs to one of them",
             )
 

@@ -9,7 +9,6 @@ import json
 import multiprocessing
 import os
 import pkgutil
-import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -24,9 +23,11 @@ from ..contracts.modality import Modality
 from ..contracts.samples import Files
 from ..errors import DataError, PluginError, PmbenchError, StoreError
 from ..files import explain, write_atomic, write_json
+from ..isolation.forkserver import interrupts_delayed
 from ..processes import leave_with_parent
 from ..store.keys import digest
 from ..store.source import module_digest
+from ..tracebacks import error_text
 from .frames import Frames, Writer
 
 SAMPLES = 32
@@ -161,9 +162,10 @@ def read_all(shards: Sequence[Shard], workers: int, report: Callable[[Shard], No
             report(shard)
     else:
         context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(min(workers, len(waiting)), context, _quiet)
+        pool = ProcessPoolExecutor(min(workers, len(waiting)), context, leave_with_parent)
         try:
-            futures: dict[Future[None], Shard] = {pool.submit(read, shard): shard for shard in waiting}
+            with interrupts_delayed():  # this process handles them after the current shards
+                futures: dict[Future[None], Shard] = {pool.submit(read, shard): shard for shard in waiting}
             for future in as_completed(futures):
                 future.result()
                 report(futures[future])
@@ -175,12 +177,6 @@ def read_all(shards: Sequence[Shard], workers: int, report: Callable[[Shard], No
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
     return [problem for shard in shards for problem in shard.problems()]
-
-
-def _quiet() -> None:
-    """Ignores Ctrl-C, which the parent handles after the current shards; exits if the parent is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    leave_with_parent()
 
 
 def read(shard: Shard) -> None:
@@ -278,7 +274,7 @@ def _taken(
         raise
     except Exception as error:
         where = f"{shard.modality.name!r} of {item}"
-        raise _mistake(shard.files, f"raised {type(error).__name__} at {where}: {error}") from error
+        raise _mistake(shard.files, f"raised {error_text(error)}, at {where}") from error
 
 
 def _mistake(files: Files, did: str) -> PluginError:

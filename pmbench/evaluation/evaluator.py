@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..contracts.modality import Modality
 from ..contracts.protocol import Protocol
 from ..data.prepared import Prepared
-from ..errors import PluginError, SealError
+from ..errors import PluginError, SealError, plural
 from ..files import file_digest, write_atomic
 from ..isolation.forkserver import ChildError, Forkserver
 
@@ -154,6 +154,6 @@ def _array(path: Path, count: int) -> np.ndarray:
     if array.ndim != 2 or len(array) != count or array.dtype != np.float32 or not np.isfinite(array).all():
         raise SealError(
             f"the program gave an output of shape {array.shape} and type {array.dtype}; expected finite "
-            f"float32 numbers for {count} samples"
+            f"float32 numbers for {plural(count, 'sample')}"
         )
     return array

@@ -26,7 +26,7 @@ from ..contracts.modality import Modality
 from ..contracts.samples import Column, CropParams, Sampling
 from ..data import frames
 from ..data.prepared import concat_columns, open_column
-from ..errors import DataError, PmbenchError, SealError
+from ..errors import DataError, PmbenchError, SealError, plural
 from ..files import file_digest
 from ..isolation.forkserver import Answer
 from ..isolation.landlock import Rights
@@ -60,7 +60,7 @@ class Part:
             if not self.gallery and not column.present.all():
                 missing = int((~column.present).sum())
                 raise DataError(
-                    f"{missing} samples of part {self.name!r} lack {name!r}, on which they are tested"
+                    f"{plural(missing, 'test sample lacks', 'test samples lack')} {name!r} in {self.name!r}"
                 )
             whole &= column.present
         return np.flatnonzero(whole)

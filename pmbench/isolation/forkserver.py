@@ -51,6 +51,16 @@ class Usage:
     peak_bytes: int
 
 
+@contextlib.contextmanager
+def interrupts_delayed() -> Iterator[None]:
+    """Delays Ctrl-C in this thread. Processes that are started meanwhile never see it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 # --- in the process that starts children --------------------------------------------------------------------
 
 
@@ -113,7 +123,7 @@ class Forkserver:
             "from pmbench.isolation.forkserver import serve\n"
             f"serve({far.fileno()}, {self._preload!r})"
         )
-        with far:
+        with far, interrupts_delayed():
             self._server = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-c", code],
                 stdin=subprocess.DEVNULL,
@@ -206,7 +216,6 @@ class _Running:
 
 def serve(descriptor: int, preload: Sequence[str]) -> NoReturn:
     """Forks a child for each request on a socket, until its other end is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started the server
     try:
         _serve(socket.socket(fileno=descriptor), preload)
     except Exception as error:  # such as too little memory for torch

@@ -130,6 +130,92 @@ def _jpeg(file: BinaryIO, size: int) -> str:
     return "" if whole or not content.startswith(b"\xff\xd8") else "its scans"
 
 
+_MPEG1, _MPEG2 = 3, 2
+_BITRATES = {
+    _MPEG1: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    _MPEG2: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+"""Kilobits per second of layer III; the first stands for any other rate."""
+_RATES = (44_100, 48_000, 32_000)
+
+
+def _mp3(file: BinaryIO, size: int) -> str:
+    """The frames follow each other; each header tells the length of its frame."""
+    content = file.read()
+    at = 0
+    if content[:3] == b"ID3":
+        at = 10 + sum(byte << 7 * place for place, byte in enumerate(reversed(content[6:10])))
+    while len(header := content[at : at + 4]) == 4:
+        version, layer = header[1] >> 3 & 3, header[1] >> 1 & 3
+        rate, bits = header[2] >> 2 & 3, header[2] >> 4
+        if (
+            header[0] != 0xFF
+            or header[1] < 0xE0
+            or layer != 1
+            or version == 1
+            or rate == 3
+            or bits in (0, 15)
+        ):
+            return ""  # a tag, or no frame
+        samples = 1152 if version == _MPEG1 else 576
+        hertz = _RATES[rate] >> (_MPEG1 - version if version else 2)
+        at += samples // 8 * 1000 * _BITRATES[version or _MPEG2][bits] // hertz + (header[2] >> 1 & 1)
+    return "a frame" if at > size else ""
+
+
+def _adts(file: BinaryIO, size: int) -> str:
+    content, at = file.read(), 0
+    while len(head := content[at : at + 6]) == 6:
+        length = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
+        if head[0] != 0xFF or head[1] & 0xF6 != 0xF0 or length < 7:
+            return ""
+        at += length
+    return "a frame" if at > size or (0 < size - at < 6 and content[at : at + 1] == b"\xff") else ""
+
+
+def _wave64(file: BinaryIO, size: int) -> str:
+    at = 40
+    while at + 24 <= size:
+        file.seek(at)
+        kind, length = struct.unpack("<4s12xQ", file.read(24))
+        if kind == b"data":
+            missing = at + length - size
+            return f"its samples, of which {missing:,} bytes are missing" if missing > SLACK else ""
+        if length < 24:
+            return ""
+        at += length + -length % 8
+    return "its head"
+
+
+_SEGMENT, _CLUSTER = 0x18538067, 0x1F43B675
+
+
+def _matroska(file: BinaryIO, size: int) -> str:
+    """Elements of EBML: an id, a length, and the content; the outer ones may leave their length open."""
+    at = 0
+    while at < size:
+        file.seek(at)
+        head = file.read(12)
+        id_length = 9 - head[0].bit_length()
+        if id_length > 4:
+            return ""
+        rest = head[id_length:]
+        long = 9 - rest[0].bit_length() if rest else 9
+        if len(rest) < long:
+            return "the head of an element" if len(head) < 12 else ""
+        mask = (1 << 7 * long) - 1
+        length = int.from_bytes(rest[:long], "big") & mask
+        kind, opened = int.from_bytes(head[:id_length], "big"), length == mask
+        at += id_length + long
+        if opened and kind not in (_SEGMENT, _CLUSTER):
+            return ""
+        if kind == _SEGMENT and not opened and at + length > size:
+            return f"its content, of which {at + length - size:,} bytes are missing"
+        if kind != _SEGMENT and not opened:
+            at += length
+    return "an element" if at > size else ""
+
+
 _CHECKS: Mapping[str, Callable[[BinaryIO, int], str]] = {
     "mp4": _mp4,
     "wav": _wav,
@@ -137,6 +223,10 @@ _CHECKS: Mapping[str, Callable[[BinaryIO, int], str]] = {
     "mpegts": _transport_stream,
     "ogg": _ogg,
     "gif": _gif,
+    "mp3": _mp3,
+    "aac": _adts,
+    "w64": _wave64,
+    "matroska": _matroska,
     "image2": _jpeg,
     "jpeg_pipe": _jpeg,
 }

@@ -6,11 +6,12 @@ from os import PathLike
 from pathlib import Path
 
 from ..errors import DataError
+from .complete import Progress
 from .extras import extra
 from .images import decoded_image, orientation
 from .pixels import TIFFS, pixels
 from .sound import HOP, MELS, RATE
-from .video import decoded, find_stream, opened
+from .video import decoded, display_axes, find_stream, opened
 
 
 def video_size(path: str | PathLike[str]) -> tuple[int, int, int]:
@@ -35,8 +36,8 @@ def image_size(path: str | PathLike[str]) -> tuple[int, int]:
 
 def _shown(frame: object) -> tuple[int, int]:
     height, width = frame.height, frame.width  # type: ignore[attr-defined]
-    turned = round(getattr(frame, "rotation", 0) / 90) % 2
-    return (width, height) if turned else (height, width)
+    across, _ = display_axes(frame)
+    return (width, height) if across[1] else (height, width)
 
 
 def duration(path: str | PathLike[str]) -> float | None:
@@ -47,6 +48,19 @@ def duration(path: str | PathLike[str]) -> float | None:
         if stream.duration and stream.time_base:
             return float(stream.duration * stream.time_base)
         return container.duration / av.time_base if container.duration else None
+
+
+def tells_length(path: str | PathLike[str]) -> bool:
+    """Whether a video or sound file says how long it is.
+
+    One that does not, such as MPEG-TS or AAC without a container, may be truncated between two packets, and
+    nothing shows it.
+    """
+    with opened(path) as container:
+        if {"mov", "wav", "w64", "avi", "gif"} & set(container.format.name.split(",")):
+            return True
+        streams = [*container.streams.video, *container.streams.audio]
+        return all(Progress(container, stream, path).declared is not None for stream in streams)
 
 
 def log_mel_shape(seconds: float) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
@@ -54,7 +55,7 @@ def has_audio(path: str | PathLike[str]) -> bool:
 
 
 def resized(frame: Any, size: Size, crop: Box = WHOLE_IMAGE) -> np.ndarray:
-    """A decoded frame, rotated by its metadata, cropped to `crop` and resized, uint8 (H, W, 3)."""
+    """A decoded frame, upright by its metadata, cropped to `crop` and resized, uint8 (H, W, 3)."""
     frame = _upright(frame)
     top, left, bottom, right = crop
     height, width = frame.height * (bottom - top), frame.width * (right - left)
@@ -70,12 +71,36 @@ def resized(frame: Any, size: Size, crop: Box = WHOLE_IMAGE) -> np.ndarray:
 
 
 def _upright(frame: Any) -> Any:
-    """Apply the container's rotation metadata."""
-    turns = round(getattr(frame, "rotation", 0) / 90) % 4  # anticlockwise; not known to all versions of av
-    if not turns:
+    """Apply the container's display matrix: quarter turns, and mirroring."""
+    across, down = display_axes(frame)
+    if (across, down) == ((1, 0), (0, 1)):
         return frame
-    turned = np.rot90(frame.to_ndarray(format="rgb24"), turns)
-    return type(frame).from_ndarray(np.ascontiguousarray(turned), "rgb24")
+    pixels = frame.to_ndarray(format="rgb24")
+    pixels = pixels.transpose(1, 0, 2) if across[1] else pixels
+    pixels = pixels[:: across[1] + down[1], :: across[0] + down[0]]
+    return type(frame).from_ndarray(np.ascontiguousarray(pixels), "rgb24")
+
+
+_TURNED = {0: ((1, 0), (0, 1)), 1: ((0, -1), (1, 0)), 2: ((-1, 0), (0, -1)), 3: ((0, 1), (-1, 0))}
+"""Quarter turns anticlockwise -> `display_axes`."""
+
+
+def display_axes(frame: Any) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(x, y) on the screen of the steps to the next stored pixel across and down, each -1, 0 or 1.
+
+    ((1, 0), (0, 1)) if the container has no display matrix, or one that skews.
+    """
+    try:
+        matrix = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # PyAV does not know other data of the frame, such as EXIF, but tells its rotation
+        return _TURNED[round(frame.rotation / 90) % 4]
+    if matrix is None:
+        return (1, 0), (0, 1)
+    a, b, _, c, d = struct.unpack("5i", bytes(matrix)[:20])  # FFmpeg stores nine numbers
+    longest = max(map(abs, (a, b, c, d))) or 1
+    across, down = (round(a / longest), round(b / longest)), (round(c / longest), round(d / longest))
+    square = abs(across[0]) + abs(across[1]) == 1 and (abs(down[1]), abs(down[0])) == tuple(map(abs, across))
+    return (across, down) if square else ((1, 0), (0, 1))
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from ..errors import PluginError, from_answer
 from ..isolation import rights
 from ..isolation.forkserver import ChildError, Forkserver
 from ..processes import cores
+from ..tracebacks import printable, trace_of
 from . import facts
 from .inside import Report
 from .registry import CORE, Broken, Registry, entry_points, load_plugins
@@ -138,9 +139,11 @@ def _take(registry: Registry, name: str, version: str, found: Any, host: Host) -
             registry.add(name, version, kind, [facts.read(value, host.ask(name)) for value in values])
         registry.hooks[name] = [str(hook) for hook in found["hooks"]]
         registry.distributions[name] = version
-        registry.broken += [Broken(name, version, str(w), str(e)) for w, e in found["broken"]]
+        registry.broken += [
+            Broken(name, version, str(w), str(e), printable(t)) for w, e, t in found["broken"]
+        ]
     except (PluginError, KeyError, TypeError, ValueError) as error:
-        registry.broken.append(Broken(name, version, "import", str(error)))
+        registry.broken.append(Broken(name, version, "import", str(error), trace_of(error)))
 
 
 def _plain(options: Mapping[str, Any], scratch: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from ..contracts.metric import Evidence
 from ..errors import as_answer
 from ..isolation.forkserver import Answer, add_site_packages
 from ..isolation.landlock import Rights
+from ..tracebacks import error_text, trace_of
 from . import facts
 from .registry import Registry, load_plugins
 
@@ -52,12 +53,12 @@ def declarations(registry: Registry) -> dict[str, Any]:
         try:
             offers.setdefault(found.kind, []).append(facts.write(found.value))
         except (Exception, SystemExit) as error:
-            where, reason = f"declarations of {found.name}", f"{type(error).__name__}: {error}"
-            registry.note_broken(found.distribution, where, reason)
+            where = f"declarations of {found.name}"
+            registry.note_broken(found.distribution, where, error_text(error), trace_of(error))
     return {
         "offers": offers,
         "hooks": [hook for hooks in registry.hooks.values() for hook in hooks],
-        "broken": [[broken.where, broken.error] for broken in registry.broken],
+        "broken": [[broken.where, broken.error, broken.trace] for broken in registry.broken],
     }
 
 

@@ -18,7 +18,8 @@ from ..contracts.method import Method
 from ..contracts.metric import Metric
 from ..contracts.modality import KINDS, ModalityKind
 from ..contracts.published import Published
-from ..errors import PluginError, UnknownName
+from ..errors import ContractError, PluginError, PmbenchError, UnknownName
+from ..tracebacks import error_text, trace_of
 
 if TYPE_CHECKING:
     from .host import Host
@@ -67,12 +68,13 @@ class Offer:
 
 @dataclass(frozen=True)
 class Broken:
-    """A distribution that could not be loaded, or only in part, with the reason."""
+    """A distribution that could not be loaded, or only in part, with the reason and the traceback."""
 
     distribution: str
     version: str
     where: str
     error: str
+    trace: str = ""
 
 
 @dataclass
@@ -156,10 +158,10 @@ class Registry:
         offers = (o for kind in (self.offers["backbone"], self._made) for os in kind.values() for o in os)
         return sorted({library for offer in offers for library in offer.value.libraries})
 
-    def note_broken(self, distribution: str, where: str, error: str) -> None:
+    def note_broken(self, distribution: str, where: str, error: str, trace: str = "") -> None:
         """Reports a distribution that raised after loading."""
         self.broken.append(
-            Broken(distribution, self.distributions.get(distribution, "unknown"), where, error)
+            Broken(distribution, self.distributions.get(distribution, "unknown"), where, error, trace)
         )
 
     def collisions(self) -> list[tuple[str, str, list[str]]]:
@@ -172,12 +174,23 @@ class Registry:
         ]
 
     def add(self, distribution: str, version: str, kind: str, values: Iterable[Any]) -> None:
-        """Adds offers of a distribution; raises TypeError for values of another kind."""
-        taken, expected = list(values), _HOOKS[kind][1]
+        """Adds offers of a distribution; raises ContractError for anything but a flat list of its kind."""
+        expected = _HOOKS[kind][1]
+        wanted = f"expected a flat list of pm.{expected.__name__}"
+        if isinstance(values, str) or not isinstance(values, Iterable):
+            raise ContractError(f"returned {values!r}; {wanted}")
+        taken = list(values)
         for value in taken:
             family = kind == "backbone" and isinstance(value, BackboneFamily)
             if not isinstance(value, expected) and not family:
-                raise TypeError(f"offers {value!r}; expected a {expected.__name__}")
+                what = f"a {type(value).__name__}" if isinstance(value, list | tuple | dict) else repr(value)
+                raise ContractError(f"returned a {type(values).__name__} with {what} in it; {wanted}")
+        for dataset in taken if kind == "dataset" else ():
+            if lacking := [n for n in Dataset.__annotations__ if not hasattr(dataset, n)]:
+                raise ContractError(
+                    f"data set {getattr(dataset, 'name', type(dataset).__name__)!r} does not declare "
+                    f"{', '.join(lacking)}, which every data set has"
+                )
         if kind == "published":
             self.published += tuple(taken)
             return
@@ -239,7 +252,8 @@ def load_plugins(only: Collection[str] | None = None) -> Registry:
                 if implementation.plugin is plugin
             )
         except (Exception, SystemExit) as error:
-            registry.broken.append(Broken(distribution, version, where, f"{type(error).__name__}: {error}"))
+            reason = error.message if isinstance(error, PmbenchError) else error_text(error)
+            registry.broken.append(Broken(distribution, version, where, reason, trace_of(error)))
             if manager.get_plugin(name) is not None:
                 manager.unregister(name=name)
     if only is None:

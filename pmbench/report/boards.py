@@ -37,6 +37,11 @@ class Absent:
         """`skipped (seeds 0, 1): the reason`, on one line."""
         return f"{self.status} ({seeds_text(self.seeds)}): {' '.join(self.reason.split())}"
 
+    @property
+    def brief(self) -> str:
+        """`skipped (seeds 0, 1)`: a run prints the reasons below its tables, but for invalid records."""
+        return self.text if self.status == "invalid" else f"{self.status} ({seeds_text(self.seeds)})"
+
 
 @dataclass(frozen=True)
 class AblationResult:

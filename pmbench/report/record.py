@@ -16,7 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from pydantic.types import FiniteFloat
 
 from ..contracts.metric import Evidence, Metric
-from ..errors import RecordError, UsageError
+from ..errors import RecordError, UsageError, plural
 from ..metrics.builtin import METRICS
 from .packing import LARGEST, pack, unpack
 
@@ -332,7 +332,7 @@ class Record(_Model):
         epochs = by_key[last.pop()].epochs
         if self.validation is not None and len(self.validation.curve) > epochs:
             found = len(self.validation.curve)
-            raise ValueError(f"the validation curve has {found} epochs, the last stage {epochs}")
+            raise ValueError(f"the validation curve has {plural(found, 'epoch')}, the last stage {epochs}")
 
     def _check_cost(self) -> None:
         """The cost is the sum over the stages."""

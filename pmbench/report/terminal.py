@@ -31,7 +31,7 @@ WIDE = 150
 
 
 def terminal_table(records: Iterable[Record], width: int = WIDE) -> Table:
-    """A table with a row per method; each board ends with its skipped and failed cells and their reasons.
+    """A table with a row per method; each board ends with its skipped and failed cells.
 
     On a terminal of less than WIDE columns verdicts stand below the table; ranks and costs are left out.
     """
@@ -56,7 +56,7 @@ def terminal_table(records: Iterable[Record], width: int = WIDE) -> Table:
     for board in all_boards:
         lines = [_line(row, board, len(metrics) > 1, narrow) for row in board.rows]
         for absent in board.absent:
-            lines.append([f"{absent.label}: {absent.text}", *[""] * len(titles)])
+            lines.append([f"{absent.label}: {absent.brief}", *[""] * len(titles)])
         for i, line in enumerate(lines):
             first = [board.title if i == 0 else ""] if several else []
             result.add_row(*map(Text, first + line), end_section=i == len(lines) - 1)
@@ -81,7 +81,7 @@ def ablation_tables(records: Iterable[Record]) -> list[Table]:
             for row in ablation.rows:
                 first = [row.name or "the method itself", options_text(row.options)]
                 for absent in row.absent:
-                    drawn.add_row(*map(Text, [f"{first[0]}: {absent.text}", first[1]]))
+                    drawn.add_row(*map(Text, [f"{first[0]}: {absent.brief}", first[1]]))
                 if row.row is not None:
                     p = p_text(None if row.comparison is None else row.comparison.adjusted)
                     line = [

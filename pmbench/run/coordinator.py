@@ -19,6 +19,7 @@ from ..plugins import Registry
 from ..report.record import Record
 from ..report.record_files import read_record, write_record
 from ..store.store import Store
+from ..tracebacks import error_text, trace_of
 from .executors.local import LocalPool, WorkerDied, make_server
 from .listeners import tell
 from .plan import Plan, PlannedCell, PlannedStage, needed
@@ -40,9 +41,10 @@ class Watcher(Protocol):
 
 @dataclass
 class Outcome:
-    """Records of a run in the order of its cells."""
+    """Records of a run in the order of its cells, and the tracebacks of its failures, each once."""
 
     records: list[Record] = field(default_factory=list)
+    traces: list[str] = field(default_factory=list)
     trained: int = 0
     reused: int = 0
 
@@ -71,6 +73,7 @@ class Runner:
         self.reasons: dict[str, Exception] = {}
         self.fresh: dict[str, float] = {}
         self.retried: set[str] = set()
+        self.traces: dict[str, None] = {}
 
     def execute(self) -> Outcome:
         """Trains, seals and evaluates. A failure becomes a record with its reason; other cells continue."""
@@ -85,6 +88,7 @@ class Runner:
         self.watcher.begin(len(wanted), len(self.plan.cells))
         for cell in self.plan.cells:
             if id(cell) in finished:
+                self.store.note_method(cell.keys, cell.method.name)
                 self.watcher.cell(finished[id(cell)], True)
         outcome = Outcome(reused=len(finished))
         pool: Any = None
@@ -129,6 +133,7 @@ class Runner:
         finally:
             helper.shutdown(wait=False, cancel_futures=True)
             self.server.close()
+        outcome.traces = list(self.traces)
         outcome.records = [finished[id(cell)] for cell in self.plan.cells]
         return outcome
 
@@ -259,10 +264,13 @@ class Runner:
     def _finished(self, cell: PlannedCell, measured: dict[str, Any]) -> Record:
         prepared = self.plan.prepared[cell.spec.dataset]
         stored = {key: self.store.stage(key) for key in cell.keys}
+        self.store.note_method(cell.keys, cell.method.name)
         return self.recorder.finished(cell, prepared, stored, measured, self._predictions(cell), self.fresh)
 
     def _closed(self, cell: PlannedCell, error: Exception | None = None) -> Record:
         """The record of a cell without result, because of `error` or of its plan."""
+        if not isinstance(error, Unsupported) and not cell.skip:
+            self.traces[cell.trace if error is None else trace_of(error)] = None
         if error is None:
             return self.recorder.closed(cell, cell.skip, cell.failure)
         return self.recorder.closed(
@@ -282,5 +290,5 @@ class _Evaluating:
 
 
 def _reason(error: Exception) -> str:
-    text = error.message if isinstance(error, PmbenchError) else f"{type(error).__name__}: {error}"
+    text = error.message if isinstance(error, PmbenchError) else error_text(error)
     return text.strip().splitlines()[0] if text.strip() else type(error).__name__

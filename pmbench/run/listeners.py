@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import PluginError
 from ..plugins import CORE, Registry
 from ..report.record import Record
+from ..tracebacks import error_text, trace_of
 
 HOOK = "pmbench_run_finished"
 
@@ -35,7 +36,7 @@ def tell(registry: Registry, record: Record, out: Path) -> None:
                 network=True,
             )
         except (PluginError, OSError) as error:
-            registry.note_broken(distribution, HOOK, str(error))
+            registry.note_broken(distribution, HOOK, str(error), trace_of(error))
 
 
 def heard(registry: Registry, record: Mapping[str, Any], distribution: str) -> None:
@@ -44,4 +45,4 @@ def heard(registry: Registry, record: Mapping[str, Any], distribution: str) -> N
         try:
             function(Record.model_validate(record))
         except Exception as error:
-            raise PluginError(f"{type(error).__name__}: {error}") from error
+            raise PluginError(error_text(error)) from error

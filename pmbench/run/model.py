@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..contracts.protocol import Protocol
 from ..data.prepared import Prepared
-from ..errors import DataError, SealError, UsageError
+from ..errors import DataError, SealError, UsageError, plural
 from ..evaluation.evaluator import PRELOAD, EvaluationRequest, Evaluator
 from ..evaluation.program import check_archive
 from ..files import file_digest, folder_atomic, write_json, write_text
@@ -179,7 +179,7 @@ def _readme(card: Mapping[str, Any]) -> str:
     if interval:
         result += f" (95 % interval over test samples {interval[0]:.2f} to {interval[1]:.2f})"
     if half is not None:
-        result += f"; {card['mean_over_seeds']:.2f} ± {half:.2f} over {len(card['seeds'])} seeds"
+        result += f"; {card['mean_over_seeds']:.2f} ± {half:.2f} over {plural(len(card['seeds']), 'seed')}"
     lines = [
         f"# {card['method']} on {card['dataset']}",
         "",

@@ -19,13 +19,13 @@ from ..data.carve import too_few
 from ..data.prepare import prepare_named
 from ..data.prepared import Prepared, open_prepared
 from ..data.sources import check_unchanged
-from ..errors import DataNotPrepared, PluginError, PmbenchError, UnknownName, UsageError
+from ..errors import DataNotPrepared, PluginError, PmbenchError, UnknownName, UsageError, plural
 from ..plugins import CORE, Registry
 from ..plugins.excerpt import excerpt, loaded
 from ..store.documents import StageDocument, part_of
 from ..store.keys import CellSpec, Context, digest, digests_of
 from ..store.store import Store
-from .planner import Question, Stages, stages_of
+from .planner import Question, Stages, failed, stages_of
 from .request import DEFAULT_DATASET, Request, Variant, variants_of
 
 
@@ -34,7 +34,7 @@ class PlannedCell:
     """One (method with its options, data set, protocol, backbones, seed).
 
     `stages` are the stages of the method, the last one at the end, and `keys` their keys; both are empty if
-    the setting does not allow the method, for the reason `skip`, or if its plan failed, for `failure`.
+    the setting does not allow the method, for the reason `skip`, or if its plan failed (`failure`, `trace`).
     """
 
     variant: Variant
@@ -44,6 +44,7 @@ class PlannedCell:
     keys: tuple[str, ...] = ()
     skip: str = ""
     failure: str = ""
+    trace: str = ""
 
     @property
     def key(self) -> str:
@@ -313,21 +314,21 @@ def _with_stages(
 def _with(cell: PlannedCell, found: Stages) -> PlannedCell:
     try:
         for stage in found.stages:
-            if unknown := set(stage.reads) - set(cell.setting.all):
-                raise PluginError(
-                    f"stage {stage.kind} reads {sorted(unknown)}; the setting has {cell.setting.all}"
-                )
+            if unknown := sorted(set(stage.reads) - set(cell.setting.all)):
+                raise PluginError(f"stage {stage.kind} reads {unknown}; the setting has {cell.setting.all}")
         keys = tuple(cell.context.keys(found.stages))
     except PmbenchError as error:
-        return dataclasses.replace(cell, failure=f"plan of {cell.method.name}: {error.message}")
-    return dataclasses.replace(cell, stages=found.stages, keys=keys, skip=found.skip, failure=found.failure)
+        keys, found = (), failed(cell.method.name, error)
+    kept = {name: getattr(found, name) for name in ("stages", "skip", "failure", "trace")}
+    return dataclasses.replace(cell, keys=keys, **kept)
 
 
 def _tested(cell: PlannedCell, prepared: Prepared) -> PlannedCell:
     """`cell`, or a skip if test samples lack a modality on which it is tested."""
     for modality in cell.inputs:
         if lacking := prepared.missing(cell.context.protocol.split.test, modality):
-            return dataclasses.replace(cell, skip=f"{lacking} test samples lack {modality!r}")
+            lack = plural(lacking, "test sample lacks", "test samples lack")
+            return dataclasses.replace(cell, skip=f"{lack} {modality!r}")
     return cell
 
 

@@ -23,6 +23,7 @@ from ..plugins.excerpt import excerpt, loaded
 from ..processes import cores
 from ..store.documents import StageDocument, write_stages
 from ..store.keys import CellSpec
+from ..tracebacks import error_text, printable, trace_of
 
 SECONDS_FOR_A_CELL = 0.5
 
@@ -41,13 +42,14 @@ class Stages:
     """The stages of a method in a setting, the last one at the end, or why there are none.
 
     `skip`: the method does not support the setting. `failure`: its plan failed. `error`: the user's options
-    are wrong, as JSON.
+    are wrong, as JSON. `trace` is the traceback of a failure.
     """
 
     stages: tuple[StageDocument, ...] = ()
     skip: str = ""
     failure: str = ""
     error: dict[str, Any] | None = None
+    trace: str = ""
 
 
 def stages_of(
@@ -111,9 +113,9 @@ def _asked(
         answered = msgspec.convert(found, list[Stages])
         if len(answered) != len(questions):
             raise PluginError(f"{owner} planned {len(answered)} of {len(questions)} cells")
-        return [_checked(one) for one in answered]
+        return [dataclasses.replace(_checked(one), trace=printable(one.trace)) for one in answered]
     except (PluginError, msgspec.ValidationError) as error:
-        return [Stages(failure=f"plan of {question.method}: {error}") for question in questions]
+        return [failed(question.method, error) for question in questions]
 
 
 def _checked(found: Stages) -> Stages:
@@ -141,6 +143,11 @@ def stages_in(method: Method, setting: Setting, options: Mapping[str, Any], reci
     except UsageError as error:
         return Stages(error=as_answer(error))
     except PmbenchError as error:
-        return Stages(failure=f"plan of {method.name}: {error.message}")
+        return failed(method.name, error)
     except (Exception, SystemExit) as error:
-        return Stages(failure=f"plan of {method.name} raised {type(error).__name__}: {error}")
+        return Stages(failure=f"plan of {method.name} raised {error_text(error)}", trace=trace_of(error))
+
+
+def failed(method: str, error: Exception) -> Stages:
+    """What a plan that is wrong gives."""
+    return Stages(failure=f"plan of {method}: {error}", trace=trace_of(error))

@@ -23,6 +23,7 @@ from ..processes import leave_with_parent, set_threads
 from ..store.documents import StageDocument, read_stages
 from ..store.keys import CellSpec, Context
 from ..store.store import Store
+from ..tracebacks import error_text
 
 
 @dataclass(frozen=True)
@@ -218,7 +219,7 @@ def _train_share(
         _train_part(fabric, task, resources, staged)
     except Exception as error:
         known = isinstance(error, PmbenchError)
-        errors.put(as_answer(error if known else TrainingError(f"{type(error).__name__}: {error}")))
+        errors.put(as_answer(error if known else TrainingError(error_text(error))))
         raise
     fabric.barrier()
     torch.distributed.destroy_process_group()

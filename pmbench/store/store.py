@@ -6,7 +6,7 @@ import json
 import shutil
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,11 +33,12 @@ DOWNLOAD = "download-"
 
 @dataclass(frozen=True)
 class Entry:
-    """A finished stage: its `stage.json`, and the size of its folder in bytes."""
+    """A finished stage: its `stage.json`, the size of its folder in bytes, and the methods that use it."""
 
     key: str
     stage: Mapping[str, Any]
     size: int
+    methods: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -177,6 +178,18 @@ class Store:
         for left in (self.root / key[:2]).glob(f".{key}.*.tmp"):
             shutil.rmtree(left, ignore_errors=True)
 
+    def note_method(self, keys: Iterable[str], method: str) -> None:
+        """Notes beside stored stages that a method uses them; what cannot be written is left out."""
+        for key in keys:
+            with suppress(OSError):
+                folder = self.folder(key) / "methods"
+                folder.mkdir(exist_ok=True)
+                (folder / method).touch()
+
+    def methods(self, key: str) -> list[str]:
+        """Methods that use a stage, or used it in an earlier run, by name."""
+        return sorted(path.name for path in (self.folder(key) / "methods").glob("*"))
+
     # --- unfinished stages ----------------------------------------------------------------------------------
 
     def work(self, key: str) -> Path:
@@ -236,7 +249,7 @@ class Store:
         for path in sorted(self.root.glob("??/[0-9a-f]*/stage.json")):
             key = path.parent.name
             try:
-                found.append(Entry(key, self.stage(key), _size(path.parent)))
+                found.append(Entry(key, self.stage(key), _size(path.parent), tuple(self.methods(key))))
             except StoreError:
                 continue
         return sorted(found, key=lambda e: (str(e.stage.get("finished", "")), e.key))

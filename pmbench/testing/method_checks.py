@@ -8,13 +8,14 @@ import re
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..contracts.stage import Terms
 from ..data.access import only
 from ..errors import ContractError, Unsupported
 from ..networks.modules import Frozen, Output
 from ..training.bench import EngineBench, checked_build, delivered
+from ..training.optimizers import check_terms
 from .miniature import FEW, RECIPE
 from .outcome import Failed, Skipped
 from .trial import Trained, Trial
@@ -111,14 +112,13 @@ def check_terms_are_finite_scalars(trial: Trial) -> None:
         nets = checked_build(stage, bench)
         nets.train()
         batch = next(iter(training.batches.epoch(0, 1)))
-        stage.update(nets, batch, steps)
         name = type(stage).__name__
+        stage.update(nets, batch, steps)
         if not steps.seen:
             raise Failed(f"stage {name} took no step")
         for terms in steps.seen:
+            check_terms(name, terms)
             for term, value in terms.items():
-                if not isinstance(value, Tensor) or value.dim():
-                    raise Failed(f"stage {name}: term {term!r} is no scalar tensor but {_shown(value)}")
                 if not math.isfinite(float(value.detach())):
                     raise Failed(f"stage {name}: term {term!r} is {float(value.detach())}")
             if not any(value.requires_grad for value in terms.values()):
@@ -261,10 +261,6 @@ def _same_state(done: Trained, other: nn.Module, complaint: str) -> None:
     for label, tensor in mine.items():
         if not torch.equal(tensor, theirs[label]):
             raise Failed(f"stage {name}: {complaint}, for example in {label!r}")
-
-
-def _shown(value: object) -> str:
-    return f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
 
 
 CHECKS = (

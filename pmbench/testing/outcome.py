@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ..errors import PmbenchError
+from ..tracebacks import error_text, trace_of
 
 Outcome = Literal["passed", "failed", "skipped", "allowed"]
 
@@ -21,11 +22,15 @@ class Skipped(Exception):
 
 @dataclass(frozen=True)
 class Result:
-    """`allowed`: the property does not hold, and the plugin declares that as a known exception."""
+    """`allowed`: the property does not hold, and the plugin declares that as a known exception.
+
+    `trace` is the traceback of an exception that is not a finding of the check itself.
+    """
 
     check: str
     outcome: Outcome
     reason: str = ""
+    trace: str = ""
 
     @property
     def ok(self) -> bool:
@@ -73,11 +78,11 @@ class Suite:
     def results(self) -> list[Result]:
         return [self.result(check) for check in self.checks]
 
-    def _judge(self, check: Check, outcome: Outcome, reason: str) -> Result:
+    def _judge(self, check: Check, outcome: Outcome, reason: str, trace: str) -> Result:
         excuse = self.exceptions.get(check.rule)
         if outcome == "failed" and excuse and check in self._own:
             return Result(check.name, "allowed", f"{excuse} ({reason})")
-        return Result(check.name, outcome, reason)
+        return Result(check.name, outcome, reason, trace)
 
     def _exceptions_are_needed(self) -> None:
         for name, reason in self.exceptions.items():
@@ -95,15 +100,16 @@ class Suite:
             raise Failed(f"every check of {self.kind} {self.name!r} was skipped")
 
 
-def _outcome(check: Check) -> tuple[Outcome, str]:
+def _outcome(check: Check) -> tuple[Outcome, str, str]:
+    """The outcome, its reason, and the traceback of an exception."""
     try:
         check.run()
     except Skipped as skip:
-        return "skipped", str(skip)
+        return "skipped", str(skip), ""
     except Failed as failure:
-        return "failed", str(failure)
+        return "failed", str(failure), trace_of(failure) if failure.__cause__ else ""
     except PmbenchError as error:
-        return "failed", error.message
+        return "failed", error.message, trace_of(error)
     except (Exception, SystemExit) as error:
-        return "failed", f"{type(error).__name__}: {error}"
-    return "passed", ""
+        return "failed", error_text(error), trace_of(error)
+    return "passed", "", ""

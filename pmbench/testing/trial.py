@@ -23,6 +23,7 @@ from ..networks.modules import Nets
 from ..plugins import Registry
 from ..store.keys import CellSpec, Context
 from ..store.store import Store
+from ..tracebacks import error_text
 from ..training.bench import delivered
 from ..training.device import accelerator, make_fabric
 from ..training.loop import Training
@@ -145,8 +146,11 @@ class Trial:
 
     def must_train(self) -> None:
         """Raises the error of training, if any."""
-        if self._trained is None and self._failure is not None:
-            raise _named(self._failure)
+        if self._trained is not None or self._failure is None:
+            return
+        if isinstance(self._failure, PmbenchError):
+            raise self._failure
+        raise Failed(f"training raised {error_text(self._failure)}") from self._failure
 
     def _train(self, stage: Stage) -> Trained:
         before: dict[str, Tensor] = {}
@@ -222,9 +226,3 @@ class one_thread:
     def __exit__(self, *error: object) -> None:
         torch.set_num_threads(self._threads)
         torch.set_rng_state(self._state)
-
-
-def _named(error: BaseException) -> BaseException:
-    if isinstance(error, PmbenchError):
-        return error
-    return Failed(f"training raised {type(error).__name__}: {error}")

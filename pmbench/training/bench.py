@@ -20,6 +20,7 @@ from ..networks.modules import Classifier, Encoder, Frozen, Fusion, Head, Nets
 from ..seeding import derive, torch_seeded
 from ..store.keys import Context
 from ..store.store import Store
+from ..tracebacks import error_text
 from .pretrained import Library, fill
 
 
@@ -234,7 +235,7 @@ def in_plugin(stage: Stage, method: str, error: BaseException) -> PmbenchError:
             "(`--set recipe.precision=bf16`)",
         )
     raised = PluginError(
-        f"{kind.__name__}.{method} (module {kind.__module__}) raised {type(error).__name__}: {error}",
+        f"{kind.__name__}.{method} (module {kind.__module__}) raised {error_text(error)}",
         "this is a defect of the plugin; --debug shows the traceback",
     )
     raised.add_note(f"stage {stage!r}")

@@ -79,6 +79,32 @@ def _optimizer(recipe: Recipe, parameters: list[nn.Parameter]) -> torch.optim.Op
     return kind(parameters, recipe.lr, (recipe.beta1, 0.999), weight_decay=recipe.weight_decay, fused=True)
 
 
+_WANTED = (
+    'expected a dict of named scalar tensors, such as {"ce": pm.cross_entropy(student.logits, batch.labels)}'
+)
+
+
+def check_terms(stage: str, terms: object) -> None:
+    """Raises ContractError unless the loss terms of a stage are a dict of named scalar tensors."""
+    if not isinstance(terms, Mapping):
+        raise ContractError(f"the loss terms of stage {stage} are {_kind(terms)}; {_WANTED}")
+    if not terms:
+        raise ContractError(f"stage {stage} gives no loss terms, but an empty dict; {_WANTED}")
+    for name, value in terms.items():
+        if not isinstance(name, str):
+            raise ContractError(f"stage {stage}: the name of loss term {name!r} is {_kind(name)}; {_WANTED}")
+        if not isinstance(value, Tensor) or value.dim():
+            raise ContractError(f"stage {stage}: loss term {name!r} is {_kind(value)}; {_WANTED}")
+
+
+def _kind(value: object) -> str:
+    """`None`, `a float`, `a tensor of shape (2, 3)`."""
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {tuple(value.shape)}"
+    name = type(value).__name__
+    return "None" if value is None else f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+
+
 class OptimizerStep:
     """`step(terms, group)` of `Stage.update`."""
 
@@ -97,16 +123,10 @@ class OptimizerStep:
             raise ContractError(
                 f"stage {self._stage} steps group {group!r}; its groups are {', '.join(self._optimizers)}"
             )
-        if not terms:
-            raise ContractError(f"stage {self._stage} returned no loss terms")
+        check_terms(self._stage, terms)
         o = self._optimizers[group]
         values = list(terms.values())
         for name, value in terms.items():
-            if not isinstance(value, Tensor) or value.dim() != 0:
-                shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-                raise ContractError(
-                    f"stage {self._stage}: term {name!r} is {shape}; expected a scalar tensor"
-                )
             self.seen.setdefault(name, []).append((self._calls, value.detach()))
         loss = values[0] if len(values) == 1 else torch.stack(values).sum()
         if not loss.requires_grad:

@@ -17,6 +17,7 @@ from pmbench.testing import media
 ROOT = Path(pmbench.__file__).parent
 REPOSITORY = ROOT.parent
 ROOMS = (
+    "tracebacks",
     "errors",
     "files",
     "seeding",

@@ -13,6 +13,7 @@ PROGRAM = Path(sys.executable).with_name("pmbench")
 QUICK = ("--workers", "1", "--set", "recipe.epochs=1")
 SOURCE = """
 from dataclasses import dataclass
+import torch
 import pmbench as pm
 
 @dataclass(frozen=True)
@@ -143,14 +144,17 @@ def test_a_record_of_another_schema_is_named_and_left_alone(copied: Any, small_r
     assert foreign.exists()
 
 
+LINE = "pmbench_bad.py, line 22, in <lambda>"
 HOOK = "import pmbench as pm\n\n@pm.hookimpl\ndef pmbench_run_finished(record):\n    {body}\n"
 HEARD = "print(record.cell.method, file=open('heard.txt', 'a'))"
 FAULTS = {
     "nan": ("{'ce': ce, 'wild': ce * float('nan')}", "stage Bad: term 'wild' is nan in epoch 1 of 1"),
     "inf": ("{'ce': ce / 0}", "stage Bad: term 'ce' is inf in epoch 1 of 1"),
-    "raises": ("lost", "Bad.losses (module pmbench_bad) raised NameError: name 'lost'"),
+    "raises": ("lost", f"Bad.losses (module pmbench_bad) raised NameError ({LINE}): name 'lost'"),
     "constant": ("{'ce': ce.detach()}", "do not depend on any trainable parameter"),
-    "vector": ("{'ce': ce.repeat(2)}", "term 'ce' is (2,); expected a scalar tensor"),
+    "vector": ("{'ce': ce.repeat(2)}", "loss term 'ce' is a tensor of shape (2,); expected a dict of named"),
+    "bare": ("ce", "the loss terms of stage Bad are a tensor of shape (); expected a dict of named scalar"),
+    "inside": ("torch.ones(2) @ ce", f"RuntimeError ({LINE}): both arguments"),
 }
 
 
@@ -179,7 +183,7 @@ def test_bad_losses_fail_their_own_cells_alone(beside_others: tuple[Any, Any]) -
     assert {r["status"] for r in found.values()} == {"failed"}
     for name, (_, reason) in FAULTS.items():
         assert reason in found[f"bad_{name}"]["reason"]
-        assert reason in done.stdout
+        assert done.stdout.count(reason) == 1  # not in the table and below it
     assert "failed" in (workspace.out / "LEADERBOARD.md").read_text(encoding="utf-8")
 
 
@@ -194,3 +198,47 @@ def test_debug_shows_the_traceback(run_cli: Any) -> None:
     done = run_cli("run", "--method", "hofman", "--debug")
     assert done.code != 0
     assert "Traceback" in done.stderr
+
+
+def test_debug_shows_tracebacks_of_child_processes(workspace: Any) -> None:
+    """One of an import, a plan, a training and a preparation, each in a process of its own."""
+    plans = "{'raises': lambda ce: lost}\n\ndef no_plan(setting):\n    return [][7]\n"
+    source = SOURCE.replace("{FAULTS}", plans).replace(
+        "return [bad(fault) for fault in TERMS]",
+        "return [*map(bad, TERMS), pm.method('unplanned', paper='none')(no_plan)]",
+    )
+    workspace.install("pmbench-bad", source + DATASET)
+    workspace.install("pmbench-gone", "import pmbench_no_such_module\n")
+    args = ("--method", "bad_raises,unplanned", "--dataset", "planted", "--seed", "0", "--no-references")
+    done = workspace.run_cli("--debug", "run", *args, "--set", "recipe.epochs=1", "--device", "cpu")
+    assert done.code == 1
+    for line in ("return [][7]", "{'raises': lambda ce: lost}", "import pmbench_no_such_module"):
+        assert done.stderr.count(line) == 1, line
+    assert "plan of unplanned raised IndexError (pmbench_bad.py, line 25, in no_plan): list" in done.stdout
+    prepare = ("data", "prepare", "holes", "--source", str(workspace.root))
+    assert "int('x')" not in workspace.run_cli(*prepare).stderr
+    prepared = workspace.run_cli("--debug", *prepare)
+    assert "ValueError (pmbench_bad.py, line 47, in read): invalid literal" in prepared.stderr
+    assert "int('x')" in prepared.stderr
+
+
+DATASET = """
+
+class Holes(pm.Dataset):
+    name, version, classes = "holes", 1, ("x", "y")
+    modalities = (pm.Modality("a", "vector", (2,), "m"), pm.Modality("b", "vector", (2,), "m"))
+    target, privileged = ("a",), ("b",)
+    splits = {"official": pm.Split("train", "test")}
+    backbones = {"a": "mlp-8", "b": "mlp-8"}
+    recipes = {"holes": pm.Recipe()}
+    licence = source = citation = summary = "none"
+    default_protocol = "official"
+
+    def read(self, source):
+        int('x')
+        yield
+
+@pm.hookimpl
+def pmbench_datasets():
+    return [Holes()]
+"""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,29 @@ def test_list(finished: Any) -> None:
     assert done.code == 0
     assert all(s["key"][:12] in done.stdout for s in stages)
     assert "4 stages, " in done.stdout
+    uses = sorted((s["stage"], *s["methods"]) for s in stages)
+    assert uses == [
+        ("Distill", "self_distill"),
+        ("EarlyFusion", "early_fusion"),
+        ("Stream", "self_distill"),
+        ("Stream", "target_only"),
+    ]
+    (line,) = [line for line in done.stdout.splitlines() if "Distill" in line]
+    assert " self_distill " in line
+
+
+def test_a_stage_names_all_methods_that_used_it(copied: Any) -> None:
+    """Also those whose records are there already, and those of other runs."""
+    kept = {s["key"]: s["methods"] for s in copied.run_cli("store", "list", "--json").json()}
+    target_only = next(key for key, methods in kept.items() if methods == ["target_only"])
+    again = ("run", "-m", "target_only", "-d", "planted", "--seed", "0", "--no-references")
+    quick = ("--set", "recipe.epochs=1", "--workers", "0", "--device", "cpu")
+    shutil.rmtree(copied.store / target_only[:2] / target_only / "methods")
+    assert copied.run_cli(*again, *quick).code == 0
+    assert copied.run_cli("store", "show", target_only, "--json").json()["methods"] == ["target_only"]
+    assert copied.run_cli(*[a.replace("target_only", "target_ensemble") for a in again], *quick).code == 0
+    shown = copied.run_cli("store", "show", target_only).stdout
+    assert "target_ensemble, target_only\n" in shown
 
 
 def test_show(finished: Any) -> None:

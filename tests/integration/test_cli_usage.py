@@ -32,7 +32,7 @@ def test_more_labels_than_a_class_has_is_a_skip_with_the_counts(run_cli: Any) ->
     found = run_cli(*PLAN, "-p", "few-100000")
     assert found.code == 3
     assert "few-100000 needs 100000 labelled training samples of each class" in found.stderr
-    assert "were set aside for validation" in found.stderr
+    assert "set aside for validation" in found.stderr
 
 
 @pytest.mark.parametrize(

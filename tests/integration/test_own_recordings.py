@@ -85,6 +85,44 @@ def test_a_source_that_is_gone_or_changed(run_cli: Any, folder: Path) -> None:
     assert run_cli("data", "verify", "local/gym").code == 0
 
 
+def export_phones(folder: Path) -> None:
+    """8 windows of each activity and person of `hapt`, as CSV files: activity/person/number_sensor.csv."""
+    dataset = load_plugins(["pmbench-hapt"]).dataset("hapt")
+    for _, part in dataset.read(dataset.find_source()):
+        windows: dict[Path, list[int]] = {}
+        for row, (label, person) in enumerate(zip(part.labels, part.groups, strict=True)):
+            windows.setdefault(folder / dataset.classes[label] / f"p{person}", []).append(row)
+        for where, rows in windows.items():
+            where.mkdir(parents=True)
+            for number, row in enumerate(rows[:8]):
+                for name, array in part.arrays.items():
+                    path = where / f"{number}_{name}.csv"
+                    np.savetxt(path, array[row].T, "%.5f", delimiter=",", header="x,y,z", comments="")
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_manual_print_what_it_shows(run_cli: Any, tmp_path: Path) -> None:
+    folder, page = tmp_path / "phones", Path(__file__).parents[2] / "docs" / "your-own-recordings.md"
+    shown = {block.strip() for block in page.read_text(encoding="utf-8").split("```")[1::2]}
+    export_phones(folder)
+    made = run_cli("data", "new", "phones", str(folder))
+    printed = made.stdout.replace(str(folder), "RECORDINGS").partition("Check them")[0].strip()
+    assert printed in shown
+    head = "".join((folder / "manifest.csv").read_text().splitlines(keepends=True)[:2]).strip()
+    assert head in shown
+    description = folder / "dataset.toml"
+    lines = ['target = "gyro"' if x.startswith("target") else x for x in description.read_text().splitlines()]
+    description.write_text("\n".join(lines))
+    prepared = run_cli("data", "prepare", "local/phones", "--source", str(folder), "--workers", "2")
+    assert prepared.code == 0, prepared.stderr
+    (table,) = [block for block in shown if block.startswith("class  ")]
+    assert table in prepared.stdout
+    command = next(block for block in shown if block.startswith("pmbench run")).split()[1:]
+    planned = run_cli("plan", *command[1:], "--json")
+    assert planned.json()["summary"]["cells"] == 3 * 5
+    assert planned.json()["summary"]["cells_failed"] == 0
+
+
 PROTOCOLS = {
     "video": "official",
     "imu": "official@imu",

@@ -293,6 +293,10 @@ class Faulty(pm.Stage):
             "vector": {"ce": ce, "wide": torch.ones(3)},
             "number": {"ce": 1.0},
             "nothing": {},
+            "bare": ce,
+            "list": [ce],
+            "no": None,
+            "name": {1: ce},
         }.get(self.fault, {"ce": ce})
 
     def update(self, nets, batch, step):

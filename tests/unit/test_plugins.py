@@ -34,9 +34,21 @@ def pmbench_backbones():
     "nothing": None,
     "wrong": GOOD.format(name="x").replace("return [plan]", "return ['a text']"),
     "none": GOOD.format(name="x").replace("return [plan]", "return None"),
+    "nested": GOOD.format(name="inner").replace("return [plan]", "return ((plan,), (plan,))"),
+    "single": GOOD.format(name="x").replace("return [plan]", "return plan"),
     "later": GOOD.format(name="x").replace("return [plan]", "raise KeyError('when asked')"),
     "unknown": GOOD.format(name="x") + "\n@pm.hookimpl\ndef pmbench_no_such_hook():\n    pass\n",
     "partly": GOOD.format(name="half") + "\n@pm.hookimpl\ndef pmbench_datasets():\n    return [3]\n",
+    "silent": """
+import pmbench as pm
+
+class Silent(pm.Dataset):
+    name = "silent"
+
+@pm.hookimpl
+def pmbench_datasets():
+    return [Silent()]
+""",
     "first": GOOD.format(name="twice"),
     "second": GOOD.format(name="twice"),
     "thief": GOOD.format(name="target_only"),
@@ -112,16 +124,25 @@ def found(afresh, site):
 def test_broken_plugins_are_named_and_the_others_work(found):
     broken = {row[0]: row[1:] for row in found["broken"] if row[0].startswith("lab-")}
     expected = {
-        "lab-raises": ("import of lab_raises", "RuntimeError: no such library"),
-        "lab-leaves": ("import of lab_leaves", "SystemExit: bye"),
+        "lab-raises": (
+            "import of lab_raises",
+            "RuntimeError (lab_raises.py, line 1, in <module>): no such library",
+        ),
+        "lab-leaves": ("import of lab_leaves", "SystemExit (lab_leaves.py, line 1, in <module>): bye"),
         "lab-syntax": ("import of lab_syntax", "SyntaxError"),
         "lab-nothing": ("import of lab_nothing", "ModuleNotFoundError"),
-        "lab-wrong": ("pmbench_methods", "'a text'; expected a Method"),
-        "lab-none": ("pmbench_methods", "TypeError"),
-        "lab-later": ("pmbench_methods", "when asked"),
+        "lab-wrong": (
+            "pmbench_methods",
+            "returned a list with 'a text' in it; expected a flat list of pm.Method",
+        ),
+        "lab-none": ("pmbench_methods", "returned None; expected a flat list of pm.Method"),
+        "lab-nested": ("pmbench_methods", "returned a tuple with a tuple in it; expected a flat list"),
+        "lab-single": ("pmbench_methods", "returned Method("),
+        "lab-later": ("pmbench_methods", "KeyError (lab_later.py, line 10, in pmbench_methods): 'when a"),
+        "lab-silent": ("pmbench_datasets", "data set 'silent' does not declare summary, licence, source, "),
         "lab-unknown": ("hooks", "pmbench_no_such_hook"),
         "lab-misprint": ("pmbench_published", "lab_misprint/published.csv, line 2"),
-        "lab-partly": ("pmbench_datasets", "3; expected a Dataset"),
+        "lab-partly": ("pmbench_datasets", "a list with 3 in it; expected a flat list of pm.Dataset"),
     }
     assert set(broken) == set(expected)
     for name, (where, error) in expected.items():
@@ -130,7 +151,7 @@ def test_broken_plugins_are_named_and_the_others_work(found):
         assert at == where
         assert error in message
     assert {"good_one", "target_only", "kd", "hoffman"} <= set(found["names"])
-    assert "x" not in found["names"]
+    assert not {"x", "inner"} & set(found["names"])
     assert {"planted", "hapt"} <= set(found["datasets"])
     assert found["asked"]["good_one"] == "good_one"
     assert {"lab_net-8", "mlp-8"} <= set(found["backbones"])

@@ -182,8 +182,8 @@ def _readings(
     names = list(dict.fromkeys([*order, *described]))
     if len(names) < 2:
         raise pm.DataError(
-            f"{table.path} has {len(names)} columns of paths ({', '.join(names)}); expected at least two: "
-            "one that is tested on and one that is privileged",
+            f"{table.path} has {pm.plural(len(names), 'column')} of paths ({', '.join(names)}); expected at "
+            "least two: one that is tested on and one that is privileged",
             HELP,
         )
     if unknown := [name for name in description.target if name not in names]:

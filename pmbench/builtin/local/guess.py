@@ -40,6 +40,11 @@ def reading_of(name: str, files: Sequence[Path], described: Described) -> tuple[
         reading, more = _sound(looked, described)
     else:
         reading, more = _array(looked, described)
+    if form in ("video", "sound") and (untold := next((path for path in looked if _untold(path)), None)):
+        more.append(
+            f"files such as {untold.name} do not tell their length: one that is truncated between two "
+            "packets is taken for whole"
+        )
     if described.range is None and reading.unit == "mm":
         more.append("its numbers are taken for millimetres; set `unit` in dataset.toml if they are not")
     return reading, [f"{name}: {note}" for note in (*notes, *more)]
@@ -185,6 +190,13 @@ def _duration(path: Path) -> float | None:
         return pm.media.duration(path)
     except pm.DataError:
         return None  # reading reports it
+
+
+def _untold(path: Path) -> bool:
+    try:
+        return not pm.media.tells_length(path)
+    except pm.DataError:
+        return False  # reading reports it
 
 
 def _array(files: Sequence[Path], described: Described) -> tuple[Reading, list[str]]:

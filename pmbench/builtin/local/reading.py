@@ -178,7 +178,8 @@ def recording(path: Path, reading: Reading) -> np.ndarray:
     channels, length = reading.shape
     if len(array) != channels:
         raise pm.DataError(
-            f"{path}: {len(array)} channels; expected {channels} (time is axis {reading.time_axis})"
+            f"{path}: {pm.plural(len(array), 'channel')}; expected {channels} (time is axis "
+            f"{reading.time_axis})"
         )
     if array.shape[1] > length and not reading.cut:
         raise pm.DataError(

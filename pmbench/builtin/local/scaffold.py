@@ -46,14 +46,14 @@ def propose(folder: Path, name: str, *, frames: bool = False) -> tuple[dict[str,
     """
     if (folder / TABLE).exists():
         table = read_table(folder)
-        notes = [*table.notes, f"{TABLE} is kept, with {len(table.rows)} samples"]
+        notes = [*table.notes, f"{TABLE} is kept, with {pm.plural(len(table.rows), 'sample')}"]
         paths = {m: [folder / r[m] for r in table.rows if r[m]] for m in table.files}
         return {DESCRIPTION: _description(name, paths, notes)}, notes
     items = _items(folder, frames)
     samples, how = _pairs(items)
     rows, notes = _rows(samples)
     modalities = sorted({m for sample in samples for m in sample.files})
-    notes = [f"{len(samples)} samples of {', '.join(modalities)}: {how}", *notes]
+    notes = [f"{pm.plural(len(samples), 'sample')} of {', '.join(modalities)}: {how}", *notes]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["id", "label", "split", "group", *modalities])
@@ -110,8 +110,8 @@ def _pairs(items: Sequence[Path]) -> tuple[list[Sample], str]:
             best, how = (score, files), text
     if best is None:
         raise pm.DataError(
-            f"no two of {len(items)} files belong to one sample by their names, such as {items[0]} and "
-            f"{items[-1]}",
+            f"no two of {pm.plural(len(items), 'file')} belong to one sample by their names, such as "
+            f"{items[0]} and {items[-1]}",
             "files of one sample differ in one folder (rgb/walk/01.png, depth/walk/01.png), in the end of "
             "their names (01_rgb.png, 01_depth.png) or in their endings (01.mp4, 01.npy); or write "
             f"{TABLE} yourself",

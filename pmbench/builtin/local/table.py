@@ -59,8 +59,8 @@ def read_table(folder: Path, name: str = TABLE, named: Mapping[str, str] | None 
     roles = _roles(path, columns, named or {}, notes)
     if not lines or any(role not in roles for role in COLUMNS[:3]):
         raise pm.DataError(
-            f"{path} has {len(lines)} rows with columns {', '.join(columns) or 'none'}; expected id, label, "
-            "split, perhaps group, and at least two of paths",
+            f"{path} has {pm.plural(len(lines), 'row')} with columns {', '.join(columns) or 'none'}; "
+            "expected id, label, split, perhaps group, and at least two of paths",
             HELP,
         )
     rows = []
@@ -68,7 +68,8 @@ def read_table(folder: Path, name: str = TABLE, named: Mapping[str, str] | None 
         cells = dict(zip(columns, (cell.strip() for cell in line), strict=False))
         if len(line) > len(columns) and any(cell.strip() for cell in line[len(columns) :]):
             raise pm.DataError(
-                f"{path}, line {number}: {len(line)} cells; the header has {len(columns)} columns",
+                f"{path}, line {number}: {pm.plural(len(line), 'cell')}; the header has "
+                f"{pm.plural(len(columns), 'column')}",
                 "put cells that hold the separator in double quotes",
             )
         row = {role: cells.get(column, "") for role, column in roles.items()}
@@ -158,7 +159,7 @@ def _files(
     if missing:
         named = "; ".join(f"line {line}: {column} {cell[:100]!r}" for column, line, cell in missing[:5])
         raise pm.DataError(
-            f"{path}: {len(missing)} files do not exist in {folder}: {named}"
+            f"{path}: {pm.plural(len(missing), 'file does', 'files do')} not exist in {folder}: {named}"
             f"{'; ...' if len(missing) > 5 else ''}",
             "paths are relative to the folder of the table; an empty cell is a missing modality",
         )

@@ -201,6 +201,6 @@ def test_a_certain_class_leaves_the_others_in_order(clips, monkeypatch):
 
 def test_a_test_sample_without_the_modality_is_an_error(clips):
     columns = {"sound": clips.column("c", "sound")}
-    with pytest.raises(DataError, match="1 samples of part 'c' lack 'sound'"):
+    with pytest.raises(DataError, match="1 test sample lacks 'sound' in 'c'"):
         assert Part("c", columns).rows is None
     assert len(Part("c", columns, gallery=True).rows) == clips.count("c") - 1

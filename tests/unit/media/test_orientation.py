@@ -88,6 +88,31 @@ def test_a_rotated_video_shows_what_was_filmed(tmp_path, degrees):
         assert np.abs(frame.astype(int) - SQUARES).mean() < 8
 
 
+MIRRORED = {
+    "across": ((-1, 0, 0, 1), lambda p: p[:, ::-1]),
+    "down": ((1, 0, 0, -1), lambda p: p[::-1]),
+    "transposed": ((0, 1, 1, 0), lambda p: p.transpose(1, 0, 2)),
+    "transposed and turned": ((0, -1, -1, 0), lambda p: p[::-1, ::-1].transpose(1, 0, 2)),
+}
+"""a, b, c, d of a display matrix of negative determinant, and the stored pixels that it makes upright."""
+
+
+@pytest.mark.parametrize("name", MIRRORED)
+def test_a_mirrored_video_shows_what_was_filmed(tmp_path, name):
+    """As cameras on the front of phones write it; each of these matrices is its own inverse."""
+    (a, b, c, d), store = MIRRORED[name]
+    stored = np.ascontiguousarray(store(SQUARES))
+    path = encoded.encode(tmp_path / "v.mp4", np.stack([stored] * 5), options={"crf": "10"})
+    content = bytearray(path.read_bytes())
+    at = content.index(b"tkhd") + 44
+    content[at : at + 36] = struct.pack(">9i", a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)
+    path.write_bytes(content)
+    assert media.video_size(path)[:2] == SQUARES.shape[:2]
+    for frame in media.video_frames(path, (48, 64)):
+        assert np.abs(frame.astype(int) - SQUARES).mean() < 8
+        assert np.abs(frame[:, ::-1].astype(int) - SQUARES).mean() > 8
+
+
 @pytest.mark.parametrize("kind", [{}, {"progressive": True}, {"quality": 100, "subsampling": 0}])
 @pytest.mark.parametrize("end", [b"", b"\xff\xd9"])
 def test_half_a_jpeg_passes_no_reader(tmp_path, kind, end):

@@ -13,6 +13,7 @@ import pytest
 
 from pmbench import media
 from pmbench.errors import DataError
+from pmbench.media import endings
 
 FRAMES = 50
 SHARES = (0.25, 0.5, 0.75)
@@ -147,6 +148,56 @@ def test_a_sound_without_a_duration_in_its_header(tmp_path, kind):
     name, options = encoded.SOUNDS[kind]
     path = encoded.encode(tmp_path / name, None, encoded.tone(2.0), unseekable=True, format=kind, **options)
     assert seconds_of(path) == pytest.approx(2.0, abs=0.08)
+
+
+NO_DURATION = {
+    "mp3": ("s.mp3", "mp3", {"audio": "libmp3lame", "muxer": {"write_xing": "0"}}, "ends within a frame"),
+    "mp3, with tags": ("s.mp3", "mp3", {"audio": "libmp3lame", "unseekable": True}, "ends within a frame"),
+    "aac": ("s.aac", "adts", {}, "ends within a frame"),
+    "w64": ("s.w64", "w64", {"audio": "pcm_s16le"}, "ends within its samples, of which [0-9,]+ bytes are"),
+    "mka": ("s.mka", "matroska", {"unseekable": True}, "ends within an element"),
+    "mka, sizes": ("s.mka", "matroska", {}, "is truncated"),
+}
+"""Name -> file, FFmpeg's format, arguments of `encode`, and what is said of a truncated one."""
+
+
+@pytest.mark.parametrize("kind", NO_DURATION)
+def test_files_that_do_not_tell_their_duration_are_whole_to_the_last_frame(tmp_path, kind):
+    name, format, options, match = NO_DURATION[kind]
+    path = encoded.encode(tmp_path / name, None, encoded.tone(2.0), format=format, **options)
+    assert seconds_of(path) == pytest.approx(2.0, abs=0.08)
+    whole = path.read_bytes()
+    for end in (len(whole) // 3 + 1, len(whole) // 2 + 11, len(whole) - 100):
+        path.write_bytes(whole[:end])
+        refused(seconds_of, path, match)
+
+
+def test_files_that_tell_their_length(tmp_path):
+    """Others may end between two packets, which nothing shows."""
+    for kind in ("mp4", "mkv", "avi", "flv", "ts", "mpg"):
+        path = encoded.video(tmp_path, kind, encoded.pictures(5), encoded.tone(0.2))
+        assert media.tells_length(path) == (kind not in ("ts", "mpg")), kind
+    for kind, (name, format, options, _) in NO_DURATION.items():
+        path = encoded.encode(tmp_path / name, None, encoded.tone(0.5), format=format, **options)
+        assert media.tells_length(path) == (kind in ("w64", "mka, sizes")), kind
+    for kind in ("wav", "flac", "mp3"):
+        assert media.tells_length(encoded.sound(tmp_path, kind, encoded.tone(0.5))), kind
+
+
+def test_frames_of_an_mp3_of_every_version_are_measured_right(tmp_path):
+    """MPEG 1, 2 and 2.5: a wrong length would lose the frames, or take a whole file for a part of one."""
+    for rate, bits in ((44_100, 128), (48_000, 320), (32_000, 64), (22_050, 64), (16_000, 24), (8_000, 16)):
+        path = tmp_path / f"{rate}.mp3"
+        with av.open(str(path), "w", options={"write_xing": "0", "id3v2_version": "0"}) as out:
+            stream = out.add_stream("libmp3lame", rate=rate, layout="mono")
+            stream.bit_rate = 1000 * bits
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 2 * rate), np.int16), "s16p", "mono")
+            frame.sample_rate, frame.pts = rate, 0
+            out.mux([*stream.encode(frame), *stream.encode(None)])
+        whole = path.read_bytes()
+        assert endings.truncation(path, "mp3") == ""
+        path.write_bytes(whole[:-1])
+        assert endings.truncation(path, "mp3") == "a frame"
 
 
 @pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFFFFF, 0x7FFF0000, 36])

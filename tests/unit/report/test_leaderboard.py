@@ -363,8 +363,10 @@ def test_the_table_in_the_terminal(every_kind: list[Record]) -> None:
     assert "other, few-10" in printed(every_kind)
 
 
-def test_markup_in_a_reason_is_printed_literally(make_record: Any) -> None:
-    assert "[bold]x[/red]" in printed([make_record(status="failed", reason="[bold]x[/red]")])
+def test_reasons_are_printed_below_the_table_only(make_record: Any) -> None:
+    text = printed([make_record(status="failed", reason="[bold]x[/red]")])
+    assert "failed (seed 0)" in text
+    assert "[bold]" not in text
 
 
 def test_importing_report_is_light() -> None:

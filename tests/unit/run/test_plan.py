@@ -105,15 +105,18 @@ def failing(error: BaseException):
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (ZeroDivisionError("oh"), "plan of tried raised ZeroDivisionError: oh"),
-        (SystemExit(3), "plan of tried raised SystemExit: 3"),
+        (ZeroDivisionError("oh"), "plan of tried raised ZeroDivisionError (PLACE): oh"),
+        (SystemExit(3), "plan of tried raised SystemExit (PLACE): 3"),
         (pm.ContractError("no maps"), "plan of tried: no maps"),
     ],
 )
 def test_a_plan_that_raises_fails_its_own_cell_alone(plan, registry, error, words) -> None:
     offer(registry, failing(error))
     broken, other = plan("tried", "target_only").cells
-    assert (broken.failure, broken.stages) == (words, ())
+    place = f"tests/unit/run/test_plan.py, line {failing.__code__.co_firstlineno + 2}, in tried"
+    assert (broken.failure, broken.stages) == (words.replace("PLACE", place), ())
+    assert type(error).__name__ in broken.trace
+    assert "raise error" in broken.trace
     assert (other.failure, other.skip) == ("", "")
     assert read_stages(other.stages) == [pm.Stream("target_view")]
 
