@@ -18,13 +18,13 @@ def target_only(setting: pm.Setting) -> pm.Stage:
 
 @pm.method("early_fusion", paper="the ceiling: plain supervised training", role="ceiling", tests_on="all")
 def early_fusion(setting: pm.Setting) -> pm.Stage:
-    """One network over all modalities, also at test; the ceiling"""
+    """One network over all modalities, also at test; may be the ceiling"""
     return pm.trained_on(*setting.all)
 
 
 @pm.method("privileged_only", paper="plain supervised training", role="reference", tests_on="privileged")
 def privileged_only(setting: pm.Setting) -> pm.Stage:
-    """Network on the privileged modalities alone, also at test"""
+    """Network on the privileged modalities alone, also at test; may be the ceiling"""
     return pm.trained_on(*setting.privileged)
 
 
@@ -37,7 +37,7 @@ class LateFusionOptions(pm.Options):
 
 @pm.method("late_fusion", paper="plain supervised training", role="reference", tests_on="all", networks=2)
 def late_fusion(setting: pm.Setting, options: LateFusionOptions) -> pm.Stage:
-    """One stream per modality, also at test; mean of their logits"""
+    """One stream per modality, also at test, mean of their logits; may be the ceiling"""
     streams = tuple(pm.trained_on(m) for m in setting.all)
     return pm.LateFusion(streams) if options.form == "indep" else pm.JointLateFusion(streams)
 

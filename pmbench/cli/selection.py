@@ -111,7 +111,7 @@ class Selection:
         bool,
         typer.Option("--ablate", help="Add the rows of the papers' ablation tables."),
     ] = False
-    references: Annotated[bool, typer.Option(help="Add floor, ceiling and control.")] = True
+    references: Annotated[bool, typer.Option(help="Add floor, ceilings and control.")] = True
     store: StoreOption = None
     data: DataOption = None
     json_: JsonOption = False

@@ -15,8 +15,8 @@ from ..plugins import Registry
 
 DEFAULT_DATASET = "hapt"
 """Data set of a run without --dataset."""
-REFERENCES = ("target_only", "early_fusion", "self_distill")
-"""Floor, ceiling and control, added to every run."""
+REFERENCES = ("target_only", "privileged_only", "late_fusion", "early_fusion", "self_distill")
+"""Floor, candidates for the ceiling, and control, added to every run."""
 TWO_NETWORK_REFERENCE = "target_ensemble"
 
 

@@ -114,7 +114,7 @@ def run_cli(workspace: Workspace) -> Callable[..., Result]:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> Workspace:
-    """A workspace where one small run has ended: three cells, four stages. Only to be looked at."""
+    """A workspace where one small run has ended: five cells, six stages. Only to be looked at."""
     workspace = Workspace(tmp_path_factory.mktemp("finished"), environment)
     done = workspace.run_cli("run", *SMALL_RUN, "--workers", "0", "--device", "cpu")
     assert done.code == 0, done.stderr

@@ -10,7 +10,7 @@ import pytest
 from pmbench.errors import UsageError
 from pmbench.plugins import Registry, load_plugins
 from pmbench.run.plan import make_plan
-from pmbench.run.request import Request, variants_of
+from pmbench.run.request import REFERENCES, Request, variants_of
 from pmbench.store.store import Store
 
 
@@ -39,9 +39,7 @@ def test_only_chosen_methods_are_ablated_and_the_row_wins_over_set(registry: Reg
         ("rad", "-IW-MKTP", base | {"weighting": "uniform", "scales": (4,)}),
         ("kd", "", {}),
     ]
-    assert [(name, row) for name, row, _ in found[4:]] == [
-        (name, "") for name in ("target_only", "early_fusion", "self_distill")
-    ]
+    assert [(name, row) for name, row, _ in found[4:]] == [(name, "") for name in REFERENCES]
     rows = variants_of(Request(("rad",), ("planted",), sets=sets, ablate=True), registry)[0]
     assert [dict(v.of) for v in rows[:3]] == [{}, base, base]
 
