@@ -71,14 +71,18 @@ def missing_fill(setting: pm.Setting, options: MissingFillOptions) -> pm.Stage:
     return Filled(fused, setting.target)
 
 
-@pm.method("self_distill", paper="arXiv:1503.02531, without privilege", role="control")
+@pm.method(
+    "self_distill", paper="arXiv:1503.02531, without privilege", role="control", teachers="target_only"
+)
 def self_distill(setting: pm.Setting, options: pm.DistillOptions) -> pm.Stage:
     """Student taught by its own network from another seed: the control of `kd`, without privilege"""
     teacher = pm.trained_on(*setting.target, replica=1)
     return pm.Distill(teacher, setting.target, options)
 
 
-@pm.method("self_train", paper="Lee, ICML workshops 2013 (pseudo-label)", role="control")
+@pm.method(
+    "self_train", paper="Lee, ICML workshops 2013 (pseudo-label)", role="control", teachers="target_only"
+)
 def self_train(setting: pm.Setting, options: pm.PseudoLabelOptions) -> pm.Stage:
     """Pseudo-labels of the target network from another seed: the control of `pseudo_label`"""
     if "unlabelled" not in setting.demands:

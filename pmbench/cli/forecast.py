@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ..report.text import duration
+from ..report.text import duration, variant_text
 from .tables import heading, plural, size_text, table
 
 if TYPE_CHECKING:
@@ -122,11 +122,10 @@ def _show_cells(cells: Sequence[Mapping[str, Any]]) -> None:
     """Prints one row for cells that differ only in the seed."""
     rows: dict[tuple[str, ...], list[Mapping[str, Any]]] = defaultdict(list)
     for cell in cells:
-        options = ", ".join(f"{name}={value}" for name, value in cell["options"].items())
         backbones = ", ".join(f"{m}: {b}" for m, b in cell["backbones"].items())
         note = f"{cell['status']}: {cell['reason']}" if cell["reason"] else ""
-        name = cell["method"] + (f" [{cell['ablation']}]" if cell["ablation"] else "")
-        label = name + (f" ({options})" if options else "")
+        label = variant_text(cell["method"], cell["options"])
+        label += f" ({cell['ablation']})" if cell["ablation"] else ""
         if cell["value_set"] != cell["values"] and cell["role"] == "method":
             note = "; ".join(
                 filter(None, [note, f"{cell['values']} values, it has no {cell['value_set']} ones"])

@@ -139,6 +139,14 @@ def _board(board: Board) -> dict[str, Any]:
             {"method": c.label, "control": c.control, **(_comparison(c.comparison) or {})}
             for c in board.contrasts
         ],
+        "equal_teachers": [
+            {"row": e.teacher.label, "ranks": {r.label: [rank.low, rank.high] for r, rank in e.ranks}}
+            for e in board.equal_teachers
+        ],
+        "teacher_changes": [
+            {"method": c.label, "against": c.against, **(_comparison(c.comparison) or {})}
+            for c in board.teacher_changes
+        ],
         "absent": [_absent(a) for a in board.absent],
         "ablations": [_ablation(ablation) for ablation in board.ablations],
     }
@@ -214,6 +222,8 @@ def _row(row: Row) -> dict[str, Any]:
         "macs": cost.macs if cost else None,
         "train_seconds": row.train_seconds,
         "seeds": list(row.seeds),
+        "teacher": row.teacher
+        and {"name": row.teacher.name, "row": row.teacher.label, "value": row.teacher.value},
         "sealed": row.sealed,
         "published": sorted({p.value for p in row.published}),
     }

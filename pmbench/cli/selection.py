@@ -56,7 +56,10 @@ class Selection:
     method: Annotated[
         list[str],
         typer.Option(
-            "--method", "-m", metavar="NAME", help="Method, repeated or comma-separated; `all` for all."
+            "--method",
+            "-m",
+            metavar="NAME",
+            help="Method, or variant: NAME[option=value]; repeated or comma-separated; `all` for all.",
         ),
     ] = field(default_factory=list)
     dataset: Annotated[

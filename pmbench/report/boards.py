@@ -20,6 +20,7 @@ from .comparison import Claim, Contrast, against_floor, claims, contrasts, pair,
 from .record import AblationRow, CellInfo, PublishedNumber, Record, metric_of, recompute
 from .rows import Row, find_ceiling, find_floor, label_of, second_floors
 from .statistics import Comparison, Interval, t_interval
+from .teachers import EqualTeachers, TeacherChange, equal_teachers, teacher_changes, with_teachers
 from .text import natural, seeds_text
 
 
@@ -83,6 +84,8 @@ class Board:
     ablations: tuple[AblationTable, ...] = ()
     smallest_gain: float | None = None
     grouped: bool = False
+    equal_teachers: tuple[EqualTeachers, ...] = ()
+    teacher_changes: tuple[TeacherChange, ...] = ()
 
     @property
     def title(self) -> str:
@@ -120,7 +123,7 @@ def _main_board(records: list[Record]) -> Board:
         return Board(cells[0].cell, metric, (), absent, None, None, seeds, remarks=tuple(remarks))
     rows = [_row(label, by_seed, metric) for label, by_seed in sorted(done.items())]
     paired = pair(rows, metric, remarks)
-    rows = against_floor(rows, paired)
+    rows = with_teachers(against_floor(rows, paired), metric)
     for row in rows:
         lacking = sorted(set(seeds) - set(row.seeds))
         if lacking:
@@ -145,6 +148,8 @@ def _main_board(records: list[Record]) -> Board:
         tuple(remarks),
         smallest_gain=smallest_of(rows, paired),
         grouped=paired.grouped,
+        equal_teachers=tuple(equal_teachers(rows, paired)),
+        teacher_changes=tuple(teacher_changes(rows, paired)),
     )
 
 

@@ -31,7 +31,7 @@ from .text import (
     table,
     wrap,
 )
-from .verdicts import ceiling_text, method_lines, short_verdict, tests_text
+from .verdicts import ceiling_text, method_lines, short_verdict, teacher_lines, teacher_text, tests_text
 
 HOW_TO_READ = """\
 How to read: ± is the 95 % interval of a mean over seeds. Gain is the difference to the floor in points,
@@ -110,6 +110,9 @@ def _table(board: Board) -> str:
     rows = [[*head, "parameters", "MACs", "training", "seeds", "published"]]
     rows += [_cells(row, board) for row in board.rows]
     rows += [_absent(absent) for absent in board.absent]
+    if any(row.teacher for row in board.rows):  # older records name no teachers
+        teachers = ["teacher", *(escape(teacher_text(row)) for row in board.rows), *["-"] * len(board.absent)]
+        rows = [[*row[:2], teacher, *row[2:]] for row, teacher in zip(rows, teachers, strict=True)]
     return table(rows, left=(1, 2, 4))
 
 
@@ -164,6 +167,9 @@ def _others(board: Board) -> list[str]:
 
 def _notes(board: Board) -> list[str]:
     parts = [_list("Warnings", _warnings(board)), _list("Methods", method_lines(board)), _controls(board)]
+    parts.append(
+        _list("Teachers: ranks among methods of one teacher, and the teacher alone", teacher_lines(board))
+    )
     parts += [
         _list("Departures from the standard recipe, and deviations from the paper", _departures(board)),
         _list("Published numbers", _sources(board)),

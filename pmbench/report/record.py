@@ -79,7 +79,8 @@ class CellInfo(_Model):
     digest of pretrained weights, if any.
 
     `value_set`: the set of hyper-parameter values that the run selected for all methods; `values`: the set
-    that this method used, "paper" if it does not declare that one.
+    that this method used, "paper" if it does not declare that one. `teacher`: the reference row whose network
+    teaches the method, "own" for another network, None without teacher and in older records.
     """
 
     method: Name
@@ -100,6 +101,7 @@ class CellInfo(_Model):
     value_set: Name = "paper"
     values: Name = "paper"
     ablation: AblationRow | None = None
+    teacher: Name | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> CellInfo:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from ..contracts.method import OWN
 from .boards import Board
 from .comparison import Claim
 from .rows import Row, validation_values, without_validation
-from .text import difference, joined, number, p_equals
+from .text import difference, joined, number, p_equals, rank_text
 
 
 def short_verdict(row: Row, board: Board) -> str:
@@ -47,6 +48,29 @@ def _method(row: Row, claim: Claim, board: Board) -> str:
     if claim.failed:
         return f"{text}, but not shown to be better than {joined(claim.failed)}"
     return f"{text}; not compared with {joined(claim.missing)}, so no claim beyond the floor"
+
+
+def teacher_text(row: Row) -> str:
+    """`early_fusion 84.9`, `like early_fusion` for another network of its kind, `own`, or `-`."""
+    teacher = row.teacher
+    if teacher is None:
+        return "-"
+    if teacher.value is not None:
+        return f"{teacher.label} {number(teacher.value)}"
+    return teacher.name if teacher.name == OWN else f"like {teacher.name}"
+
+
+def teacher_lines(board: Board) -> list[str]:
+    """Sentences that compare methods of one teacher, and a method under two teachers."""
+    found = []
+    for group in board.equal_teachers:
+        ranked = joined([f"{row.label} has rank {rank_text(rank)}" for row, rank in group.ranks])
+        value = "" if group.teacher.value is None else f" ({number(group.teacher.value)})"
+        found.append(f"taught by {group.teacher.label}{value}: {ranked}, of {len(group.ranks)}")
+    for change in board.teacher_changes:
+        what = "significant" if change.comparison.significant else "no significant difference"
+        found.append(f"{change.label} against {change.against}: {difference(change.comparison)}: {what}")
+    return found
 
 
 def smallest(board: Board) -> str:

@@ -199,6 +199,7 @@ def _cell_info(cell: PlannedCell) -> CellInfo:
         value_set=cell.variant.value_set,
         values=cell.variant.values,
         ablation=_ablation_row(cell.variant),
+        teacher=method.teacher(cell.options),
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..contracts.method import VALUE_SETS, Method
-from ..contracts.options import parse_value
+from ..contracts.options import parse_value, split_variant
 from ..contracts.recipe import Recipe
 from ..errors import UnknownName, UsageError
 from ..plugins import Registry
@@ -22,7 +22,10 @@ TWO_NETWORK_REFERENCE = "target_ensemble"
 
 @dataclass(frozen=True)
 class Request:
-    """What to run, by names. Empty `protocols`, `backbones` and `recipe` mean the data set's default."""
+    """What to run, by names. Empty `protocols`, `backbones` and `recipe` mean the data set's default.
+
+    `methods` may name variants: `kd[teacher=privileged]`.
+    """
 
     methods: tuple[str, ...]
     datasets: tuple[str, ...]
@@ -65,11 +68,13 @@ class Variant:
 def variants_of(request: Request, registry: Registry) -> tuple[list[Variant], dict[str, Any]]:
     """(methods of the request, each followed by its ablations if `ablate`; changed fields of the recipe).
 
-    Values of the requested set are overridden by `--set`, both by an ablation.
+    Values of the requested set are overridden by `--set`, both by the options in the name of a variant, all
+    by an ablation.
     """
     if request.value_set not in VALUE_SETS:
         raise UsageError(f"--values {request.value_set}: expected {' or '.join(VALUE_SETS)}")
-    chosen = [registry.method(name) for name in request.methods]
+    asked = [_variant(text, registry) for text in request.methods]
+    chosen = list({method.name: method for method, _ in asked}.values())
     if request.ablate and not any(m.ablations for m in chosen):
         have = sorted(name for name in registry.names("method") if _ablations(registry, name))
         raise UsageError(
@@ -77,11 +82,14 @@ def variants_of(request: Request, registry: Registry) -> tuple[list[Variant], di
             f"methods that do: {', '.join(have)}",
         )
     by_method, recipe = parse_sets(request.sets, chosen)
-    variants = []
-    for method in _methods(request, registry):
+    variants: list[Variant] = []
+    for method, own in [*asked, *_references(request, chosen, asked, registry)]:
         options = {**method.values(request.value_set), **by_method.get(method.name, {})}
+        options |= {n: v for n, v in own.items() if v != options.get(n, method.options()[n].default)}
+        if any(v.method == method and v.options == options for v in variants):
+            continue
         variants.append(Variant(method, options, request.value_set))
-        if request.ablate and method.name in request.methods:
+        if request.ablate and (method, own) in asked:
             variants += [
                 Variant(method, {**options, **ablation.options}, request.value_set, row, options)
                 for row, ablation in method.ablations.items()
@@ -94,16 +102,26 @@ def _ablations(registry: Registry, name: str) -> bool:
     return len(offers) == 1 and bool(offers[0].value.ablations)
 
 
-def _methods(request: Request, registry: Registry) -> list[Method]:
-    names = list(request.methods)
-    chosen = [registry.method(name) for name in names]
-    if request.references:
-        extra = list(REFERENCES)
-        if any(m.networks > 1 and m.tests_on == "target" for m in chosen):
-            extra.append(TWO_NETWORK_REFERENCE)
-        known = registry.offers["method"]
-        chosen += [registry.method(name) for name in extra if name in known and name not in names]
-    return list({method.name: method for method in chosen}.values())
+def _variant(text: str, registry: Registry) -> tuple[Method, dict[str, Any]]:
+    name, options = split_variant(text)
+    method = registry.method(name)
+    return method, method.parse(options)
+
+
+def _references(
+    request: Request,
+    chosen: Sequence[Method],
+    asked: Sequence[tuple[Method, dict[str, Any]]],
+    registry: Registry,
+) -> list[tuple[Method, dict[str, Any]]]:
+    """The references that were not asked for themselves."""
+    if not request.references:
+        return []
+    names = list(REFERENCES)
+    if any(m.networks > 1 and m.tests_on == "target" for m in chosen):
+        names.append(TWO_NETWORK_REFERENCE)
+    plain = {method.name for method, own in asked if not own}
+    return [(registry.method(n), {}) for n in names if n in registry.offers["method"] and n not in plain]
 
 
 def parse_sets(

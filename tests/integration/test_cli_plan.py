@@ -37,15 +37,26 @@ def test_how_much_all_methods_share(run_cli: Any) -> None:
 
 
 def test_ablations(run_cli: Any) -> None:
-    args = ("plan", "-m", "rad,kd", "-d", "planted", "--seeds", "1", "--ablate")
+    args = (
+        "plan",
+        "-m",
+        "rad,kd[teacher=privileged,temperature=2]",
+        "-d",
+        "planted",
+        "--seeds",
+        "1",
+        "--ablate",
+    )
     found = run_cli(*args, "--json").json()
     rows = {c["ablation"]: c for c in found["cells"] if c["method"] == "rad"}
     assert rows.keys() == {None, "-IW", "-IW-MKTP"}
     assert rows["-IW"]["options"] == {"weighting": "uniform"}
     assert all(c["ablation"] is None for c in found["cells"] if c["method"] != "rad")
+    (kd,) = (c for c in found["cells"] if c["method"] == "kd")
+    assert kd["options"] == {"teacher": "privileged", "temperature": 2.0}
     teachers = [row["stages"][0] for row in rows.values()]
     assert len(set(teachers)) == 1, "one teacher for all rows"
-    assert "rad [-IW] (weighting=uniform)" in run_cli(*args).stdout
+    assert "rad[weighting=uniform] (-IW)" in run_cli(*args).stdout
 
 
 def test_small_values(run_cli: Any) -> None:

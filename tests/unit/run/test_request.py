@@ -44,6 +44,34 @@ def test_only_chosen_methods_are_ablated_and_the_row_wins_over_set(registry: Reg
     assert [dict(v.of) for v in rows[:3]] == [{}, base, base]
 
 
+def test_variants_are_named_with_their_options(registry: Registry) -> None:
+    names = ("kd[teacher=privileged,temperature=2]", "kd", "kd[teacher=fused]", "late_fusion[form=joint]")
+    request = Request(names, ("planted",), sets=("kd.imitation=0.5", "kd.temperature=3"))
+    found = shown(request, registry)
+    assert [(name, options) for name, _, options in found] == [
+        ("kd", {"teacher": "privileged", "temperature": 2.0, "imitation": 0.5}),
+        ("kd", {"temperature": 3.0, "imitation": 0.5}),  # with its default teacher it is the same row
+        ("late_fusion", {"form": "joint"}),
+        *((name, {}) for name in REFERENCES),
+    ]
+    with pytest.raises(UsageError, match="unknown option of method 'kd' 'taecher'; did you mean 'teacher'"):
+        shown(Request(("kd[taecher=privileged]",), ("planted",)), registry)
+    with pytest.raises(UsageError, match="teacher=nobody: expected one of fused, privileged"):
+        shown(Request(("kd[teacher=nobody]",), ("planted",)), registry)
+
+
+def test_every_method_says_what_teaches_it(registry: Registry) -> None:
+    def teachers(name: str) -> dict[str, str]:
+        return dict(registry.method(name).teachers)
+
+    assert teachers("kd") == teachers("gen_distill") == teachers("pseudo_label")
+    assert teachers("kd") == {"fused": "early_fusion", "privileged": "privileged_only"}
+    assert registry.method("kd").teacher({}) == registry.method("rad").teacher({}) == "early_fusion"
+    assert registry.method("gen_distill").teacher({}) == registry.method("hoffman").teacher({})
+    without = [n for n in registry.names("method") if not teachers(n) and registry.method(n).role == "method"]
+    assert not without
+
+
 def test_methods_without_ablations_name_those_with_some(registry: Registry) -> None:
     with pytest.raises(UsageError, match="--ablate: kd declares no ablations") as caught:
         variants_of(Request(("kd",), ("planted",), ablate=True), registry)
