@@ -17,6 +17,7 @@ from ..contracts.metric import Metric
 from ..errors import RecordError
 from ..metrics.builtin import METRICS
 from .comparison import Claim, Contrast, against_floor, claims, contrasts, pair, smallest_of
+from .placebo import Left, left_of
 from .record import AblationRow, CellInfo, PublishedNumber, Record, metric_of, recompute
 from .rows import Row, find_ceiling, find_floor, label_of, second_floors
 from .statistics import Comparison, Interval, t_interval
@@ -85,6 +86,7 @@ class Board:
     smallest_gain: float | None = None
     grouped: bool = False
     equal_teachers: tuple[EqualTeachers, ...] = ()
+    left: tuple[Left, ...] = ()
     teacher_changes: tuple[TeacherChange, ...] = ()
 
     @property
@@ -106,10 +108,14 @@ def boards(records: Iterable[Record]) -> list[Board]:
 
 def _board(records: list[Record]) -> Board:
     ablated = [r for r in records if r.cell.ablation is not None]
-    if len(ablated) == len(records):
-        board = Board(records[0].cell, _primary_metric(records), (), (), None, None, ())
+    without = [r for r in records if r.cell.placebo or r.cell.matched_epochs]
+    main = [r for r in records if r not in ablated and r not in without]
+    if main:
+        board = _main_board(main)
     else:
-        board = _main_board([r for r in records if r.cell.ablation is None])
+        board = Board(records[0].cell, _primary_metric(records), (), (), None, None, ())
+    if without:
+        board = _with_left(board, without)
     return dataclasses.replace(board, ablations=_ablation_tables(board, ablated))
 
 
@@ -150,6 +156,24 @@ def _main_board(records: list[Record]) -> Board:
         grouped=paired.grouped,
         equal_teachers=tuple(equal_teachers(rows, paired)),
         teacher_changes=tuple(teacher_changes(rows, paired)),
+    )
+
+
+def _with_left(board: Board, records: list[Record]) -> Board:
+    """The board with placebos and floors of matched compute, which change nothing else of it."""
+    remarks: list[str] = []
+    cells = _without_copies(_one_per_cell(records, remarks), remarks)
+    done, absent = _split(cells, board.metric)
+    left: list[Left] = []
+    if board.metric is not None and done:
+        rows = [_row(label, by_seed, board.metric) for label, by_seed in sorted(done.items())]
+        paired = pair([*board.rows, *rows], board.metric, [])
+        left = left_of(board.rows, rows, board.floor, paired)
+    return dataclasses.replace(
+        board,
+        absent=(*board.absent, *absent),
+        remarks=(*board.remarks, *remarks),
+        left=tuple(left),
     )
 
 

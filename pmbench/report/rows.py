@@ -107,9 +107,12 @@ class Row:
 def label_of(cell: CellInfo) -> str:
     """Label of a row, as `--method` takes it: `kd`, `kd[temperature=2.0]`.
 
-    The name of a row of an ablation follows: `rad[weighting=uniform] (-IW)`.
+    The name of a row of an ablation follows: `rad[weighting=uniform] (-IW)`, or what else sets the row apart:
+    `kd (shuffle placebo)`, `target_only (60 epochs)`.
     """
     label = variant_text(cell.method, cell.options)
+    label += f" ({cell.placebo} placebo)" if cell.placebo else ""
+    label += f" ({cell.matched_epochs} epochs)" if cell.matched_epochs else ""
     return f"{label} ({cell.ablation.row})" if cell.ablation else label
 
 

@@ -20,7 +20,7 @@ from .text import (
     quantity,
     rank_text,
 )
-from .verdicts import short_verdict, teacher_lines
+from .verdicts import left_lines, short_verdict, teacher_lines
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -47,7 +47,7 @@ def terminal_table(records: Iterable[Record], width: int = WIDE) -> Table:
     result = Table(title=None if several or not all_boards else all_boards[0].title, title_justify="left")
     caption = _caption(all_boards)
     sentences = _verdicts(all_boards) if narrow else []
-    sentences += [line for board in all_boards for line in teacher_lines(board)]
+    sentences += [x for board in all_boards for x in (*teacher_lines(board), *left_lines(board))]
     caption = "\n".join([*sentences, *([caption] if caption else [])]) or None
     result.caption, result.caption_justify = None if caption is None else Text(caption), "left"
     for title in (["data set"] if several else []) + ["method"]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from ..contracts.method import OWN
 from .boards import Board
 from .comparison import Claim
+from .placebo import KINDS
 from .rows import Row, validation_values, without_validation
-from .text import difference, joined, number, p_equals, rank_text
+from .text import difference, gap_text, joined, number, p_equals, points, rank_text
 
 
 def short_verdict(row: Row, board: Board) -> str:
@@ -70,6 +71,27 @@ def teacher_lines(board: Board) -> list[str]:
     for change in board.teacher_changes:
         what = "significant" if change.comparison.significant else "no significant difference"
         found.append(f"{change.label} against {change.against}: {difference(change.comparison)}: {what}")
+    return found
+
+
+def left_lines(board: Board) -> list[str]:
+    """A sentence for each method and kind of row without privileged information."""
+    found = []
+    gains = {row.label: row.gain for row in board.rows}
+    for one in board.left:
+        gain = gains[one.label]
+        if gain is None or one.gain is None:
+            continue
+        what = f"{KINDS[one.kind]}: {points(one.gain, ' points')} [{one.row.label}]"
+        if not gain.better:
+            found.append(f"{one.label}: no significant gain to explain; {what}")
+        elif one.share is None:
+            found.append(f"{one.label}: {what}")
+        else:
+            found.append(
+                f"{one.label}: of its gain of {number(gain.difference, 1, sign=True)} points, "
+                f"{gap_text(one.share)} is left {what}"
+            )
     return found
 
 

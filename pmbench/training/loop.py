@@ -93,7 +93,7 @@ class Training:
             self.optimizers = optimizers_of(stage, self.nets, self.recipe)
         self.validation = view.validation_for(stage)
         self._workers = data_workers
-        self._columns = {m: view.column(self.validation.part, m) for m in stage.reads}
+        self._columns = {m: view.seen("validation", m) for m in stage.reads}
         in_memory = fits_in_memory(self._columns, len(self.validation.rows))
         self._validation = list(self._validation_batches()) if in_memory else None
 
