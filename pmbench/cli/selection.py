@@ -142,8 +142,10 @@ class Selection:
                 "no method to run", "give --method NAME (`pmbench list methods`) or --matrix FILE"
             )
         datasets = names(self.dataset) or tuple(matrix.get("datasets", ())) or (DEFAULT_DATASET,)
+        if "all" in methods:  # variants may stand beside it
+            methods = (*registry.names("method"), *(m for m in methods if m != "all"))
         return Request(
-            methods=tuple(registry.names("method")) if "all" in methods else methods,
+            methods=methods,
             datasets=tuple(registry.names("dataset")) if "all" in datasets else datasets,
             protocols=names(self.protocol) or tuple(matrix.get("protocols", ())),
             backbones=_joined(names(self.backbone)) or tuple(matrix.get("backbones", ())),

@@ -74,9 +74,10 @@ class Method:
 
     def teacher(self, options: Mapping[str, Any]) -> str | None:
         """The reference row that is the teacher under these options, "own", or None without a teacher."""
-        if len(self.teachers) < 2:
+        declared = self.options().get("teacher")
+        if "" in self.teachers or declared is None:
             return self.teachers.get("")
-        return self.teachers[options.get("teacher", self.options()["teacher"].default)]
+        return self.teachers.get(options.get("teacher", declared.default))
 
     def parse(self, texts: Mapping[str, str]) -> dict[str, Any]:
         """Values of options from texts; raises UnknownName or UsageError."""

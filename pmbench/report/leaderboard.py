@@ -240,7 +240,11 @@ def _left(board: Board) -> str:
     for row in board.rows:
         cells = [found.get((row.label, kind)) for kind in kinds]
         if any(cells):
-            parts = [(points(one.gain), gap_text(one.share)) if one else ("-", "-") for one in cells]
+            better = row.gain is not None and row.gain.better
+            parts = [
+                (points(one.gain), gap_text(one.share) if better else "-") if one else ("-", "-")
+                for one in cells
+            ]
             rows.append([code(row.label), points(row.gain), *(text for part in parts for text in part)])
     title = (
         "Without privileged information, in points over the floor. What is left of a gain does not come from "

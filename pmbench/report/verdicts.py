@@ -82,16 +82,17 @@ def left_lines(board: Board) -> list[str]:
         gain = gains[one.label]
         if gain is None or one.gain is None:
             continue
-        what = f"{KINDS[one.kind]}: {points(one.gain, ' points')} [{one.row.label}]"
+        what = f"{KINDS[one.kind]} ({points(one.gain, ' points')})"
         if not gain.better:
             found.append(f"{one.label}: no significant gain to explain; {what}")
-        elif one.share is None:
-            found.append(f"{one.label}: {what}")
-        else:
-            found.append(
-                f"{one.label}: of its gain of {number(gain.difference, 1, sign=True)} points, "
-                f"{gap_text(one.share)} is left {what}"
-            )
+            continue
+        left = "this" if one.share is None else gap_text(one.share)
+        own = number(gain.difference, 1, sign=True)
+        text = f"{one.label}: of its gain of {own} points, {left} is left {what}"
+        if one.lost is not None:
+            better = "significantly more" if one.lost.better else "not shown to be more"
+            text += f"; the method gains {difference(one.lost)}: {better}"
+        found.append(text)
     return found
 
 

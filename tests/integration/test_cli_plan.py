@@ -99,7 +99,7 @@ def test_keys_are_those_of_the_run(finished: Any, small_run: tuple[str, ...]) ->
 def test_estimates_come_from_what_is_stored(finished: Any) -> None:
     args = ("plan", "-m", "target_only", "-d", "planted", "--seeds", "2", "--set", "recipe.epochs=3")
     found = finished.run_cli(*args, "--json").json()
-    assert all(s["seconds"] > 0 for s in found["stages"])
+    assert all((s["seconds"] > 0) == (s["epochs"] > 0) for s in found["stages"]), "late fusion trains nothing"
     summary = found["summary"]
     assert summary["stages_without_estimate"] == 0
     assert 0 < summary["seconds"] <= summary["seconds_of_work"]
