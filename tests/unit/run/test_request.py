@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pmbench.cli.selection import Selection
 from pmbench.errors import UsageError
 from pmbench.plugins import Registry, load_plugins
 from pmbench.run.plan import make_plan
@@ -107,3 +108,21 @@ def test_cells_of_one_method_lie_apart_and_share_stages(registry: Registry, tmp_
     assert paper[0].path.name == "rad-s0"
     assert paper[1].key == set_[0].key == small[1].key  # the same training, asked for in three ways
     assert small[0].path.name == "rad-small-s0"
+
+
+def test_variants_and_placebos_in_options_and_in_a_matrix(registry: Registry, tmp_path: Path) -> None:
+    found = Selection(method=["kd[teacher=privileged,temperature=2],rad", "rad"], placebo=["noise,shuffle"])
+    request = found.request(registry)
+    assert request.methods == ("kd[teacher=privileged,temperature=2]", "rad")
+    assert (request.placebos, request.matched_compute) == (("noise", "shuffle"), False)
+    matrix = tmp_path / "matrix.toml"
+    matrix.write_text(
+        'methods = ["all", "kd[teacher=privileged]"]\nplacebo = ["noise"]\nmatched_compute = true\n'
+    )
+    request = Selection(matrix=matrix).request(registry)
+    assert request.methods == (*registry.names("method"), "kd[teacher=privileged]")
+    assert (request.placebos, request.matched_compute) == (("noise",), True)
+    for text, words in (("placebo = 'noise'", "expected a list"), ("matched_compute = 1", "true or false")):
+        matrix.write_text(f'methods = ["kd"]\n{text}\n')
+        with pytest.raises(UsageError, match=words):
+            Selection(matrix=matrix).request(registry)
