@@ -18,13 +18,13 @@ def target_only(setting: pm.Setting) -> pm.Stage:
 
 @pm.method("early_fusion", paper="the ceiling: plain supervised training", role="ceiling", tests_on="all")
 def early_fusion(setting: pm.Setting) -> pm.Stage:
-    """One network over all modalities, also at test; the ceiling"""
+    """One network over all modalities, also at test; may be the ceiling"""
     return pm.trained_on(*setting.all)
 
 
 @pm.method("privileged_only", paper="plain supervised training", role="reference", tests_on="privileged")
 def privileged_only(setting: pm.Setting) -> pm.Stage:
-    """Network on the privileged modalities alone, also at test"""
+    """Network on the privileged modalities alone, also at test; may be the ceiling"""
     return pm.trained_on(*setting.privileged)
 
 
@@ -37,7 +37,7 @@ class LateFusionOptions(pm.Options):
 
 @pm.method("late_fusion", paper="plain supervised training", role="reference", tests_on="all", networks=2)
 def late_fusion(setting: pm.Setting, options: LateFusionOptions) -> pm.Stage:
-    """One stream per modality, also at test; mean of their logits"""
+    """One stream per modality, also at test, mean of their logits; may be the ceiling"""
     streams = tuple(pm.trained_on(m) for m in setting.all)
     return pm.LateFusion(streams) if options.form == "indep" else pm.JointLateFusion(streams)
 
@@ -71,14 +71,18 @@ def missing_fill(setting: pm.Setting, options: MissingFillOptions) -> pm.Stage:
     return Filled(fused, setting.target)
 
 
-@pm.method("self_distill", paper="arXiv:1503.02531, without privilege", role="control")
+@pm.method(
+    "self_distill", paper="arXiv:1503.02531, without privilege", role="control", teachers="target_only"
+)
 def self_distill(setting: pm.Setting, options: pm.DistillOptions) -> pm.Stage:
     """Student taught by its own network from another seed: the control of `kd`, without privilege"""
     teacher = pm.trained_on(*setting.target, replica=1)
     return pm.Distill(teacher, setting.target, options)
 
 
-@pm.method("self_train", paper="Lee, ICML workshops 2013 (pseudo-label)", role="control")
+@pm.method(
+    "self_train", paper="Lee, ICML workshops 2013 (pseudo-label)", role="control", teachers="target_only"
+)
 def self_train(setting: pm.Setting, options: pm.PseudoLabelOptions) -> pm.Stage:
     """Pseudo-labels of the target network from another seed: the control of `pseudo_label`"""
     if "unlabelled" not in setting.demands:

@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from ..report.text import duration
+from ..report.text import duration, option_text, options_text
 from .tables import fields, heading, size_text, table
 
 Values = dict[str, Any]
@@ -25,6 +25,8 @@ def show_method(values: Values) -> None:
             ("role", values["role"]),
             ("tests on", values["tests_on"]),
             ("networks at test", values["networks"]),
+            ("teacher", values["teacher"] or "none"),
+            ("other teachers", _teachers(values)),
             ("deviations", values["deviations"]),
             ("exempt from", [f"{check}: {why}" for check, why in values["exceptions"].items()]),
             ("from", _from(values)),
@@ -34,27 +36,27 @@ def show_method(values: Values) -> None:
     if values["options"]:
         heading("Options, changed with --set name=value")
         rows = [
-            (name, f"{o['type']} {o['within']}".strip(), _default(o["default"]), o["help"])
+            (name, f"{o['type']} {o['within']}".strip(), option_text(o["default"]), o["help"])
             for name, o in values["options"].items()
         ]
         table(("option", "type", "default", "meaning"), rows)
     if values["small"]:
         heading("Values for small data, taken with --values small")
-        table(("option", "value"), [(n, _default(v)) for n, v in values["small"].items()])
+        table(("option", "value"), [(n, option_text(v)) for n, v in values["small"].items()])
     if values["ablations"]:
         heading("Ablations, run with --ablate")
-        sets = [
-            (row, " ".join(f"{n}={_default(v)}" for n, v in a["options"].items()))
-            for row, a in values["ablations"].items()
-        ]
+        sets = [(row, options_text(a["options"])) for row, a in values["ablations"].items()]
         table(("row", "options"), sets)
 
 
-def _default(value: Any) -> str:
-    """A default in the syntax of `--set`."""
-    if value is None or isinstance(value, bool):
-        return str(value).lower()
-    return "+".join(map(str, value)) if isinstance(value, list) else str(value)
+def _teachers(values: Values) -> list[str]:
+    """How the other teachers are asked for."""
+    teachers = values["teachers"].items()
+    return [
+        f"{row}: {values['name']}[teacher={choice}]"
+        for choice, row in teachers
+        if choice and row != values["teacher"]
+    ]
 
 
 def _about(values: Values) -> None:

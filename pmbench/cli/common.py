@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -43,8 +44,8 @@ def _cache() -> Path:
 
 
 def names(values: Iterable[str]) -> tuple[str, ...]:
-    """Unique names of repeated and comma-separated values, in order."""
-    parts = [part.strip() for value in values for part in value.split(",")]
+    """Unique names of repeated and comma-separated values, in order; commas in [ ] belong to a name."""
+    parts = [part.strip() for value in values for part in re.split(r",(?![^\[]*\])", value)]
     return tuple(dict.fromkeys(p for p in parts if p))
 
 

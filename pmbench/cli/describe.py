@@ -32,6 +32,8 @@ def method_values(method: Method) -> Values:
         "role": method.role,
         "tests_on": method.tests_on,
         "networks": method.networks,
+        "teacher": method.teacher({}),
+        "teachers": dict(method.teachers),
         "options": {
             name: {
                 "type": type_text(o.type),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..errors import plural
-from ..report.text import duration
+from ..report.text import duration, variant_text
 from .tables import heading, size_text, table
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ SHOWN = 12
 
 def forecast(plan: Plan, store: Store, workers: int) -> dict[str, Any]:
     """The JSON of `pmbench plan`. `seconds` is None if no similar stage is stored."""
-    from ..run.plan import estimate, needed
+    from ..run.estimate import estimate
+    from ..run.plan import needed
 
     wanted = needed(plan, plan.cells)
     seconds = estimate(plan, wanted.values(), store)
@@ -59,12 +60,14 @@ def _cell(cell: PlannedCell, wanted: Mapping[str, PlannedStage]) -> dict[str, An
         "role": cell.method.role,
         "options": dict(cell.options),
         "ablation": cell.variant.ablation or None,
+        "placebo": cell.variant.placebo or None,
+        "matched_epochs": cell.spec.recipe.epochs if cell.variant.matched else None,
         "value_set": cell.variant.value_set,
         "values": cell.variant.values,
         "dataset": cell.spec.dataset,
         "protocol": cell.spec.protocol,
         "backbones": {m: cell.context.backbones[m].label for m, _ in cell.spec.backbones},
-        "recipe": recipe_name(cell.context.dataset, cell.spec.recipe),
+        "recipe": recipe_name(cell.context.dataset, cell.standard),
         "seed": cell.spec.seed,
         "status": "skip" if cell.skip else "failed" if cell.failure else "run",
         "reason": cell.skip or cell.failure or None,
@@ -123,11 +126,12 @@ def _show_cells(cells: Sequence[Mapping[str, Any]]) -> None:
     """Prints one row for cells that differ only in the seed."""
     rows: dict[tuple[str, ...], list[Mapping[str, Any]]] = defaultdict(list)
     for cell in cells:
-        options = ", ".join(f"{name}={value}" for name, value in cell["options"].items())
         backbones = ", ".join(f"{m}: {b}" for m, b in cell["backbones"].items())
         note = f"{cell['status']}: {cell['reason']}" if cell["reason"] else ""
-        name = cell["method"] + (f" [{cell['ablation']}]" if cell["ablation"] else "")
-        label = name + (f" ({options})" if options else "")
+        label = variant_text(cell["method"], cell["options"])
+        label += f" ({cell['ablation']})" if cell["ablation"] else ""
+        label += f" ({cell['placebo']} placebo)" if cell["placebo"] else ""
+        label += f" ({cell['matched_epochs']} epochs)" if cell["matched_epochs"] else ""
         if cell["value_set"] != cell["values"] and cell["role"] == "method":
             note = "; ".join(
                 filter(None, [note, f"{cell['values']} values, it has no {cell['value_set']} ones"])

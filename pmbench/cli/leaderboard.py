@@ -13,6 +13,7 @@ from .common import DEFAULT_OUT, JsonOption, print_json
 if TYPE_CHECKING:
     from ..errors import RecordError
     from ..report.boards import AblationResult, AblationTable, Absent, Board
+    from ..report.gaps import Gap
     from ..report.record import Record
     from ..report.rows import Row
     from ..report.statistics import Comparison
@@ -138,6 +139,25 @@ def _board(board: Board) -> dict[str, Any]:
             {"method": c.label, "control": c.control, **(_comparison(c.comparison) or {})}
             for c in board.contrasts
         ],
+        "equal_teachers": [
+            {"row": e.teacher.label, "ranks": {r.label: [rank.low, rank.high] for r, rank in e.ranks}}
+            for e in board.equal_teachers
+        ],
+        "teacher_changes": [
+            {"method": c.label, "against": c.against, **(_comparison(c.comparison) or {})}
+            for c in board.teacher_changes
+        ],
+        "without_privilege": [
+            {
+                "method": one.label,
+                "kind": one.kind,
+                "row": one.row.label,
+                "gain": _comparison(one.gain),
+                "lost": _comparison(one.lost),
+                "share": _gap(one.share),
+            }
+            for one in board.left
+        ],
         "absent": [_absent(a) for a in board.absent],
         "ablations": [_ablation(ablation) for ablation in board.ablations],
     }
@@ -196,9 +216,13 @@ def _absent(absent: Absent) -> dict[str, Any]:
     return {"method": absent.label, "status": absent.status, "reason": reason, "seeds": seeds}
 
 
+def _gap(gap: Gap | None) -> dict[str, Any] | None:
+    return None if gap is None else {"value": gap.value, "low": gap.low, "high": gap.high}
+
+
 def _row(row: Row) -> dict[str, Any]:
     cost, half = row.records[-1].cost, row.interval.half
-    gap, rank = row.gap, row.rank
+    rank = row.rank
     return {
         "method": row.label,
         "role": row.cell.role,
@@ -207,12 +231,14 @@ def _row(row: Row) -> dict[str, Any]:
         "rank": rank and {"low": rank.low, "high": rank.high, "of": rank.count, "best": rank.best},
         "mean": row.interval.mean,
         "interval": None if half is None else [row.interval.mean - half, row.interval.mean + half],
-        "gap_recovered": None if gap is None else {"value": gap.value, "low": gap.low, "high": gap.high},
+        "gap_recovered": _gap(row.gap),
         "gain": _comparison(row.gain),
         "parameters": cost.parameters if cost else None,
         "macs": cost.macs if cost else None,
         "train_seconds": row.train_seconds,
         "seeds": list(row.seeds),
+        "teacher": row.teacher
+        and {"name": row.teacher.name, "row": row.teacher.label, "value": row.teacher.value},
         "sealed": row.sealed,
         "published": sorted({p.value for p in row.published}),
     }

@@ -53,7 +53,7 @@ def register(app: typer.Typer) -> None:
 
 @takes(RunOptions)
 def run(options: RunOptions) -> None:
-    """Train, seal, evaluate and rank. Adds floor, ceiling and control; reuses stored stages."""
+    """Train, seal, evaluate and rank. Adds floor, ceilings and control; reuses stored stages."""
     from ..errors import NothingToRun
     from ..plugins import load_plugins, survey
     from ..run.coordinator import Runner

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from ..run.request import Request
 
 T = TypeVar("T")
-_MATRIX = ("methods", "datasets", "protocols", "backbones", "seeds", "set", "weights", "recipe")
+_LISTS = ("methods", "datasets", "protocols", "backbones", "placebo")
+_MATRIX = (*_LISTS, "seeds", "set", "weights", "recipe", "matched_compute")
 
 
 def takes(kind: type[T]) -> Callable[[Callable[[T], None]], Callable[..., None]]:
@@ -56,7 +57,10 @@ class Selection:
     method: Annotated[
         list[str],
         typer.Option(
-            "--method", "-m", metavar="NAME", help="Method, repeated or comma-separated; `all` for all."
+            "--method",
+            "-m",
+            metavar="NAME",
+            help="Method, or variant: NAME[option=value]; repeated or comma-separated; `all` for all.",
         ),
     ] = field(default_factory=list)
     dataset: Annotated[
@@ -111,7 +115,18 @@ class Selection:
         bool,
         typer.Option("--ablate", help="Add the rows of the papers' ablation tables."),
     ] = False
-    references: Annotated[bool, typer.Option(help="Add floor, ceiling and control.")] = True
+    placebo: Annotated[
+        list[str],
+        typer.Option(
+            "--placebo",
+            metavar="KIND",
+            help="Add each method trained with shuffled (shuffle) or random (noise) privileged data.",
+        ),
+    ] = field(default_factory=list)
+    matched_compute: Annotated[
+        bool, typer.Option("--matched-compute", help="Add the floor, trained for as many steps as a method.")
+    ] = False
+    references: Annotated[bool, typer.Option(help="Add floor, ceilings and control.")] = True
     store: StoreOption = None
     data: DataOption = None
     json_: JsonOption = False
@@ -127,8 +142,10 @@ class Selection:
                 "no method to run", "give --method NAME (`pmbench list methods`) or --matrix FILE"
             )
         datasets = names(self.dataset) or tuple(matrix.get("datasets", ())) or (DEFAULT_DATASET,)
+        if "all" in methods:  # variants may stand beside it
+            methods = (*registry.names("method"), *(m for m in methods if m != "all"))
         return Request(
-            methods=tuple(registry.names("method")) if "all" in methods else methods,
+            methods=methods,
             datasets=tuple(registry.names("dataset")) if "all" in datasets else datasets,
             protocols=names(self.protocol) or tuple(matrix.get("protocols", ())),
             backbones=_joined(names(self.backbone)) or tuple(matrix.get("backbones", ())),
@@ -139,6 +156,8 @@ class Selection:
             weights=self.weights or matrix.get("weights", ""),
             ablate=self.ablate,
             value_set=self.values,
+            placebos=names(self.placebo) or tuple(matrix.get("placebo", ())),
+            matched_compute=self.matched_compute or matrix.get("matched_compute", False),
         )
 
     def _seeds(self, matrix: int | list[int] | None) -> tuple[int, ...]:
@@ -179,8 +198,8 @@ def _read(path: Path) -> dict[str, Any]:
             raise UnknownName(f"field of matrix {path}", name, _MATRIX)
         if name in ("weights", "recipe") and not isinstance(value, str):
             raise UsageError(f"matrix {path}: {name} is {value!r}; expected a string, as for --{name}")
-        if name not in ("seeds", "set", "weights", "recipe") and not (
-            isinstance(value, list) and all(isinstance(v, str) for v in value)
-        ):
+        if name == "matched_compute" and not isinstance(value, bool):
+            raise UsageError(f"matrix {path}: {name} is {value!r}; expected true or false")
+        if name in _LISTS and not (isinstance(value, list) and all(isinstance(v, str) for v in value)):
             raise UsageError(f"matrix {path}: {name} is {value!r}; expected a list of names")
     return content

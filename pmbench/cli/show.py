@@ -45,7 +45,7 @@ def show(
     data: DataOption = None,
     json_: JsonOption = False,
 ) -> None:
-    """Show a method, data set, backbone, stored stage or record."""
+    """Show a method or a variant of it, a data set, backbone, stored stage or record."""
     from ..errors import UnknownName, UsageError
     from ..plugins import survey
 
@@ -70,6 +70,9 @@ def show(
 
 def _find(name: str, registry: Registry, store: Path, data: Path) -> list[Found]:
     from .cards import show_backbone, show_dataset, show_method, show_record
+
+    if name.endswith("]"):
+        return [Found("method", partial(_variant, name, registry), show_method)]
 
     found = []
     if name.endswith(".json") and Path(name).is_file():
@@ -139,6 +142,17 @@ def _offered(registry: Registry, kind: str, name: str, data: Path) -> dict[str, 
         ) from error
     if kind == "dataset":
         values["prepared"] = _prepared(offer, data)
+    return {**values, "distribution": offer.distribution, "version_of_distribution": offer.version}
+
+
+def _variant(text: str, registry: Registry) -> dict[str, Any]:
+    """Values of a method whose defaults are the options of a variant."""
+    from ..contracts.options import split_variant
+    from .describe import DESCRIBE
+
+    name, options = split_variant(text)
+    offer = registry.offer("method", name)
+    values = DESCRIBE["method"](offer.value.but(**offer.value.parse(options)))
     return {**values, "distribution": offer.distribution, "version_of_distribution": offer.version}
 
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 def label(node: PlannedStage) -> str:
     """`Stream(gyro) hapt few-10 seed 0`."""
     spec = node.spec
-    return f"{node.stage.label} {spec.dataset} {spec.protocol} seed {spec.seed}"
+    placebo = f", {spec.placebo} placebo" if spec.placebo else ""
+    return f"{node.stage.label} {spec.dataset} {spec.protocol} seed {spec.seed}{placebo}"
 
 
 class Lines:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import typing
 from collections.abc import Callable, Mapping
@@ -9,12 +10,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ..errors import ContractError, UnknownName, UsageError
-from .options import Option, Options
+from .options import Option, Options, option, parse_value
 from .setting import Setting
 from .stage import Stage
 
 Role = Literal["method", "floor", "ceiling", "control", "reference"]
 TestsOn = Literal["target", "privileged", "all"]
+OWN = "own"
+"""The teacher of a method that no reference row equals."""
 VALUE_SETS = ("paper", "small")
 """Hyper-parameters of the paper, or selected for small data."""
 ROLES: tuple[Role, ...] = typing.get_args(Role)
@@ -41,7 +44,10 @@ class Method:
     for reference rows. `networks` counts the networks that run at test; methods with two are also compared
     with `target_ensemble`. `exceptions` maps contract checks that cannot hold to the reason. `deviations`
     lists departures from the paper. `ablations` are the rows of the paper's ablation tables by name. `small`
-    holds the options that differ in the value set for small data, selected on validation data.
+    holds the options that differ in the value set for small data, selected on validation data. `teachers`
+    are the teachers that it allows: values of its option `teacher`, whose default is the paper's choice, each
+    with the reference row that is this network (`privileged_only`, `early_fusion` ...), or "own"; a method
+    with one teacher has it under "", one without has none.
     """
 
     name: str
@@ -55,6 +61,7 @@ class Method:
     exceptions: Mapping[str, str] = field(default_factory=dict, hash=False)
     ablations: Mapping[str, Ablation] = field(default_factory=dict, hash=False)
     small: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    teachers: Mapping[str, str] = field(default_factory=dict, hash=False)
     options_type: type[Options] = Options
 
     def values(self, value_set: str) -> Mapping[str, Any]:
@@ -64,6 +71,33 @@ class Method:
     def options(self) -> Mapping[str, Option]:
         """The declared options by name."""
         return self.options_type.declared()
+
+    def teacher(self, options: Mapping[str, Any]) -> str | None:
+        """The reference row that is the teacher under these options, "own", or None without a teacher."""
+        declared = self.options().get("teacher")
+        if "" in self.teachers or declared is None:
+            return self.teachers.get("")
+        return self.teachers.get(options.get("teacher", declared.default))
+
+    def parse(self, texts: Mapping[str, str]) -> dict[str, Any]:
+        """Values of options from texts; raises UnknownName or UsageError."""
+        for name in texts:
+            if name not in self.options():
+                raise UnknownName(f"option of method {self.name!r}", name, self.options())
+        return {name: parse_value(text, self.options()[name].type, name) for name, text in texts.items()}
+
+    def but(self, **options: Any) -> Method:
+        """The method with other defaults; raises UsageError for invalid ones."""
+        try:
+            self.options_type(**options)
+        except UsageError as error:
+            raise UsageError(f"method {self.name!r}: {error.message}", error.hint) from error
+        known = self.options()
+        fields = [
+            (n, known[n].type, option(v, known[n].help, within=known[n].within)) for n, v in options.items()
+        ]
+        kind = dataclasses.make_dataclass("Options", fields, bases=(self.options_type,), frozen=True)
+        return dataclasses.replace(self, options_type=kind)
 
     def last_stage(self, setting: Setting, **options: Any) -> Stage:
         """The stage whose artifact is evaluated.
@@ -101,11 +135,13 @@ def method(
     exceptions: Mapping[str, str] | None = None,
     ablations: Mapping[str, Ablation] | None = None,
     small: Mapping[str, Any] | None = None,
+    teachers: str | Mapping[str, str] = "",
 ) -> Callable[[Callable[..., Stage]], Method]:
     """Decorator: turns a plan `(setting) -> Stage` or `(setting, options) -> Stage` into a `pm.Method`.
 
-    The annotation of `options` is a subclass of `pm.Options`. `paper` is an arXiv id, a DOI, or a citation.
-    The first line of the plan's docstring is the summary. Raises ContractError for invalid declarations.
+    The annotation of `options` is a subclass of `pm.Options`. `teachers` is one teacher, or one for each
+    value of the option `teacher`; it never enters a key. `paper` is an arXiv id, a DOI, or a citation. The
+    first line of the plan's docstring is the summary. Raises ContractError for invalid declarations.
     """
     if role not in ROLES or tests_on not in TESTS_ON:
         raise ContractError(
@@ -127,6 +163,7 @@ def method(
             dict(exceptions or {}),
             dict(ablations or {}),
             dict(small or {}),
+            dict(teachers) if isinstance(teachers, Mapping) else {"": teachers} if teachers else {},
             _options_type(name, plan),
         )
         sets = {f"ablation {row!r}": ablation.options for row, ablation in made.ablations.items()}
@@ -136,6 +173,13 @@ def method(
                     f"{what} of method {name!r} sets unknown options {sorted(unknown)}; "
                     f"its options: {', '.join(made.options())}"
                 )
+        choices = made.options()["teacher"].choices if "teacher" in made.options() else ()
+        if "" not in made.teachers and set(made.teachers) != set(choices if made.teachers else ()):
+            raise ContractError(
+                f"method {name!r} declares the teachers {', '.join(made.teachers)}, but its option `teacher` "
+                f"takes {', '.join(map(str, choices)) or 'nothing: there is no such option'}",
+                "declare each value of the option, or one teacher as a string",
+            )
         for row, ablation in made.ablations.items():
             if len(ablation.printed) not in (0, 3):
                 raise ContractError(

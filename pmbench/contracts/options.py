@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -114,6 +115,24 @@ def _without_none(kind: Any) -> tuple[Any, bool]:
         return kind, False
     kinds = typing.get_args(kind)
     return next(k for k in kinds if k is not type(None)), type(None) in kinds
+
+
+def split_variant(text: str) -> tuple[str, dict[str, str]]:
+    """Name and options of a variant: `kd[teacher=privileged,temperature=2]`, or `kd` without options.
+
+    Raises UsageError for text of another form.
+    """
+    found = re.fullmatch(r"([^\[\]]+)(?:\[([^\[\]]*)\])?", text)
+    options = {}
+    for part in (found[2] or "").split(",") if found and found[2] is not None else ():
+        name, equals, value = part.partition("=")
+        if not equals or not name.strip():
+            found = None
+            break
+        options[name.strip()] = value.strip()
+    if found is None:
+        raise UsageError(f"{text!r} names no method", "a variant is written name[option=value,option=value]")
+    return found[1].strip(), options
 
 
 def parse_value(text: str, kind: Any, name: str) -> Any:

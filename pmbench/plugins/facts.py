@@ -61,6 +61,7 @@ class MethodFacts:
     exceptions: dict[str, str]
     ablations: dict[str, AblationFacts]
     small: dict[str, Any]
+    teachers: dict[str, str]
     options: tuple[OptionFacts, ...]
     module: str
     about: str
@@ -170,6 +171,7 @@ def _method_facts(method: Method) -> MethodFacts:
         exceptions=dict(method.exceptions),
         ablations={n: AblationFacts(dict(a.options), a.printed) for n, a in method.ablations.items()},
         small=dict(method.small),
+        teachers=dict(method.teachers),
         options=tuple(
             OptionFacts(o.name, _write_type(o.type), o.default, o.help, o.within)
             for o in method.options().values()
@@ -193,6 +195,7 @@ def _method(facts: MethodFacts, ask: Ask) -> Method:
         exceptions=facts.exceptions,
         ablations={n: Ablation(_tuples(a.options), a.printed) for n, a in facts.ablations.items()},
         small=_tuples(facts.small),
+        teachers=facts.teachers,
         options_type=dataclasses.make_dataclass("Options", fields, bases=(Options,), frozen=True),
     )
 

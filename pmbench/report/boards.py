@@ -17,9 +17,11 @@ from ..contracts.metric import Metric
 from ..errors import RecordError
 from ..metrics.builtin import METRICS
 from .comparison import Claim, Contrast, against_floor, claims, contrasts, pair, smallest_of
+from .placebo import Left, left_of
 from .record import AblationRow, CellInfo, PublishedNumber, Record, metric_of, recompute
 from .rows import Row, find_ceiling, find_floor, label_of, second_floors
 from .statistics import Comparison, Interval, t_interval
+from .teachers import EqualTeachers, TeacherChange, equal_teachers, teacher_changes, with_teachers
 from .text import natural, seeds_text
 
 
@@ -88,6 +90,9 @@ class Board:
     ablations: tuple[AblationTable, ...] = ()
     smallest_gain: float | None = None
     grouped: bool = False
+    equal_teachers: tuple[EqualTeachers, ...] = ()
+    left: tuple[Left, ...] = ()
+    teacher_changes: tuple[TeacherChange, ...] = ()
 
     @property
     def title(self) -> str:
@@ -108,10 +113,14 @@ def boards(records: Iterable[Record]) -> list[Board]:
 
 def _board(records: list[Record]) -> Board:
     ablated = [r for r in records if r.cell.ablation is not None]
-    if len(ablated) == len(records):
-        board = Board(records[0].cell, _primary_metric(records), (), (), None, None, ())
+    without = [r for r in records if r.cell.placebo or r.cell.matched_epochs]
+    main = [r for r in records if r not in ablated and r not in without]
+    if main:
+        board = _main_board(main)
     else:
-        board = _main_board([r for r in records if r.cell.ablation is None])
+        board = Board(records[0].cell, _primary_metric(records), (), (), None, None, ())
+    if without:
+        board = _with_left(board, without)
     return dataclasses.replace(board, ablations=_ablation_tables(board, ablated))
 
 
@@ -125,7 +134,7 @@ def _main_board(records: list[Record]) -> Board:
         return Board(cells[0].cell, metric, (), absent, None, None, seeds, remarks=tuple(remarks))
     rows = [_row(label, by_seed, metric) for label, by_seed in sorted(done.items())]
     paired = pair(rows, metric, remarks)
-    rows = against_floor(rows, paired)
+    rows = with_teachers(against_floor(rows, paired), metric)
     for row in rows:
         lacking = sorted(set(seeds) - set(row.seeds))
         if lacking:
@@ -150,6 +159,26 @@ def _main_board(records: list[Record]) -> Board:
         tuple(remarks),
         smallest_gain=smallest_of(rows, paired),
         grouped=paired.grouped,
+        equal_teachers=tuple(equal_teachers(rows, paired)),
+        teacher_changes=tuple(teacher_changes(rows, paired)),
+    )
+
+
+def _with_left(board: Board, records: list[Record]) -> Board:
+    """The board with placebos and floors of matched compute, which change nothing else of it."""
+    remarks: list[str] = []
+    cells = _without_copies(_one_per_cell(records, remarks), remarks)
+    done, absent = _split(cells, board.metric)
+    left: list[Left] = []
+    if board.metric is not None and done:
+        rows = [_row(label, by_seed, board.metric) for label, by_seed in sorted(done.items())]
+        paired = pair([*board.rows, *rows], board.metric, [])
+        left = left_of(board.rows, rows, board.floor, paired)
+    return dataclasses.replace(
+        board,
+        absent=(*board.absent, *absent),
+        remarks=(*board.remarks, *remarks),
+        left=tuple(left),
     )
 
 

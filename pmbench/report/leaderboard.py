@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..errors import StoreError
 from .boards import AblationTable, Absent, Board, boards
+from .placebo import KINDS
 from .record import Record, metric_of
 from .rows import ENSEMBLE, Row
 from .summary import FEWEST_FOR_RANKS, overall
@@ -31,7 +32,15 @@ from .text import (
     table,
     wrap,
 )
-from .verdicts import ceiling_text, method_lines, short_verdict, tests_text
+from .verdicts import (
+    ceiling_text,
+    left_lines,
+    method_lines,
+    short_verdict,
+    teacher_lines,
+    teacher_text,
+    tests_text,
+)
 
 HOW_TO_READ = """\
 How to read: ± is the 95 % interval of a mean over seeds. Gain is the difference to the floor in points,
@@ -110,6 +119,9 @@ def _table(board: Board) -> str:
     rows = [[*head, "parameters", "MACs", "training", "seeds", "published"]]
     rows += [_cells(row, board) for row in board.rows]
     rows += [_absent(absent) for absent in board.absent]
+    if any(row.teacher for row in board.rows):  # older records name no teachers
+        teachers = ["teacher", *(escape(teacher_text(row)) for row in board.rows), *["-"] * len(board.absent)]
+        rows = [[*row[:2], teacher, *row[2:]] for row, teacher in zip(rows, teachers, strict=True)]
     return table(rows, left=(1, 2, 4))
 
 
@@ -164,6 +176,10 @@ def _others(board: Board) -> list[str]:
 
 def _notes(board: Board) -> list[str]:
     parts = [_list("Warnings", _warnings(board)), _list("Methods", method_lines(board)), _controls(board)]
+    parts.append(
+        _list("Teachers: ranks among methods of one teacher, and the teacher alone", teacher_lines(board))
+    )
+    parts += [_left(board)]
     parts += [
         _list("Departures from the standard recipe, and deviations from the paper", _departures(board)),
         _list("Published numbers", _sources(board)),
@@ -212,6 +228,29 @@ def _controls(board: Board) -> str:
     title = "Against the controls, in points; a [ ] that excludes 0 is significant. "
     title += f"`{ENSEMBLE}` is the control of methods that run two networks at test:"
     return f"{wrap(title)}\n\n{table(rows, left=(0,))}"
+
+
+def _left(board: Board) -> str:
+    """Table of what is left of the gains without privileged information."""
+    if not board.left:
+        return ""
+    kinds = [kind for kind in KINDS if any(one.kind == kind for one in board.left)]
+    found = {(one.label, one.kind): one for one in board.left}
+    rows = [["method", "gain", *(part for kind in kinds for part in (f"left {KINDS[kind]}", "share"))]]
+    for row in board.rows:
+        cells = [found.get((row.label, kind)) for kind in kinds]
+        if any(cells):
+            better = row.gain is not None and row.gain.better
+            parts = [
+                (points(one.gain), gap_text(one.share) if better else "-") if one else ("-", "-")
+                for one in cells
+            ]
+            rows.append([code(row.label), points(row.gain), *(text for part in parts for text in part)])
+    title = (
+        "Without privileged information, in points over the floor. What is left of a gain does not come from "
+        "privileged data, but from the loss, the teacher's softness or the steps:"
+    )
+    return f"{wrap(title)}\n\n{table(rows, left=(0,))}\n\n{bullets(left_lines(board))}"
 
 
 def _departures(board: Board) -> list[str]:

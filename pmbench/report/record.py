@@ -79,7 +79,10 @@ class CellInfo(_Model):
     digest of pretrained weights, if any.
 
     `value_set`: the set of hyper-parameter values that the run selected for all methods; `values`: the set
-    that this method used, "paper" if it does not declare that one.
+    that this method used, "paper" if it does not declare that one. `teacher`: the reference row whose network
+    teaches the method, "own" for another network, None without teacher and in older records. `placebo` took
+    the place of the privileged modalities in training. `matched_epochs`: epochs of a floor that is trained
+    for as many steps as all stages of a method.
     """
 
     method: Name
@@ -100,6 +103,9 @@ class CellInfo(_Model):
     value_set: Name = "paper"
     values: Name = "paper"
     ablation: AblationRow | None = None
+    teacher: Name | None = None
+    placebo: Literal["shuffle", "noise"] | None = None
+    matched_epochs: Annotated[int, Field(ge=1, le=10**6)] | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> CellInfo:

@@ -12,7 +12,7 @@ from .gaps import Gap, Pair
 from .ranks import Rank
 from .record import CellInfo, PublishedNumber, Record
 from .statistics import Comparison, Interval
-from .text import options_text
+from .text import variant_text
 
 FLOOR, ENSEMBLE = "target_only", "target_ensemble"
 """The control of methods that run two networks at test; the other controls apply to every method."""
@@ -20,6 +20,18 @@ REQUIRED = "self_distill"
 """The control without which no headline claim is made."""
 GIVEN = ("privileged_only", "late_fusion", "early_fusion")
 """References that are given the privileged modality; the best of them on validation data is the ceiling."""
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """What teaches a method: a reference row, "own" for another network.
+
+    `label` and `value`: that row of the board and its mean result; None if no row is this very network.
+    """
+
+    name: str
+    label: str | None = None
+    value: float | None = None
 
 
 @dataclass(frozen=True)
@@ -41,6 +53,7 @@ class Row:
     error: tuple[float, float] | None = None
     gap: Gap | None = None
     pair: Pair | None = None
+    teacher: Teacher | None = None
     published: tuple[PublishedNumber, ...] = ()
     others: Mapping[str, tuple[Interval, tuple[PublishedNumber, ...]]] = field(default_factory=dict)
 
@@ -92,10 +105,15 @@ class Row:
 
 
 def label_of(cell: CellInfo) -> str:
-    """Label of a row: `kd`, `kd (temperature=2.0)`, or `rad [-IW] (weighting=uniform)` in an ablation."""
-    name = f"{cell.method} [{cell.ablation.row}]" if cell.ablation else cell.method
-    options = options_text(cell.options)
-    return f"{name} ({options})" if options else name
+    """Label of a row, as `--method` takes it: `kd`, `kd[temperature=2.0]`.
+
+    The name of a row of an ablation follows: `rad[weighting=uniform] (-IW)`, or what else sets the row apart:
+    `kd (shuffle placebo)`, `target_only (60 epochs)`.
+    """
+    label = variant_text(cell.method, cell.options)
+    label += f" ({cell.placebo} placebo)" if cell.placebo else ""
+    label += f" ({cell.matched_epochs} epochs)" if cell.matched_epochs else ""
+    return f"{label} ({cell.ablation.row})" if cell.ablation else label
 
 
 def find_floor(rows: Sequence[Row]) -> Row | None:

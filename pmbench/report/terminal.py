@@ -20,7 +20,7 @@ from .text import (
     quantity,
     rank_text,
 )
-from .verdicts import short_verdict
+from .verdicts import left_lines, short_verdict, teacher_lines
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -46,8 +46,9 @@ def terminal_table(records: Iterable[Record], width: int = WIDE) -> Table:
     titles += ["gap recovered"] if narrow else ["verdict", "rank", "gap recovered", "parameters", "training"]
     result = Table(title=None if several or not all_boards else all_boards[0].title, title_justify="left")
     caption = _caption(all_boards)
-    if narrow and (verdicts := _verdicts(all_boards)):
-        caption = "\n".join([*verdicts, *([caption] if caption else [])])
+    sentences = _verdicts(all_boards) if narrow else []
+    sentences += [x for board in all_boards for x in (*teacher_lines(board), *left_lines(board))]
+    caption = "\n".join([*sentences, *([caption] if caption else [])]) or None
     result.caption, result.caption_justify = None if caption is None else Text(caption), "left"
     for title in (["data set"] if several else []) + ["method"]:
         result.add_column(title, overflow="fold")

@@ -122,8 +122,20 @@ def joined(names: Sequence[str]) -> str:
 
 
 def options_text(options: Mapping[str, Any]) -> str:
-    """`alpha=0.5, temperature=2.0`."""
-    return ", ".join(f"{name}={options[name]}" for name in sorted(options))
+    """`alpha=0.5,scales=1+2`, in the syntax of `--set` and of variants."""
+    return ",".join(f"{name}={option_text(options[name])}" for name in sorted(options))
+
+
+def option_text(value: Any) -> str:
+    """`2.0`, `true`, `none`, `1+2`."""
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    return "+".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def variant_text(name: str, options: Mapping[str, Any]) -> str:
+    """`kd`, `kd[temperature=2.0]`."""
+    return f"{name}[{options_text(options)}]" if options else name
 
 
 def seeds_text(seeds: Sequence[int]) -> str:

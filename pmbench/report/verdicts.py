@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from ..contracts.method import OWN
 from .boards import Board
 from .comparison import Claim
+from .placebo import KINDS
 from .rows import Row, validation_values, without_validation
-from .text import difference, joined, number, p_equals
+from .text import difference, gap_text, joined, number, p_equals, points, rank_text
 
 
 def short_verdict(row: Row, board: Board) -> str:
@@ -47,6 +49,51 @@ def _method(row: Row, claim: Claim, board: Board) -> str:
     if claim.failed:
         return f"{text}, but not shown to be better than {joined(claim.failed)}"
     return f"{text}; not compared with {joined(claim.missing)}, so no claim beyond the floor"
+
+
+def teacher_text(row: Row) -> str:
+    """`early_fusion 84.9`, `like early_fusion` for another network of its kind, `own`, or `-`."""
+    teacher = row.teacher
+    if teacher is None:
+        return "-"
+    if teacher.value is not None:
+        return f"{teacher.label} {number(teacher.value)}"
+    return teacher.name if teacher.name == OWN else f"like {teacher.name}"
+
+
+def teacher_lines(board: Board) -> list[str]:
+    """Sentences that compare methods of one teacher, and a method under two teachers."""
+    found = []
+    for group in board.equal_teachers:
+        ranked = joined([f"{row.label} has rank {rank_text(rank)}" for row, rank in group.ranks])
+        value = "" if group.teacher.value is None else f" ({number(group.teacher.value)})"
+        found.append(f"taught by {group.teacher.label}{value}: {ranked}, of {len(group.ranks)}")
+    for change in board.teacher_changes:
+        what = "significant" if change.comparison.significant else "no significant difference"
+        found.append(f"{change.label} against {change.against}: {difference(change.comparison)}: {what}")
+    return found
+
+
+def left_lines(board: Board) -> list[str]:
+    """A sentence for each method and kind of row without privileged information."""
+    found = []
+    gains = {row.label: row.gain for row in board.rows}
+    for one in board.left:
+        gain = gains[one.label]
+        if gain is None or one.gain is None:
+            continue
+        what = f"{KINDS[one.kind]} ({points(one.gain, ' points')})"
+        if not gain.better:
+            found.append(f"{one.label}: no significant gain to explain; {what}")
+            continue
+        left = "this" if one.share is None else gap_text(one.share)
+        own = number(gain.difference, 1, sign=True)
+        text = f"{one.label}: of its gain of {own} points, {left} is left {what}"
+        if one.lost is not None:
+            better = "significantly more" if one.lost.better else "not shown to be more"
+            text += f"; the method gains {difference(one.lost)}: {better}"
+        found.append(text)
+    return found
 
 
 def smallest(board: Board) -> str:

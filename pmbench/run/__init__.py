@@ -1,6 +1,7 @@
 """A run, from a request to records.
 
-`request` names cells, `plan` expands them to cells and a graph of stages, `queue` orders the graph,
+`request` names cells, `plan` expands them to cells and a graph of stages, `estimate` says
+how long these take, `queue` orders the graph,
 `coordinator` gives tasks to an executor (`executors`) whose processes carry them out (`worker`),
 evaluates and scores; `recording` makes the records, with their `provenance`.
 

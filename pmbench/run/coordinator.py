@@ -138,10 +138,10 @@ class Runner:
         return outcome
 
     def _check_stored(self, cells: list[PlannedCell]) -> None:
-        """Marks stored stages with damaged weights as not stored."""
+        """Marks stored stages with damaged weights, or without validation, as not stored."""
         for key in {key for cell in cells for key in cell.keys}:
             node = self.plan.nodes[key]
-            node.stored = node.stored and self.store.whole(key)
+            node.stored = node.stored and self.store.finished(key)
 
     # --- tasks ----------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from ..store.documents import StageDocument, part_of
 from ..store.keys import CellSpec, Context, digest, digests_of
 from ..store.store import Store
 from .planner import Question, Stages, failed, stages_of
-from .request import DEFAULT_DATASET, Request, Variant, variants_of
+from .request import DEFAULT_DATASET, FLOOR, Request, Variant, variants_of
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,13 @@ class PlannedCell:
 
     `stages` are the stages of the method, the last one at the end, and `keys` their keys; both are empty if
     the setting does not allow the method, for the reason `skip`, or if its plan failed (`failure`, `trace`).
+    `standard` is the recipe of the table; a floor of matched compute has more epochs.
     """
 
     variant: Variant
     context: Context
     spec: CellSpec
+    standard: Recipe
     stages: tuple[StageDocument, ...] = ()
     keys: tuple[str, ...] = ()
     skip: str = ""
@@ -96,7 +99,9 @@ class PlannedCell:
         named = [row.ablation, dict(row.of), dict(row.options)] if row.ablation else dict(row.options)
         varied = f"-{digest(named)[:8]}" if named else ""
         varied += f"-{row.value_set}" if row.value_set != "paper" else ""
-        recipe = self.spec.recipe
+        varied += f"-{row.placebo}" if row.placebo else ""
+        varied += f"-matched{self.spec.recipe.epochs}" if row.matched else ""
+        recipe = self.standard
         if recipe != self.context.dataset.recipe:
             varied += f"-r{digest(dataclasses.asdict(recipe))[:8]}"
         return (
@@ -164,10 +169,31 @@ def make_plan(request: Request, registry: Registry, data: Path, store: Store) ->
                 seed,
                 tuple(sorted((m, w) for m, w in weights.items() if m in used)),
             )
-            context = spec.resolve(dataset, prepared.fingerprint, registry)
-            cells += [PlannedCell(variant, context, spec) for variant in variants]
+            specs = {p: dataclasses.replace(spec, placebo=p) for p in ("", *request.placebos)}
+            contexts = {p: s.resolve(dataset, prepared.fingerprint, registry) for p, s in specs.items()}
+            cells += [
+                PlannedCell(variant, contexts[variant.placebo], specs[variant.placebo], recipe)
+                for variant in variants
+            ]
     cells = _with_stages(cells, registry, opened)
+    if request.matched_compute:
+        cells += _with_stages(_matched(cells, request, registry), registry, opened)
     return Plan(cells, _graph(cells, store), opened)
+
+
+def _matched(cells: Iterable[PlannedCell], request: Request, registry: Registry) -> list[PlannedCell]:
+    """Floors that take as many steps as all stages of a method: one for each number of epochs."""
+    variant = Variant(registry.method(FLOOR), value_set=request.value_set, matched=True)
+    found: dict[CellSpec, PlannedCell] = {}
+    for cell in cells:
+        if cell.method.role != "method" or cell.variant.ablation or cell.variant.placebo or not cell.keys:
+            continue
+        size = cell.standard.batch_size
+        work = sum(Fraction(s.recipe.epochs * size, s.recipe.batch_size) for s in cell.stages)
+        spec = dataclasses.replace(cell.spec, recipe=cell.standard.but(epochs=math.ceil(work)))
+        context = dataclasses.replace(cell.context, recipe=spec.recipe)
+        found.setdefault(spec, PlannedCell(variant, context, spec, cell.standard))
+    return list(found.values())
 
 
 def _prepared(request: Request, registry: Registry, name: str, data: Path) -> Prepared:
@@ -367,33 +393,3 @@ def needed(plan: Plan, cells: Iterable[PlannedCell]) -> dict[str, PlannedStage]:
         if cell.keys:
             visit(cell.key)
     return wanted
-
-
-def estimate(plan: Plan, nodes: Iterable[PlannedStage], store: Store) -> dict[str, float | None]:
-    """Key -> estimated seconds, from stored stages of the same class and data; None without such a stage."""
-    rates: dict[tuple[str, ...], list[float]] = {}
-    for entry in store.entries():
-        cost, inputs = entry.stage.get("cost", {}), entry.stage.get("inputs", {})
-        if not cost.get("steps") or "dataset" not in inputs:
-            continue
-        rate = cost["seconds"] / cost["steps"]
-        backbones = [backbone["name"] for backbone in inputs["backbones"].values()]
-        for sign in _signs(inputs["stage"], inputs["dataset"]["name"], backbones):
-            rates.setdefault(sign, []).append(rate)
-    found: dict[str, float | None] = {}
-    for node in nodes:
-        recipe = node.stage.recipe
-        samples = plan.prepared[node.spec.dataset].count(node.context.protocol.split.train)
-        steps = recipe.epochs * math.ceil(samples / recipe.batch_size)
-        backbones = [node.context.backbones[name].name for name in node.stage.reads]
-        known = next(
-            (rates[s] for s in _signs(node.stage.name_in_keys, node.spec.dataset, backbones) if s in rates),
-            None,
-        )
-        found[node.key] = None if known is None else steps * sorted(known)[len(known) // 2]
-    return found
-
-
-def _signs(stage: str, dataset: str, backbones: Iterable[str]) -> list[tuple[str, ...]]:
-    names = tuple(sorted(backbones))
-    return [(stage, dataset, *names), (dataset, *names), (dataset,)]

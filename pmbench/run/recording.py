@@ -195,10 +195,13 @@ def _cell_info(cell: PlannedCell) -> CellInfo:
         privileged=list(cell.setting.privileged),
         num_classes=len(dataset.classes),
         positive_class=dataset.positive_class,
-        recipe_set=recipe_name(dataset, cell.spec.recipe),
+        recipe_set=recipe_name(dataset, cell.standard),
         value_set=cell.variant.value_set,
         values=cell.variant.values,
         ablation=_ablation_row(cell.variant),
+        teacher=method.teacher(cell.options),
+        placebo=cell.variant.placebo or None,
+        matched_epochs=cell.spec.recipe.epochs if cell.variant.matched else None,
     )
 
 

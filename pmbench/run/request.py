@@ -5,24 +5,31 @@ from __future__ import annotations
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from ..contracts.method import VALUE_SETS, Method
-from ..contracts.options import parse_value
+from ..contracts.options import parse_value, split_variant
 from ..contracts.recipe import Recipe
 from ..errors import UnknownName, UsageError
 from ..plugins import Registry
 
 DEFAULT_DATASET = "hapt"
 """Data set of a run without --dataset."""
-REFERENCES = ("target_only", "early_fusion", "self_distill")
-"""Floor, ceiling and control, added to every run."""
+REFERENCES = ("target_only", "privileged_only", "late_fusion", "early_fusion", "self_distill")
+"""Floor, candidates for the ceiling, and control, added to every run."""
 TWO_NETWORK_REFERENCE = "target_ensemble"
+FLOOR = "target_only"
+Placebo = Literal["shuffle", "noise"]
+PLACEBOS: tuple[Placebo, ...] = typing.get_args(Placebo)
+"""What may take the place of the privileged modalities in training."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What to run, by names. Empty `protocols`, `backbones` and `recipe` mean the data set's default."""
+    """What to run, by names. Empty `protocols`, `backbones` and `recipe` mean the data set's default.
+
+    `methods` may name variants: `kd[teacher=privileged]`.
+    """
 
     methods: tuple[str, ...]
     datasets: tuple[str, ...]
@@ -35,6 +42,8 @@ class Request:
     weights: str = ""
     ablate: bool = False
     value_set: str = "paper"
+    placebos: tuple[str, ...] = ()
+    matched_compute: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,8 @@ class Variant:
     """A method with options. `ablation` is the name of a row of its ablations, or empty.
 
     `of` has the options of the method that an ablation changes; `value_set` is the requested set of values.
+    `placebo` takes the place of the privileged modalities in training; `matched` marks a floor that is
+    trained for as many steps as all stages of a method.
     """
 
     method: Method
@@ -49,6 +60,8 @@ class Variant:
     value_set: str = "paper"
     ablation: str = ""
     of: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    placebo: Placebo | Literal[""] = ""
+    matched: bool = False
 
     @property
     def values(self) -> str:
@@ -58,30 +71,44 @@ class Variant:
     @property
     def identity(self) -> dict[str, Any]:
         """Fields besides the options that distinguish variants of a method."""
-        named = {"ablation": self.ablation, "of": dict(self.of)} if self.ablation else {}
+        named: dict[str, Any] = {"ablation": self.ablation, "of": dict(self.of)} if self.ablation else {}
+        named |= {"placebo": self.placebo} if self.placebo else {}
+        named |= {"matched": True} if self.matched else {}
         return named | ({"value_set": self.value_set} if self.value_set != "paper" else {})
 
 
 def variants_of(request: Request, registry: Registry) -> tuple[list[Variant], dict[str, Any]]:
-    """(methods of the request, each followed by its ablations if `ablate`; changed fields of the recipe).
+    """(methods of the request, each followed by its placebos and ablations; changed fields of the recipe).
 
-    Values of the requested set are overridden by `--set`, both by an ablation.
+    Values of the requested set are overridden by `--set`, both by the options in the name of a variant, all
+    by an ablation.
     """
     if request.value_set not in VALUE_SETS:
         raise UsageError(f"--values {request.value_set}: expected {' or '.join(VALUE_SETS)}")
-    chosen = [registry.method(name) for name in request.methods]
+    asked = [_variant(text, registry) for text in request.methods]
+    chosen = list({method.name: method for method, _ in asked}.values())
     if request.ablate and not any(m.ablations for m in chosen):
         have = sorted(name for name in registry.names("method") if _ablations(registry, name))
         raise UsageError(
             f"--ablate: {', '.join(request.methods)} declare{'s' if len(chosen) == 1 else ''} no ablations",
             f"methods that do: {', '.join(have)}",
         )
+    _check_placebos(request, chosen)
     by_method, recipe = parse_sets(request.sets, chosen)
-    variants = []
-    for method in _methods(request, registry):
+    variants: list[Variant] = []
+    for method, own in [*asked, *_references(request, chosen, asked, registry)]:
         options = {**method.values(request.value_set), **by_method.get(method.name, {})}
+        options |= {n: v for n, v in own.items() if v != options.get(n, method.options()[n].default)}
+        if any(v.method == method and v.options == options and not v.ablation for v in variants):
+            continue
         variants.append(Variant(method, options, request.value_set))
-        if request.ablate and method.name in request.methods:
+        if (method, own) in asked and method.role == "method":
+            variants += [
+                Variant(method, options, request.value_set, placebo=p)
+                for p in PLACEBOS
+                if p in request.placebos
+            ]
+        if request.ablate and (method, own) in asked:
             variants += [
                 Variant(method, {**options, **ablation.options}, request.value_set, row, options)
                 for row, ablation in method.ablations.items()
@@ -89,21 +116,42 @@ def variants_of(request: Request, registry: Registry) -> tuple[list[Variant], di
     return variants, recipe
 
 
+def _check_placebos(request: Request, chosen: Sequence[Method]) -> None:
+    if unknown := [p for p in request.placebos if p not in PLACEBOS]:
+        raise UsageError(f"--placebo {unknown[0]}: expected {' or '.join(PLACEBOS)}")
+    asked = "--placebo" if request.placebos else "--matched-compute" if request.matched_compute else ""
+    if asked and not any(m.role == "method" for m in chosen):
+        raise UsageError(
+            f"{asked}: {', '.join(request.methods)}: no method with privileged information among them",
+            "give a method whose role is `method` (`pmbench list methods`)",
+        )
+
+
 def _ablations(registry: Registry, name: str) -> bool:
     offers = registry.offers["method"][name]
     return len(offers) == 1 and bool(offers[0].value.ablations)
 
 
-def _methods(request: Request, registry: Registry) -> list[Method]:
-    names = list(request.methods)
-    chosen = [registry.method(name) for name in names]
-    if request.references:
-        extra = list(REFERENCES)
-        if any(m.networks > 1 and m.tests_on == "target" for m in chosen):
-            extra.append(TWO_NETWORK_REFERENCE)
-        known = registry.offers["method"]
-        chosen += [registry.method(name) for name in extra if name in known and name not in names]
-    return list({method.name: method for method in chosen}.values())
+def _variant(text: str, registry: Registry) -> tuple[Method, dict[str, Any]]:
+    name, options = split_variant(text)
+    method = registry.method(name)
+    return method, method.parse(options)
+
+
+def _references(
+    request: Request,
+    chosen: Sequence[Method],
+    asked: Sequence[tuple[Method, dict[str, Any]]],
+    registry: Registry,
+) -> list[tuple[Method, dict[str, Any]]]:
+    """The references that were not asked for themselves."""
+    if not request.references:
+        return []
+    names = list(REFERENCES)
+    if any(m.networks > 1 and m.tests_on == "target" for m in chosen):
+        names.append(TWO_NETWORK_REFERENCE)
+    plain = {method.name for method, own in asked if not own}
+    return [(registry.method(n), {}) for n in names if n in registry.offers["method"] and n not in plain]
 
 
 def parse_sets(

@@ -127,7 +127,7 @@ def perform(
     with store.lock(task.key) as mine:
         if not mine:
             return TaskResult(task.key, busy=True)
-        if isinstance(task, Train) and store.whole(task.key):
+        if isinstance(task, Train) and store.finished(task.key):
             return TaskResult(task.key, hit=True)
         seconds = (work or in_this_process)(task, resources, report)
     return TaskResult(task.key, seconds=seconds)

@@ -80,7 +80,7 @@ class CellSpec:
     """A Context by names, to be sent to other processes.
 
     `backbones` has (modality, name) and `weights` (modality, weights) of the modalities of the setting, both
-    sorted.
+    sorted. `placebo`: "shuffle" or "noise" takes the place of the privileged modalities in training.
     """
 
     dataset: str
@@ -89,6 +89,7 @@ class CellSpec:
     recipe: Recipe
     seed: int
     weights: tuple[tuple[str, Weights], ...] = ()
+    placebo: str = ""
 
     def resolve(
         self, dataset: Dataset, fingerprint: Mapping[str, Mapping[str, str]], registry: Registry
@@ -101,7 +102,9 @@ class CellSpec:
         }
         protocol = dataset.protocol(self.protocol)
         metrics = tuple(registry.metric(name) for name in protocol.metrics)
-        return Context(dataset, protocol, fingerprint, backbones, self.recipe, self.seed, metrics)
+        return Context(
+            dataset, protocol, fingerprint, backbones, self.recipe, self.seed, metrics, self.placebo
+        )
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,7 @@ class Context:
     recipe: Recipe
     seed: int
     metrics: tuple[Metric, ...]
+    placebo: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_keys", {})
@@ -208,7 +212,13 @@ class Context:
             "selection": self._selection(),
             "seed": self.seed,
             "engine": ENGINE_VERSION,
+            **self._placebo(document),
         }
+
+    def _placebo(self, document: StageDocument) -> dict[str, str]:
+        """The placebo, for a stage that reads it; nothing otherwise, so that other keys are as without."""
+        reads = self.placebo and not set(self.protocol.privileged).isdisjoint(document.reads)
+        return {"placebo": self.placebo} if reads else {}
 
     def _selection(self) -> dict[str, Any]:
         metric = self.metrics[0]

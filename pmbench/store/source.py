@@ -1,7 +1,7 @@
 """Digests of source code that ignore changes without effect on results.
 
 These are changes of comments, docstrings, layout, arguments of `raise`, messages of `assert`, help texts of
-options, notes and log calls.
+options, teachers that methods declare, notes and log calls.
 """
 
 from __future__ import annotations
@@ -86,6 +86,8 @@ class _Meaning(ast.NodeTransformer):
         if _name(node.func) in ("option", "pm.option"):
             node.args = node.args[:1]
             node.keywords = [k for k in node.keywords if k.arg != "help"]
+        if _name(node.func) in ("method", "pm.method"):
+            node.keywords = [k for k in node.keywords if k.arg != "teachers"]
         return self.generic_visit(node)
 
     def generic_visit(self, node: ast.AST) -> ast.AST:

@@ -113,6 +113,13 @@ class Store:
         except (OSError, StoreError, KeyError):
             return False
 
+    def finished(self, key: str) -> bool:
+        """Whether the stage is whole, and was validated: untrained stages were not in early versions."""
+        if not self.whole(key):
+            return False
+        stage = self.stage(key)
+        return bool(stage.get("cost", {}).get("steps")) or "validated" in stage
+
     def weights(self, key: str) -> dict[str, Tensor]:
         """State dict of the delivered network; raises StoreError if the file is missing or damaged."""
         from safetensors.torch import load_file

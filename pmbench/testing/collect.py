@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import tempfile
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..contracts.options import split_variant
 from ..errors import UnknownName
 from ..plugins import Registry, load_plugins
 from .outcome import Check, Suite
@@ -57,10 +59,16 @@ def checks_for(name: str) -> list[tuple[Suite, Check]]:
 def suites_for(name: str, *, dataset: str = "", data: Path | None = None) -> list[Suite]:
     """One suite for each method, data set or backbone named `name`; raises UnknownName if there is none.
 
+    `name` may be a variant of a method: `kd[teacher=privileged]`.
     With `dataset`, a method is checked on a few samples of that data set instead of synthetic ones. `data` is
     the folder of prepared data sets; without it, embedded ones are prepared in a temporary folder.
     """
     found = registry()
+    if name.endswith("]"):
+        plain, options = split_variant(name)
+        method = found.method(plain)
+        variant = method.but(**method.parse(options))
+        return [dataclasses.replace(method_suite(variant, dataset=dataset, data=data), name=name)]
     kinds = [kind for kind in _KINDS if found.has(kind, name)]
     if not kinds:
         known = [n for kind in _KINDS for n in found.names(kind)]

@@ -117,7 +117,7 @@ class Trial:
 
     @cached_property
     def view(self) -> TrainingView:
-        return training_view(self.prepared, self.context.protocol, self.context.seed)
+        return training_view(self.prepared, self.context.protocol, self.context.seed, self.context.placebo)
 
     def train(self) -> list[Trained]:
         """Trains the stages, parents first, each with access to its own files only."""

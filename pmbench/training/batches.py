@@ -97,7 +97,7 @@ class TrainingBatches:
             if (mask := self.view.present_of(name)) is not None
         }
         self.held: dict[str, Tensor] | None = None
-        self.columns = {m: self.view.column(samples.part, m) for m in self.stage.reads}
+        self.columns = {m: self.view.seen("train", m) for m in self.stage.reads}
         if fits_in_memory(self.columns, len(self.rows)):
             self.held = {
                 name: hold(column, self.rows, self.stats[name], self.device)

@@ -85,6 +85,7 @@ class Training:
         self.nets = checked_build(stage, self.bench).to(accelerator.device)
         self.state = _State()
         self.best: dict[str, Tensor] | None = None
+        self.untrained: float | None = None  # validation value of a stage that has no epochs
         if stage.trains:
             self.batches = TrainingBatches(
                 view, stage, self.order, self.stats, accelerator.device, data_workers, accelerator.shard
@@ -92,7 +93,7 @@ class Training:
             self.optimizers = optimizers_of(stage, self.nets, self.recipe)
         self.validation = view.validation_for(stage)
         self._workers = data_workers
-        self._columns = {m: view.column(self.validation.part, m) for m in stage.reads}
+        self._columns = {m: view.seen("validation", m) for m in stage.reads}
         in_memory = fits_in_memory(self._columns, len(self.validation.rows))
         self._validation = list(self._validation_batches()) if in_memory else None
 
@@ -122,6 +123,8 @@ class Training:
             if self.accelerator.first and epoch + 1 < epochs:
                 self._checkpoint()
             progress(epoch + 1, epochs)
+        if not epochs:
+            self.untrained = self._validate()
         network = self._deliver()
         if self.best is not None:
             network.load_state_dict(self.best)
@@ -304,7 +307,10 @@ class Training:
 
     def describe(self) -> dict[str, Any]:
         """Results for `stage.json`, besides the inputs of the stage's key."""
-        selected = self.state.best_epoch if self.best is not None else self.recipe.epochs
+        curve = [row.get("validation") for row in self.state.curve]
+        selected, value = self.state.best_epoch, self.state.best
+        if self.best is None:
+            selected, value = self.recipe.epochs, curve[-1] if curve else self.untrained
         return {
             "cost": {
                 "seconds": self.state.seconds,
@@ -315,8 +321,9 @@ class Training:
                 "samples": self.samples,
                 "parameters": sum(p.numel() for p in self.nets.parameters() if p.requires_grad),
             },
-            "curve": [row.get("validation") for row in self.state.curve],
-            "selected": {"epoch": selected, "value": self.state.best},
+            "curve": curve,
+            "selected": {"epoch": selected, "value": value},
+            "validated": value is not None,
             "departures": self._departures() if self.stage.trains else {},
             "channel_stats": {
                 m: {"mean": s.mean.tolist(), "std": s.std.tolist()} for m, s in self.stats.items()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Literal
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from ..data.carve import carve
 from ..data.prepared import Prepared
 from ..errors import TrainingError, Unsupported
 from ..seeding import generator
+from .placebo import noise, shuffled
 
 STATS_SAMPLES = 512
 """Largest number of samples stored as frames from which channel statistics are computed."""
@@ -49,7 +51,7 @@ class TrainingView:
     """Training and validation samples under a protocol and a seed, the same for all stages.
 
     `thinned` maps a modality that the protocol removes from some training samples to a mask over
-    `train.rows`.
+    `train.rows`. `placebo` is "shuffle", "noise" or empty.
     """
 
     prepared: Prepared
@@ -57,9 +59,30 @@ class TrainingView:
     train: TrainingSamples
     validation: TrainingSamples
     thinned: dict[str, np.ndarray]
+    placebo: str = ""
+    seed: int = 0
 
     def column(self, part: str, modality: str) -> Column:
         return self.prepared.column(part, modality, self.protocol)
+
+    def seen(self, role: Literal["train", "validation"], modality: str) -> Column:
+        """The column from which stages read these samples: the real one, or a privileged modality's placebo.
+
+        Training and validation samples that have the modality are shuffled among themselves; noise has the
+        channel mean and std of the training samples.
+        """
+        samples = self.train if role == "train" else self.validation
+        column = self.column(samples.part, modality)
+        if not self.placebo or modality not in self.protocol.privileged:
+            return column
+        if self.placebo == "noise":
+            stats = self.channel_stats(modality)
+            return noise(column, stats.mean, stats.std, self.seed, f"{samples.part}/{modality}")
+        present = None if column.present is None else column.present[samples.rows]
+        if role == "train":
+            present = self.present_of(modality)
+        rows = samples.rows if present is None else samples.rows[present]
+        return shuffled(column, rows, self.seed, role)
 
     def present_of(self, modality: str) -> np.ndarray | None:
         """(n,) bool mask of the training samples that have a modality; None if all do."""
@@ -139,7 +162,7 @@ def read_rows(column: Column, rows: np.ndarray, crops: Sequence[CropParams] | No
     return np.stack([column.read(int(row), crop) for row, crop in zip(rows, crops, strict=True)])
 
 
-def training_view(prepared: Prepared, protocol: Protocol, seed: int) -> TrainingView:
+def training_view(prepared: Prepared, protocol: Protocol, seed: int, placebo: str = "") -> TrainingView:
     """The view under a protocol and a seed: validation data set aside, labels hidden, modalities thinned.
 
     The validation samples depend on the data set alone. The seed draws the labels and the privileged samples
@@ -171,6 +194,8 @@ def training_view(prepared: Prepared, protocol: Protocol, seed: int) -> Training
         TrainingSamples(split.train, train, train_labels),
         TrainingSamples(split.validation or split.train, validation[labelled], validation_labels[labelled]),
         thinned,
+        placebo,
+        seed,
     )
 
 

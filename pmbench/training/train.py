@@ -83,7 +83,7 @@ def train_stage(
     """
     stage, context = job.stage, job.context
     context.require_key(stage, job.key)
-    view = training_view(job.prepared, context.protocol, context.seed)
+    view = training_view(job.prepared, context.protocol, context.seed, context.placebo)
     started = time.time()
     with only(job.owner, job.guarded, job.readable), nondeterministic_operations() as nondeterministic:
         training = Training(stage, context, view, store, accelerator, data_workers)

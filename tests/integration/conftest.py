@@ -131,7 +131,7 @@ def run_cli(workspace: Workspace) -> Callable[..., Result]:
 
 @pytest.fixture(scope="session")
 def finished(new_workspace: Callable[[str], Workspace]) -> Workspace:
-    """A workspace where one small run has ended: three cells, four stages. Only to be looked at."""
+    """A workspace where one small run has ended: five cells, six stages. Only to be looked at."""
     workspace = new_workspace("finished")
     done = workspace.run_cli("run", *SMALL_RUN, "--workers", "1", "--device", "cpu")
     assert done.code == 0, done.stderr

@@ -24,13 +24,13 @@ def test_the_table_and_the_reasons_of_skips(ablated: tuple[Any, Any, tuple[str, 
     assert "Ablations of rad on planted, shared-10" in done.stdout
     assert "Ablations of dad on planted, shared-10" in done.stdout
     shown = " ".join(done.stdout.replace("\u2502", " ").split())
-    assert "dad [L_CE] (beta=0.0) (seeds 0, 1): needs" in shown
+    assert "dad[beta=0.0] (L_CE) (seeds 0, 1): needs" in shown
     board = (workspace.out / "LEADERBOARD.md").read_text(encoding="utf-8")
     ranked, _, apart = board.partition("### Ablations of")
     assert "| `rad` |" in ranked
     assert "uniform" not in ranked
     assert "acer 7.96 on casia-surf, intra-testing; acer 29.52 on casia-cefa" in apart
-    assert "| -IW-MKTP | `scales=[4], weighting=uniform` |" in apart
+    assert "| -IW-MKTP | `scales=4,weighting=uniform` |" in apart
 
 
 def test_again_nothing_is_trained_and_json_has_the_table(ablated: tuple[Any, Any, tuple[str, ...]]) -> None:

@@ -22,7 +22,7 @@ def test_draw_is_what_the_run_drew(copied: Any) -> None:
     board.unlink()
     done = copied.run_cli("leaderboard")
     assert done.code == 0
-    assert done.stdout == "results/LEADERBOARD.md (3 records)\n"
+    assert done.stdout == "results/LEADERBOARD.md (5 records)\n"
     assert board.read_text() == drawn
 
 
@@ -64,7 +64,7 @@ def test_json_rows(finished: Any) -> None:
     (board,) = finished.run_cli("leaderboard", "--json").json()
     assert (board["dataset"], board["protocol"], board["metric"]) == ("planted", "shared-10", "accuracy")
     rows = {row["method"]: row for row in board["rows"]}
-    assert set(rows) == {"target_only", "early_fusion", "self_distill"}
+    assert set(rows) == {"target_only", "privileged_only", "late_fusion", "early_fusion", "self_distill"}
     assert rows["early_fusion"]["rank"] is None, "it is given a privileged modality at test"
     assert rows["target_only"]["rank"] is not None
     assert 0 <= rows["target_only"]["mean"] <= 100

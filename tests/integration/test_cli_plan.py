@@ -38,15 +38,26 @@ def test_how_much_all_methods_share(run_cli: Any) -> None:
 
 
 def test_ablations(run_cli: Any) -> None:
-    args = ("plan", "-m", "rad,kd", "-d", "planted", "--seeds", "1", "--ablate")
+    args = (
+        "plan",
+        "-m",
+        "rad,kd[teacher=privileged,temperature=2]",
+        "-d",
+        "planted",
+        "--seeds",
+        "1",
+        "--ablate",
+    )
     found = run_cli(*args, "--json").json()
     rows = {c["ablation"]: c for c in found["cells"] if c["method"] == "rad"}
     assert rows.keys() == {None, "-IW", "-IW-MKTP"}
     assert rows["-IW"]["options"] == {"weighting": "uniform"}
     assert all(c["ablation"] is None for c in found["cells"] if c["method"] != "rad")
+    (kd,) = (c for c in found["cells"] if c["method"] == "kd")
+    assert kd["options"] == {"teacher": "privileged", "temperature": 2.0}
     teachers = [row["stages"][0] for row in rows.values()]
     assert len(set(teachers)) == 1, "one teacher for all rows"
-    assert "rad [-IW] (weighting=uniform)" in run_cli(*args).stdout
+    assert "rad[weighting=uniform] (-IW)" in run_cli(*args).stdout
 
 
 def test_small_values(run_cli: Any) -> None:
@@ -89,7 +100,7 @@ def test_keys_are_those_of_the_run(finished: Any, small_run: tuple[str, ...]) ->
 def test_estimates_come_from_what_is_stored(finished: Any) -> None:
     args = ("plan", "-m", "target_only", "-d", "planted", "--seeds", "2", "--set", "recipe.epochs=3")
     found = finished.run_cli(*args, "--json").json()
-    assert all(s["seconds"] > 0 for s in found["stages"])
+    assert all((s["seconds"] > 0) == (s["epochs"] > 0) for s in found["stages"]), "late fusion trains nothing"
     summary = found["summary"]
     assert summary["stages_without_estimate"] == 0
     assert 0 < summary["seconds"] <= summary["seconds_of_work"]

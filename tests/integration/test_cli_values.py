@@ -49,7 +49,7 @@ def test_sets_of_values_are_kept_apart(workspace: Any) -> None:
     assert "`tuned`" in first
     assert "imitation" not in first
     assert second.startswith(", small values")
-    assert "`tuned (imitation=0.25)`" in second
+    assert "`tuned[imitation=0.25]`" in second
     assert len(list((workspace.out / "records").rglob("*.json"))) == len(paper["records"]) + len(
         small["records"]
     )
@@ -61,6 +61,6 @@ def test_boards_as_json_say_which_set(workspace: Any) -> None:
     (board,) = json.loads(workspace.run_cli("leaderboard", "--json").stdout)
     assert board["values"] == "small"
     assert {r["method"]: r["values"] for r in board["rows"]} == {
-        "tuned (imitation=0.25)": "small",
+        "tuned[imitation=0.25]": "small",
         "self_train": "paper",
     }

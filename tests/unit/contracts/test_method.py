@@ -147,3 +147,38 @@ def test_backbones_are_declared_with_known_words():
     )
     assert (small.name, small.size, large.name, large.size) == ("b-s", 8, "b-l", 16)
     assert not small.accepts(MODALITIES["rgb"])
+
+
+@dataclass(frozen=True)
+class TaughtOptions(pm.Options):
+    teacher: Literal["wide", "own"] = pm.option("own", "which one")
+    weight: float = pm.option(1.0, "weight of the term", within="[0, inf)")
+
+
+def taught(setting: pm.Setting, options: TaughtOptions) -> pm.Stage:
+    """Taught"""
+    return pm.Stream(setting.only_target(), replica=int(options.weight))
+
+
+def test_the_teacher_follows_from_the_option():
+    made = pm.method("taught", paper="p", teachers={"wide": "early_fusion", "own": "own"})(taught)
+    assert (made.teacher({}), made.teacher({"teacher": "wide"})) == ("own", "early_fusion")
+    fixed = pm.method("fixed", paper="p", teachers="privileged_only")(without_options)
+    assert fixed.teacher({}) == "privileged_only"
+    assert demo.teacher({}) is None
+
+
+def test_teachers_must_be_the_values_of_the_option():
+    with pytest.raises(ContractError, match="its option `teacher` takes wide, own"):
+        pm.method("taught", paper="p", teachers={"wide": "early_fusion"})(taught)
+    with pytest.raises(ContractError, match="there is no such option"):
+        pm.method("fixed", paper="p", teachers={"wide": "early_fusion"})(without_options)
+
+
+def test_a_method_with_other_defaults():
+    made = pm.method("taught", paper="p")(taught).but(weight=3.0)
+    assert made.last_stage(setting()) == pm.Stream("rgb", replica=3)
+    assert made.last_stage(setting(), weight=2.0) == pm.Stream("rgb", replica=2)
+    assert (made.options()["weight"].default, made.options()["weight"].within) == (3.0, "[0, inf)")
+    with pytest.raises(UsageError, match="option 'weight' is -1"):
+        made.but(weight=-1)

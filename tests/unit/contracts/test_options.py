@@ -10,7 +10,7 @@ import engine_lab
 import pytest
 
 import pmbench as pm
-from pmbench.contracts.options import Option, parse_value
+from pmbench.contracts.options import Option, parse_value, split_variant
 from pmbench.errors import ContractError, UsageError
 
 
@@ -238,3 +238,23 @@ def test_text_is_parsed_as_the_declared_type(text, kind, value):
 def test_invalid_text_is_refused(text, kind, words):
     with pytest.raises(UsageError, match=f"^lr={text.rpartition('+')[2]}: expected .*{words}"):
         parse_value(text, kind, "lr")
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "options"),
+    [
+        ("kd", "kd", {}),
+        ("kd[teacher=privileged]", "kd", {"teacher": "privileged"}),
+        ("rad[scales=1+2, alpha=0.5]", "rad", {"scales": "1+2", "alpha": "0.5"}),
+    ],
+)
+def test_the_name_of_a_variant(text, name, options):
+    assert split_variant(text) == (name, options)
+
+
+@pytest.mark.parametrize(
+    "text", ["kd[", "kd]", "[a=1]", "kd[teacher]", "kd[]", "kd[=1]", "kd[a=1]x", "kd[a=[1]]", ""]
+)
+def test_other_text_names_no_variant(text):
+    with pytest.raises(UsageError, match="names no method"):
+        split_variant(text)

@@ -88,9 +88,9 @@ def test_rows_are_compared_with_the_method_itself(whole: list[Record], rows: lis
 
 def test_ablations_in_markdown_and_terminal(whole: list[Record], rows: list[Record]) -> None:
     markdown = render(rows + whole)
-    (line,) = [x for x in markdown.splitlines() if x.startswith("| no D2 | `d2=False` |")]
+    (line,) = [x for x in markdown.splitlines() if x.startswith("| no D2 | `d2=false` |")]
     assert "accuracy 72.8, f1 60 on far, split-1" in line
-    assert "| 10 wide | `wide=True` | skipped (seeds 0, 1, 2): needs maps \\| of gyro |" in markdown
+    assert "| 10 wide | `wide=true` | skipped (seeds 0, 1, 2): needs maps \\| of gyro |" in markdown
     console = Console(file=StringIO(), width=200)
     console.print(*ablation_tables(rows + whole))
     shown = console.file.getvalue()  # type: ignore[attr-defined]

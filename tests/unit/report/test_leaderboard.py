@@ -127,7 +127,7 @@ def test_means_intervals_and_costs_are_those_of_the_records(every_kind: list[Rec
 
 def test_each_set_of_options_has_a_row(every_kind: list[Record]) -> None:
     text = render([r for r in every_kind if r.cell.dataset == "toy"])
-    assert row(text, "kd (temperature=2.0)")[0] == "1 to 6"
+    assert row(text, "kd[temperature=2.0]")[0] == "1 to 6"
     assert row(text, "kd")[0] == "2 to 7"
 
 

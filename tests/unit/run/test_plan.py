@@ -11,7 +11,8 @@ import torch
 import pmbench as pm
 from pmbench.errors import DataNotPrepared, UnknownName, UsageError
 from pmbench.plugins import Offer, Registry, load_plugins
-from pmbench.run.plan import estimate, make_plan, named_recipe, needed, recipe_name
+from pmbench.run.estimate import estimate
+from pmbench.run.plan import make_plan, named_recipe, needed, recipe_name
 from pmbench.run.request import Request
 from pmbench.store.documents import read_stages
 from pmbench.store.store import Store
@@ -171,6 +172,34 @@ def test_every_departure_gives_a_record_of_its_own(plan) -> None:
     assert len({plain.identity, set_.identity, recipe.identity}) == 3
     assert len({plain.path, set_.path, recipe.path}) == 3
     assert recipe.path.name.startswith("kd-r")
+
+
+def test_placebos_train_anew_what_reads_privileged_data(plan) -> None:
+    made = plan("kd", "target_only", placebos=("noise", "shuffle"))
+    kd, *placebos, floor = made.cells
+    assert [c.variant.placebo for c in placebos] == ["shuffle", "noise"]
+    keys = [c.keys for c in (kd, *placebos)]
+    assert len({key for some in keys for key in some}) == 6
+    assert len({c.identity for c in made.cells}) == len({c.path for c in made.cells}) == 4
+    assert kd.keys == plan("kd").cells[0].keys
+    assert floor.keys == plan("target_only").cells[0].keys
+    with pytest.raises(UsageError, match="--placebo water: expected shuffle or noise"):
+        plan("kd", placebos=("water",))
+    with pytest.raises(UsageError, match="no method with privileged information among them"):
+        plan("target_only", placebos=("noise",))
+
+
+def test_a_floor_of_matched_compute_has_the_epochs_of_all_stages(plan) -> None:
+    made = plan("kd", "gen_distill", "hoffman", sets=("recipe.epochs=3",), matched_compute=True)
+    floors = [c for c in made.cells if c.variant.matched]
+    # kd and gen_distill train a teacher and a student, hoffman two streams and the joint network
+    assert [c.spec.recipe.epochs for c in floors] == [6, 9]
+    assert [s.kind for c in floors for s in c.stages] == ["Stream", "Stream"]
+    assert {c.standard for c in made.cells} == {made.cells[0].spec.recipe}
+    plain = plan("target_only", sets=("recipe.epochs=6",)).cells[0]
+    assert plain.key == floors[0].key
+    assert plain.path != floors[0].path
+    assert plain.identity != floors[0].identity
 
 
 def test_data_that_is_not_there_names_a_run_that_works(plan, registry) -> None:

@@ -11,6 +11,7 @@ import pytest
 from pmbench.data.prepared import Prepared
 from pmbench.files import file_digest
 from pmbench.plugins import load_plugins
+from pmbench.report.boards import boards
 from pmbench.run.coordinator import Runner
 from pmbench.run.executors.inline import Inline
 from pmbench.run.plan import make_plan
@@ -51,10 +52,12 @@ def root(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("run")
 
 
-def run(root: Path, *methods: str, sets=("recipe.epochs=1",), protocols=()):
+def run(root: Path, *methods: str, sets=("recipe.epochs=1",), protocols=(), **fields):
     """(plan, outcome, events) of a run in this process."""
     registry, resources = load_plugins(), Resources(root / "store", root / "data")
-    request = Request(methods, ("planted",), tuple(protocols), seeds=(0,), sets=sets, references=False)
+    request = Request(
+        methods, ("planted",), tuple(protocols), seeds=(0,), sets=sets, references=False, **fields
+    )
     plan = make_plan(request, registry, resources.data, Store(resources.store))
     recorder = Recorder(
         lambda precision: provenance(registry, "cpu", 1, "none", precision), registry.published
@@ -119,6 +122,26 @@ def test_stages_of_other_runs_are_marked_as_reused(root, finished):
     assert [s.reused for s in record.stages] == [True]
     assert record.cost.train_seconds_spent == 0 < record.cost.train_seconds
     assert events == ["begin 0 1", "early_fusion done"]
+
+
+def test_rows_without_privileged_information(root, finished):
+    _, outcome, _ = run(root, "kd", placebos=("shuffle",), matched_compute=True)
+    kd, shuffled, floor = outcome.records
+    assert kd == finished[1].records[1]
+    assert [r.cell.placebo for r in outcome.records] == [None, "shuffle", None]
+    assert [r.cell.matched_epochs for r in outcome.records] == [None, None, 2]
+    assert floor.cost.steps == kd.cost.steps
+    assert len({r.cell.recipe_set for r in outcome.records}) == 1
+    assert len({r.digests.labels for r in outcome.records}) == 1, "the test part is the same"
+    assert len({r.digests.predictions for r in outcome.records}) == 3
+    assert {r.cell.teacher for r in (kd, shuffled)} == {"early_fusion"}
+    (board,) = boards([*finished[1].records, *outcome.records])
+    assert [row.label for row in board.rows if row.competes] == ["kd"], "they take no part in the ranking"
+    assert {one.row.label for one in board.left} == {"kd (shuffle placebo)", "target_only (2 epochs)"}
+    gain = {one.kind: one.gain.difference for one in board.left}
+    base = finished[1].records[0].metrics["accuracy"]
+    assert gain["compute"] == pytest.approx(floor.metrics["accuracy"] - base)
+    assert gain["shuffle"] == pytest.approx(shuffled.metrics["accuracy"] - base)
 
 
 def test_changed_predictions_are_evaluated_again(root, finished):

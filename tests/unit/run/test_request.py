@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from pmbench.cli.selection import Selection
 from pmbench.errors import UsageError
 from pmbench.plugins import Registry, load_plugins
 from pmbench.run.plan import make_plan
-from pmbench.run.request import Request, variants_of
+from pmbench.run.request import REFERENCES, Request, variants_of
 from pmbench.store.store import Store
 
 
@@ -39,11 +40,37 @@ def test_only_chosen_methods_are_ablated_and_the_row_wins_over_set(registry: Reg
         ("rad", "-IW-MKTP", base | {"weighting": "uniform", "scales": (4,)}),
         ("kd", "", {}),
     ]
-    assert [(name, row) for name, row, _ in found[4:]] == [
-        (name, "") for name in ("target_only", "early_fusion", "self_distill")
-    ]
+    assert [(name, row) for name, row, _ in found[4:]] == [(name, "") for name in REFERENCES]
     rows = variants_of(Request(("rad",), ("planted",), sets=sets, ablate=True), registry)[0]
     assert [dict(v.of) for v in rows[:3]] == [{}, base, base]
+
+
+def test_variants_are_named_with_their_options(registry: Registry) -> None:
+    names = ("kd[teacher=privileged,temperature=2]", "kd", "kd[teacher=fused]", "late_fusion[form=joint]")
+    request = Request(names, ("planted",), sets=("kd.imitation=0.5", "kd.temperature=3"))
+    found = shown(request, registry)
+    assert [(name, options) for name, _, options in found] == [
+        ("kd", {"teacher": "privileged", "temperature": 2.0, "imitation": 0.5}),
+        ("kd", {"temperature": 3.0, "imitation": 0.5}),  # with its default teacher it is the same row
+        ("late_fusion", {"form": "joint"}),
+        *((name, {}) for name in REFERENCES),
+    ]
+    with pytest.raises(UsageError, match="unknown option of method 'kd' 'taecher'; did you mean 'teacher'"):
+        shown(Request(("kd[taecher=privileged]",), ("planted",)), registry)
+    with pytest.raises(UsageError, match="teacher=nobody: expected one of fused, privileged"):
+        shown(Request(("kd[teacher=nobody]",), ("planted",)), registry)
+
+
+def test_every_method_says_what_teaches_it(registry: Registry) -> None:
+    def teachers(name: str) -> dict[str, str]:
+        return dict(registry.method(name).teachers)
+
+    assert teachers("kd") == teachers("gen_distill") == teachers("pseudo_label")
+    assert teachers("kd") == {"fused": "early_fusion", "privileged": "privileged_only"}
+    assert registry.method("kd").teacher({}) == registry.method("rad").teacher({}) == "early_fusion"
+    assert registry.method("gen_distill").teacher({}) == registry.method("hoffman").teacher({})
+    without = [n for n in registry.names("method") if not teachers(n) and registry.method(n).role == "method"]
+    assert not without
 
 
 def test_methods_without_ablations_name_those_with_some(registry: Registry) -> None:
@@ -81,3 +108,21 @@ def test_cells_of_one_method_lie_apart_and_share_stages(registry: Registry, tmp_
     assert paper[0].path.name == "rad-s0"
     assert paper[1].key == set_[0].key == small[1].key  # the same training, asked for in three ways
     assert small[0].path.name == "rad-small-s0"
+
+
+def test_variants_and_placebos_in_options_and_in_a_matrix(registry: Registry, tmp_path: Path) -> None:
+    found = Selection(method=["kd[teacher=privileged,temperature=2],rad", "rad"], placebo=["noise,shuffle"])
+    request = found.request(registry)
+    assert request.methods == ("kd[teacher=privileged,temperature=2]", "rad")
+    assert (request.placebos, request.matched_compute) == (("noise", "shuffle"), False)
+    matrix = tmp_path / "matrix.toml"
+    matrix.write_text(
+        'methods = ["all", "kd[teacher=privileged]"]\nplacebo = ["noise"]\nmatched_compute = true\n'
+    )
+    request = Selection(matrix=matrix).request(registry)
+    assert request.methods == (*registry.names("method"), "kd[teacher=privileged]")
+    assert (request.placebos, request.matched_compute) == (("noise",), True)
+    for text, words in (("placebo = 'noise'", "expected a list"), ("matched_compute = 1", "true or false")):
+        matrix.write_text(f'methods = ["kd"]\n{text}\n')
+        with pytest.raises(UsageError, match=words):
+            Selection(matrix=matrix).request(registry)

@@ -303,6 +303,7 @@ def check(x):
     logger.info('x %s', x)
     bench.note('x')
     y = pm.option(2.0, 'weight')
+    z = pm.method('x', paper='p')
 """
 
 
@@ -315,6 +316,7 @@ def test_messages_do_not_count(digest_of):
         "print": check.replace("    print(x)\n", ""),
         "log": check.replace("'x %s', x", "'%s'"),
         "note": check.replace("note('x')", "note('x is used')"),
+        "teachers": check.replace("paper='p'", "paper='p', teachers='own'"),
         "help": check.replace("'weight'", "help='weight of the term'"),
     }
     for what, text in reworded.items():
@@ -324,6 +326,7 @@ def test_messages_do_not_count(digest_of):
         "condition": check.replace("x < 0", "x <= 0"),
         "assert": check.replace("assert x,", "assert not x,"),
         "default": check.replace("2.0", "3.0"),
+        "paper": check.replace("paper='p'", "paper='q'"),
         "call": check.replace("logger.info", "logger.add"),
         "no raise": check.replace("raise ValueError(f'{x} is negative')", "x = 0"),
     }

@@ -274,20 +274,37 @@ def test_selection(lab, monkeypatch, select, values, expected):
     monkeypatch.setattr(training, "_validate", validate)
     network = training.run()
     assert toys.same(network.state_dict(), after[expected - 1])
-    assert training.describe()["selected"]["epoch"] == expected
+    assert training.describe()["selected"] == {"epoch": expected, "value": values[expected - 1]}
     assert not network.training
+
+
+def accuracy_on_validation(lab, training, network):
+    rows = lab.view.validation
+    inputs = {}
+    for name, stats in training.stats.items():
+        column = lab.prepared.column("validation", name).array[rows.rows]
+        inputs[name] = torch.from_numpy((column - stats.mean) / stats.std)
+    with torch.no_grad():
+        logits = network(inputs).logits
+    return 100 * float(np.mean(logits.argmax(1).numpy() == rows.labels))
+
+
+def test_a_stage_that_trains_nothing_has_a_validation_value(lab):
+    streams = toys.Plain("near"), toys.Plain("far")
+    for stream in streams:
+        lab.train(stream)
+    training = lab.training(pm.LateFusion(streams))
+    accuracy = accuracy_on_validation(lab, training, training.run())
+    assert training.describe()["selected"] == {"epoch": 0, "value": pytest.approx(accuracy)}
+    assert training.describe()["curve"] == []
+    assert accuracy > 60
 
 
 def test_the_curve_holds_the_metric_on_validation_data(lab):
     lab = lab.but(recipe=lab.recipe.but(epochs=8))
     training = lab.training(toys.Plain(select="best"))
     network = training.run()
-    rows = lab.view.validation
-    column = lab.prepared.column("validation", "near").array[rows.rows]
-    stats = training.stats["near"]
-    with torch.no_grad():
-        logits = network({"near": torch.from_numpy((column - stats.mean) / stats.std)}).logits
-    accuracy = 100 * float(np.mean(logits.argmax(1).numpy() == rows.labels))
+    accuracy = accuracy_on_validation(lab, training, network)
     curve = training.describe()["curve"]
     assert training.describe()["selected"]["value"] == pytest.approx(accuracy) == pytest.approx(max(curve))
     assert accuracy > 60

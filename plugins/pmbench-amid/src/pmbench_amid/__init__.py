@@ -12,6 +12,7 @@ from .stages import Amid, AmidOptions, Compose
 @pm.method(
     "amid",
     paper="Chen, Xing, Wang, Zhang, CVPR 2023, arXiv:2306.07646 (AMID)",
+    teachers="own",
     deviations=(
         "the privileged extractor is the plain stream of the same data, not one from a larger data set",
         "backbones keep their own activations; leaky ReLU in the teacher's MLP and the discriminators alone",

@@ -20,6 +20,7 @@ class CganOptions(GenerateOptions):
 @pm.method(
     "cgan",
     paper="Roheda, Riggan, Krim, Dai, ICASSP 2018, arXiv:1807.07682",
+    teachers="own",
     deviations=(
         "the harness's backbones in place of the paper's three convolutions; a ReLU on the 50 features",
         "full softmax cross-entropy; the printed loss of the classifier covers positive samples only",

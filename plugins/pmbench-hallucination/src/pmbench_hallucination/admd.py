@@ -157,6 +157,7 @@ class Hallucination(pm.Stage):
     "admd",
     paper="Garcia, Morerio, Murino, IEEE TPAMI 2019, arXiv:1810.08437",
     networks=2,
+    teachers="own",
     deviations=(
         "no batch norm in the discriminator and its bottleneck, which the authors' code has by its defaults",
         "the standard recipe for h; Adam at 1e-3 for the discriminator alone",

@@ -73,6 +73,7 @@ class Hallucinate(pm.Stage):
     "hoffman",
     paper="Hoffman, Gupta, Darrell, CVPR 2016, doi:10.1109/CVPR.2016.96",
     networks=2,
+    teachers="privileged_only",
     deviations=(
         "classification instead of detection: one cross-entropy where the paper has a class and a box term",
         "four cross-entropies; the privileged network is finished and frozen (`train_privileged` trains it)",

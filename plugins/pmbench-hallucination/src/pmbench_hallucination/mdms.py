@@ -225,6 +225,7 @@ def _row(variant: str, table: str = "Table 2", **options: object) -> pm.Ablation
     "mdms",
     paper=PAPER,
     networks=2,
+    teachers="own",
     deviations=(
         "connections behind every block, after its activation, into all of the next: no residual shortcuts "
         "(inside the stages, as in the paper, with mdms_resnet50)",

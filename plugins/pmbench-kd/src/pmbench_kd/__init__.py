@@ -12,6 +12,7 @@ from .stages import GenDistillOptions, Imitate
 
 Teacher = Literal["fused", "privileged"]
 TEACHER = "the teacher sees all modalities, or the privileged ones alone"
+TEACHERS = {"fused": "early_fusion", "privileged": "privileged_only"}
 
 
 @dataclass(frozen=True)
@@ -19,20 +20,26 @@ class KdOptions(pm.DistillOptions):
     teacher: Teacher = pm.option("fused", TEACHER)
 
 
-@pm.method("kd", paper="arXiv:1503.02531")
+@pm.method("kd", paper="arXiv:1503.02531", teachers=TEACHERS)
 def kd(setting: pm.Setting, options: KdOptions) -> pm.Stage:
     """Student matches the softened logits of a teacher that sees the privileged modalities"""
     return pm.Distill(_teacher(setting, options.teacher), setting.target, options)
 
 
+@dataclass(frozen=True)
+class GenDistillPlan(GenDistillOptions):
+    teacher: Teacher = pm.option("privileged", TEACHER)
+
+
 @pm.method(
     "gen_distill",
     paper="arXiv:1511.03643",
+    teachers=TEACHERS,
     deviations=("T = 2 and l = 0.5 are fixed, where the paper searches both for every data set",),
 )
-def gen_distill(setting: pm.Setting, options: GenDistillOptions) -> pm.Stage:
+def gen_distill(setting: pm.Setting, options: GenDistillPlan) -> pm.Stage:
     """Generalized distillation: the teacher sees privileged modalities alone, only its logits are softened"""
-    return Imitate(_teacher(setting, "privileged"), setting.target, options)
+    return Imitate(_teacher(setting, options.teacher), setting.target, options)
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,7 @@ class PseudoLabelOptions(pm.PseudoLabelOptions):
 @pm.method(
     "pseudo_label",
     paper="Lee, ICML workshops 2013 (pseudo-label), with a teacher that sees privileged modalities",
+    teachers=TEACHERS,
     deviations=("the labels come from a finished privileged teacher, not from the student itself",),
 )
 def pseudo_label(setting: pm.Setting, options: PseudoLabelOptions) -> pm.Stage:

@@ -10,6 +10,7 @@ from .backbones import surf_resnet18
 from .stages import Added, DadOptions, DiscrepancyAware, Joint, RadDadOptions, RadOptions, RegionAware
 from .teacher import region_axes, require_joint_maps, teacher_of
 
+TEACHERS = {"early": "early_fusion", "late": "late_fusion"}
 PAPER = "Wei, Luo, Luo: Privileged modality learning via multimodal hallucination, IEEE TMM 2024"
 
 RECIPE = (
@@ -32,6 +33,7 @@ RELATIONS = (
 @pm.method(
     "rad",
     paper=PAPER,
+    teachers=TEACHERS,
     deviations=(RECIPE, REGIONS, WEIGHTS),
     ablations={
         "-IW": pm.Ablation({"weighting": "uniform"}, ("MMH", "Table VI", "no_IW")),
@@ -49,6 +51,7 @@ def rad(setting: pm.Setting, options: RadOptions) -> pm.Stage:
 @pm.method(
     "dad",
     paper=PAPER,
+    teachers=TEACHERS,
     deviations=(RECIPE, RELATIONS),
     ablations={"L_CE": pm.Ablation({"beta": 0.0}, ("MMH", "Table VII", "L_CE"))},
 )
@@ -62,6 +65,7 @@ def dad(setting: pm.Setting, options: DadOptions) -> pm.Stage:
 @pm.method(
     "rad_dad",
     paper=PAPER,
+    teachers=TEACHERS,
     networks=2,
     deviations=(RECIPE, REGIONS, WEIGHTS, RELATIONS),
     small={"alpha": 0.8, "temperature": 4.0, "beta": 1.0},
@@ -74,6 +78,7 @@ def rad_dad(setting: pm.Setting, options: RadDadOptions) -> pm.Stage:
 @pm.method(
     "rad_dad_joint",
     paper=f"ours, after {PAPER}",
+    teachers=TEACHERS,
     deviations=(
         "not in the paper: both losses train one student, where the paper trains two and adds their logits",
         RECIPE,
