@@ -163,8 +163,8 @@ WRONG = {
     "no split": ({"split": None}, "expected id, label, split"),
     "one modality": (dict.fromkeys(("ir", "face", "imu", "state")), "at least two"),
     "unknown split": ({"split": "dev"}, r"line 2: split 'dev'; expected train, validation, test"),
-    "no file": ({"video": "gone.avi"}, r"1 files do not exist .*line 2: video 'gone\.avi'"),
-    "another kind": ({"video": "manifest.csv"}, "1 files .* cannot be read: .*manifest.csv is an array"),
+    "no file": ({"video": "gone.avi"}, r"1 file does not exist .*line 2: video 'gone\.avi'"),
+    "another kind": ({"video": "manifest.csv"}, "1 file .* cannot be read: .*manifest.csv is an array"),
     "unknown kind": ({"video": "notes.doc"}, "unknown kind of file"),
     "long name": ({"video": "x/" + "x" * 5000}, r"line 2: video 'x/x{98}'"),
     "no id": ({"id": ""}, "line 2: a sample needs an id"),
@@ -211,7 +211,7 @@ def test_columns_that_cannot_be_modalities(folder, tmp_path, name):
 def test_frames_in_two_kinds_of_files_are_not_half_a_clip(folder, tmp_path):
     (folder / "3" / "ir" / "f11.jpg").write_bytes((folder / "3" / "face.jpg").read_bytes())
     (folder / "4" / "ir" / "._f9.png").write_bytes(b"what macOS leaves on other disks")
-    with pytest.raises(DataError, match=r"1 files .* cannot be read: .*f11\.jpg is not named like f\*\.png"):
+    with pytest.raises(DataError, match=r"1 file .* cannot be read: .*f11\.jpg is not named like f\*\.png"):
         prepare(Local().named("kitchen"), folder, tmp_path / "data")
 
 
@@ -233,7 +233,7 @@ def test_other_kinds_further_down_are_files_that_cannot_be_read(folder, tmp_path
 def test_a_truncated_picture_is_a_file_that_cannot_be_read(folder, tmp_path):
     face = folder / "3" / "face.jpg"
     face.write_bytes(face.read_bytes()[: face.stat().st_size // 2])
-    with pytest.raises(DataError, match=r"1 files of 'local/kitchen' cannot be read: .*3.face\.jpg"):
+    with pytest.raises(DataError, match=r"1 file of 'local/kitchen' cannot be read: .*3.face\.jpg"):
         prepare(Local().named("kitchen"), folder, tmp_path / "data")
 
 

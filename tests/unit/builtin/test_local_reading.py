@@ -108,7 +108,7 @@ def test_files_of_other_numbers_are_named(tmp_path):
             save_16_bit(source / f"{n}.png", depth(n))
         return f"{n}.png"
 
-    with pytest.raises(DataError, match=r"1 files .*3\.png holds uint8 of 3 channels; expected uint16 of 1"):
+    with pytest.raises(DataError, match=r"1 file .*3\.png holds uint8 of 3 channels; expected uint16 of 1"):
         prepared_of(tmp_path, write)
 
 
