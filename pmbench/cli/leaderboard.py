@@ -28,16 +28,16 @@ def leaderboard(
     records: Annotated[
         Path | None, typer.Option("--records", help=f"Folder of records. [{RECORDS}]", show_default=False)
     ] = None,
-    out: Annotated[Path, typer.Option("--out", help="The markdown file.")] = BOARD,
+    out: Annotated[Path, typer.Option("--out", help="The front page; other pages are beside it.")] = BOARD,
     check: Annotated[
         bool,
         typer.Option(
-            "--check", help="Write nothing; print the difference to the file, and fail if there is one."
+            "--check", help="Write nothing; print the difference to the pages, and fail if there is one."
         ),
     ] = False,
     json_: JsonOption = False,
 ) -> None:
-    """Draw the leaderboard from records. With --json, print its rows and write no file."""
+    """Draw the leaderboard from records: pages and figures. With --json, print its rows and write no file."""
     from ..errors import UsageError
 
     if records is not None and not records.is_dir():
@@ -49,35 +49,34 @@ def leaderboard(
     if check:
         _check(out, folder, found, problems, json_)
     elif json_:
-        print_json(_boards(found))
+        print_json(_boards(list(found.values())))
     else:
         _draw(out, folder, found)
 
 
-def _read(folder: Path) -> tuple[list[Record], list[RecordError]]:
+def _read(folder: Path) -> tuple[dict[Path, Record], list[RecordError]]:
     """Records below a folder; without files, the modules that read them are not imported."""
     if not any(folder.rglob("*.json")):
-        return [], []
-    from ..report.record_files import read_records
+        return {}, []
+    from ..report.record_files import read_files
 
-    return read_records(folder)
+    return read_files(folder)
 
 
-def _draw(out: Path, folder: Path, records: list[Record]) -> None:
-    from ..files import write_text
+def _draw(out: Path, folder: Path, records: dict[Path, Record]) -> None:
     from .tables import plural
 
     if not records and not out.exists():
         typer.echo(f"No records in {folder} yet; `pmbench run --method NAME` writes some.")
         return
-    from ..report.leaderboard import render
+    from ..report.pages.folder import book_for, write
 
-    write_text(out, render(records))
+    write(out, book_for(out, records, figures=bool(records)))
     typer.echo(f"{out} ({plural(len(records), 'record')})")
 
 
 def _check(
-    out: Path, folder: Path, records: list[Record], problems: list[RecordError], as_json: bool
+    out: Path, folder: Path, records: dict[Path, Record], problems: list[RecordError], as_json: bool
 ) -> None:
     from ..errors import RecordError
     from .tables import plural
@@ -87,21 +86,20 @@ def _check(
             f"{folder} holds no records, so there is nothing to check {out} against",
             "name the folder of the records with --records",
         )
-    difference = ""
-    if records or problems:
-        from ..report.leaderboard import check
+    from ..report.pages.folder import book_for, check, has_figures
 
-        difference = check(out, records)
+    difference = check(out, book_for(out, records, figures=has_figures(out)))
     if as_json:
         broken = [p.message for p in problems]
         print_json({"same": not difference, "difference": difference, "broken": broken})
     elif difference:
         typer.echo(difference, nl=False)
     else:
-        typer.echo(f"{out} agrees with its records ({plural(len(records), 'record')}).")
+        typer.echo(f"{out} and its pages agree with their records ({plural(len(records), 'record')}).")
     if difference:
         raise RecordError(
-            f"{out} differs from the records in {folder}", "draw it again with `pmbench leaderboard`"
+            f"{out} or its pages differ from the records in {folder}",
+            "draw them again with `pmbench leaderboard`",
         )
     if problems:
         raise RecordError(f"{plural(len(problems), 'file')} in {folder} cannot be read as records")

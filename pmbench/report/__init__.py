@@ -2,7 +2,8 @@
 
 `record` is the schema of a record, `record_files` reads and writes them, `boards` groups records and makes
 `rows`, `comparison` pairs rows over seeds, `statistics`, `resampling`, `gaps` and `ranks` compute intervals
-and p-values, `summary` joins boards, `verdicts` puts results into words, `leaderboard` and `terminal` render.
+and p-values, `summary` joins boards, `verdicts` and `headlines` put results into words, `terminal` and
+`pages` show them.
 Torch is not imported: a board is a function of records alone.
 
 May import: errors, files, contracts, metrics.
