@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..report.rows import Row
     from ..report.statistics import Comparison
 
+FORMATS = ("md", "csv", "json", "latex")
 RECORDS, BOARD = DEFAULT_OUT / "records", DEFAULT_OUT / "LEADERBOARD.md"
 
 
@@ -35,20 +36,46 @@ def leaderboard(
             "--check", help="Write nothing; print the difference to the pages, and fail if there is one."
         ),
     ] = False,
+    site: Annotated[
+        Path | None,
+        typer.Option("--site", metavar="DIR", help="Write a static site there instead.", show_default=False),
+    ] = None,
+    format_: Annotated[
+        str,
+        typer.Option(
+            "--format", metavar="FORMAT", help="Print tables: md, csv, json or latex.", show_default=False
+        ),
+    ] = "",
     json_: JsonOption = False,
 ) -> None:
-    """Draw the leaderboard from records: pages and figures. With --json, print its rows and write no file."""
-    from ..errors import UsageError
+    """Draw the leaderboard from records: pages and figures.
+
+    --format and --json print tables and write no file; --site writes a site and no page.
+    """
+    from ..errors import UnknownName, UsageError
 
     if records is not None and not records.is_dir():
         raise UsageError(f"{records} is not a folder", "give the folder of records that `pmbench run` wrote")
+    if format_ and format_ not in FORMATS:
+        raise UnknownName("format", format_, FORMATS)
+    if (format_ or site) and check:
+        raise UsageError(
+            "--check compares the pages, not a site or a format", "leave out --format and --site"
+        )
     folder = records or RECORDS
     found, problems = _read(folder)
     for problem in problems:
         print(f"Warning: {problem.message}", file=sys.stderr)
     if check:
         _check(out, folder, found, problems, json_)
-    elif json_:
+    elif site is not None:
+        _site(site, folder, found)
+    elif format_ and format_ != "json":
+        from ..report.pages.book import Book
+        from ..report.pages.formats import FORMATS as WRITERS
+
+        typer.echo(WRITERS[format_](Book.of(found.values())), nl=False)
+    elif json_ or format_:
         print_json(_boards(list(found.values())))
     else:
         _draw(out, folder, found)
@@ -73,6 +100,18 @@ def _draw(out: Path, folder: Path, records: dict[Path, Record]) -> None:
 
     write(out, book_for(out, records, figures=bool(records)))
     typer.echo(f"{out} ({plural(len(records), 'record')})")
+
+
+def _site(site: Path, folder: Path, records: dict[Path, Record]) -> None:
+    from ..errors import RecordError
+    from ..report.pages.book import Book
+    from ..report.pages.site import write_site
+    from .tables import plural
+
+    if not records:
+        raise RecordError(f"{folder} holds no records to make a site of", "name the folder with --records")
+    write_site(site, Book.of(records.values()), _boards(list(records.values())))
+    typer.echo(f"{site / 'index.html'} ({plural(len(records), 'record')})")
 
 
 def _check(

@@ -18,7 +18,7 @@ def front_page(book: Book) -> str:
     """The front page; its links go to `tables/`, `methods/` and `figures/` beside it."""
     if not book.tables:
         return NO_RECORDS
-    parts = ["# Leaderboard", wrap(_introduction(book)), _sentences(book)]
+    parts = ["# Leaderboard", wrap(introduction(book)), _sentences(book)]
     if book.figures and overview_tables(book):
         parts.append(picture("figures/overview", _alternative(book)))
     parts += [*_methods(book), wrap(_reading())]
@@ -78,7 +78,8 @@ def _alternative(book: Book) -> str:
     return f"Gain over the floor of each method, with interval and a dot for each seed, for {of}"
 
 
-def _introduction(book: Book) -> str:
+def introduction(book: Book) -> str:
+    """What the leaderboard asks, and its parts."""
     seeds = sorted({len(t.board.seeds) for t in book.tables})
     count = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     plural = "" if seeds == [1] else "s"

@@ -121,14 +121,19 @@ def published(rows: Iterable[Row]) -> list[PublishedNumber]:
     return list(found.values())
 
 
-def _published(rows: list[tuple[Table, Row]]) -> list[str]:
+def published_lines(rows: Iterable[Row]) -> list[str]:
+    """A line for each table of each paper: its numbers, with data set and protocol."""
     by_source: dict[tuple[str, str, str], list[PublishedNumber]] = {}
-    for printed in published(row for _, row in rows):
+    for printed in published(rows):
         by_source.setdefault((printed.paper, printed.table, printed.variant), []).append(printed)
-    lines = [
+    return [
         f"{', '.join(part for part in source if part)}: {printed_text(numbers)}"
         for source, numbers in by_source.items()
     ]
+
+
+def _published(rows: list[tuple[Table, Row]]) -> list[str]:
+    lines = published_lines(row for _, row in rows)
     return ["## Published numbers", PUBLISHED, bullets(lines)] if lines else []
 
 

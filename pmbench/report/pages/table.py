@@ -53,7 +53,12 @@ def table_page(book: Book, place: int) -> str:
     """The page of the table at a place, in `tables/` beside the front page."""
     board, name, slug = book.boards[place], book.names[place], book.slugs[place]
     parts = [f"# {escape(name)}\n\n[Leaderboard](../{book.front})", f"{escape(_capital(sentence(board)))}."]
-    parts = [parts[0], wrap(parts[1]), _head(board), _list("Warnings", _warnings(board))]
+    parts = [
+        parts[0],
+        wrap(parts[1]),
+        bullets([*facts(board), *tests_text(board), *ceiling_text(board)]),
+        _list("Warnings", warnings(board)),
+    ]
     if book.figures:
         figures = [(f"{slug}-{kind}", text) for kind, text in figures_of(board, name).items()]
         figures += [(found, shown.alternative) for found, shown in labels_of(book, slug).items()]
@@ -83,7 +88,8 @@ def _linked(book: Book, label: str) -> str:
 # --- one board ----------------------------------------------------------------------------------------------
 
 
-def _head(board: Board) -> str:
+def facts(board: Board) -> list[str]:
+    """What was measured, and how."""
     cell = board.cell
     records = [r for row in board.rows for r in row.records]
     rules = sorted({r.validation.rule for r in records if r.validation})
@@ -101,10 +107,8 @@ def _head(board: Board) -> str:
         f"checkpoint: {'; '.join(rules) or 'no rule recorded'}",
         f"backbones: {backbones}; recipe set: {cell.recipe_set}; hyper-parameters: {cell.value_set} values",
         f"{len(board.seeds)} seed{'s' if len(board.seeds) > 1 else ''}: {', '.join(map(str, board.seeds))}",
-        *tests_text(board),
-        *ceiling_text(board),
     ]
-    return bullets(items)
+    return items
 
 
 def _results(book: Book, board: Board) -> list[str]:
@@ -171,28 +175,33 @@ def _costs(board: Board) -> list[str]:
     return ["## Costs", table(rows, left=(0,))] if board.rows else []
 
 
-def _provenance(book: Book, board: Board) -> list[str]:
-    """Where the records come from, and a link to each."""
-    records = [r for row in board.rows for r in row.records]
-    if not records:
+def provenance(board: Board) -> list[str]:
+    """Where the records come from."""
+    found = [r.provenance for row in board.rows for r in row.records]
+    if not found:
         return []
-    found = [r.provenance for r in records]
     commits = sorted({(p.git_commit or "unknown")[:12] + " with changes" * bool(p.git_dirty) for p in found})
     dates = sorted({p.date[:10] for p in found})
-    items = [
+    return [
         f"run: {dates[0]}" + (f" to {dates[-1]}" if len(dates) > 1 else ""),
         f"pmbench {_all(p.pmbench for p in found)}, commit {', '.join(commits)}",
         f"torch {_all(p.torch for p in found)}, Python {_all(p.python for p in found)}",
         f"{_all(p.platform for p in found)}; device {_all(p.device for p in found)}",
         f"isolation of plugins: {_all(p.isolation for p in found)}",
     ]
+
+
+def _provenance(book: Book, board: Board) -> list[str]:
+    """Where the records come from, and a link to each."""
+    if not board.rows:
+        return []
     seeds = "\n".join(
         wrap(f"- {code(row.label)}: " + ", ".join(_seed(book, r, board) for r in row.records), "  ")
         for row in board.rows
     )
     metric = board.metric.title if board.metric else "result"
     title = f"{_capital(metric)} by seed, from the record that each number links to:"
-    return ["## Provenance", bullets(items), title, seeds]
+    return ["## Provenance", bullets(provenance(board)), title, seeds]
 
 
 def _all(values: Iterable[str]) -> str:
@@ -205,7 +214,7 @@ def _seed(book: Book, record: Record, board: Board) -> str:
     return f"{record.cell.seed}: {book.record_link(text, record, '../')}"
 
 
-def _title(board: Board, name: str) -> str:
+def title_of(board: Board, name: str) -> str:
     """Heading of a metric's column."""
     found = (metric_of(record, name) for row in board.rows for record in row.records)
     return next(metric.title for metric in found if metric is not None)
@@ -216,7 +225,7 @@ def _others(board: Board) -> list[str]:
     metrics = dict.fromkeys(name for row in board.rows for name in row.others)
     if not metrics:
         return []
-    rows = [["method", *(_title(board, name) for name in metrics)]]
+    rows = [["method", *(title_of(board, name) for name in metrics)]]
     for row in board.rows:
         found = (row.others.get(name, (None, ()))[0] for name in metrics)
         rows.append([code(row.label), *(interval(f) if f else "-" for f in found)])
@@ -227,7 +236,8 @@ def _list(title: str, lines: Sequence[str]) -> str:
     return f"{title}:\n\n{bullets(lines)}" if lines else ""
 
 
-def _warnings(board: Board) -> list[str]:
+def warnings(board: Board) -> list[str]:
+    """What limits the comparison of this table."""
     lines = list(board.remarks)
     if board.rows and board.floor is None:
         lines.append("no sealed floor on this board: no gap recovered, and no test against it")
