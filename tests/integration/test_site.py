@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,15 @@ pytestmark = pytest.mark.slow
 RECORDS = Path(__file__).parents[2] / "leaderboard" / "records"
 PAGES = ("index.html", "tables/hapt-few-10.html", "methods/rad.html")
 SCHEMES = ("light", "dark")
+
+
+DRAW = """
+import sys
+from pmbench.report.pages.figures import Planned, draw
+from pmbench.report.pages.shown import Costs, Point
+points = tuple(Point(f"m{i}", 50.0 + i % 7, 1e5 + i % 3, 10.0 + i, i == 4, i == 0) for i in range(12))
+sys.stdout.write(draw(Planned("costs", Costs("t", "accuracy", True, points)))[""])
+"""
 
 
 @pytest.fixture(scope="module")
@@ -161,3 +172,15 @@ def test_dark_differs_from_light(browser: Any, folder: Path) -> None:
     assert colours == ["rgb(255, 255, 255)", "rgb(13, 17, 23)"]
     shown = "return document.querySelector('figure img').currentSrc"
     assert browser.execute_script(shown).endswith("overview-dark.svg")
+
+
+def test_equal_values_give_equal_bytes_whatever_the_hash_seed_and_settings(tmp_path: Path) -> None:
+    (tmp_path / "matplotlibrc").write_text("font.size: 30\nsvg.fonttype: path\n")
+    found = []
+    for seed, folder in (("1", ""), ("2", str(tmp_path))):
+        environment = {**os.environ, "PYTHONHASHSEED": seed, **({"MATPLOTLIBRC": folder} if folder else {})}
+        found.append(
+            subprocess.run([sys.executable, "-c", DRAW], env=environment, capture_output=True, check=True)
+        )
+    assert found[0].stdout == found[1].stdout
+    assert b"<dc:date>" not in found[0].stdout

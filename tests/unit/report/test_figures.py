@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
@@ -18,14 +15,6 @@ from pmbench.report.pages.folder import check, write
 from pmbench.report.pages.shown import Costs, Point, gains_of, labels_a_class, labels_of
 from pmbench.report.record import Record
 
-DRAW = """
-import sys
-from pmbench.report.pages.figures import Planned, draw
-from pmbench.report.pages.shown import Costs, Point
-points = tuple(Point(f"m{i}", 50.0 + i % 7, 1e5 + i % 3, 10.0 + i, i == 4, i == 0) for i in range(12))
-sys.stdout.write(draw(Planned("costs", Costs("t", "accuracy", True, points)))[""])
-"""
-
 
 @pytest.fixture
 def by_labels(make_record: Any) -> list[Record]:
@@ -38,28 +27,14 @@ def by_labels(make_record: Any) -> list[Record]:
     ]
 
 
-def test_every_figure_is_svg_with_its_digest(every_kind: list[Record], by_labels: list[Record]) -> None:
-    planned = plan(Book.of(every_kind)) | {
-        name: p for name, p in plan(Book.of(by_labels)).items() if p.kind == "labels"
-    }
+def test_every_figure_is_svg_with_its_digest(by_labels: list[Record]) -> None:
+    planned = plan(Book.of(by_labels))
     assert {p.kind for p in planned.values()} == {"overview", "gains", "costs", "curves", "labels"}
-    for kind in ("gains", "costs", "curves", "labels"):
+    for kind in ("overview", "gains", "costs", "curves", "labels"):
         one = next(p for p in planned.values() if p.kind == kind)
         for svg in draw(one).values():
             assert ET.fromstring(svg).tag.endswith("svg")
             assert digest_in(svg) == one.digest
-
-
-def test_equal_values_give_equal_bytes_whatever_the_hash_seed_and_settings(tmp_path: Path) -> None:
-    (tmp_path / "matplotlibrc").write_text("font.size: 30\nsvg.fonttype: path\n")
-    found = []
-    for seed, folder in (("1", ""), ("2", str(tmp_path))):
-        environment = {**os.environ, "PYTHONHASHSEED": seed, **({"MATPLOTLIBRC": folder} if folder else {})}
-        found.append(
-            subprocess.run([sys.executable, "-c", DRAW], env=environment, capture_output=True, check=True)
-        )
-    assert found[0].stdout == found[1].stdout
-    assert b"<dc:date>" not in found[0].stdout
 
 
 def test_the_dark_form_has_all_its_colours_replaced() -> None:
@@ -135,7 +110,8 @@ def test_gains_by_number_of_labels(by_labels: list[Record]) -> None:
 def test_figures_are_drawn_again_only_where_they_show_something_else(
     by_labels: list[Record], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, book = tmp_path / "README.md", Book.of(by_labels[:12], figures=True)
+    by_labels = by_labels[:6]
+    path, book = tmp_path / "README.md", Book.of(by_labels, figures=True)
     write(path, book)
     assert check(path, book) == ""
     monkeypatch.setattr("pmbench.report.pages.folder.draw", None)
@@ -143,7 +119,7 @@ def test_figures_are_drawn_again_only_where_they_show_something_else(
     other = by_labels[0].model_copy(
         update={"cost": by_labels[0].cost.model_copy(update={"train_seconds": 1.0})}
     )
-    changed = Book.of([other, *by_labels[1:12]], figures=True)
+    changed = Book.of([other, *by_labels[1:]], figures=True)
     assert "costs.svg\n+++ shows something else" in check(path, changed)
 
 
