@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..boards import Board
 from ..headlines import INTERVALS, LEGEND, controls, mark, marked, methods, sentence
 from ..rows import Row
-from ..summary import FEWEST_FOR_RANKS, overall
+from ..summary import FEWEST_FOR_RANKS, Overall, overall
 from ..text import code, escape, gap_text, interval, number, points, table, wrap
 from .book import DRAWN, WIDTH, Book, Table
 from .shown import overview_tables
 
+MEANS = (
+    "Mean gain over data sets of the means over their tables, in points of each table's metric; gap recovered "
+    "is mean gain / mean gap. [ ] are simultaneous over the methods. They cover seeds and test samples of "
+    "these tables, not the choice of data sets."
+)
 NO_RECORDS = "# Leaderboard\n\nNo records yet.\n"
 
 
@@ -22,7 +28,7 @@ def front_page(book: Book) -> str:
     if book.figures and overview_tables(book):
         parts.append(picture("figures/overview", _alternative(book)))
     parts += [*_methods(book), wrap(_reading())]
-    if len(book.tables) > 1 and _overall(book):
+    if len(book.tables) > 1 and across(book):
         parts.append("[Means across data sets](across.md)")
     parts.append("\n".join(_definitions(book)))
     return "\n\n".join(parts) + "\n"
@@ -30,17 +36,11 @@ def front_page(book: Book) -> str:
 
 def across_page(book: Book) -> str | None:
     """Means over tables, one table per set of values; None for a single table."""
-    if len(book.tables) < 2 or not _overall(book):
+    if len(book.tables) < 2 or not across(book):
         return None
     parts = [f"# Means across data sets\n\n[Leaderboard]({book.front})"]
-    parts.append(
-        wrap(
-            "Mean gain over data sets of the means over their tables, in points of each table's metric; gap "
-            "recovered is mean gain / mean gap. [ ] are simultaneous over the methods. They cover seeds and "
-            "test samples of these tables, not the choice of data sets."
-        )
-    )
-    for values, found in _overall(book).items():
+    parts.append(wrap(MEANS))
+    for values, found in across(book).items():
         ranked = any(m.mean_rank is not None for m in found)
         rows = [["method", "mean gain", "gap recovered", "data sets", "tables"] + ["mean rank"] * ranked]
         for m in found:
@@ -55,9 +55,9 @@ def across_page(book: Book) -> str | None:
     return "\n\n".join([*parts, DRAWN]) + "\n"
 
 
-def _overall(book: Book) -> dict[str, list]:
+def across(book: Book) -> dict[str, list[Overall]]:
     """Means over the tables of each set of values, for sets of several tables."""
-    sets: dict[str, list] = {}
+    sets: dict[str, list[Board]] = {}
     for one in book.tables:
         sets.setdefault(one.board.cell.value_set, []).append(one.board)
     found = {values: overall(same) for values, same in sorted(sets.items()) if len(same) > 1}

@@ -13,6 +13,7 @@ from ..statistics import Comparison
 from ..text import duration, gap_text, interval, number, percent, points, quantity, rank_text
 from ..verdicts import short_verdict
 from .book import Book, slugs
+from .front import MEANS, across
 from .table import title_of
 
 TONES = {"▲": "good", "△": "partly", "▼": "bad"}
@@ -146,6 +147,28 @@ def _across(book: Book, label: str, of: dict[str, Row], *, line: bool) -> Line:
         href = f"tables/{one.slug}.html#{anchor(book, label)}"
         cells.append(cell(status, None) if row is None else gain_cell(row, one.board, href))
     return Line(tuple(cells), kind="floor, controls, ceiling" if line else "methods", line=line)
+
+
+def across_grids(book: Book) -> list[Grid]:
+    """Means across data sets, a grid for each set of hyper-parameter values."""
+    grids: list[Grid] = []
+    for values, found in across(book).items():
+        rows = []
+        for m in found:
+            cells = (
+                cell(m.label, m.label, f"methods/{book.slug_of(m.label)}.html"),
+                cell(points(m.gain), round(m.gain.difference, 6)),
+                cell(gap_text(m.gap), None if m.gap is None else round(m.gap.value, 6)),
+                cell(str(m.datasets), m.datasets),
+                cell(str(m.tables), m.tables),
+                cell("-" if m.mean_rank is None else number(m.mean_rank), m.mean_rank),
+            )
+            rows.append(Line(cells))
+        heads = ("mean gain", "gap recovered", "data sets", "tables", "mean rank")
+        columns = (Column("method", numeric=False), *map(Column, heads))
+        title = "Means across data sets" + (f", {values} values" if values != "paper" else "")
+        grids.append(Grid(f"across-{len(grids)}", title, MEANS, columns, tuple(rows)))
+    return grids
 
 
 def gain_cell(row: Row, board: Board, href: str | None, *, bar: Bar | None = None) -> Cell:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from ..text import duration, quantity
 from .figures import LIGHT as C
@@ -288,9 +289,9 @@ def curves(shown: Curves) -> Figure:
     """Validation metric by epoch: a panel a row, its seeds thin, its mean thick, the floor beside it."""
     columns = min(5, len(shown.rows)) or 1
     lines = -(-len(shown.rows) // columns) or 1
-    margins = (0.3, 0.05, 0.25, 0.1)
+    margins = (0.36, 0.05, 0.25, 0.12)
     figure, panels = _grid(
-        (lines, columns), (10 / columns - 0.35, 1.1), margins, outer=(0.35, 0.75), sharex=True, sharey=True
+        (lines, columns), (10 / columns - 0.41, 1.1), margins, outer=(0.35, 0.75), sharex=True, sharey=True
     )
     for axes, (label, mean, seeds) in zip(panels, shown.rows, strict=False):
         axes.set_title(label, fontsize=8, fontweight="normal")
@@ -300,9 +301,9 @@ def curves(shown: Curves) -> Figure:
             range(1, len(shown.floor) + 1), shown.floor, color=C["text"], linewidth=1.0, linestyle=DASHES[0]
         )
         axes.plot(range(1, len(mean) + 1), mean, color=C["good"])
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.tick_params(labelsize=7)
-    for axes in panels[len(shown.rows) :]:
-        axes.set_axis_off()
+    _lowest(panels, len(shown.rows), columns)
     _titles(figure, f"{shown.title}: {shown.metric} on validation data, %", "epoch of the last stage")
     handles = [
         _handle("mean over seeds", "good", "-"),
@@ -311,6 +312,14 @@ def curves(shown: Curves) -> Figure:
     ]
     _legend(figure, handles, 3)
     return figure
+
+
+def _lowest(panels: Sequence[Axes], used: int, columns: int) -> None:
+    """Labels of the horizontal axis below the lowest panel of each column; the unused panels are hidden."""
+    for axes in panels[max(0, used - columns) : used]:
+        axes.tick_params(labelbottom=True)
+    for axes in panels[used:]:
+        axes.set_axis_off()
 
 
 def _titles(figure: Figure, title: str, below: str) -> None:
@@ -327,7 +336,7 @@ def labels(shown: Labels) -> Figure:
     """Gain by number of labels a class: a panel a method, with interval and the ceiling's gap."""
     columns = min(4, len(shown.rows)) or 1
     lines = -(-len(shown.rows) // columns) or 1
-    margins = (0.25, 0.05, 0.25, 0.1)
+    margins = (0.25, 0.05, 0.25, 0.15)
     figure, panels = _grid(
         (lines, columns), (10 / columns - 0.3, 1.4), margins, outer=(0.35, 0.75), sharex=True, sharey=True
     )
@@ -347,8 +356,7 @@ def labels(shown: Labels) -> Figure:
             axes.plot([x], [gain.value], marker, color=colour, markerfacecolor=face, markersize=5, zorder=4)
         axes.set_xticks(list(places), shown.places)
         axes.tick_params(labelsize=7)
-    for axes in panels[len(shown.rows) :]:
-        axes.set_axis_off()
+    _lowest(panels, len(shown.rows), columns)
     _titles(figure, f"{shown.title}: {shown.unit}", "labels a class")
     every = [gain for _, row in shown.rows for gain in row if gain is not None]
     handles = [*_verdict_handles(every), _handle("ceiling", "ceiling", "-"), _handle("floor", "text", "-")]

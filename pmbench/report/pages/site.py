@@ -30,6 +30,7 @@ from .grids import (
     Line,
     Link,
     ablation_grid,
+    across_grids,
     anchor,
     capital,
     cell,
@@ -128,7 +129,7 @@ def _index(book: Book) -> dict[str, Any]:
         "introduction": introduction(book),
         "cards": cards,
         "figures": figures,
-        "grids": [overview_grid(book)],
+        "grids": [overview_grid(book), *across_grids(book)],
     }
 
 
