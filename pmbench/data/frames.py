@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from .. import arrow
 from ..contracts.modality import Modality
 from ..contracts.samples import Column, CropParams, Sampling
 from ..errors import DataError
@@ -117,8 +118,10 @@ class Writer:
     def _write_batch(self) -> None:
         import pyarrow as pa
 
-        samples = pa.array(self._samples, pa.list_(pa.large_binary()))
-        batch = pa.record_batch({"frames": samples, "rate": pa.array(self._rates, pa.float64())})
+        samples = arrow.from_lists(self._samples)
+        batch = pa.record_batch(
+            {"frames": samples, "rate": arrow.from_numpy(np.array(self._rates, np.float64))}
+        )
         if self._ipc is None:  # the shape is known once the first batch is written
             head = {"shape": json.dumps(self._shape), "codec": self._codec}
             head |= {"dtype": self._dtype} if self._dtype not in ("", "uint8") else {}
@@ -145,8 +148,10 @@ class Frames:
             table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
             table.validate(full=True)  # checks offsets, not frames
             head = table.schema.metadata
-            self._samples, self.rates = table["frames"], table["rate"].to_numpy()
-            self.counts = np.concatenate([np.diff(chunk.offsets) for chunk in self._samples.chunks])
+            self._samples, self.rates = table["frames"], arrow.to_numpy(table["rate"])
+            self.counts = np.concatenate(
+                [np.diff(arrow.to_numpy(chunk.offsets)) for chunk in self._samples.chunks]
+            )
             shape, self.codec = json.loads(head[b"shape"]), head[b"codec"].decode()
             self.dtype = TYPES[TYPES.index(head.get(b"dtype", b"uint8").decode())]
         except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:

@@ -126,13 +126,15 @@ def _write(request: EvaluationRequest, part: str, out: Path, arrays: Path) -> No
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from .. import arrow
+
     ids: Sequence[str] = request.prepared.index(part)[0]
     if part == request.gallery:
         ids = [ids[row] for row in request.prepared.complete(part, request.inputs)]
-    table = {"id": pa.array(ids)}
+    table = {"id": arrow.from_strings(ids)}
     for name in ("logits", "features") if request.features else ("logits",):
         array = _array(arrays.with_name(f"{arrays.name}.{name}.npy"), len(ids))
-        table[name] = pa.FixedSizeListArray.from_arrays(pa.array(array.reshape(-1)), array.shape[1])
+        table[name] = pa.FixedSizeListArray.from_arrays(arrow.from_numpy(array.reshape(-1)), array.shape[1])
     if table["logits"].type.list_size != len(request.prepared.dataset.classes):
         raise SealError(
             f"{request.program} gives {table['logits'].type.list_size} logits for "

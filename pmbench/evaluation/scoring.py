@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .. import arrow
 from ..data.prepared import Prepared
 from ..errors import DataError
 from ..metrics.builtin import evidence_of
@@ -16,7 +17,7 @@ def read_predictions(path: Path, ids: list[str]) -> dict[str, np.ndarray]:
     """Columns of a prediction file, each (N, D), in the order of `ids`; raises DataError for other ids."""
     import pyarrow.parquet as pq
 
-    table = pq.read_table(path)
+    table = pq.ParquetFile(path).read()
     found = table.column("id").to_pylist()
     if found != ids:
         raise DataError(
@@ -26,7 +27,7 @@ def read_predictions(path: Path, ids: list[str]) -> dict[str, np.ndarray]:
     for name in table.column_names:
         if name != "id":
             column = table.column(name).combine_chunks()
-            columns[name] = column.flatten().to_numpy().reshape(len(ids), -1)
+            columns[name] = arrow.to_numpy(column.flatten()).reshape(len(ids), -1)
     return columns
 
 

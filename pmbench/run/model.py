@@ -254,15 +254,16 @@ def logits_of(
 
 def read_logits(predictions: Path) -> np.ndarray:
     """Logits (N, K) of a file of predictions; raises DataError if it cannot be read."""
-    import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from .. import arrow
+
     try:
-        column = pq.read_table(predictions, columns=["logits"])["logits"].combine_chunks()
+        column = pq.ParquetFile(predictions).read(["logits"])["logits"].combine_chunks()
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{predictions} cannot be read: {error}", "run the same command again") from error
-    return np.asarray(column.flatten()).reshape(len(column), -1)
+    return arrow.to_numpy(column.flatten()).reshape(len(column), -1)
 
 
 def _difference(found: np.ndarray, predictions: Path) -> float:

@@ -20,6 +20,7 @@ ROOMS = (
     "errors",
     "files",
     "seeding",
+    "arrow",
     "processes",
     "isolation",
     "contracts",
