@@ -58,6 +58,8 @@ def leaderboard(
         raise UsageError(f"{records} is not a folder", "give the folder of records that `pmbench run` wrote")
     if format_ and format_ not in FORMATS:
         raise UnknownName("format", format_, FORMATS)
+    if json_ and format_ not in ("", "json"):
+        raise UsageError(f"--json and --format {format_} are two formats", "leave out one of them")
     if (format_ or site) and check:
         raise UsageError(
             "--check compares the pages, not a site or a format", "leave out --format and --site"

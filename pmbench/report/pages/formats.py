@@ -126,7 +126,7 @@ def to_latex(book: Book) -> str:
             "\n".join(
                 [
                     r"\begin{table}",
-                    r"\centering",
+                    r"\centering\footnotesize",
                     rf"\caption{{{caption}{latex(f'{INTERVALS} {TIED}')}}}",
                     rf"\label{{tab:{one.slug}}}",
                     r"\begin{tabular}{lrrrr}",
@@ -157,7 +157,7 @@ def _rows(
     for row in board.rows:
         result = marks.get(marked.get(row.label, ""), "{}").format(text(interval(row.interval)))
         cells = [text(points(row.gain)), text(gap_text(row.gap)), text(rank_text(row.rank))]
-        role = f" ({', '.join(row.marks)})" if row.marks else ""
+        role = f" ({row.marks[0]})" if row.marks else ""  # a page is narrow
         found.append([name(row.label) + text(role), result, *cells])
     return found
 

@@ -13,9 +13,9 @@ from .book import DRAWN, WIDTH, Book, Table
 from .shown import overview_tables
 
 MEANS = (
-    "Mean gain over data sets of the means over their tables, in points of each table's metric; gap recovered "
-    "is mean gain / mean gap. [ ] are simultaneous over the methods. They cover seeds and test samples of "
-    "these tables, not the choice of data sets."
+    "Mean gain over data sets of the means over their tables, in points of each table's metric; gap "
+    "recovered is mean gain / mean gap. [ ] are simultaneous over the methods. They cover seeds and test "
+    "samples of these tables, not the choice of data sets."
 )
 NO_RECORDS = "# Leaderboard\n\nNo records yet.\n"
 
