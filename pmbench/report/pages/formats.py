@@ -119,7 +119,7 @@ def to_latex(book: Book) -> str:
         marks = {"best": r"\textbf{{{}}}", "tied": r"\underline{{{}}}"}
         rows = _rows(one.board, latex, latex, marks)
         given = [not row.rankable for row in one.board.rows]
-        lines = [" & ".join(row) + r" \\" for row in rows]
+        lines = ["{}" * row[0].startswith("[") + " & ".join(row) + r" \\" for row in rows]  # not \\[
         place = given.index(True) if True in given else len(lines)
         caption = latex(f"{one.name}. Gains are differences to the floor in points, paired over seeds. ")
         parts.append(

@@ -146,6 +146,9 @@ def test_latex_is_balanced_and_escaped(few: list[Record]) -> None:
     for row in (row for row in rows if "rule" not in row):
         assert row.endswith(r" \\")
         assert len(re.findall(r"(?<!\\)&", row)) == 4
+    bracket = few[0].cell.model_copy(update={"method": "[x]"})
+    text = to_latex(Book.of([few[0].model_copy(update={"cell": bracket})]))
+    assert "\n{}[x] (floor) & " in text, "no optional argument of the line before"
     assert latex("50% of a_b & {x} \\ ~^#$") == (
         r"50\% of a\_b \& \{x\} \textbackslash{} \textasciitilde{}\textasciicircum{}\#\$"
     )
