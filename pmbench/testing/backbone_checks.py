@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import packages_distributions
 from typing import Any
 
@@ -142,15 +143,21 @@ def check_tail_takes_joined_maps(specimen: Specimen) -> None:
 
 def check_libraries_are_declared(specimen: Specimen) -> None:
     """Every module inside it is torch's, pmbench's, its own package's, or of one of its `libraries`."""
-    declared, owners = {*specimen.backbone.libraries}, packages_distributions()
     known = {"torch", "pmbench", _package(home(specimen.backbone.build))}
-    for module in specimen.build().modules():
-        package = _package(type(module).__module__)
-        if package not in known and not declared & {*owners.get(package, [package])}:
+    found = {_package(type(m).__module__): type(m).__name__ for m in specimen.build().modules()}
+    for package in found.keys() - known:
+        owners = _distributions().get(package, [package])
+        if not {*specimen.backbone.libraries} & {*owners}:
             raise Failed(
-                f"it is made of {package}.{type(module).__name__}, whose version is in no key; "
-                f"declare libraries=({owners.get(package, [package])[0]!r},)"
+                f"it is made of {package}.{found[package]}, whose version is in no key; "
+                f"declare libraries=({owners[0]!r},)"
             )
+
+
+@cache
+def _distributions() -> Mapping[str, list[str]]:
+    """Packages with the distributions that ship them, read from the metadata of all that is installed."""
+    return packages_distributions()
 
 
 def _package(module: str) -> str:

@@ -3,22 +3,39 @@
 import pytest
 
 from pmbench.metrics.builtin import METRICS
+from pmbench.plugins.registry import CORE
 from pmbench.testing.collect import registry, report, suite_of, usual_case
 
 
 def slow(kind, name):
-    """Cases left out by default: a method on other kinds of input than its usual one, and wide backbones."""
-    known = registry().offers[kind]
+    """Cases left out by default: a method on other kinds of input than its usual one, and most backbones.
+
+    Of the backbones, the narrow ones of pmbench stay, and of each plugin one on its first kind of input.
+    """
     if kind == "method":
         usual = usual_case(registry().method(name))
         return lambda check: check.case not in ("", usual)
-    if kind == "backbone":
-        wide = bool(known[name][0].value.pretrained) or f"{name}-w8" in known
-        wide = wide or name.rpartition("-")[2] in ("16", "32", "64")
-        return lambda check: wide
+    if kind == "backbone" and not narrow(name):
+        return lambda check: True
+    if kind == "backbone" and (owner := distribution(name)) != CORE:
+        first = next(n for n in registry().names(kind) if narrow(n) and distribution(n) == owner)
+        case = next(check.case for check in suite_of(kind, name).checks)
+        return lambda check: name != first or check.case != case
     return lambda check: False
 
 
+def narrow(name):
+    pretrained = bool(registry().offers["backbone"][name][0].value.pretrained)
+    return (
+        not pretrained and name.rpartition("-")[2] not in ("16", "32", "64") and f"{name}-w8" not in BACKBONES
+    )
+
+
+def distribution(name):
+    return registry().offers["backbone"][name][0].distribution
+
+
+BACKBONES = registry().names("backbone")
 OFFERS = [(kind, n) for kind in ("method", "dataset", "backbone") for n in registry().names(kind)]
 CASES = [
     pytest.param(

@@ -6,15 +6,15 @@ import json
 import os
 import shutil
 import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forked_cli import ForkedCli
 
-PROGRAM = Path(sys.executable).with_name("pmbench")
+FORKED = ForkedCli()
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ class Workspace:
         """A folder on the import path, for plugins made up by a test."""
         return self.root / "site"
 
-    def run_cli(self, *args: str | Path, program: tuple[str, ...] = (str(PROGRAM),)) -> Result:
-        """`pmbench ARGS` in the folder `root`; `results` is its default place of results."""
+    def run_cli(self, *args: str | Path, program: tuple[str, ...] = ()) -> Result:
+        """`pmbench ARGS`, or another program, in the folder `root`, by default with results in `results`."""
         kept = {n: v for n, v in os.environ.items() if not n.startswith(("PMBENCH", "PYTHON", "XDG", "COV"))}
         environment = kept | {
             "HOME": str(self.root / "home"),
@@ -74,8 +74,11 @@ class Workspace:
         }
         for name in ("FORCE_COLOR", "COLUMNS", "TTY_COMPATIBLE"):
             environment.pop(name, None)
+        words = [*map(str, args)]
+        if not program:
+            return Result(*FORKED(words, self.root, environment, timeout_s=300))
         done = subprocess.run(
-            [*program, *map(str, args)],
+            [*program, *words],
             cwd=self.root,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -95,10 +98,24 @@ class Workspace:
         (info / "entry_points.txt").write_text(f"[pmbench]\n{module} = {module}\n")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _end_of_forks() -> Iterator[None]:
+    yield
+    FORKED.close()
+
+
 @pytest.fixture(scope="session")
 def environment() -> dict[str, str]:
     """Where bytecode is kept, if not beside the sources."""
     return {name: os.environ[name] for name in ("PYTHONPYCACHEPREFIX",) if name in os.environ}
+
+
+@pytest.fixture(scope="session")
+def new_workspace(
+    tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]
+) -> Callable[[str], Workspace]:
+    """Makes an empty workspace that several tests look at."""
+    return lambda name: Workspace(tmp_path_factory.mktemp(name), environment)
 
 
 @pytest.fixture
@@ -113,21 +130,19 @@ def run_cli(workspace: Workspace) -> Callable[..., Result]:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> Workspace:
+def finished(new_workspace: Callable[[str], Workspace]) -> Workspace:
     """A workspace where one small run has ended: three cells, four stages. Only to be looked at."""
-    workspace = Workspace(tmp_path_factory.mktemp("finished"), environment)
-    done = workspace.run_cli("run", *SMALL_RUN, "--workers", "0", "--device", "cpu")
+    workspace = new_workspace("finished")
+    done = workspace.run_cli("run", *SMALL_RUN, "--workers", "1", "--device", "cpu")
     assert done.code == 0, done.stderr
     return workspace
 
 
 @pytest.fixture(scope="session")
-def ablated(
-    tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]
-) -> tuple[Workspace, Result, tuple[str, ...]]:
+def ablated(new_workspace: Callable[[str], Workspace]) -> tuple[Workspace, Result, tuple[str, ...]]:
     """A workspace, a run of `--ablate` in it that has ended, and its arguments. Only to be looked at."""
-    workspace = Workspace(tmp_path_factory.mktemp("ablated"), environment)
-    args = ("run", *ABLATED_RUN, "--ablate", "--workers", "0", "--device", "cpu")
+    workspace = new_workspace("ablated")
+    args = ("run", *ABLATED_RUN, "--ablate", "--workers", "1", "--device", "cpu")
     done = workspace.run_cli(*args)
     assert done.code == 0, done.stderr
     return workspace, done, args
@@ -141,7 +156,17 @@ def copied(workspace: Workspace, finished: Workspace) -> Workspace:
     return workspace
 
 
-ABLATED_RUN = ("-m", "rad,dad", "-d", "planted", "--seeds", "2", "--set", "recipe.epochs=1")
+ABLATED_RUN = (
+    "-m",
+    "rad,dad",
+    "-d",
+    "planted",
+    "--seeds",
+    "2",
+    "--no-references",
+    "--set",
+    "recipe.epochs=1",
+)
 SMALL_RUN = ("--method", "target_only", "--dataset", "planted", "--seeds", "1", "--set", "recipe.epochs=1")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -128,6 +129,20 @@ def test_bad_input(run_cli: Any, args: tuple[str, ...], expected: str) -> None:
     assert done.code == 2
     assert expected in done.error
     assert done.stdout == ""
+
+
+def test_repeated_and_comma_separated_names_and_a_matrix(workspace: Any, tmp_path: Path) -> None:
+    matrix = tmp_path / "matrix.toml"
+    matrix.write_text(
+        'methods = ["self_train"]\ndatasets = ["planted"]\nseeds = 1\n[set]\n"recipe.epochs" = 1\n'
+    )
+    found = workspace.run_cli(
+        "plan", "--matrix", matrix, "--method", "self_train,target_only", "--method", "target_only",
+        "--no-references", "--protocol", "shared-0,shared-20", "--json",
+    ).json()  # fmt: skip
+    cells = [(c["method"], c["protocol"]) for c in found["cells"]]
+    assert cells == [(m, p) for p in ("shared-0", "shared-20") for m in ("self_train", "target_only")]
+    assert len(found["stages"]) == 6
 
 
 def test_matrix_file(workspace: Any) -> None:

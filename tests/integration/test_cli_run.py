@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-QUICK = ("--workers", "0", "--set", "recipe.epochs=1")
+PROGRAM = Path(sys.executable).with_name("pmbench")
+QUICK = ("--workers", "1", "--set", "recipe.epochs=1")
 SOURCE = """
 from dataclasses import dataclass
 import pmbench as pm
@@ -60,7 +62,7 @@ def test_a_run_leaves_records_predictions_and_a_board(finished: Any) -> None:
 
 
 def test_the_same_command_again_trains_nothing(copied: Any, small_run: tuple[str, ...]) -> None:
-    result = copied.run_cli("run", *small_run, "--workers", "0", "--device", "cpu", "--json").json()
+    result = copied.run_cli("run", *small_run, "--workers", "1", "--device", "cpu", "--json").json()
     assert (result["trained"], result["reused"]) == (0, 3)
 
 
@@ -68,7 +70,7 @@ def test_a_lost_record_is_written_again_without_training(copied: Any, small_run:
     lost = next((copied.out / "records").rglob("target_only*.json"))
     before = json.loads(lost.read_text(encoding="utf-8"))
     lost.unlink()
-    result = copied.run_cli("run", *small_run, "--workers", "0", "--device", "cpu", "--json").json()
+    result = copied.run_cli("run", *small_run, "--workers", "1", "--device", "cpu", "--json").json()
     assert (result["trained"], result["reused"]) == (0, 2)
     after = json.loads(lost.read_text(encoding="utf-8"))
     for field in ("metrics", "samples", "digests", "cell_key", "cost"):
@@ -83,24 +85,9 @@ def test_damaged_weights_are_trained_anew(copied: Any, small_run: tuple[str, ...
         path.write_bytes(path.read_bytes()[:-8])
     for path in (copied.out / "records").rglob("*.json"):
         path.unlink()
-    result = copied.run_cli("run", *small_run, "--workers", "0", "--device", "cpu", "--json").json()
+    result = copied.run_cli("run", *small_run, "--workers", "1", "--device", "cpu", "--json").json()
     assert result["trained"] == 4
     assert {r["status"] for r in result["records"]} == {"done"}
-
-
-def test_repeated_and_comma_separated_names_and_a_matrix(workspace: Any, tmp_path: Path) -> None:
-    matrix = tmp_path / "matrix.toml"
-    matrix.write_text(
-        'methods = ["self_train"]\ndatasets = ["planted"]\nseeds = 1\n[set]\n"recipe.epochs" = 1\n'
-    )
-    result = workspace.run_cli(
-        "run", "--matrix", matrix, "--method", "self_train,target_only", "--method", "target_only",
-        "--workers", "0",
-        "--no-references", "--protocol", "shared-0,shared-20", "--json",
-    ).json()  # fmt: skip
-    cells = [(r["cell"]["method"], r["cell"]["protocol"]) for r in result["records"]]
-    assert cells == [(m, p) for p in ("shared-0", "shared-20") for m in ("self_train", "target_only")]
-    assert result["trained"] == 6
 
 
 @pytest.mark.parametrize(
@@ -139,7 +126,7 @@ def test_a_damaged_data_file_is_named(copied: Any, small_run: tuple[str, ...]) -
     path = next(copied.data.rglob("shared-10-train/target_view.npy"))
     path.write_bytes(path.read_bytes()[:-100])
     done = copied.run_cli(
-        "run", *[a for a in small_run if a not in ("--seeds", "1")], "--seed", "7", "--workers", "0"
+        "run", *[a for a in small_run if a not in ("--seeds", "1")], "--seed", "7", "--workers", "1"
     )
     assert done.code == 1
     assert "target_view.npy is damaged" in done.stdout
@@ -152,12 +139,14 @@ def test_a_record_of_another_schema_is_named_and_left_alone(copied: Any, small_r
     foreign.write_text(
         path.read_text(encoding="utf-8").replace('"schema_version": 3', '"schema_version": 99')
     )
-    done = copied.run_cli("run", *small_run, "--workers", "0", "--device", "cpu")
+    done = copied.run_cli("run", *small_run, "--workers", "1", "--device", "cpu")
     assert done.code == 0
     assert "foreign.json: schema_version is 99" in done.stderr
     assert foreign.exists()
 
 
+HOOK = "import pmbench as pm\n\n@pm.hookimpl\ndef pmbench_run_finished(record):\n    {body}\n"
+HEARD = "print(record.cell.method, file=open('heard.txt', 'a'))"
 FAULTS = {
     "nan": ("{'ce': ce, 'wild': ce * float('nan')}", "stage Bad: term 'wild' is nan in epoch 1 of 1"),
     "inf": ("{'ce': ce / 0}", "stage Bad: term 'ce' is inf in epoch 1 of 1"),
@@ -167,12 +156,23 @@ FAULTS = {
 }
 
 
-def test_bad_losses_fail_their_own_cells_alone(workspace: Any) -> None:
+@pytest.fixture(scope="module")
+def beside_others(new_workspace: Any) -> tuple[Any, Any]:
+    """A run of methods with bad losses, beside hooks that work or raise and files named like libraries."""
+    workspace = new_workspace("beside")
     terms = ", ".join(f"{name!r}: lambda ce: {terms}" for name, (terms, _) in FAULTS.items())
     workspace.install("pmbench-bad", SOURCE.replace("FAULTS", terms))
+    workspace.install("pmbench-heard", HOOK.format(body=HEARD))
+    workspace.install("pmbench-broken", HOOK.format(body="raise RuntimeError('no ears')"))
+    for name in ("numpy.py", "torch.py", "pmbench.py"):
+        (workspace.root / name).write_text("raise SystemExit('not this one')\n")
     methods = ",".join((*(f"bad_{name}" for name in FAULTS), "target_only"))
     args = ("--dataset", "planted", "--seed", "0", "--no-references")
-    done = workspace.run_cli("run", "--method", methods, *args, *QUICK)
+    return workspace, workspace.run_cli("run", "--method", methods, *args, *QUICK, program=(str(PROGRAM),))
+
+
+def test_bad_losses_fail_their_own_cells_alone(beside_others: tuple[Any, Any]) -> None:
+    workspace, done = beside_others
     assert done.code == 1
     assert "Traceback" not in done.stderr
     records = [json.loads(p.read_text()) for p in (workspace.out / "records").rglob("*.json")]
@@ -185,38 +185,14 @@ def test_bad_losses_fail_their_own_cells_alone(workspace: Any) -> None:
     assert "failed" in (workspace.out / "LEADERBOARD.md").read_text(encoding="utf-8")
 
 
+def test_the_record_hook_is_called_and_a_broken_one_harms_nothing(beside_others: tuple[Any, Any]) -> None:
+    workspace, done = beside_others
+    heard = (workspace.out / "listeners/pmbench-heard/heard.txt").read_text().split()
+    assert sorted(heard) == sorted([*(f"bad_{name}" for name in FAULTS), "target_only"])
+    assert "no ears" in done.stderr
+
+
 def test_debug_shows_the_traceback(run_cli: Any) -> None:
     done = run_cli("run", "--method", "hofman", "--debug")
     assert done.code != 0
     assert "Traceback" in done.stderr
-
-
-def test_the_record_hook_is_called_and_a_broken_one_harms_nothing(workspace: Any) -> None:
-    workspace.install(
-        "pmbench-heard",
-        (
-            "import pathlib\nimport pmbench as pm\n\n@pm.hookimpl\ndef pmbench_run_finished(record):\n"
-            "    with open('heard.txt', 'a') as file:\n        file.write(record.cell.method + '\\n')\n"
-        ),
-    )
-    workspace.install(
-        "pmbench-broken",
-        (
-            "import pmbench as pm\n\n@pm.hookimpl\ndef pmbench_run_finished(record):\n"
-            "    raise RuntimeError('no ears')\n"
-        ),
-    )
-    done = workspace.run_cli("run", "-m", "target_only", "-d", "planted", "--seed", "0", "--no-references",
-                         *QUICK)  # fmt: skip
-    assert done.code == 0
-    assert (workspace.root / "heard.txt").read_text() == "target_only\n"
-    assert "no ears" in done.stderr
-
-
-def test_files_in_the_working_directory_are_never_imported(workspace: Any) -> None:
-    for name in ("numpy.py", "torch.py", "pmbench.py"):
-        (workspace.root / name).write_text("raise SystemExit('not this one')\n")
-    done = workspace.run_cli(
-        "run", "-m", "target_only", "-d", "planted", "--seed", "0", "--no-references", *QUICK
-    )
-    assert done.code == 0, done.stderr

@@ -29,7 +29,7 @@ def pmbench_methods():
     return [tuned]
 '''
 RUN = ("run", "-m", "tuned,self_train", "-d", "planted", "--seed", "0", "--set", "recipe.epochs=1",
-       "--workers", "0", "--device", "cpu")  # fmt: skip
+       "--workers", "1", "--device", "cpu")  # fmt: skip
 
 
 @pytest.mark.slow

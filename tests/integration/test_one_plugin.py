@@ -91,7 +91,7 @@ def pmbench_published():
 
 def test_one_plugin_adds_a_metric_a_kind_a_data_set_and_published_numbers(workspace: Any) -> None:
     workspace.install("clouds-plugin", SOURCE)
-    run = ("run", "-m", "target_only", "-d", "clouds", "--seeds", "2", "--no-references", "--workers", "0")
+    run = ("run", "-m", "target_only", "-d", "clouds", "--seeds", "2", "--no-references", "--workers", "1")
     records = workspace.run_cli(*run, "--json").json()["records"]
     assert [r["status"] for r in records] == ["done", "done"], records
     for record in records:

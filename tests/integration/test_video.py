@@ -41,7 +41,7 @@ def prepared(workspace: Any, tmp_path: Path) -> Any:
 
 def accuracies(workspace: Any, *args: str) -> dict[str, float]:
     """Method -> accuracy in percent of `pmbench run` with one seed; fails if a cell is not done."""
-    done = workspace.run_cli("run", *args, "--seeds", "1", "--workers", "0", "--device", "cpu", "--json")
+    done = workspace.run_cli("run", *args, "--seeds", "1", "--workers", "1", "--device", "cpu", "--json")
     records = done.json()["records"]
     assert {r["status"] for r in records} == {"done"}, [r["reason"] for r in records]
     return {r["cell"]["method"]: r["metrics"]["accuracy"] for r in records}
@@ -58,7 +58,7 @@ def test_amid_on_an_incomplete_ucf51(workspace: Any, tmp_path: Path) -> None:
     assert refused.code == 1
     assert "expected 1944" in refused.error
     assert workspace.run_cli("data", "prepare", "ucf51", "--source", source, "--incomplete").code == 0
-    args = ("-p", "clip-4", "-b", "rgb=cnn3d-8+audio=cnn2d-8", "--set", "recipe.epochs=1", "--workers", "0")
+    args = ("-p", "clip-4", "-b", "rgb=cnn3d-8+audio=cnn2d-8", "--set", "recipe.epochs=1", "--workers", "1")
     done = workspace.run_cli(
         "run", "-m", "amid", "-d", "ucf51", "--seed", "0", *args, "--no-references", "--json"
     )

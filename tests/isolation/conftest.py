@@ -79,7 +79,7 @@ class Site:
         )  # fmt: skip
         return Result(done.returncode, done.stdout, done.stderr)
 
-    def run(self, methods, *words, dataset="planted", workers=0):
+    def run(self, methods, *words, dataset="planted", workers=1):
         return self(
             "run", "--method", methods, "--dataset", dataset, "--seed", "0", "--set", "recipe.epochs=1",
             "--device", "cpu", "--workers", str(workers), *words,
