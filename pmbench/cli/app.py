@@ -38,7 +38,11 @@ def options(
         os.environ["PMBENCH_DEBUG"] = "1"
 
 
-for _name in ("run", "plan", "list", "show", "check", "data", "leaderboard", "model", "plugins", "store"):
+COMMANDS = (
+    *("run", "plan", "list", "show", "compare", "check"),
+    *("data", "leaderboard", "model", "plugins", "store"),
+)
+for _name in COMMANDS:
     importlib.import_module(f".{_name if _name != 'list' else 'list_'}", __package__).register(app)
 
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from ..files import write_text
-
 
 def write_board(out: Path) -> Path:
-    """Writes `out/LEADERBOARD.md` from all records below `out/records`; warns of unreadable files."""
-    from ..report.leaderboard import render
-    from ..report.record_files import read_records
+    """Writes `out/LEADERBOARD.md` and its pages from the records below `out/records`.
 
-    records, problems = read_records(out / "records")
+    Figures are drawn if those of `pmbench leaderboard` are there. Warns of unreadable files.
+    """
+    from ..report.pages.folder import book_for, has_figures, write
+    from ..report.record_files import read_files
+
+    records, problems = read_files(out / "records")
     for problem in problems:
         print(f"Warning: {problem.message}", file=sys.stderr)
     path = out / "LEADERBOARD.md"
-    write_text(path, render(records))
+    write(path, book_for(path, records, figures=has_figures(path)))
     return path

@@ -151,6 +151,31 @@ def show_backbone(values: Values) -> None:
     )
 
 
+BLOCKS = "▁▂▃▄▅▆▇█"
+MOST_CLASSES = 12
+"""Classes whose recall is shown one by one."""
+
+
+def _recalls(classes: list[Values]) -> str:
+    """`0: 79.4, 1: 83.9`; of many classes, the lowest ones."""
+    text = ", ".join(f"{c['class']}: {c['recall']:.1f}" for c in classes[:MOST_CLASSES])
+    if len(classes) <= MOST_CLASSES:
+        return text
+    lowest = sorted(classes, key=lambda c: (c["recall"], c["class"]))[: MOST_CLASSES // 2]
+    return f"lowest of {len(classes)}: " + ", ".join(f"{c['class']}: {c['recall']:.1f}" for c in lowest)
+
+
+def _validation(validation: Values) -> str:
+    """The curve in a line, and the rule that chose the checkpoint."""
+    curve = validation["curve"]
+    if not curve:
+        return str(validation["rule"])
+    low, high = min(curve), max(curve)
+    marks = "".join(BLOCKS[round((v - low) / ((high - low) or 1.0) * (len(BLOCKS) - 1))] for v in curve[:60])
+    flat = {True: "", False: ", not flat at the end", None: ""}[validation["flat"]]
+    return f"{validation['rule']}: {low:.1f} to {high:.1f}, {marks}{flat}"
+
+
 def show_record(values: Values) -> None:
     cell, cost, validation = values["cell"], values["cost"], values["validation"]
     where = values["provenance"]
@@ -166,7 +191,8 @@ def show_record(values: Values) -> None:
             ("backbones", ", ".join(f"{m}: {b}" for m, b in cell["backbones"].items())),
             ("recipe", cell["recipe_set"]),
             ("metrics", [f"{name} {value:.2f}" for name, value in values["metrics"].items()]),
-            ("checkpoint", validation and validation["rule"]),
+            ("recall by class", _recalls(values["classes"])),
+            ("validation", validation and _validation(validation)),
             ("training", cost and f"{duration(cost['train_seconds'])}, {cost['steps']} steps"),
             ("parameters", cost and cost["parameters"]),
             ("buffers", cost and cost["buffers"]),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..report.rows import Row
     from ..report.statistics import Comparison
 
+FORMATS = ("md", "csv", "json", "latex")
 RECORDS, BOARD = DEFAULT_OUT / "records", DEFAULT_OUT / "LEADERBOARD.md"
 
 
@@ -29,56 +30,94 @@ def leaderboard(
     records: Annotated[
         Path | None, typer.Option("--records", help=f"Folder of records. [{RECORDS}]", show_default=False)
     ] = None,
-    out: Annotated[Path, typer.Option("--out", help="The markdown file.")] = BOARD,
+    out: Annotated[Path, typer.Option("--out", help="The front page; other pages are beside it.")] = BOARD,
     check: Annotated[
         bool,
         typer.Option(
-            "--check", help="Write nothing; print the difference to the file, and fail if there is one."
+            "--check", help="Write nothing; print the difference to the pages, and fail if there is one."
         ),
     ] = False,
+    site: Annotated[
+        Path | None,
+        typer.Option("--site", metavar="DIR", help="Write a static site there instead.", show_default=False),
+    ] = None,
+    format_: Annotated[
+        str,
+        typer.Option(
+            "--format", metavar="FORMAT", help="Print tables: md, csv, json or latex.", show_default=False
+        ),
+    ] = "",
     json_: JsonOption = False,
 ) -> None:
-    """Draw the leaderboard from records. With --json, print its rows and write no file."""
-    from ..errors import UsageError
+    """Draw the leaderboard from records: pages and figures.
+
+    --format and --json print tables and write no file; --site writes a site and no page.
+    """
+    from ..errors import UnknownName, UsageError
 
     if records is not None and not records.is_dir():
         raise UsageError(f"{records} is not a folder", "give the folder of records that `pmbench run` wrote")
+    if format_ and format_ not in FORMATS:
+        raise UnknownName("format", format_, FORMATS)
+    if json_ and format_ not in ("", "json"):
+        raise UsageError(f"--json and --format {format_} are two formats", "leave out one of them")
+    if (format_ or site) and check:
+        raise UsageError(
+            "--check compares the pages, not a site or a format", "leave out --format and --site"
+        )
     folder = records or RECORDS
     found, problems = _read(folder)
     for problem in problems:
         print(f"Warning: {problem.message}", file=sys.stderr)
     if check:
         _check(out, folder, found, problems, json_)
-    elif json_:
-        print_json(_boards(found))
+    elif site is not None:
+        _site(site, folder, found)
+    elif format_ and format_ != "json":
+        from ..report.pages.book import Book
+        from ..report.pages.formats import FORMATS as WRITERS
+
+        typer.echo(WRITERS[format_](Book.of(found.values())), nl=False)
+    elif json_ or format_:
+        print_json(_boards(list(found.values())))
     else:
         _draw(out, folder, found)
 
 
-def _read(folder: Path) -> tuple[list[Record], list[RecordError]]:
+def _read(folder: Path) -> tuple[dict[Path, Record], list[RecordError]]:
     """Records below a folder; without files, the modules that read them are not imported."""
     if not any(folder.rglob("*.json")):
-        return [], []
-    from ..report.record_files import read_records
+        return {}, []
+    from ..report.record_files import read_files
 
-    return read_records(folder)
+    return read_files(folder)
 
 
-def _draw(out: Path, folder: Path, records: list[Record]) -> None:
+def _draw(out: Path, folder: Path, records: dict[Path, Record]) -> None:
     from ..errors import plural
-    from ..files import write_text
 
     if not records and not out.exists():
         typer.echo(f"No records in {folder} yet; `pmbench run --method NAME` writes some.")
         return
-    from ..report.leaderboard import render
+    from ..report.pages.folder import book_for, write
 
-    write_text(out, render(records))
+    write(out, book_for(out, records, figures=bool(records)))
     typer.echo(f"{out} ({plural(len(records), 'record')})")
 
 
+def _site(site: Path, folder: Path, records: dict[Path, Record]) -> None:
+    from ..errors import RecordError, plural
+    from ..report.pages.book import Book
+    from ..report.pages.site import write_site
+
+    if not records:
+        raise RecordError(f"{folder} holds no records to make a site of", "name the folder with --records")
+    write_site(site, Book.of(records.values()), _boards(list(records.values())))
+    typer.echo(f"{site / 'index.html'} ({plural(len(records), 'record')})")
+
+
 def _check(
-    out: Path, folder: Path, records: list[Record], problems: list[RecordError], as_json: bool
+    out: Path, folder: Path, records: dict[Path, Record], problems: list[RecordError], as_json: bool
 ) -> None:
     from ..errors import RecordError, plural
 
@@ -87,21 +126,20 @@ def _check(
             f"{folder} holds no records, so there is nothing to check {out} against",
             "name the folder of the records with --records",
         )
-    difference = ""
-    if records or problems:
-        from ..report.leaderboard import check
+    from ..report.pages.folder import book_for, check, has_figures
 
-        difference = check(out, records)
+    difference = check(out, book_for(out, records, figures=has_figures(out)))
     if as_json:
         broken = [p.message for p in problems]
         print_json({"same": not difference, "difference": difference, "broken": broken})
     elif difference:
         typer.echo(difference, nl=False)
     else:
-        typer.echo(f"{out} agrees with its records ({plural(len(records), 'record')}).")
+        typer.echo(f"{out} and its pages agree with their records ({plural(len(records), 'record')}).")
     if difference:
         raise RecordError(
-            f"{out} differs from the records in {folder}", "draw it again with `pmbench leaderboard`"
+            f"{out} or its pages differ from the records in {folder}",
+            "draw them again with `pmbench leaderboard`",
         )
     if problems:
         raise RecordError(f"{plural(len(problems), 'file')} in {folder} cannot be read as records")

@@ -153,13 +153,14 @@ def _show(outcome: object, board: Path, out: Path, as_json: bool) -> None:
 
     from ..errors import plural
     from ..report.rows import label_of
-    from ..report.terminal import ablation_tables, terminal_table
+    from ..report.terminal import ablation_tables, legend, terminal_tables
     from ..report.text import seeds_text
 
     console = Console()
     if not console.is_terminal:
         console = Console(width=160)
-    console.print(terminal_table(outcome.records, console.width))
+    console.print(*terminal_tables(outcome.records), sep="\n")
+    console.print(legend(), markup=False, highlight=False)
     if any(r.cell.ablation for r in outcome.records):
         console.print(*ablation_tables(outcome.records), sep="\n")
     without: dict[tuple[str, str], dict[str, list[int]]] = {}

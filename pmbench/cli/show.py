@@ -1,4 +1,4 @@
-"""`pmbench show`: details of a method, data set, backbone, stored stage or record."""
+"""`pmbench show`: details of a method, data set, backbone, stored stage or cell."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .common import DataOption, JsonOption, StoreOption, data_folder, print_json, store_folder
+from .common import DEFAULT_OUT, DataOption, JsonOption, StoreOption, data_folder, print_json, store_folder
 
 if TYPE_CHECKING:
     from ..plugins import Offer, Registry
@@ -34,28 +34,43 @@ def register(app: typer.Typer) -> None:
 
 
 def show(
-    name: Annotated[str, typer.Argument(help="A name, the first digits of a stage's key, or a record file.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A name, the first digits of a stage's key, or a cell: its file, the first digits of its "
+            "key, or the end of its path, such as kd-s0 or hapt/few-10/cnn1d-8/kd-s0."
+        ),
+    ],
     kind: Annotated[
         str,
         typer.Option(
             "--kind", help=f"{', '.join(KINDS)}; for a name with several meanings.", show_default=False
         ),
     ] = "",
+    records: Annotated[
+        Path, typer.Option("--records", metavar="DIR", help="Folder of records, for cells.")
+    ] = DEFAULT_OUT / "records",
     store: StoreOption = None,
     data: DataOption = None,
     json_: JsonOption = False,
 ) -> None:
-    """Show a method or a variant of it, a data set, backbone, stored stage or record."""
+    """Show a method or a variant of it, a data set, backbone, stored stage or cell."""
     from ..errors import UnknownName, UsageError
     from ..plugins import survey
+    from .cards import show_record
 
     if kind and kind not in KINDS:
         raise UnknownName("kind", kind, KINDS)
     registry = survey()
-    found = [f for f in _find(name, registry, store_folder(store), data_folder(data)) if kind in ("", f.kind)]
+    found = _find(name, registry, store_folder(store), data_folder(data))
+    found += [Found("record", partial(_record, path), show_record) for path in cells(records, name)]
+    found = [f for f in found if kind in ("", f.kind)]
     if not found:
         raise _unknown(name, kind, registry)
     if len(found) > 1:
+        if all(f.kind == "record" for f in found):
+            paths = [str(path) for path in cells(records, name)]
+            raise UsageError(f"{name!r} is the name of {len(found)} cells", f"name one of {', '.join(paths)}")
         kinds = [_NAMES.get(f.kind, f.kind) for f in found]
         raise UsageError(
             f"{name!r} is the name of a {' and of a '.join(kinds)}",
@@ -69,14 +84,12 @@ def show(
 
 
 def _find(name: str, registry: Registry, store: Path, data: Path) -> list[Found]:
-    from .cards import show_backbone, show_dataset, show_method, show_record
+    from .cards import show_backbone, show_dataset, show_method
 
     if name.endswith("]"):
         return [Found("method", partial(_variant, name, registry), show_method)]
 
     found = []
-    if name.endswith(".json") and Path(name).is_file():
-        found.append(Found("record", partial(_record, Path(name)), show_record))
     for kind, lines in (("method", show_method), ("dataset", show_dataset), ("backbone", show_backbone)):
         if registry.has(kind, name):
             found.append(Found(kind, partial(_offered, registry, kind, name, data), lines))
@@ -88,6 +101,18 @@ def _find(name: str, registry: Registry, store: Path, data: Path) -> list[Found]
             found.append(
                 Found("stage", lambda: stage_values(Store(store), one_key(Store(store), name)), show_stage)
             )
+    return found
+
+
+def cells(folder: Path, name: str) -> list[Path]:
+    """Files of the records that a name means: a file, the end of a path in `folder`, or digits of a key."""
+    if name.endswith(".json") and Path(name).is_file():
+        return [Path(name)]
+    files = sorted(folder.rglob("*.json")) if folder.is_dir() else []
+    parts = Path(name.removesuffix(".json")).parts
+    found = [f for f in files if f.with_suffix("").parts[-len(parts) :] == parts] if parts else []
+    if not found and re.fullmatch(r"[0-9a-f]{4,64}", name):
+        found = [f for f in files if f'"cell_key": "{name}' in f.read_text("utf-8", "replace")]
     return found
 
 
@@ -108,7 +133,7 @@ def _unknown(name: str, kind: str, registry: Registry) -> Exception:
     if "did you mean" in unknown.message:
         return unknown
     return UsageError(
-        f"{name!r} is not a {'method, data set, backbone or stored stage' if not kind else what}", hint
+        f"{name!r} is not a {'method, data set, backbone, stored stage or cell' if not kind else what}", hint
     )
 
 
@@ -164,6 +189,9 @@ def _prepared(offer: Offer, data: Path) -> str:
 
 
 def _record(path: Path) -> dict[str, Any]:
+    from ..report.pairs import recalls
     from ..report.record_files import read_record
 
-    return {"file": str(path), **read_record(path).model_dump(mode="json", exclude={"samples"})}
+    record = read_record(path)
+    values = record.model_dump(mode="json", exclude={"samples"})
+    return {"file": str(path), **values, "classes": recalls(record)}

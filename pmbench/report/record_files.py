@@ -85,10 +85,16 @@ def write_record(record: Record, path: Path) -> None:
 
 def read_records(folder: Path) -> tuple[list[Record], list[RecordError]]:
     """The records in all `*.json` files below a folder, by path, and the errors of invalid files."""
-    records, problems = [], []
+    found, problems = read_files(folder)
+    return list(found.values()), problems
+
+
+def read_files(folder: Path) -> tuple[dict[Path, Record], list[RecordError]]:
+    """As `read_records`, with the file of each record."""
+    records, problems = {}, []
     for path in sorted(Path(folder).rglob("*.json")):
         try:
-            records.append(read_record(path))
+            records[path] = read_record(path)
         except RecordError as problem:
             problems.append(problem)
     return records, problems

@@ -1,67 +1,55 @@
-"""The result of a run as a table in the terminal."""
+"""The result of a run as tables in the terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from .boards import Board, boards
+from .headlines import INTERVALS, LEGEND, marked, names, sentence
 from .record import Record
 from .rows import Row
-from .text import (
-    duration,
-    gap_text,
-    interval,
-    number,
-    options_text,
-    p_text,
-    points,
-    printed_text,
-    quantity,
-    rank_text,
-)
-from .verdicts import left_lines, short_verdict, teacher_lines
+from .text import gap_text, interval, options_text, p_text, points, printed_text
+from .verdicts import left_lines, teacher_lines
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 
-WIDE = 150
-"""Columns of a terminal that all columns of the table need."""
+def terminal_tables(records: Iterable[Record]) -> list[Table]:
+    """A table per board, 80 columns wide for usual names: its sentence, its methods, lines to compare.
 
-
-def terminal_table(records: Iterable[Record], width: int = WIDE) -> Table:
-    """A table with a row per method; each board ends with its skipped and failed cells.
-
-    On a terminal of less than WIDE columns verdicts stand below the table; ranks and costs are left out.
+    The words are those of the front page.
     """
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
     all_boards = boards(records)
-    several = len(all_boards) > 1
-    metrics = sorted({b.metric.title for b in all_boards if b.metric})
-    narrow = width < WIDE
-    titles = [metrics[0] if len(metrics) == 1 else "result", "gain over floor"]
-    titles += ["gap recovered"] if narrow else ["verdict", "rank", "gap recovered", "parameters", "training"]
-    result = Table(title=None if several or not all_boards else all_boards[0].title, title_justify="left")
-    caption = _caption(all_boards)
-    sentences = _verdicts(all_boards) if narrow else []
-    sentences += [x for board in all_boards for x in (*teacher_lines(board), *left_lines(board))]
-    caption = "\n".join([*sentences, *([caption] if caption else [])]) or None
-    result.caption, result.caption_justify = None if caption is None else Text(caption), "left"
-    for title in (["data set"] if several else []) + ["method"]:
-        result.add_column(title, overflow="fold")
-    for title in titles:
-        result.add_column(title, justify="right")
-    for board in all_boards:
-        lines = [_line(row, board, len(metrics) > 1, narrow) for row in board.rows]
+    found = []
+    for board, name in zip(all_boards, names(all_boards), strict=True):
+        title = Text(f"{name}: {sentence(board)}.", style="bold")
+        drawn = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, title=title, title_justify="left")
+        drawn.add_column("method", overflow="fold")
+        for head in (board.metric.title if board.metric else "result", "gain over floor", "gap recovered"):
+            drawn.add_column(head, justify="right", no_wrap=True)
+        ranked = [row for row in board.rows if row.competes]
+        for row in ranked:
+            drawn.add_row(*map(Text, _line(row, board)))
         for absent in board.absent:
-            lines.append([f"{absent.label}: {absent.brief}", *[""] * len(titles)])
-        for i, line in enumerate(lines):
-            first = [board.title if i == 0 else ""] if several else []
-            result.add_row(*map(Text, first + line), end_section=i == len(lines) - 1)
-    return result
+            drawn.add_row(*map(Text, (absent.label, absent.status, "-", "-")))
+        drawn.add_section()
+        for row in (row for row in board.rows if row not in ranked):
+            drawn.add_row(*map(Text, _line(row, board)))
+        if lines := [*teacher_lines(board), *left_lines(board)]:
+            drawn.caption, drawn.caption_justify = Text("\n".join(lines)), "left"
+        found.append(drawn)
+    return found
+
+
+def legend() -> str:
+    """What marks and intervals mean."""
+    return f"± is a 95 % interval over seeds. {INTERVALS} {LEGEND}."
 
 
 def ablation_tables(records: Iterable[Record]) -> list[Table]:
@@ -97,49 +85,7 @@ def ablation_tables(records: Iterable[Record]) -> list[Table]:
     return found
 
 
-def _caption(all_boards: Sequence[Board]) -> str | None:
-    """What the intervals mean, and what the tests could have found; None if nothing was tested."""
-    found = {
-        board.title: number(board.smallest_gain) for board in all_boards if board.smallest_gain is not None
-    }
-    if not found:
-        return None
-    several = len(all_boards) > 1
-    smallest = ", ".join(
-        f"{value} points" + (f" on {title}" if several else "") for title, value in found.items()
-    )
-    return (
-        "± is a 95 % interval over seeds; [ ] hold for all methods of a table together: a gain is "
-        f"significant if its [ ] excludes 0. A true gain of {smallest} would be found with 80 % probability."
-    )
-
-
-def _verdicts(all_boards: Sequence[Board]) -> list[str]:
-    several = len(all_boards) > 1
-    return [
-        f"{row.label}{f' on {board.title}' if several else ''}: {verdict}"
-        for board in all_boards
-        for row in board.rows
-        if (verdict := short_verdict(row, board)) != "-"
-    ]
-
-
-def _line(row: Row, board: Board, named: bool, narrow: bool) -> list[str]:
-    metric = f" {board.metric.title}" if named and board.metric else ""
-    cost = row.records[-1].cost
-    marks = row.marks[:1] if narrow else row.marks
-    first = [
-        row.label + (f" ({', '.join(marks)})" if marks else ""),
-        interval(row.interval) + metric,
-        points(row.gain),
-    ]
-    if narrow:
-        return [*first, gap_text(row.gap)]
-    return [
-        *first,
-        short_verdict(row, board),
-        rank_text(row.rank),
-        gap_text(row.gap),
-        quantity(cost.parameters if cost else None),
-        duration(row.train_seconds),
-    ]
+def _line(row: Row, board: Board) -> list[str]:
+    marks = row.marks[:1]  # the others are on the pages
+    label = row.label + (f" ({marks[0]})" if marks else "")
+    return [label, interval(row.interval), marked(row, board), gap_text(row.gap)]

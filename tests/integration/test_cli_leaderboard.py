@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 
@@ -18,30 +19,46 @@ def test_nothing_yet(run_cli: Any, workspace: Any) -> None:
 
 def test_draw_is_what_the_run_drew(copied: Any) -> None:
     board = copied.out / "LEADERBOARD.md"
-    drawn = board.read_text()
+    drawn = {path: path.read_text() for path in copied.out.rglob("*.md")}
     board.unlink()
     done = copied.run_cli("leaderboard")
     assert done.code == 0
     assert done.stdout == "results/LEADERBOARD.md (5 records)\n"
-    assert board.read_text() == drawn
+    figures = sorted(path.name for path in (copied.out / "figures").iterdir())
+    kinds = ("costs", "costs-dark", "curves", "curves-dark")
+    assert figures == sorted(f"planted-shared-10-{kind}.svg" for kind in kinds)
+    assert {path: without_figures(path.read_text()) for path in copied.out.rglob("*.md")} == drawn
+    assert copied.run_cli("leaderboard", "--check").code == 0
+    figure = copied.out / "figures" / figures[0]
+    figure.write_text("<svg/>")
+    checked = copied.run_cli("leaderboard", "--check")
+    assert checked.code == 1
+    assert figures[0] in checked.stdout
+
+
+def without_figures(text: str) -> str:
+    return re.sub(r"<picture>.*?</picture>\n\n", "", text, flags=re.DOTALL)
 
 
 def test_other_places(copied: Any) -> None:
     done = copied.run_cli("leaderboard", "--records", "results/records", "--out", "docs/board.md")
     assert done.code == 0
-    assert (copied.root / "docs" / "board.md").read_text() == (copied.out / "LEADERBOARD.md").read_text()
+    drawn = (copied.root / "docs" / "board.md").read_text()
+    assert without_figures(drawn) == (copied.out / "LEADERBOARD.md").read_text()
+    page = (copied.root / "docs" / "methods" / "target_only.md").read_text()
+    assert "](../../results/records/planted/" in page
 
 
 def test_check(copied: Any) -> None:
     assert copied.run_cli("leaderboard", "--check").code == 0
     board = copied.out / "LEADERBOARD.md"
-    before = board.read_text().replace("target_only", "target_always")
+    before = board.read_text().replace("floor", "roof")
     board.write_text(before)
     done = copied.run_cli("leaderboard", "--check")
     assert done.code == 1
     assert "+++" in done.stdout
-    assert "target_always" in done.stdout
-    assert "differs from the records" in done.error
+    assert "roof" in done.stdout
+    assert "differ from the records" in done.error
     assert board.read_text() == before, "a check writes nothing"
 
 

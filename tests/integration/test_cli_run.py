@@ -49,8 +49,10 @@ def test_a_run_leaves_records_predictions_and_a_board(finished: Any) -> None:
     assert [r.partition("-")[0] for r in records] == sorted(REFERENCES)
     predictions = sorted(p.name for p in (finished.out / "predictions").rglob("*.parquet"))
     assert [p.removesuffix(".parquet") for p in predictions] == [r.removesuffix(".json") for r in records]
-    board = (finished.out / "LEADERBOARD.md").read_text(encoding="utf-8")
-    assert "`target_only` (floor" in board
+    front = (finished.out / "LEADERBOARD.md").read_text(encoding="utf-8")
+    assert "(tables/planted-shared-10.md)" in front or "]: tables/planted-shared-10.md" in front
+    board = (finished.out / "tables" / "planted-shared-10.md").read_text(encoding="utf-8")
+    assert "[`target_only`][target_only] (floor" in board
     assert "given privileged_view at test" in board
     record = json.loads(
         next((finished.out / "records").rglob("target_only*.json")).read_text(encoding="utf-8")

@@ -43,13 +43,14 @@ def test_sets_of_values_are_kept_apart(workspace: Any) -> None:
     assert (cells["tuned"]["values"], cells["tuned"]["options"]) == ("small", {"imitation": 0.25})
     assert (cells["self_train"]["values"], cells["self_train"]["options"]) == ("paper", {})
     assert {r["cell"]["value_set"] for r in paper["records"]} == {"paper"}
-    board = (workspace.out / "LEADERBOARD.md").read_text(encoding="utf-8")
-    first, second = board.split("## planted, shared-10")[1:]
+    pages = workspace.out / "tables"
+    first = (pages / "planted-shared-10.md").read_text(encoding="utf-8")
+    second = (pages / "planted-shared-10-small-values.md").read_text(encoding="utf-8")
     assert "hyper-parameters: paper values" in first
     assert "`tuned`" in first
     assert "imitation" not in first
-    assert second.startswith(", small values")
-    assert "`tuned[imitation=0.25]`" in second
+    assert second.startswith("# planted, shared-10, small values")
+    assert "`tuned [imitation=0.25]`" in second
     assert len(list((workspace.out / "records").rglob("*.json"))) == len(paper["records"]) + len(
         small["records"]
     )

@@ -99,9 +99,9 @@ def test_one_plugin_adds_a_metric_a_kind_a_data_set_and_published_numbers(worksp
         assert record["metrics"]["top2"] >= record["metrics"]["accuracy"]
         assert record["metric_info"] == {"top2": {"title": "top-2 accuracy", "higher_is_better": True}}
         assert [p["value"] for p in record["published"]] == [71.5]
-    board = (workspace.out / "LEADERBOARD.md").read_text(encoding="utf-8")
-    assert "top-2 accuracy" in board
-    assert "71.5" in board
+    (board,) = (workspace.out / "tables").iterdir()
+    assert "top-2 accuracy" in board.read_text(encoding="utf-8")
+    assert "71.5" in (workspace.out / "methods" / "target_only.md").read_text(encoding="utf-8")
     # the board is drawn from records alone, also where the plugin is not installed
     for path in workspace.site.iterdir():
         if path.suffix == ".dist-info":
@@ -110,7 +110,8 @@ def test_one_plugin_adds_a_metric_a_kind_a_data_set_and_published_numbers(worksp
         "leaderboard", "--records", workspace.out / "records", "--out", workspace.root / "again.md"
     )
     assert again.code == 0, again.stderr
-    assert "top-2 accuracy" in (workspace.root / "again.md").read_text(encoding="utf-8")
+    assert (workspace.root / "again.md").exists()
+    assert "top-2 accuracy" in (workspace.root / "tables" / board.name).read_text(encoding="utf-8")
 
 
 def test_the_source_of_a_metric_that_selects_is_in_the_key(workspace: Any) -> None:

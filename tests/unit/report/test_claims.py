@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from drawn import render
 
 from pmbench.report.boards import Board, boards
-from pmbench.report.leaderboard import render
 from pmbench.report.packing import pack
 from pmbench.report.record import Record
 from pmbench.report.statistics import critical

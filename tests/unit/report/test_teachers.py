@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from drawn import render
 
 from pmbench.report.boards import Board, boards
-from pmbench.report.leaderboard import render
 from pmbench.report.record import Record
 from pmbench.report.verdicts import teacher_text
 

@@ -1,0 +1,97 @@
+"""What a board says in a sentence, and in a mark per method: the same words on pages and in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .boards import Board
+from .rows import Row, find_controls
+from .text import gap_text, points
+from .verdicts import short_verdict, smallest
+
+MARKS = {"beats floor and controls": "▲", "beats floor": "△", "worse than floor": "▼"}
+"""Marks of verdicts in tables without a column for them; a method without a mark has no significant gain."""
+LEGEND = (
+    "▲ beats the floor and every control, △ beats the floor alone, ▼ is worse than the floor; no mark: no "
+    "significant gain"
+)
+INTERVALS = (
+    "[ ] hold for all methods of a table together, with 95 % probability: a gain is significant if and only "
+    "if its [ ] excludes 0."
+)
+
+
+def names(boards: Sequence[Board]) -> list[str]:
+    """A name for each board: its title, and its backbones, recipe and version where titles are equal."""
+    further = (
+        lambda b: "+".join(dict.fromkeys(name for _, name in sorted(b.cell.backbones.items()))),
+        lambda b: f"recipe {b.cell.recipe_set}",
+        lambda b: f"version {b.cell.dataset_version}",
+        lambda b: f"{b.cell.num_classes} classes",
+        lambda b: ", ".join(f"{m}: {name}" for m, name in sorted(b.cell.backbones.items())),
+    )
+    found = [board.title for board in boards]
+    for text in further:
+        same: dict[str, set[str]] = {}
+        for name, board in zip(found, boards, strict=True):
+            same.setdefault(name, set()).add(text(board))
+        found = [
+            f"{name}, {text(board)}" if len(same[name]) > 1 else name
+            for name, board in zip(found, boards, strict=True)
+        ]
+    return found
+
+
+def mark(row: Row, board: Board) -> str:
+    """The mark of a method's verdict, or nothing."""
+    return MARKS.get(short_verdict(row, board), "")
+
+
+def marked(row: Row, board: Board) -> str:
+    """`+3.70 [-2.98, 10.39] ▲`: gain over the floor with its mark; `-` without a comparison."""
+    return f"{points(row.gain)} {mark(row, board)}".strip()
+
+
+def methods(board: Board) -> list[Row]:
+    """The methods of a board that are compared with its floor, the highest mean first."""
+    return [row for row in board.rows if row.competes and row.gain is not None]
+
+
+def controls(board: Board) -> list[Row]:
+    """The rows that a claim has to beat besides the floor, and that are compared with it."""
+    return [row for row in find_controls(board.rows) if row.gain is not None]
+
+
+def sentence(board: Board) -> str:
+    """How many methods beat floor and controls, and how much of the gap the best of them closes.
+
+    No more than the intervals support: where no claim holds, the smallest gain that would have been found.
+    """
+    if not board.rows:
+        return "no finished cell"
+    if board.floor is None:
+        return "no sealed floor, so nothing is compared"
+    found = methods(board)
+    tested = [row for row in found if row.gain is not None and row.gain.adjusted is not None]
+    if not found:
+        return "no method is compared with the floor"
+    if not tested:
+        return f"{_of(len(found))} cannot be tested: gains have no interval"
+    held = [row for row in tested if mark(row, board) == "▲"]
+    alone = sum(mark(row, board) == "△" for row in tested)
+    more = f"; {alone} beat{'s' if alone == 1 else ''} the floor alone" if alone else ""
+    if not held:
+        who = "the method is not" if len(tested) == 1 else f"none of {_of(len(tested))} is"
+        return f"{who} shown to beat the floor and every control{more or smallest(board)}"
+    verb = "beats" if len(held) == 1 else "beat"
+    text = f"{len(held)} of {_of(len(tested))} {verb} the floor and every control"
+    best = held[0]
+    who = best.label if len(held) == 1 else f"the best of them by its mean, {best.label},"
+    gain = f"gains {points(best.gain, ' points')}"
+    if best.gap is not None:
+        gain = f"closes {gap_text(best.gap)} of the gap to the ceiling"
+    return f"{text}{more}; {who} {gain}"
+
+
+def _of(count: int) -> str:
+    return f"{count} method{'' if count == 1 else 's'}"

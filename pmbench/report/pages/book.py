@@ -1,0 +1,116 @@
+"""All boards of some records, with the names of their pages and the files of the records."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from urllib.parse import quote
+
+from ..boards import Absent, Board, boards
+from ..headlines import names
+from ..record import Record
+from ..rows import Row, label_of
+from ..text import natural
+
+WIDTH = 160
+"""Characters that a line of a page may have."""
+CREATOR = "drawn by pmbench leaderboard"
+"""Words in the metadata of figures: only files that hold them are ever removed."""
+DRAWN = f"<!-- {CREATOR} -->"
+"""The same as the last line of the pages beside the front page."""
+
+
+@dataclass(frozen=True)
+class Book:
+    """Boards and what links them. `front`: file name of the front page.
+
+    `files`: cell key -> path of its record, from the folder of the front page. `figures`: whether the pages
+    show figures.
+    """
+
+    records: tuple[Record, ...]
+    front: str = "README.md"
+    files: Mapping[str, str] = field(default_factory=dict)
+    figures: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        records: Iterable[Record],
+        *,
+        front: str = "README.md",
+        files: Mapping[str, str] | None = None,
+        figures: bool = False,
+    ) -> Book:
+        return cls(tuple(records), front, files or {}, figures)
+
+    @cached_property
+    def boards(self) -> list[Board]:
+        return boards(self.records)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """A name for each board."""
+        return names(self.boards)
+
+    @cached_property
+    def slugs(self) -> list[str]:
+        """A file name for each board, without suffix."""
+        return slugs(self.names)
+
+    @cached_property
+    def tables(self) -> list[Table]:
+        return [Table(*found) for found in zip(self.boards, self.names, self.slugs, strict=True)]
+
+    @cached_property
+    def methods(self) -> dict[str, str]:
+        """Method -> file name of its page, without suffix."""
+        found = sorted({r.cell.method for r in self.records}, key=natural)
+        return dict(zip(found, slugs(found), strict=True))
+
+    @cached_property
+    def method_of(self) -> dict[str, str]:
+        """Label of a row -> its method."""
+        return {label_of(r.cell): r.cell.method for r in self.records}
+
+    def slug_of(self, label: str) -> str:
+        """File name of the page of a row's method, without suffix."""
+        return self.methods[self.method_of[label]]
+
+    def rows_of(self, method: str) -> list[tuple[Table, Row]]:
+        """All rows of a method, in the order of the tables."""
+        return [(t, row) for t in self.tables for row in t.board.rows if row.cell.method == method]
+
+    def absent_of(self, method: str) -> list[tuple[Table, Absent]]:
+        return [(t, a) for t in self.tables for a in t.board.absent if self.method_of.get(a.label) == method]
+
+    def record_link(self, text: str, record: Record, up: str = "") -> str:
+        """The text as a link to the record's file, from a page whose front page is at `up`; or plain."""
+        path = self.files.get(record.cell_key)
+        return text if path is None else f"[{text}]({up}{quote(path)})"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A board with its name and the file name of its page."""
+
+    board: Board
+    name: str
+    slug: str
+
+
+def slugs(texts: Sequence[str]) -> list[str]:
+    """A file name for each text: letters, digits and `._+-`; different, also where case does not count."""
+    found: list[str] = []
+    taken: set[str] = set()
+    for text in texts:
+        plain = re.sub(r"[^A-Za-z0-9_+.]+", "-", text).strip("-.") or "page"
+        slug, count = plain, 1
+        while slug.lower() in taken:
+            count += 1
+            slug = f"{plain}-{count}"
+        taken.add(slug.lower())
+        found.append(slug)
+    return found

@@ -1,0 +1,184 @@
+"""The front page in markdown: a sentence per table, a figure, and a table of methods x tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..boards import Board
+from ..headlines import INTERVALS, LEGEND, controls, mark, marked, methods, sentence
+from ..rows import Row
+from ..summary import FEWEST_FOR_RANKS, Overall, overall
+from ..text import code, escape, gap_text, interval, number, points, table, wrap
+from .book import DRAWN, WIDTH, Book, Table
+from .shown import overview_tables
+
+MEANS = (
+    "Mean gain over data sets of the means over their tables, in points of each table's metric; gap "
+    "recovered is mean gain / mean gap. [ ] are simultaneous over the methods. They cover seeds and test "
+    "samples of these tables, not the choice of data sets."
+)
+NO_RECORDS = "# Leaderboard\n\nNo records yet.\n"
+
+
+def front_page(book: Book) -> str:
+    """The front page; its links go to `tables/`, `methods/` and `figures/` beside it."""
+    if not book.tables:
+        return NO_RECORDS
+    parts = ["# Leaderboard", wrap(introduction(book)), _sentences(book)]
+    if book.figures and overview_tables(book):
+        parts.append(picture("figures/overview", _alternative(book)))
+    parts += [*_methods(book), wrap(_reading())]
+    if len(book.tables) > 1 and across(book):
+        parts.append("[Means across data sets](across.md)")
+    parts.append("\n".join(_definitions(book)))
+    return "\n\n".join(parts) + "\n"
+
+
+def across_page(book: Book) -> str | None:
+    """Means over tables, one table per set of values; None for a single table."""
+    if len(book.tables) < 2 or not across(book):
+        return None
+    parts = [f"# Means across data sets\n\n[Leaderboard]({book.front})"]
+    parts.append(wrap(MEANS))
+    for values, found in across(book).items():
+        ranked = any(m.mean_rank is not None for m in found)
+        rows = [["method", "mean gain", "gap recovered", "data sets", "tables"] + ["mean rank"] * ranked]
+        for m in found:
+            rank = ["-" if m.mean_rank is None else number(m.mean_rank)] * ranked
+            cells = [code(m.label), points(m.gain), gap_text(m.gap), str(m.datasets), str(m.tables)]
+            rows.append(cells + rank)
+        if values != "paper":
+            parts.append(f"## {escape(values)} values")
+        parts.append(table(rows, left=(0,)))
+        if not ranked:
+            parts.append(f"Mean ranks are shown from {FEWEST_FOR_RANKS} tables on.")
+    return "\n\n".join([*parts, DRAWN]) + "\n"
+
+
+def across(book: Book) -> dict[str, list[Overall]]:
+    """Means over the tables of each set of values, for sets of several tables."""
+    sets: dict[str, list[Board]] = {}
+    for one in book.tables:
+        sets.setdefault(one.board.cell.value_set, []).append(one.board)
+    found = {values: overall(same) for values, same in sorted(sets.items()) if len(same) > 1}
+    return {values: methods for values, methods in found.items() if methods}
+
+
+def picture(path: str, alternative: str) -> str:
+    """A figure in its light and its dark form."""
+    return (
+        f'<picture>\n<source media="(prefers-color-scheme: dark)" srcset="{path}-dark.svg">\n'
+        f'<img src="{path}.svg" alt="{alternative}">\n</picture>'
+    )
+
+
+def _alternative(book: Book) -> str:
+    shown = overview_tables(book)
+    of = f"{len(shown)} of {len(book.tables)} tables" if len(shown) < len(book.tables) else "every table"
+    return f"Gain over the floor of each method, with interval and a dot for each seed, for {of}"
+
+
+def introduction(book: Book) -> str:
+    """What the leaderboard asks, and its parts."""
+    seeds = sorted({len(t.board.seeds) for t in book.tables})
+    count = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    plural = "" if seeds == [1] else "s"
+    return (
+        "Does a privileged modality help in training, with which method, and by how much? Methods train with "
+        "it and are tested without it. The floor trains on the target modality alone, the controls have soft "
+        "labels or a second training without privilege, the ceiling is given the privileged modality at "
+        f"test. {count} seed{plural} a table."
+    )
+
+
+def _sentences(book: Book) -> str:
+    return "\n".join(
+        wrap(f"- [{escape(t.name)}][table-{t.slug}]: {escape(sentence(t.board))}.", "  ") for t in book.tables
+    )
+
+
+def _methods(book: Book) -> list[str]:
+    """Tables of methods x tables, as many tables beside each other as a line holds."""
+    columns = [_column(t) for t in book.tables]
+    order = _order(book)
+    others = _controls(book)
+    heads = [f"[{escape(t.name)}][table-{t.slug}]" for t in book.tables]
+    labels = {label: f"[{code(label)}][{book.slug_of(label)}]" for label in (*order, *others)}
+    first = max(map(len, [*labels.values(), "ceiling, result"]), default=0) + 12
+    parts, start = [], 0
+    while start < len(columns):
+        end, used = start, first
+        while end < len(columns):
+            cells = [*columns[end].values(), heads[end]]
+            used += max(map(len, cells), default=1) + 3
+            if end > start and used > WIDTH:
+                break
+            end += 1
+        parts.append(_grid(book, labels, order, others, range(start, end), columns, heads))
+        start = end
+    return parts
+
+
+def _grid(
+    book: Book,
+    labels: dict[str, str],
+    order: Sequence[str],
+    others: Sequence[str],
+    shown: range,
+    columns: Sequence[dict[str, str]],
+    heads: Sequence[str],
+) -> str:
+    rows = [["gain over the floor, in points", *(heads[i] for i in shown)]]
+    for label in order:
+        if any(label in columns[i] for i in shown):
+            rows.append([labels[label], *(columns[i].get(label, "-") for i in shown)])
+    for label in others:
+        if any(label in columns[i] for i in shown):
+            rows.append([f"control: {labels[label]}", *(columns[i].get(label, "-") for i in shown)])
+    boards = [book.boards[i] for i in shown]
+    floors = ["-" if b.floor is None else interval(b.floor.interval) for b in boards]
+    ceilings = ["-" if b.ceiling is None else interval(b.ceiling.interval) for b in boards]
+    rows += [["floor, its result in %", *floors], ["ceiling, its result in %", *ceilings]]
+    return table(rows, left=(0,))
+
+
+def _column(one: Table) -> dict[str, str]:
+    """Label -> text of its cell in the column of a table."""
+    board = one.board
+    found = {row.label: marked(row, board) for row in (*methods(board), *controls(board))}
+    return found | {a.label: a.status for a in board.absent if a.label not in found}
+
+
+def _order(book: Book) -> list[str]:
+    """Labels of methods: most claims first, then the largest mean gain over their tables."""
+    gains: dict[str, list[float]] = {}
+    held: dict[str, int] = {}
+    for board in book.boards:
+        for row in methods(board):
+            assert row.gain is not None
+            gains.setdefault(row.label, []).append(row.gain.difference)
+            held[row.label] = held.get(row.label, 0) + (mark(row, board) == "▲")
+    return sorted(gains, key=lambda m: (-held[m], -round(sum(gains[m]) / len(gains[m]), 9), m))
+
+
+def _controls(book: Book) -> list[str]:
+    """Labels of the controls, the ensemble last."""
+    found: dict[str, Row] = {}
+    for board in book.boards:
+        found |= {row.label: row for row in controls(board)}
+    return sorted(found, key=lambda label: (found[label].cell.role != "control", label))
+
+
+def _reading() -> str:
+    return (
+        f"Gains are differences to the floor, paired over seeds. {INTERVALS} {LEGEND}. Each table's page has "
+        "verdicts, ranks, tests against the controls, other metrics, costs, skipped cells and provenance; "
+        "each method's page has its departures from its paper, published numbers and records."
+    )
+
+
+def _definitions(book: Book) -> list[str]:
+    return [
+        *(f"[table-{t.slug}]: tables/{t.slug}.md" for t in book.tables),
+        *(f"[{slug}]: methods/{slug}.md" for slug in book.methods.values()),
+    ]

@@ -1,0 +1,364 @@
+"""Drawing with matplotlib: one function per kind of figure, from the values of `shown`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from ..text import duration, quantity
+from .figures import LIGHT as C
+from .shown import Costs, Curves, Gain, Gains, Labels, Point
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+KINDS = {
+    "beats floor and controls": ("o", "good", True),
+    "beats floor": ("o", "partly", False),
+    "worse than floor": ("v", "bad", True),
+}
+"""Verdict -> marker, colour, and whether it is filled; other verdicts have a grey square."""
+DASHES = ((0, (4, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (8, 3)), (0, (2, 3)))
+ROW, LEGEND = 0.25, 0.3
+"""Inches of a row of a forest plot, and of a legend of one line."""
+
+
+def _grid(
+    shape: tuple[int, int],
+    size: tuple[float, float],
+    margins: tuple[float, float, float, float],
+    **options: Any,
+) -> tuple[Figure, list[Axes]]:
+    """A figure with panels of one size.
+
+    `shape` is (lines, columns); `size` of a panel and `margins` left of, right of,
+    above and below it in inches. Margins are computed, not measured: matplotlib measures by drawing twice.
+    """
+    lines, columns = shape
+    left, right, top, bottom = margins
+    outer = options.pop("outer", (0.0, LEGEND))  # above and below all panels
+    width = columns * (size[0] + left + right)
+    height = lines * (size[1] + top + bottom) + sum(outer)
+    figure = Figure(figsize=(width, height))
+    grid = figure.subplots(lines, columns, squeeze=False, **options)
+    for line in range(lines):
+        for column in range(columns):
+            x = column * (size[0] + left + right) + left
+            y = height - outer[0] - (line + 1) * (size[1] + top + bottom) + bottom
+            grid[line][column].set_position((x / width, y / height, size[0] / width, size[1] / height))
+    return figure, list(grid.flat)
+
+
+def _legend(figure: Figure, handles: Sequence[Line2D], columns: int) -> None:
+    figure.legend(handles=handles, loc="lower center", ncols=columns, fontsize=8, borderaxespad=0.4)
+
+
+def _text_width(labels: Sequence[str], size: float) -> float:
+    """Inches of the longest label in a font of `size` points."""
+    return max(map(len, labels), default=0) * size * 0.0088 + 0.12
+
+
+def gains(shown: Gains) -> Figure:
+    """Forest plot of one table: a line for the interval, a mark for the mean, a dot for each seed."""
+    left = _text_width([row.label for row in shown.rows], 9)
+    handles = [*_verdict_handles(shown.rows), *_line_handles(shown)]
+    below = 0.16 * -(-len(handles) // 3) + 0.1
+    size, margins = (9.0 - left - 0.15, ROW * len(shown.rows)), (left, 0.15, 0.3, 0.5)
+    figure, (axes,) = _grid((1, 1), size, margins, outer=(0.0, below))
+    _forest(axes, shown)
+    axes.set_xlabel(shown.unit)
+    _legend(figure, handles, 3)
+    return figure
+
+
+def overview(shown: Sequence[Gains]) -> Figure:
+    """Forest plots of several tables beside each other."""
+    columns = min(len(shown), 2 if len(shown) in (2, 4) else 3)
+    lines = -(-len(shown) // columns)
+    rows = max(len(panel.rows) for panel in shown)
+    left = _text_width([row.label for panel in shown for row in panel.rows], 8)
+    size = (10.0 / columns - left - 0.15, 0.2 * rows)
+    figure, panels = _grid((lines, columns), size, (left, 0.15, 0.3, 0.45), outer=(0.0, 0.4))
+    for axes, panel in zip(panels, shown, strict=False):
+        _forest(axes, panel, size=8)
+        axes.set_xlabel("gain over the floor, points", fontsize=8)
+    for axes in panels[len(shown) :]:
+        axes.set_axis_off()
+    every = [row for panel in shown for row in panel.rows]
+    handles = [
+        *_verdict_handles(every),
+        _handle("floor", "text", "-"),
+        _handle("controls", "control", DASHES[0]),
+    ]
+    handles.append(_handle("ceiling", "ceiling", "-"))
+    _legend(figure, handles, 4)
+    return figure
+
+
+def _forest(axes: Axes, shown: Gains, size: float = 9) -> None:
+    axes.set_title(shown.title)
+    for place, row in enumerate(shown.rows):
+        if place % 2 == 0:
+            axes.axhspan(place - 0.5, place + 0.5, color=C["band"], linewidth=0, zorder=0)
+        marker, colour, filled = _kind(row.verdict)
+        if row.low is not None and row.high is not None:
+            axes.plot([row.low, row.high], [place, place], color=colour, linewidth=1.6, zorder=3)
+        face = colour if filled else C["paper"]
+        axes.plot([row.value], [place], marker, color=colour, markerfacecolor=face, markersize=6, zorder=5)
+        below = [place + 0.27] * len(row.seeds)
+        axes.plot(row.seeds, below, ".", color=colour, markersize=3.2, alpha=0.75, zorder=4)
+    axes.axvline(0, color=C["text"], linewidth=1.1, zorder=2)
+    for (_, value), dash in zip(shown.controls, _dashes(len(shown.controls)), strict=True):
+        axes.axvline(value, color=C["control"], linestyle=dash, linewidth=1.0, zorder=2)
+    if shown.gap is not None:
+        axes.axvline(shown.gap[1], color=C["ceiling"], linewidth=1.4, zorder=2)
+    axes.set_yticks(range(len(shown.rows)), [row.label for row in shown.rows], fontsize=size)
+    axes.set_ylim(len(shown.rows) - 0.5, -0.5)
+    axes.tick_params(axis="x", labelsize=size)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False, axis="y")
+    axes.spines["left"].set_visible(False)
+
+
+def _kind(verdict: str) -> tuple[str, str, bool]:
+    marker, colour, filled = KINDS.get(verdict, ("s", "quiet", False))
+    return marker, C[colour], filled
+
+
+def _dashes(count: int) -> list[Any]:
+    return [DASHES[i % len(DASHES)] for i in range(count)]
+
+
+def _handle(label: str, colour: str, style: Any, **more: Any) -> Line2D:
+    return Line2D([], [], color=C[colour], linestyle=style, label=label, **more)
+
+
+def _verdict_handles(rows: Sequence[Gain]) -> list[Line2D]:
+    found = {row.verdict: _kind(row.verdict) for row in rows}
+    return [
+        Line2D(
+            [],
+            [],
+            marker=marker,
+            color=colour,
+            markerfacecolor=colour if filled else C["paper"],
+            label=verdict,
+        )
+        for verdict, (marker, colour, filled) in sorted(found.items())
+    ]
+
+
+def _line_handles(shown: Gains) -> list[Line2D]:
+    found = [_handle("floor", "text", "-")]
+    for (label, value), dash in zip(shown.controls, _dashes(len(shown.controls)), strict=True):
+        found.append(_handle(f"{label} {value:+.1f}", "control", dash))
+    if shown.gap is not None:
+        found.append(_handle(f"ceiling, {shown.gap[0]} {shown.gap[1]:+.1f}", "ceiling", "-"))
+    return found
+
+
+Costly = tuple[float, Point]
+"""A point with its cost."""
+Box = tuple[float, float, float]
+"""Left end, centre in height, and width of something drawn."""
+COUNTS = [b * 10.0**e for e in range(18) for b in (1, 1.5, 2, 3, 5, 7)]
+TIMES = [0.01, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 40, 60, 120, 300, 600, 1200, 2400]
+TIMES += [3600.0 * hours for hours in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)]
+"""Nice numbers for ticks: counts, and seconds that are whole minutes and hours."""
+
+
+# --- costs --------------------------------------------------------------------------------------------------
+
+
+def costs(shown: Costs) -> Figure:
+    """Result against MACs at test and against training time, with the Pareto front of the ranked rows."""
+    figure, (left, right) = _grid((1, 2), (4.4, 4.3), (0.5, 0.1, 0.3, 0.5), sharey=True)
+    known = [(p.macs, p) for p in shown.points if p.macs is not None]
+    timed = [(max(p.seconds, 1e-3), p) for p in shown.points]
+    if known:
+        _cost(left, shown, known, lambda macs: quantity(round(macs)), COUNTS)
+    _cost(right, shown, timed, duration, TIMES)
+    left.set_xlabel("multiply-accumulates at test")
+    right.set_xlabel("training of the whole plan")
+    left.set_ylabel(f"{shown.metric}, %")
+    left.set_title(shown.title)
+    given: dict[str, Any] = {"color": C["ceiling"], "marker": "D", "markerfacecolor": C["paper"]}
+    handles = [
+        Line2D([], [], color=C["good"], marker="o", linewidth=1.2, label="Pareto front"),
+        Line2D([], [], label="other ranked rows", color=C["quiet"], marker="o", linestyle=""),
+        Line2D([], [], label="given a privileged modality at test, or not sealed", linestyle="", **given),
+    ]
+    _legend(figure, handles, 3)
+    return figure
+
+
+def front_of(points: Sequence[Costly], *, higher_is_better: bool = True) -> list[Costly]:
+    """Ranked points that no other one beats in cost and result, by cost."""
+    sign = -1 if higher_is_better else 1
+    found: list[Costly] = []
+    for cost, point in sorted(points, key=lambda p: (p[0], sign * p[1].value, p[1].label)):
+        if not point.given and (not found or sign * point.value < sign * found[-1][1].value):
+            found.append((cost, point))
+    return found
+
+
+def _cost(
+    axes: Axes,
+    shown: Costs,
+    points: Sequence[Costly],
+    text: Callable[[float], str],
+    nice: Sequence[float],
+) -> None:
+    front = front_of(points, higher_is_better=shown.higher_is_better)
+    best = {point.label for _, point in front}
+    axes.set_xscale("log")
+    axes.plot(
+        [c for c, _ in front],
+        [p.value for _, p in front],
+        color=C["good"],
+        linewidth=1.2,
+        drawstyle="steps-post",
+    )
+    for cost, point in points:
+        marker, colour = (
+            ("D", "ceiling") if point.given else ("o", "good" if point.label in best else "quiet")
+        )
+        face = C["paper"] if point.given else C[colour]
+        axes.plot(
+            [cost], [point.value], marker, color=C[colour], markerfacecolor=face, markersize=5, zorder=4
+        )
+    costs = [cost for cost, _ in points]
+    low, high = math.log10(min(costs)), math.log10(max(costs))
+    span = max(high - low, 0.3)
+    axes.set_xlim(10 ** (low - 0.1 * span), 10 ** (high + 0.6 * span))
+    ticks = _ticks(nice, low - 0.1 * span, high + 0.6 * span)
+    axes.set_xticks(ticks, [text(tick).replace(".0 ", " ") for tick in ticks])
+    axes.minorticks_off()
+    values = [point.value for point in shown.points]
+    height = max(max(values) - min(values), 1.0)
+    axes.set_ylim(min(values) - 0.08 * height, max(values) + 0.06 * height)
+    _label(axes, points, best)
+
+
+def _ticks(nice: Sequence[float], low: float, high: float) -> list[float]:
+    """About five of the nice numbers between two powers of ten."""
+    inside = [tick for tick in nice if low <= math.log10(tick) <= high]
+    return inside[:: -(-len(inside) // 6)] if inside else []
+
+
+def _label(axes: Axes, points: Sequence[Costly], bold: set[str]) -> None:
+    """Labels right of their points, moved up or down until none covers another or a point."""
+    left, right = (math.log10(x) for x in axes.get_xlim())
+    low, high = axes.get_ylim()
+    across, up = (right - left) / 4.4, (high - low) / 4.3  # of one inch
+    taken = [(math.log10(cost) - 0.04 * across, point.value, 0.08 * across) for cost, point in points]
+    for cost, point in sorted(points, key=lambda p: (-p[1].value, p[0], p[1].label)):
+        x, width = math.log10(cost) + 0.1 * across, len(point.label) * 0.066 * across
+        first = 2 if point.label in bold else 0  # above the line of the front
+        tries = [point.value + sign * k * 0.05 * up for k in range(first, 60) for sign in (1, -1)]
+        fits = (y for y in tries if low < y < high and not _covers(taken, x, y, width, 0.115 * up))
+        y = next(fits, point.value)
+        taken.append((x, y, width))
+        strong = point.label in bold
+        axes.annotate(
+            point.label,
+            (cost, point.value),
+            (10**x, y),
+            fontsize=7,
+            va="center",
+            color=C["text"] if strong else C["quiet"],
+            fontweight="bold" if strong else "normal",
+            arrowprops={"arrowstyle": "-", "color": C["quiet"], "linewidth": 0.4, "shrinkA": 0, "shrinkB": 3},
+        )
+
+
+def _covers(taken: Sequence[Box], x: float, y: float, width: float, height: float) -> bool:
+    """Whether a label would lie on one of `taken`."""
+    return any(abs(y - other) < height and x < at + wide and at < x + width for at, other, wide in taken)
+
+
+# --- curves -------------------------------------------------------------------------------------------------
+
+
+def curves(shown: Curves) -> Figure:
+    """Validation metric by epoch: a panel a row, its seeds thin, its mean thick, the floor beside it."""
+    columns = min(5, len(shown.rows)) or 1
+    lines = -(-len(shown.rows) // columns) or 1
+    margins = (0.36, 0.05, 0.25, 0.12)
+    figure, panels = _grid(
+        (lines, columns), (10 / columns - 0.41, 1.1), margins, outer=(0.35, 0.75), sharex=True, sharey=True
+    )
+    for axes, (label, mean, seeds) in zip(panels, shown.rows, strict=False):
+        axes.set_title(label, fontsize=8, fontweight="normal")
+        for seed in seeds:
+            axes.plot(range(1, len(seed) + 1), seed, color=C["partly"], linewidth=0.6, alpha=0.55)
+        axes.plot(
+            range(1, len(shown.floor) + 1), shown.floor, color=C["text"], linewidth=1.0, linestyle=DASHES[0]
+        )
+        axes.plot(range(1, len(mean) + 1), mean, color=C["good"])
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.tick_params(labelsize=7)
+    _lowest(panels, len(shown.rows), columns)
+    _titles(figure, f"{shown.title}: {shown.metric} on validation data, %", "epoch of the last stage")
+    handles = [
+        _handle("mean over seeds", "good", "-"),
+        _handle("each seed", "partly", "-", alpha=0.55),
+        _handle("floor, mean", "text", DASHES[0]),
+    ]
+    _legend(figure, handles, 3)
+    return figure
+
+
+def _lowest(panels: Sequence[Axes], used: int, columns: int) -> None:
+    """Labels of the horizontal axis below the lowest panel of each column; the unused panels are hidden."""
+    for axes in panels[max(0, used - columns) : used]:
+        axes.tick_params(labelbottom=True)
+    for axes in panels[used:]:
+        axes.set_axis_off()
+
+
+def _titles(figure: Figure, title: str, below: str) -> None:
+    """Title above all panels, label below them."""
+    height = figure.get_figheight()
+    figure.text(0.01, 1 - 0.1 / height, title, va="top", fontsize=10, fontweight="bold")
+    figure.text(0.5, 0.42 / height, below, ha="center", fontsize=8)
+
+
+# --- labels -------------------------------------------------------------------------------------------------
+
+
+def labels(shown: Labels) -> Figure:
+    """Gain by number of labels a class: a panel a method, with interval and the ceiling's gap."""
+    columns = min(4, len(shown.rows)) or 1
+    lines = -(-len(shown.rows) // columns) or 1
+    margins = (0.25, 0.05, 0.25, 0.15)
+    figure, panels = _grid(
+        (lines, columns), (10 / columns - 0.3, 1.4), margins, outer=(0.35, 0.75), sharex=True, sharey=True
+    )
+    places = range(len(shown.places))
+    for axes, (label, found) in zip(panels, shown.rows, strict=False):
+        axes.set_title(label, fontsize=8, fontweight="normal")
+        axes.axhline(0, color=C["text"], linewidth=1.0)
+        gaps = [(x, gap) for x, gap in zip(places, shown.gaps, strict=True) if gap is not None]
+        axes.plot([x for x, _ in gaps], [gap for _, gap in gaps], color=C["ceiling"], linewidth=1.2)
+        known = [(x, gain) for x, gain in zip(places, found, strict=True) if gain is not None]
+        axes.plot([x for x, _ in known], [g.value for _, g in known], color=C["quiet"], linewidth=0.9)
+        for x, gain in known:
+            marker, colour, filled = _kind(gain.verdict)
+            if gain.low is not None and gain.high is not None:
+                axes.plot([x, x], [gain.low, gain.high], color=colour, linewidth=1.5)
+            face = colour if filled else C["paper"]
+            axes.plot([x], [gain.value], marker, color=colour, markerfacecolor=face, markersize=5, zorder=4)
+        axes.set_xticks(list(places), shown.places)
+        axes.tick_params(labelsize=7)
+    _lowest(panels, len(shown.rows), columns)
+    _titles(figure, f"{shown.title}: {shown.unit}", "labels a class")
+    every = [gain for _, row in shown.rows for gain in row if gain is not None]
+    handles = [*_verdict_handles(every), _handle("ceiling", "ceiling", "-"), _handle("floor", "text", "-")]
+    _legend(figure, handles, 5)
+    return figure

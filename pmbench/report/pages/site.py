@@ -1,0 +1,223 @@
+"""A static site of the leaderboard: pages for a browser, figures, records and downloads in one folder.
+
+Every table is a `Grid`, drawn by one template, with sorting and filtering by a script of its own. Nothing is
+loaded from elsewhere, and links are relative, so that the folder works from a disk as well as from a server.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ...errors import UsageError
+from ...files import folder_atomic
+from ..headlines import INTERVALS, LEGEND, sentence
+from ..record_files import to_json
+from ..text import gap_text, interval, number, rank_text
+from ..verdicts import ceiling_text, method_lines, short_verdict, tests_text
+from .book import CREATOR, Book, Table
+from .figures import draw, plan
+from .formats import to_csv
+from .front import introduction
+from .grids import (
+    Cell,
+    Column,
+    Files,
+    Grid,
+    Line,
+    Link,
+    ablation_grid,
+    across_grids,
+    anchor,
+    capital,
+    cell,
+    controls_grid,
+    costs_grid,
+    gain_cell,
+    others_grid,
+    overview_grid,
+    results_grid,
+    seeds_grid,
+)
+from .method import departures, published_lines
+from .shown import figures_of, labels_of
+from .table import facts, provenance, warnings
+
+
+@dataclass(frozen=True)
+class Picture:
+    path: str
+    alternative: str
+
+
+@dataclass(frozen=True)
+class Items:
+    title: str
+    items: Sequence[str] = field(default_factory=list)
+
+
+def write_site(folder: Path, book: Book, values: Any) -> None:
+    """Writes the site; `values` are those of `leaderboard --json`. Replaces an older site, nothing else.
+
+    Raises UsageError if the folder holds something else, StoreError if it cannot be written.
+    """
+    index = folder / "index.html"
+    empty = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+    older = index.is_file() and CREATOR in index.read_text(encoding="utf-8", errors="replace")
+    if not empty and not older:
+        raise UsageError(
+            f"{folder} holds something else than a site of this command",
+            "name a new or an empty folder; an older site is replaced",
+        )
+    with folder_atomic(folder) as temporary:
+        for name, text in site(book, values).items():
+            (temporary / name).parent.mkdir(parents=True, exist_ok=True)
+            (temporary / name).write_text(text, encoding="utf-8", newline="\n")
+
+
+def site(book: Book, values: Any) -> dict[str, str]:
+    """Path -> text of every file of the site."""
+    import jinja2
+
+    here = Path(__file__).parent / "templates"
+    loader = jinja2.FileSystemLoader(here)
+    engine = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    files = Files.of(book)
+    downloads = [Link("all tables as CSV", "leaderboard.csv"), Link("all tables as JSON", "leaderboard.json")]
+    common = {
+        "creator": CREATOR,
+        "navigation": [Link(t.name, f"tables/{t.slug}.html") for t in book.tables],
+        "legend": f"Gains are differences to the floor, paired over seeds. {INTERVALS} {LEGEND}.",
+        "downloads": downloads,
+    }
+    index, page = engine.get_template("index.html"), engine.get_template("page.html")
+    found = {"index.html": index.render(common | {"up": "", "title": "Leaderboard"} | _index(book))}
+    for one in book.tables:
+        path = f"tables/{one.slug}.html"
+        found[path] = page.render(common | {"up": "../", "title": one.name} | _table(book, one, files))
+    for method, slug in book.methods.items():
+        path = f"methods/{slug}.html"
+        found[path] = page.render(common | {"up": "../", "title": method} | _method(book, method, files))
+    for name, planned in plan(book).items():
+        found |= {f"figures/{name}{kind}.svg": text for kind, text in draw(planned).items()}
+    found |= {path: to_json(record) for record, path in files.of_records}
+    found["leaderboard.csv"] = to_csv(book)
+    found["leaderboard.json"] = json.dumps(values, indent=1, sort_keys=True) + "\n"
+    for name in ("style.css", "board.js"):
+        found[name] = (here / name).read_text(encoding="utf-8")
+    return found
+
+
+# --- the front page -----------------------------------------------------------------------------------------
+
+
+def _index(book: Book) -> dict[str, Any]:
+    figures = []
+    if "overview" in plan(book):
+        text = "Gain over the floor of each method, with interval and a dot for each seed"
+        figures.append(Picture("figures/overview", text))
+    cards = [
+        {"href": f"tables/{t.slug}.html", "name": t.name, "sentence": f"{capital(sentence(t.board))}."}
+        for t in book.tables
+    ]
+    return {
+        "introduction": introduction(book),
+        "cards": cards,
+        "figures": figures,
+        "grids": [overview_grid(book), *across_grids(book)],
+    }
+
+
+# --- the page of a table ------------------------------------------------------------------------------------
+
+
+def _table(book: Book, one: Table, files: Files) -> dict[str, Any]:
+    board = one.board
+    pictures = [
+        Picture(f"../figures/{one.slug}-{k}", text) for k, text in figures_of(board, one.name).items()
+    ]
+    pictures += [
+        Picture(f"../figures/{n}", shown.alternative) for n, shown in labels_of(book, one.slug).items()
+    ]
+    grids = [
+        controls_grid(book, board),
+        others_grid(book, board),
+        costs_grid(book, board),
+        seeds_grid(book, board, files),
+    ]
+    grids += [ablation_grid(book, board, place) for place in range(len(board.ablations))]
+    absent = [f"{a.label}: {a.text}" for a in board.absent]
+    return {
+        "sentence": f"{capital(sentence(board))}.",
+        "first": [results_grid(book, board)] if board.rows else [],
+        "figures": pictures,
+        "lists": [Items("Warnings", warnings(board)), Items("Verdicts", method_lines(board))],
+        "grids": [grid for grid in grids if grid.rows],
+        "last": [
+            Items("Cells without a result", absent),
+            Items("Measurement", [*facts(board), *tests_text(board), *ceiling_text(board)]),
+            Items("Provenance", provenance(board)),
+        ],
+    }
+
+
+# --- the page of a method -----------------------------------------------------------------------------------
+
+
+def _method(book: Book, method: str, files: Files) -> dict[str, Any]:
+    found = book.rows_of(method)
+    rows, records = [], []
+    for one, row in found:
+        place = f"../tables/{one.slug}.html"
+        verdict = short_verdict(row, one.board)
+        seeds = f"{place}#{anchor(book, row.label)}"
+        cells = (
+            cell(one.name, one.name, place, note=row.label if row.label != method else ", ".join(row.marks)),
+            cell(interval(row.interval), row.interval.mean, seeds),
+            gain_cell(row, one.board, seeds),
+            cell("" if verdict == "-" else verdict, None if verdict == "-" else verdict),
+            cell(gap_text(row.gap), None if row.gap is None else row.gap.value),
+            cell(rank_text(row.rank), None if row.rank is None else row.rank.low + row.rank.high / 1000),
+        )
+        rows.append(Line(cells))
+        assert one.board.metric is not None, "a board with rows has a metric"
+        name = one.board.metric.name
+        links: list[Link] = []
+        for record in row.records:
+            links += [Link(", seed " if links else "seed "), Link(f"{record.cell.seed}: ")]
+            links.append(files.link(record, number(record.metrics[name], 2)))
+        records.append(Line((cell(one.name, one.name, note=row.label), Cell(tuple(links)))))
+    heads = ("result", "gain over the floor", "verdict", "gap recovered", "rank")
+    columns = [Column("table", numeric=False)] + [Column(head, head != "verdict") for head in heads]
+    grids = [Grid("results", "Results", f"{method} in every table.", tuple(columns), tuple(rows))]
+    seeds_of = (Column("table", numeric=False), Column("result of each seed", numeric=False))
+    caption = "Every number links to its record."
+    grids.append(Grid("records", "Records", caption, seeds_of, tuple(records), sortable=False))
+    verdicts = [
+        f"{one.name}: {line}"
+        for one, row in found
+        for line in method_lines(one.board)
+        if line.startswith(f"{row.label}: ")
+    ]
+    absent = [f"{one.name}, {a.label}: {a.text}" for one, a in book.absent_of(method)]
+    own = [row for _, row in found]
+    return {
+        "sentence": "",
+        "first": [grids[0]] if rows else [],
+        "figures": [],
+        "lists": [
+            Items("Verdicts", verdicts),
+            Items("Cells without a result", absent),
+            Items("Departures from the standard recipe, and deviations from the paper", departures(own)),
+            Items(
+                "Published numbers, from the papers' own code, backbones and budgets", published_lines(own)
+            ),
+        ],
+        "grids": [grids[1]] if rows else [],
+        "last": [],
+    }

@@ -1,0 +1,65 @@
+"""`pmbench compare`, `show` of a cell, and the formats of `leaderboard`, on the committed records."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+RECORDS = Path(__file__).parents[2] / "leaderboard" / "records"
+HAPT = RECORDS / "hapt" / "few-10" / "cnn1d-8"
+
+
+def test_two_methods(run_cli: Any) -> None:
+    (found,) = run_cli("compare", "kd", "hoffman", "--records", RECORDS, "-d", "mfeat", "--json").json()
+    assert found["table"] == "mfeat, few-10"
+    assert len(found["classes"]) == 10
+    text = run_cli("compare", "kd", "hoffman", "--records", RECORDS, "-d", "mfeat").stdout
+    assert "over seeds 0, 1, 2" in text
+    assert "Recall by class" in text
+
+
+def test_two_records(run_cli: Any) -> None:
+    files = [HAPT / f"kd-s{seed}.json" for seed in (0, 1)]
+    text = run_cli("compare", *files).stdout
+    assert "these two networks" in text
+    values = [json.loads(file.read_text())["metrics"]["accuracy"] for file in files]
+    assert f"{values[0]:.2f} accuracy" in text
+    assert f"{values[0] - values[1]:+.2f} points" in text
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("kd", "hofman"), "did you mean 'hoffman'"),
+        (("kd", HAPT / "kd-s0.json"), "a method and a record"),
+    ],
+)
+def test_what_cannot_be_compared(args: tuple[Any, ...], words: str, run_cli: Any) -> None:
+    done = run_cli("compare", *args, "--records", RECORDS)
+    assert done.code == 2
+    assert words in done.error
+
+
+def test_a_cell_on_a_screen(run_cli: Any) -> None:
+    text = run_cli("show", "hapt/few-10/cnn1d-8/kd-s0", "--records", RECORDS).stdout
+    record = json.loads((HAPT / "kd-s0.json").read_text())
+    assert len(text.splitlines()) <= 30
+    assert f"accuracy {record['metrics']['accuracy']:.2f}" in text
+    assert "recall by class" in text
+    by_key = run_cli("show", record["cell_key"][:12], "--records", RECORDS, "--json").json()
+    assert by_key["metrics"] == record["metrics"]
+    several = run_cli("show", "kd-s0", "--records", RECORDS)
+    assert several.code == 2
+    assert "is the name of 2 cells" in several.error
+
+
+def test_formats(run_cli: Any, workspace: Any) -> None:
+    text = run_cli("leaderboard", "--records", RECORDS, "--format", "latex").stdout
+    assert text.count(r"\toprule") == 2
+    assert r"\textbf{76.76 $\pm$ 2.03}" in text
+    assert not workspace.out.exists()
+    wrong = run_cli("leaderboard", "--records", RECORDS, "--format", "latx")
+    assert (wrong.code, "did you mean 'latex'" in wrong.error) == (2, True)
