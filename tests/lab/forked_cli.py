@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 
 PRELOAD = (
     "pmbench.cli", "pmbench.run.coordinator", "pmbench.run.recording", "pmbench.evaluation.scoring",
-    "pmbench.report.leaderboard", "pmbench.report.terminal", "pyarrow.parquet", "rich.table", "numpy",
+    "pmbench.report.pages.folder", "pmbench.report.terminal", "pyarrow.parquet", "rich.table", "numpy",
 )  # fmt: skip
 
 
