@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..boards import Board
 from ..headlines import INTERVALS, LEGEND, controls, mark, marked, methods, sentence
-from ..rows import Row
+from ..rows import Row, label_of
 from ..summary import FEWEST_FOR_RANKS, Overall, overall
 from ..text import code, escape, gap_text, interval, number, points, table, wrap
 from .book import DRAWN, WIDTH, Book, Table
@@ -150,7 +150,7 @@ def _column(one: Table) -> dict[str, str]:
 
 
 def _order(book: Book) -> list[str]:
-    """Labels of methods: most claims first, then the largest mean gain over their tables."""
+    """Labels of methods: most claims first, then the largest mean gain; at the end those without a result."""
     gains: dict[str, list[float]] = {}
     held: dict[str, int] = {}
     for board in book.boards:
@@ -158,7 +158,10 @@ def _order(book: Book) -> list[str]:
             assert row.gain is not None
             gains.setdefault(row.label, []).append(row.gain.difference)
             held[row.label] = held.get(row.label, 0) + (mark(row, board) == "▲")
-    return sorted(gains, key=lambda m: (-held[m], -round(sum(gains[m]) / len(gains[m]), 9), m))
+    without = {label_of(r.cell) for r in book.records if r.cell.role == "method" and r.cell.ablation is None}
+    without &= {absent.label for board in book.boards for absent in board.absent}
+    found = sorted(gains, key=lambda m: (-held[m], -round(sum(gains[m]) / len(gains[m]), 9), m))
+    return [*found, *sorted(without - gains.keys())]
 
 
 def _controls(book: Book) -> list[str]:
