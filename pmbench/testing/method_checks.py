@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 import random
 import re
+import tempfile
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -199,10 +202,10 @@ def check_overfits_eight_samples(trial: Trial) -> None:
     data = trial.data.eight()
     protocol = "few-1" if "few-" in trial.protocol_name else data.default_protocol
     recipe = RECIPE.but(epochs=80, batch_size=8, lr=1e-2)
-    other = trial.variant("eight", data, protocol, recipe)
-    other.must_train()
+    other = trial.variant("eight", data, protocol, recipe, Path(_stages().name))
+    network = other.deliver()
     with torch.no_grad():
-        logits = other.eager(other.network, other.inputs)(*other.rows(other.inputs, "train"))[0]
+        logits = other.eager(network, other.inputs)(*other.rows(other.inputs, "train"))[0]
     seen = other.view.train
     labels = seen.labels[seen.labels >= 0]
     guesses = logits.argmax(1).numpy()[seen.rows[seen.labels >= 0]]
@@ -223,18 +226,23 @@ def check_privilege_reaches_the_student(trial: Trial) -> None:
     if not used:
         raise Skipped("no stage reads a modality that is withheld at test")
     recipe = RECIPE.but(epochs=12)
-    here = trial.variant("ordered", trial.data, recipe=recipe)
-    other = trial.variant("shuffled", trial.data.shuffled(used), recipe=recipe)
-    here.must_train()
-    other.must_train()
+    here = trial.variant("ordered", trial.data, recipe=recipe, store=Path(_stages().name))
+    other = trial.variant("shuffled", trial.data.shuffled(used), recipe=recipe, store=Path(_stages().name))
+    networks = [t.eager(t.deliver(), t.inputs) for t in (here, other)]
     x = trial.rows(trial.inputs)
     with torch.no_grad():
-        mine, theirs = (t.eager(t.network, t.inputs)(*x)[0] for t in (here, other))
+        mine, theirs = (network(*x)[0] for network in networks)
     if torch.equal(mine, theirs):
         raise Failed(f"it reads {', '.join(used)} in training, but other values there change nothing at test")
 
 
 # --- inside -------------------------------------------------------------------------------------------------
+
+
+@cache
+def _stages() -> tempfile.TemporaryDirectory[str]:
+    """A store for stages that several methods have, until this process ends."""
+    return tempfile.TemporaryDirectory(prefix="pmbench-stages-")
 
 
 class _Recorder:

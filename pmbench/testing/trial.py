@@ -48,7 +48,10 @@ class Trained:
 
 
 class Trial:
-    """Subject of the checks of a method. Properties are computed on first use and cached."""
+    """Subject of the checks of a method. Properties are computed on first use and cached.
+
+    Stages lie in a store of its own, or in `store`, which trials of other methods share.
+    """
 
     def __init__(
         self,
@@ -58,18 +61,26 @@ class Trial:
         folder: Path,
         protocol: str = "",
         recipe: Recipe = RECIPE,
+        store: Path | None = None,
     ) -> None:
+        self._store = store
         self.method, self.data, self.registry, self.folder = method, data, registry, folder
         self.protocol_name = protocol or data.default_protocol
         self.recipe = recipe
         self.begun: list[Training] = []
         self._failure: BaseException | None = None
 
-    def variant(self, name: str, data: Miniature, protocol: str = "", recipe: Recipe = RECIPE) -> Trial:
-        """Another trial of the method, with a store of its own."""
-        return Trial(
-            self.method, data, self.registry, self.folder / name, protocol or self.protocol_name, recipe
-        )
+    def variant(
+        self,
+        name: str,
+        data: Miniature,
+        protocol: str = "",
+        recipe: Recipe = RECIPE,
+        store: Path | None = None,
+    ) -> Trial:
+        """Another trial of the method."""
+        protocol = protocol or self.protocol_name
+        return Trial(self.method, data, self.registry, self.folder / name, protocol, recipe, store)
 
     # --- planned --------------------------------------------------------------------------------------------
 
@@ -113,7 +124,7 @@ class Trial:
 
     @cached_property
     def store(self) -> Store:
-        return Store(self.folder / "store")
+        return Store(self._store or self.folder / "store")
 
     @cached_property
     def view(self) -> TrainingView:
@@ -146,11 +157,19 @@ class Trial:
 
     def must_train(self) -> None:
         """Raises the error of training, if any."""
-        if self._trained is not None or self._failure is None:
-            return
-        if isinstance(self._failure, PmbenchError):
-            raise self._failure
-        raise Failed(f"training raised {error_text(self._failure)}") from self._failure
+        if self._trained is None and self._failure is not None:
+            raise _named(self._failure) from self._failure
+
+    def deliver(self) -> nn.Module:
+        """The delivered network; trains the stages that the store lacks. Raises the error of training."""
+        try:
+            with one_thread():
+                for stage in self.stages:
+                    if not self.store.has(self.context.key(stage)):
+                        self._train(stage)
+        except (Exception, SystemExit) as error:
+            raise _named(error) from error
+        return delivered(self.stage, self.context, self.store)
 
     def _train(self, stage: Stage) -> Trained:
         before: dict[str, Tensor] = {}
@@ -214,6 +233,11 @@ class Trial:
         except Exception:
             return ""  # a plan that raises is a failure, not a skip
         return ""
+
+
+def _named(error: BaseException) -> BaseException:
+    """The error of a training, as a check reports it."""
+    return error if isinstance(error, PmbenchError) else Failed(f"training raised {error_text(error)}")
 
 
 class one_thread:

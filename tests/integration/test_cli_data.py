@@ -112,7 +112,7 @@ def test_source(workspace: Any) -> None:
     broken = workspace.run_cli("data", "prepare", "far", "--source", "thirteen")
     assert broken.code == 1
     assert "pmbench-far 1.0" in broken.error
-    assert "KeyError: 'thirteen'" in broken.error
+    assert "KeyError (pmbench_far.py, line 25, in read): 'thirteen'" in broken.error
     (workspace.root / "right").write_text("1234")
     assert workspace.run_cli("data", "prepare", "far", "--source", "right").code == 0
     assert workspace.run_cli("data", "verify", "far").code == 0

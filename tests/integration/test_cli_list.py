@@ -79,7 +79,7 @@ def test_a_data_set_that_cannot_be_described_is_left_out_and_named(workspace: An
     done = workspace.run_cli("list", "datasets")
     assert done.code == 0
     assert "planted" in done.stdout
-    assert "pmbench-hollow 1.0: declarations of hollow" in done.stderr
+    assert "pmbench-hollow 1.0: pmbench_datasets: data set 'hollow' does not declare" in done.stderr
     shown = workspace.run_cli("show", "hollow")
     assert shown.code == 2
     assert "not loaded: pmbench-hollow" in shown.stderr

