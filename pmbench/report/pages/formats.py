@@ -16,7 +16,8 @@ from .book import Book
 COLUMNS = (
     "table", "dataset", "protocol", "values", "method", "role", "tests_on", "metric", "seeds", "result",
     "result_half_width", "gain", "gain_low", "gain_high", "gain_p_adjusted", "verdict", "gap_recovered",
-    "gap_low", "gap_high", "rank_low", "rank_high", "probability_of_best", "parameters", "macs",
+    "gap_low", "gap_high", "rank_low", "rank_high", "probability_of_best", "teacher",
+    "teacher_result", "parameters", "macs",
     "train_seconds", "sealed", "status",
 )  # fmt: skip
 """Columns of the CSV: results in percent, gains in points, shares and probabilities from 0 to 1."""
@@ -78,6 +79,11 @@ def _flat(row: Row, board: Board) -> dict[str, object]:
         "sealed": row.sealed,
         "status": "done",
     }
+    if row.teacher is not None:
+        found |= {
+            "teacher": _plain(row.teacher.label or row.teacher.name),
+            "teacher_result": row.teacher.value,
+        }
     if gain is not None:
         found |= {"gain": gain.difference, "gain_low": gain.low, "gain_high": gain.high}
         found["gain_p_adjusted"] = gain.adjusted

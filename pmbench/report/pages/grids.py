@@ -11,7 +11,7 @@ from ..record import Record
 from ..rows import Row
 from ..statistics import Comparison
 from ..text import duration, gap_text, interval, number, percent, points, quantity, rank_text
-from ..verdicts import short_verdict
+from ..verdicts import short_verdict, teacher_text
 from .book import Book, slugs
 from .front import MEANS, across
 from .table import title_of
@@ -192,12 +192,13 @@ def anchor(book: Book, label: str) -> str:
 def results_grid(book: Book, board: Board) -> Grid:
     """All rows of a table, ranked ones first."""
     place = _scale(board)
+    taught = any(row.teacher for row in board.rows)  # older records name no teachers
     rows = []
     for row in board.rows:
         verdict = short_verdict(row, board)
         rank, gap = row.rank, row.gap
         seeds = f"#{anchor(book, row.label)}"
-        cells = (
+        cells: tuple[Cell, ...] = (
             cell(
                 row.label, row.label, f"../methods/{book.slug_of(row.label)}.html", note=", ".join(row.marks)
             ),
@@ -212,11 +213,16 @@ def results_grid(book: Book, board: Board) -> Grid:
             ),
             cell(str(len(row.seeds)), len(row.seeds), seeds),
         )
+        if taught:
+            teacher = teacher_text(row)
+            cells = (*cells, cell(teacher, None if teacher == "-" else teacher))
         kind = "methods" if row.competes else "floor, controls, references"
         rows.append(Line(cells, kind=kind, line=not row.competes))
     metric = board.metric.title if board.metric else "result"
-    heads = (metric, "gain over the floor", "verdict", "gap recovered", "rank", "P(best)", "seeds")
-    columns = [Column("method", numeric=False)] + [Column(head, head != "verdict") for head in heads]
+    heads = [metric, "gain over the floor", "verdict", "gap recovered", "rank", "P(best)", "seeds"]
+    heads += ["teacher"] if taught else []
+    columns = [Column("method", numeric=False)]
+    columns += [Column(head, head not in ("verdict", "teacher")) for head in heads]
     caption = (
         f"± is the 95 % interval of the mean over seeds. {INTERVALS} Rank 2 to 5: one row is significantly "
         "better, and so on (all pairs tested, Holm)."

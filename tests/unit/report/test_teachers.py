@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from typing import Any
 
 import pytest
 from drawn import render
 
 from pmbench.report.boards import Board, boards
+from pmbench.report.pages.book import Book
+from pmbench.report.pages.formats import to_csv
+from pmbench.report.pages.grids import results_grid
 from pmbench.report.record import Record
 from pmbench.report.verdicts import teacher_text
 
@@ -83,6 +88,22 @@ def test_the_board_says_so(records: dict[str, list[Record]]) -> None:
     assert "kd[teacher=privileged] against kd: +" in plain
     old = render([*records["floor"], *records["early"]])
     assert "teacher" not in old
+
+
+def test_the_site_and_the_csv_name_teachers(records: dict[str, list[Record]]) -> None:
+    book = Book.of([r for some in records.values() for r in some])
+    grid = results_grid(book, book.boards[0])
+    assert grid.columns[-1].title == "teacher"
+    shown = {line.cells[0].parts[0].text: line.cells[-1].parts[0].text for line in grid.rows}
+    assert shown["hoffman"].startswith("privileged_only ")
+    assert shown["target_only"] == "-"
+    lines = {line["method"]: line for line in csv.DictReader(io.StringIO(to_csv(book)))}
+    assert lines["hoffman"]["teacher"] == "privileged_only"
+    alone = float(lines["privileged_only"]["result"])
+    assert float(lines["hoffman"]["teacher_result"]) == pytest.approx(alone)
+    assert lines["target_only"]["teacher"] == ""
+    old = Book.of([*records["floor"], *records["early"]])
+    assert "teacher" not in {column.title for column in results_grid(old, old.boards[0]).columns}
 
 
 def test_without_the_row_of_the_teacher_only_its_name_is_known(records: dict[str, list[Record]]) -> None:
