@@ -124,13 +124,7 @@ def test_a_skip_has_its_reason_and_the_others_go_on(run_cli: Any) -> None:
     [
         ((), "no method to run"),
         (("-m", "hofman", "-d", "planted"), "did you mean 'hoffman'"),
-        (("-m", "kd", "-d", "plantd"), "did you mean 'planted'"),
-        (("-m", "kd", "-d", "planted", "-p", "shared-11"), "shared-10"),
-        (("-m", "kd", "-d", "planted", "-b", "mlp-63"), "did you mean 'mlp-64'"),
-        (("-m", "kd", "-d", "planted", "-b", "cnn2d-8"), "takes image"),
-        (("-m", "kd", "-d", "planted", "--set", "temperatur=2"), "did you mean 'temperature'"),
         (("-m", "kd", "-d", "planted", "--set", "temperature=warm"), "expected a number"),
-        (("-m", "kd", "-d", "planted", "--seeds", "2", "--seed", "1"), "--seeds and --seed"),
         (("-m", "kd", "--matrix", "none.toml"), "none.toml cannot be read"),
         (("-m", "kd", "-d", "planted", "--ablate"), "kd declares no ablations"),
     ],

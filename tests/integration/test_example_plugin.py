@@ -14,8 +14,8 @@ def test_the_tutorial_plugin_runs(workspace: Any, run_cli: Any) -> None:
     listed = json.loads(run_cli("show", "follow", "--json").stdout)
     assert "arXiv:1412.6550" in json.dumps(listed)
     done = run_cli(
-        "run", "--method", "follow", "--dataset", "planted", "--seed", "0", "--workers", "1",
-        "--set", "weight=0.5", "--set", "recipe.epochs=2", "--json",
+        "run", "--method", "follow", "--dataset", "planted", "--seed", "0", "--no-references",
+        "--workers", "1", "--set", "weight=0.5", "--set", "recipe.epochs=2", "--json",
     )  # fmt: skip
     assert done.code == 0, done.stderr
     result = json.loads(done.stdout)

@@ -48,8 +48,8 @@ def test_a_local_folder_from_preparation_to_board(run_cli: Any, tmp_path: Path) 
     assert listed["local/kitchen"]["samples"] == {"train": 80, "test": 40}
     out = tmp_path / "out"
     done = run_cli(
-        "run", "--method", "kd", "--dataset", "local/kitchen", "--seed", "0", "--set", "recipe.epochs=2",
-        "--workers", "0", "--out", str(out), "--json",
+        "run", "--method", "kd,early_fusion", "--dataset", "local/kitchen", "--seed", "0", "--no-references",
+        "--set", "recipe.epochs=2", "--workers", "0", "--out", str(out), "--json",
     )  # fmt: skip
     assert done.code == 0, done.stderr
     found = {r["cell"]["method"]: r for r in done.json()["records"]}
