@@ -119,7 +119,7 @@ def test_the_commands_of_the_manual_print_what_it_shows(run_cli: Any, tmp_path: 
     assert table in prepared.stdout
     command = next(block for block in shown if block.startswith("pmbench run")).split()[1:]
     planned = run_cli("plan", *command[1:], "--json")
-    assert planned.json()["summary"]["cells"] == 3 * 5
+    assert planned.json()["summary"]["cells"] == 3 * 7
     assert planned.json()["summary"]["cells_failed"] == 0
 
 
