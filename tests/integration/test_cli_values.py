@@ -50,7 +50,7 @@ def test_sets_of_values_are_kept_apart(workspace: Any) -> None:
     assert "`tuned`" in first
     assert "imitation" not in first
     assert second.startswith("# planted, shared-10, small values")
-    assert "`tuned [imitation=0.25]`" in second
+    assert "`tuned[imitation=0.25]`" in second
     assert len(list((workspace.out / "records").rglob("*.json"))) == len(paper["records"]) + len(
         small["records"]
     )
