@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 _INFERENCE = "pmbench.evaluation.inference"
-PRELOAD = (f"{_INFERENCE}:rehearse",)
-"""What the server of its processes has to import and call."""
+PRELOAD = ("numpy.ma", f"{_INFERENCE}:rehearse")
+"""What the server of its processes has to import and call. `numpy.ma` is imported on first use otherwise."""
 
 
 @dataclass(frozen=True)
