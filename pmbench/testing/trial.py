@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -158,7 +159,7 @@ class Trial:
     def must_train(self) -> None:
         """Raises the error of training, if any."""
         if self._trained is None and self._failure is not None:
-            raise _named(self._failure) from self._failure
+            _reraise(self._failure)
 
     def deliver(self) -> nn.Module:
         """The delivered network; trains the stages that the store lacks. Raises the error of training."""
@@ -168,7 +169,7 @@ class Trial:
                     if not self.store.has(self.context.key(stage)):
                         self._train(stage)
         except (Exception, SystemExit) as error:
-            raise _named(error) from error
+            _reraise(error)
         return delivered(self.stage, self.context, self.store)
 
     def _train(self, stage: Stage) -> Trained:
@@ -235,9 +236,11 @@ class Trial:
         return ""
 
 
-def _named(error: BaseException) -> BaseException:
-    """The error of a training, as a check reports it."""
-    return error if isinstance(error, PmbenchError) else Failed(f"training raised {error_text(error)}")
+def _reraise(error: BaseException) -> NoReturn:
+    """Raises the error of a training, as a check reports it."""
+    if isinstance(error, PmbenchError):
+        raise error
+    raise Failed(f"training raised {error_text(error)}") from error
 
 
 class one_thread:
