@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -66,7 +67,10 @@ def _rows(folder: Path, first: str, second: str, dataset: str, protocol: str) ->
         raise UsageError(f"{folder} is not a folder", "name the folder of records with --records")
     if first == second:
         raise UsageError(f"{first!r} is compared with itself", "name two rows")
-    found = boards(read_records(folder)[0])
+    readable, problems = read_records(folder)
+    for problem in problems:
+        print(f"Warning: {problem.message}", file=sys.stderr)
+    found = boards(readable)
     chosen = [
         (name, board)
         for name, board in zip(names(found), found, strict=True)

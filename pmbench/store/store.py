@@ -188,10 +188,11 @@ class Store:
     def note_method(self, keys: Iterable[str], method: str) -> None:
         """Notes beside stored stages that a method uses them; what cannot be written is left out."""
         for key in keys:
+            path = self.folder(key) / "methods" / method
             with suppress(OSError):
-                folder = self.folder(key) / "methods"
-                folder.mkdir(exist_ok=True)
-                (folder / method).touch()
+                if not path.exists():
+                    path.parent.mkdir(exist_ok=True)
+                    path.touch()
 
     def methods(self, key: str) -> list[str]:
         """Methods that use a stage, or used it in an earlier run, by name."""
