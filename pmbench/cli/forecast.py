@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..errors import plural
-from ..report.text import duration, variant_text
+from ..report.text import duration, row_text
 from .tables import heading, size_text, table
 
 if TYPE_CHECKING:
@@ -128,10 +128,8 @@ def _show_cells(cells: Sequence[Mapping[str, Any]]) -> None:
     for cell in cells:
         backbones = ", ".join(f"{m}: {b}" for m, b in cell["backbones"].items())
         note = f"{cell['status']}: {cell['reason']}" if cell["reason"] else ""
-        label = variant_text(cell["method"], cell["options"])
-        label += f" ({cell['ablation']})" if cell["ablation"] else ""
-        label += f" ({cell['placebo']} placebo)" if cell["placebo"] else ""
-        label += f" ({cell['matched_epochs']} epochs)" if cell["matched_epochs"] else ""
+        apart = {name: cell[name] for name in ("ablation", "placebo", "matched_epochs")}
+        label = row_text(cell["method"], cell["options"], **apart)
         if cell["value_set"] != cell["values"] and cell["role"] == "method":
             note = "; ".join(
                 filter(None, [note, f"{cell['values']} values, it has no {cell['value_set']} ones"])

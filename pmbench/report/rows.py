@@ -12,7 +12,7 @@ from .gaps import Gap, Pair
 from .ranks import Rank
 from .record import CellInfo, PublishedNumber, Record
 from .statistics import Comparison, Interval
-from .text import variant_text
+from .text import row_text
 
 FLOOR, ENSEMBLE = "target_only", "target_ensemble"
 """The control of methods that run two networks at test; the other controls apply to every method."""
@@ -105,15 +105,14 @@ class Row:
 
 
 def label_of(cell: CellInfo) -> str:
-    """Label of a row, as `--method` takes it: `kd`, `kd[temperature=2.0]`.
-
-    The name of a row of an ablation follows: `rad[weighting=uniform] (-IW)`, or what else sets the row apart:
-    `kd (shuffle placebo)`, `target_only (60 epochs)`.
-    """
-    label = variant_text(cell.method, cell.options)
-    label += f" ({cell.placebo} placebo)" if cell.placebo else ""
-    label += f" ({cell.matched_epochs} epochs)" if cell.matched_epochs else ""
-    return f"{label} ({cell.ablation.row})" if cell.ablation else label
+    """Label of a row, as `row_text` writes it."""
+    return row_text(
+        cell.method,
+        cell.options,
+        ablation=cell.ablation.row if cell.ablation else None,
+        placebo=cell.placebo,
+        matched_epochs=cell.matched_epochs,
+    )
 
 
 def find_floor(rows: Sequence[Row]) -> Row | None:

@@ -138,9 +138,28 @@ def variant_text(name: str, options: Mapping[str, Any]) -> str:
     return f"{name}[{options_text(options)}]" if options else name
 
 
+def row_text(
+    method: str,
+    options: Mapping[str, Any],
+    *,
+    ablation: str | None = None,
+    placebo: str | None = None,
+    matched_epochs: int | None = None,
+) -> str:
+    """`kd[temperature=2.0]`, then what else sets a row apart.
+
+    That is the row of an ablation, `rad[weighting=uniform] (-IW)`, a placebo, `kd (shuffle placebo)`, or the
+    epochs of a floor of matched compute, `target_only (60 epochs)`.
+    """
+    label = variant_text(method, options)
+    label += f" ({placebo} placebo)" if placebo else ""
+    label += f" ({matched_epochs} epochs)" if matched_epochs else ""
+    return f"{label} ({ablation})" if ablation else label
+
+
 def seeds_text(seeds: Sequence[int]) -> str:
     """`seed 3`, `seeds 0, 1, 2`."""
-    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+    return f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
 
 
 def quantity(count: int | None) -> str:

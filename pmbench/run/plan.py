@@ -23,11 +23,12 @@ from ..data.sources import check_unchanged
 from ..errors import DataNotPrepared, PluginError, PmbenchError, UnknownName, UsageError, plural
 from ..plugins import CORE, Registry
 from ..plugins.excerpt import excerpt, loaded
+from ..report.rows import FLOOR
 from ..store.documents import StageDocument, part_of
 from ..store.keys import CellSpec, Context, digest, digests_of
 from ..store.store import Store
 from .planner import Question, Stages, failed, stages_of
-from .request import DEFAULT_DATASET, FLOOR, Request, Variant, variants_of
+from .request import DEFAULT_DATASET, Request, Variant, variants_of
 
 
 @dataclass(frozen=True)
@@ -345,8 +346,9 @@ def _with(cell: PlannedCell, found: Stages) -> PlannedCell:
         keys = tuple(cell.context.keys(found.stages))
     except PmbenchError as error:
         keys, found = (), failed(cell.method.name, error)
-    kept = {name: getattr(found, name) for name in ("stages", "skip", "failure", "trace")}
-    return dataclasses.replace(cell, keys=keys, **kept)
+    return dataclasses.replace(
+        cell, stages=found.stages, keys=keys, skip=found.skip, failure=found.failure, trace=found.trace
+    )
 
 
 def _tested(cell: PlannedCell, prepared: Prepared) -> PlannedCell:

@@ -12,13 +12,12 @@ from ..contracts.options import parse_value, split_variant
 from ..contracts.recipe import Recipe
 from ..errors import UnknownName, UsageError
 from ..plugins import Registry
+from ..report.rows import ENSEMBLE, FLOOR, GIVEN
 
 DEFAULT_DATASET = "hapt"
 """Data set of a run without --dataset."""
-REFERENCES = ("target_only", "privileged_only", "late_fusion", "early_fusion", "self_distill")
+REFERENCES = (FLOOR, *GIVEN, "self_distill")
 """Floor, candidates for the ceiling, and control, added to every run."""
-TWO_NETWORK_REFERENCE = "target_ensemble"
-FLOOR = "target_only"
 Placebo = Literal["shuffle", "noise"]
 PLACEBOS: tuple[Placebo, ...] = typing.get_args(Placebo)
 """What may take the place of the privileged modalities in training."""
@@ -149,7 +148,7 @@ def _references(
         return []
     names = list(REFERENCES)
     if any(m.networks > 1 and m.tests_on == "target" for m in chosen):
-        names.append(TWO_NETWORK_REFERENCE)
+        names.append(ENSEMBLE)
     plain = {method.name for method, own in asked if not own}
     return [(registry.method(n), {}) for n in names if n in registry.offers["method"] and n not in plain]
 
