@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..errors import plural
 from .boards import Board
 from .rows import Row, find_controls
 from .text import gap_text, points
@@ -76,22 +77,18 @@ def sentence(board: Board) -> str:
     if not found:
         return "no method is compared with the floor"
     if not tested:
-        return f"{_of(len(found))} cannot be tested: gains have no interval"
+        return f"{plural(len(found), 'method')} cannot be tested: gains have no interval"
     held = [row for row in tested if mark(row, board) == "▲"]
     alone = sum(mark(row, board) == "△" for row in tested)
-    more = f"; {alone} beat{'s' if alone == 1 else ''} the floor alone" if alone else ""
+    more = f"; {plural(alone, 'beats', 'beat')} the floor alone" if alone else ""
     if not held:
-        who = "the method is not" if len(tested) == 1 else f"none of {_of(len(tested))} is"
+        who = "the method is not" if len(tested) == 1 else f"none of {plural(len(tested), 'method')} is"
         return f"{who} shown to beat the floor and every control{more or smallest(board)}"
     verb = "beats" if len(held) == 1 else "beat"
-    text = f"{len(held)} of {_of(len(tested))} {verb} the floor and every control"
+    text = f"{len(held)} of {plural(len(tested), 'method')} {verb} the floor and every control"
     best = held[0]
     who = best.label if len(held) == 1 else f"the best of them by its mean, {best.label},"
     gain = f"gains {points(best.gain, ' points')}"
     if best.gap is not None:
         gain = f"closes {gap_text(best.gap)} of the gap to the ceiling"
     return f"{text}{more}; {who} {gain}"
-
-
-def _of(count: int) -> str:
-    return f"{count} method{'' if count == 1 else 's'}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..contracts.method import OWN
+from ..errors import plural
 from .boards import Board
 from .comparison import Claim
 from .placebo import KINDS
@@ -114,7 +115,7 @@ def tests_text(board: Board) -> list[str]:
         units = "whole groups of test samples are resampled"
     else:
         units = "test samples are resampled one by one, as if independent: the records name no groups"
-    family = f"{methods} method{'s' if methods > 1 else ''}"
+    family = plural(methods, "method")
     variances = ", with moderated variances" if methods > 1 else ""
     found = [f"tests: {family}, paired over seeds{variances}; {units}"]
     if board.smallest_gain is not None:

@@ -82,12 +82,11 @@ def introduction(book: Book) -> str:
     """What the leaderboard asks, and its parts."""
     seeds = sorted({len(t.board.seeds) for t in book.tables})
     count = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-    plural = "" if seeds == [1] else "s"
     return (
         "Does a privileged modality help in training, with which method, and by how much? Methods train with "
         "it and are tested without it. The floor trains on the target modality alone, the controls have soft "
         "labels or a second training without privilege, the ceiling is given the privileged modality at "
-        f"test. {count} seed{plural} a table."
+        f"test. {count} {'seed' if seeds == [1] else 'seeds'} a table."
     )
 
 

@@ -67,7 +67,7 @@ def gains(shown: Gains) -> Figure:
     """Forest plot of one table: a line for the interval, a mark for the mean, a dot for each seed."""
     left = _text_width([row.label for row in shown.rows], 9)
     handles = [*_verdict_handles(shown.rows), *_line_handles(shown)]
-    below = 0.16 * -(-len(handles) // 3) + 0.1
+    below = 0.16 * math.ceil(len(handles) / 3) + 0.1
     size, margins = (9.0 - left - 0.15, ROW * len(shown.rows)), (left, 0.15, 0.3, 0.5)
     figure, (axes,) = _grid((1, 1), size, margins, outer=(0.0, below))
     _forest(axes, shown)
@@ -79,7 +79,7 @@ def gains(shown: Gains) -> Figure:
 def overview(shown: Sequence[Gains]) -> Figure:
     """Forest plots of several tables beside each other."""
     columns = min(len(shown), 2 if len(shown) in (2, 4) else 3)
-    lines = -(-len(shown) // columns)
+    lines = math.ceil(len(shown) / columns)
     rows = max(len(panel.rows) for panel in shown)
     left = _text_width([row.label for panel in shown for row in panel.rows], 8)
     size = (10.0 / columns - left - 0.15, 0.2 * rows)
@@ -248,7 +248,7 @@ def _cost(
 def _ticks(nice: Sequence[float], low: float, high: float) -> list[float]:
     """About five of the nice numbers between two powers of ten."""
     inside = [tick for tick in nice if low <= math.log10(tick) <= high]
-    return inside[:: -(-len(inside) // 6)] if inside else []
+    return inside[:: math.ceil(len(inside) / 6)] if inside else []
 
 
 def _label(axes: Axes, points: Sequence[Costly], bold: set[str]) -> None:
@@ -287,12 +287,7 @@ def _covers(taken: Sequence[Box], x: float, y: float, width: float, height: floa
 
 def curves(shown: Curves) -> Figure:
     """Validation metric by epoch: a panel a row, its seeds thin, its mean thick, the floor beside it."""
-    columns = min(5, len(shown.rows)) or 1
-    lines = -(-len(shown.rows) // columns) or 1
-    margins = (0.36, 0.05, 0.25, 0.12)
-    figure, panels = _grid(
-        (lines, columns), (10 / columns - 0.41, 1.1), margins, outer=(0.35, 0.75), sharex=True, sharey=True
-    )
+    figure, panels, columns = _small(len(shown.rows), 5, 1.1, (0.36, 0.05, 0.25, 0.12))
     for axes, (label, mean, seeds) in zip(panels, shown.rows, strict=False):
         axes.set_title(label, fontsize=8, fontweight="normal")
         for seed in seeds:
@@ -312,6 +307,17 @@ def curves(shown: Curves) -> Figure:
     ]
     _legend(figure, handles, 3)
     return figure
+
+
+def _small(
+    count: int, most: int, height: float, margins: tuple[float, float, float, float]
+) -> tuple[Figure, list[Axes], int]:
+    """A figure of small panels with common axes, its panels, and how many of `most` stand in a line."""
+    columns = min(most, count) or 1
+    shape = (math.ceil(count / columns) or 1, columns)
+    size = (10 / columns - margins[0] - margins[1], height)
+    figure, panels = _grid(shape, size, margins, outer=(0.35, 0.75), sharex=True, sharey=True)
+    return figure, panels, columns
 
 
 def _lowest(panels: Sequence[Axes], used: int, columns: int) -> None:
@@ -334,12 +340,7 @@ def _titles(figure: Figure, title: str, below: str) -> None:
 
 def labels(shown: Labels) -> Figure:
     """Gain by number of labels a class: a panel a method, with interval and the ceiling's gap."""
-    columns = min(4, len(shown.rows)) or 1
-    lines = -(-len(shown.rows) // columns) or 1
-    margins = (0.25, 0.05, 0.25, 0.15)
-    figure, panels = _grid(
-        (lines, columns), (10 / columns - 0.3, 1.4), margins, outer=(0.35, 0.75), sharex=True, sharey=True
-    )
+    figure, panels, columns = _small(len(shown.rows), 4, 1.4, (0.25, 0.05, 0.25, 0.15))
     places = range(len(shown.places))
     for axes, (label, found) in zip(panels, shown.rows, strict=False):
         axes.set_title(label, fontsize=8, fontweight="normal")

@@ -50,7 +50,6 @@ class Point:
     macs: float | None
     seconds: float
     given: bool
-    floor: bool
 
 
 @dataclass(frozen=True)
@@ -145,8 +144,7 @@ def costs_of(board: Board, name: str) -> Costs:
         cost = row.records[-1].cost
         macs = float(cost.macs) if cost and cost.macs else None
         given = not row.rankable
-        at = row is board.floor
-        points.append(Point(row.label, _round(row.interval.mean), macs, _round(row.train_seconds), given, at))
+        points.append(Point(row.label, _round(row.interval.mean), macs, _round(row.train_seconds), given))
     assert metric is not None, "a board with rows has a metric"
     return Costs(name, metric.title, metric.higher_is_better, tuple(points))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from ...errors import plural
 from ..boards import AblationTable, Board
 from ..headlines import sentence
 from ..placebo import KINDS
@@ -119,7 +120,7 @@ def facts(board: Board) -> list[str]:
     items += [
         f"checkpoint: {'; '.join(rules) or 'no rule recorded'}",
         f"backbones: {backbones}; recipe set: {cell.recipe_set}; hyper-parameters: {cell.value_set} values",
-        f"{len(board.seeds)} seed{'s' if len(board.seeds) > 1 else ''}: {', '.join(map(str, board.seeds))}",
+        f"{plural(len(board.seeds), 'seed')}: {', '.join(map(str, board.seeds))}",
     ]
     return items
 

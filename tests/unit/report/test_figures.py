@@ -65,7 +65,7 @@ def test_the_front_holds_what_nothing_beats() -> None:
     from pmbench.report.pages.plots import front_of
 
     def point(label: str, value: float, given: bool = False) -> Point:
-        return Point(label, value, None, 0.0, given, False)
+        return Point(label, value, None, 0.0, given)
 
     points = [
         (1.0, point("a", 60.0)),
@@ -124,7 +124,7 @@ def test_figures_are_drawn_again_only_where_they_show_something_else(
 
 
 def test_a_digest_is_of_all_that_is_shown() -> None:
-    point = Point("kd", 60.0, 1.0, 1.0, False, False)
+    point = Point("kd", 60.0, 1.0, 1.0, False)
     one = Planned("costs", Costs("t", "accuracy", True, (point,)))
     assert one.digest == Planned("costs", Costs("t", "accuracy", True, (point,))).digest
     assert one.digest != Planned("costs", Costs("t", "accuracy", False, (point,))).digest
