@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,15 @@ def test_two_methods(run_cli: Any) -> None:
     text = run_cli("compare", "kd", "hoffman", "--records", RECORDS, "-d", "mfeat").stdout
     assert "over seeds 0, 1, 2" in text
     assert "Recall by class" in text
+
+
+def test_records_that_cannot_be_read_are_named(run_cli: Any, workspace: Any) -> None:
+    shutil.copytree(HAPT, workspace.out / "records")
+    (workspace.out / "records" / "kd-s2.json").write_text("{")
+    done = run_cli("compare", "kd", "hoffman")
+    assert "over seeds 0, 1," in done.stdout
+    assert done.stderr.count("Warning: ") == 1
+    assert "kd-s2.json" in done.stderr
 
 
 def test_two_records(run_cli: Any) -> None:
