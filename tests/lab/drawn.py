@@ -22,3 +22,17 @@ def tables(records: Iterable[Record]) -> str:
 
 def front(records: Iterable[Record]) -> str:
     return pages(Book.of(records))["README.md"]
+
+
+def line(text: str, start: str) -> str:
+    """The line that begins with `start`."""
+    found = [x for x in text.splitlines() if x.startswith(start)]
+    assert len(found) == 1, (start, found)
+    return found[0]
+
+
+def row(text: str, method: str) -> list[str]:
+    """Cells of a row in the tables of results of the pages of tables."""
+    found = [x for x in text.splitlines() if x.startswith(f"| [`{method}`]")]
+    assert len(found) == 1, (method, found)
+    return [cell.strip() for cell in found[0].strip("|").split(" | ")]
