@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from ...errors import StoreError
@@ -49,15 +49,15 @@ def write(path: Path, book: Book) -> None:
 
     Raises StoreError.
     """
-    folder = Path(path).parent
-    for name, text in pages(book).items():
+    folder, texts = Path(path).parent, pages(book)
+    for name, text in texts.items():
         write_text(folder / name, text)
     for name, planned in _figures(book).items():
         files = [folder / FIGURES / f"{name}{kind}.svg" for kind in KINDS]
         if any(digest_in(_read(file)) != planned.digest for file in files):
             for kind, text in draw(planned).items():
                 write_text(folder / FIGURES / f"{name}{kind}.svg", text)
-    for stale in _stale(folder, book):
+    for stale in _stale(folder, book, texts):
         stale.unlink()
 
 
@@ -67,16 +67,14 @@ def check(path: Path, book: Book) -> str:
     Figures are compared by the digest of what they show, since each version of matplotlib draws other bytes.
     Raises StoreError if a file cannot be read.
     """
-    folder = Path(path).parent
-    differences = []
-    for name, text in pages(book).items():
-        differences.append(_difference(folder / name, text))
+    folder, texts = Path(path).parent, pages(book)
+    differences = [_difference(folder / name, text) for name, text in texts.items()]
     for name, planned in _figures(book).items():
         for kind in KINDS:
             file = folder / FIGURES / f"{name}{kind}.svg"
             if digest_in(_read(file)) != planned.digest:
                 differences.append(f"--- {file}\n+++ shows something else than its records\n")
-    differences += [f"--- {stale}\n+++ of no record\n" for stale in _stale(folder, book)]
+    differences += [f"--- {stale}\n+++ of no record\n" for stale in _stale(folder, book, texts)]
     return "".join(differences)
 
 
@@ -89,9 +87,9 @@ def has_figures(path: Path) -> bool:
     return (Path(path).parent / FIGURES).is_dir()
 
 
-def _stale(folder: Path, book: Book) -> list[Path]:
-    """Pages and figures of earlier records, never files of others."""
-    names = {*pages(book), *(f"{FIGURES}/{name}{kind}.svg" for name in _figures(book) for kind in KINDS)}
+def _stale(folder: Path, book: Book, texts: Collection[str]) -> list[Path]:
+    """Pages and figures of earlier records, never files of others; `texts` are the paths of the pages."""
+    names = {*texts, *(f"{FIGURES}/{name}{kind}.svg" for name in _figures(book) for kind in KINDS)}
     there = [p for name in FOLDERS for p in sorted((folder / name).glob("*")) if p.suffix in (".md", ".svg")]
     there += [folder / "across.md"] if (folder / "across.md").exists() else []
     known = {folder / name for name in names}

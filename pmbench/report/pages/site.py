@@ -17,7 +17,14 @@ from ...files import folder_atomic
 from ..headlines import INTERVALS, LEGEND, sentence
 from ..record_files import to_json
 from ..text import gap_text, interval, number, rank_text
-from ..verdicts import ceiling_text, method_lines, short_verdict, tests_text
+from ..verdicts import (
+    ceiling_text,
+    left_lines,
+    method_lines,
+    short_verdict,
+    teacher_lines,
+    tests_text,
+)
 from .book import CREATOR, Book, Table
 from .figures import draw, plan
 from .formats import to_csv
@@ -44,7 +51,7 @@ from .grids import (
 )
 from .method import departures, published_lines
 from .shown import figures_of, labels_of
-from .table import facts, provenance, warnings
+from .table import TEACHERS, facts, provenance, warnings
 
 
 @dataclass(frozen=True)
@@ -156,7 +163,12 @@ def _table(book: Book, one: Table, files: Files) -> dict[str, Any]:
         "sentence": f"{capital(sentence(board))}.",
         "first": [results_grid(book, board)] if board.rows else [],
         "figures": pictures,
-        "lists": [Items("Warnings", warnings(board)), Items("Verdicts", method_lines(board))],
+        "lists": [
+            Items("Warnings", warnings(board)),
+            Items("Verdicts", method_lines(board)),
+            Items(TEACHERS, teacher_lines(board)),
+            Items("Without privileged information", left_lines(board)),
+        ],
         "grids": [grid for grid in grids if grid.rows],
         "last": [
             Items("Cells without a result", absent),

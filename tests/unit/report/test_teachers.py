@@ -13,6 +13,7 @@ from pmbench.report.boards import Board, boards
 from pmbench.report.pages.book import Book
 from pmbench.report.pages.formats import to_csv
 from pmbench.report.pages.grids import results_grid
+from pmbench.report.pages.site import site
 from pmbench.report.record import Record
 from pmbench.report.verdicts import teacher_text
 
@@ -102,6 +103,8 @@ def test_the_site_and_the_csv_name_teachers(records: dict[str, list[Record]]) ->
     alone = float(lines["privileged_only"]["result"])
     assert float(lines["hoffman"]["teacher_result"]) == pytest.approx(alone)
     assert lines["target_only"]["teacher"] == ""
+    page = site(book, [])[f"tables/{book.slugs[0]}.html"]
+    assert "hoffman has rank 1 to 2" in page
     old = Book.of([*records["floor"], *records["early"]])
     assert "teacher" not in {column.title for column in results_grid(old, old.boards[0]).columns}
 
