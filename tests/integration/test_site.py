@@ -28,7 +28,7 @@ DRAW = """
 import sys
 from pmbench.report.pages.figures import Planned, draw
 from pmbench.report.pages.shown import Costs, Point
-points = tuple(Point(f"m{i}", 50.0 + i % 7, 1e5 + i % 3, 10.0 + i, i == 4, i == 0) for i in range(12))
+points = tuple(Point(f"m{i}", 50.0 + i % 7, 1e5 + i % 3, 10.0 + i, i == 0) for i in range(12))
 sys.stdout.write(draw(Planned("costs", Costs("t", "accuracy", True, points)))[""])
 """
 
