@@ -29,7 +29,9 @@ class EvaluationRequest:
     """One evaluation of a sealed program with digest `sha256` on the test part of a protocol.
 
     `inputs` are the program's modalities. Predictions are written to `out`, with `features` also pooled
-    features, and those of the samples of part `gallery` to `<out>.gallery.parquet`.
+    features, and those of the samples of part `gallery` to `<out>.gallery.parquet`. `epochs` is a file with
+    the network's weights "<epoch>/<name>" of each epoch, in place of the program's; what they predict is
+    written to files of the same kind, `epoch_out(epoch)`.
     """
 
     program: Path
@@ -40,19 +42,22 @@ class EvaluationRequest:
     out: Path
     features: bool = False
     gallery: str | None = None
+    epochs: Path | None = None
     device: str = "cpu"
     threads: int = 1
     data_workers: int = 0
+
+    def epoch_out(self, epoch: int) -> Path:
+        return self.out.with_name(f"{self.out.stem}.epoch-{epoch}.parquet")
 
     @property
     def modalities(self) -> list[Modality]:
         return [self.protocol.seen(self.prepared.dataset.modality(name)) for name in self.inputs]
 
-    @property
-    def outputs(self) -> dict[str, Path]:
-        """Part -> file of its predictions."""
-        gallery = self.out.with_name(self.out.stem + ".gallery.parquet")
-        return {self.protocol.split.test: self.out} | ({self.gallery: gallery} if self.gallery else {})
+    def outputs(self, out: Path) -> dict[str, Path]:
+        """Part -> file of its predictions, if those of the test part are written to `out`."""
+        gallery = out.with_name(out.stem + ".gallery.parquet")
+        return {self.protocol.split.test: out} | ({self.gallery: gallery} if self.gallery else {})
 
     def arguments(self, scratch: str) -> dict[str, Any]:
         """The request as JSON; arrays are to be written to the folder `scratch`."""
@@ -66,7 +71,7 @@ class EvaluationRequest:
                 },
                 "gallery": part == self.gallery,
             }
-            for number, part in enumerate(self.outputs)
+            for number, part in enumerate(self.outputs(self.out))
         ]
         return {
             "program": str(self.program),
@@ -75,6 +80,7 @@ class EvaluationRequest:
             "modalities": [asdict(modality) for modality in self.modalities],
             "sampling": asdict(self.protocol.sampling) if self.protocol.sampling else None,
             "out": scratch,
+            "epochs": str(self.epochs) if self.epochs else None,
             "features": self.features,
             "device": self.device,
             "threads": self.threads,
@@ -92,7 +98,8 @@ class Evaluator:
         """Writes predictions (Parquet: id, logits[, features]) and returns what was measured.
 
         {"predictions": SHA-256 of the file, "program": SHA-256, "parameters", "buffers", "macs": numbers,
-        "latency_ms": median time of one sample}. Raises SealError for an invalid program, DataError for
+        "latency_ms": median time of one sample, "epochs": number of epochs whose weights were run}.
+        Raises SealError for an invalid program, DataError for
         missing test samples, PluginError if the process fails.
         """
         environment = {} if request.device == "cpu" else _gpu_environment()
@@ -110,9 +117,11 @@ class Evaluator:
                 raise PluginError(
                     f"the evaluator process ended while running {request.program} (exit code {usage.code})"
                 )
-            for number, (part, out) in enumerate(request.outputs.items()):
-                _write(request, part, out, Path(scratch, str(number)))
-        measured = answer["ok"]
+            measured = answer["ok"]
+            for epoch in range(measured["epochs"] + 1):  # 0: the program itself
+                out = request.epoch_out(epoch) if epoch else request.out
+                for number, (part, file) in enumerate(request.outputs(out).items()):
+                    _write(request, part, file, Path(scratch, f"{number}.{epoch}"))
         return {**measured, "program": request.sha256, "predictions": file_digest(request.out)}
 
 

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 import torch._export.serde.serialize
 import torch.export.passes
+from safetensors.torch import load_file
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..contracts.modality import Modality
@@ -111,9 +112,9 @@ class Runner:
         Raises SealError unless all samples have the same logits in another order and in smaller batches.
         """
         rows = part.rows
-        logits, pooled = self._joined(part, rows, EVALUATION_BATCH)
+        logits, pooled = self.joined(part, rows, EVALUATION_BATCH)
         order = generator(0, "order of evaluation").permutation(len(rows))
-        again, _ = self._joined(part, rows[order], OTHER_BATCH)
+        again, _ = self.joined(part, rows[order], OTHER_BATCH)
         scale = max(1.0, float(np.abs(logits).max(initial=0.0)))
         change = float(np.abs(logits[order] - again).max(initial=0.0))
         if not change <= TOLERANCE * scale:
@@ -123,7 +124,8 @@ class Runner:
             )
         return logits, pooled
 
-    def _joined(self, part: Part, rows: np.ndarray, limit: int) -> tuple[np.ndarray, np.ndarray]:
+    def joined(self, part: Part, rows: np.ndarray, limit: int) -> tuple[np.ndarray, np.ndarray]:
+        """Logits (n, K) and pooled features (n, D) of the samples `rows`."""
         logits, pooled = zip(*self.outputs(part, rows, limit), strict=True)
         return np.concatenate(logits), np.concatenate(pooled)
 
@@ -131,11 +133,17 @@ class Runner:
 def evaluate(arguments: Mapping[str, Any], answer: Answer) -> None:
     """Runs a request, the fields of `evaluator.EvaluationRequest`; answers {"ok": ...} or {"error": ...}.
 
-    Writes `<part>.logits.npy`, and with `features` `<part>.features.npy`, to the folder `out`.
+    Writes `<part>.<epoch>.logits.npy`, and with `features` `<part>.<epoch>.features.npy`, to the folder
+    `out`; epoch 0 are the program's own weights.
     """
     files = [file for part in arguments["parts"] for paths in part["files"].values() for file in paths]
     rights = Rights(
-        read=(arguments["program"], *files, *(_DEVICE_FILES if arguments["device"] != "cpu" else ())),
+        read=(
+            arguments["program"],
+            *filter(None, [arguments["epochs"]]),
+            *files,
+            *(_DEVICE_FILES if arguments["device"] != "cpu" else ()),
+        ),
         write=(arguments["out"], *(("/dev",) if arguments["device"] != "cpu" else ())),
     )
     torch.set_num_threads(arguments["threads"])
@@ -210,15 +218,26 @@ def _evaluate(request: Mapping[str, Any]) -> dict[str, Any]:
     sampling = Sampling(**request["sampling"]) if request["sampling"] else None
     module = program.module()
     runner = Runner(module, sampling.moments() if sampling else [0.5], device, request["data_workers"])
+    parts = {}
     for entry in request["parts"]:
         columns = {
             name: concat_columns([open_column(Path(f), modality, sampling) for f in entry["files"][name]])
             for name, modality in modalities.items()
         }
-        logits, pooled = runner.run(Part(entry["name"], columns, entry["gallery"]))
-        np.save(Path(request["out"], f"{entry['file']}.logits.npy"), logits.astype(np.float32))
-        if request["features"]:
-            np.save(Path(request["out"], f"{entry['file']}.features.npy"), pooled.astype(np.float32))
+        parts[entry["file"]] = Part(entry["name"], columns, entry["gallery"])
+
+    def save(file: str, epoch: int, outputs: tuple[np.ndarray, np.ndarray]) -> None:
+        for name, array in zip(("logits", "features"), outputs, strict=True):
+            if name == "logits" or request["features"]:
+                np.save(Path(request["out"], f"{file}.{epoch}.{name}.npy"), array.astype(np.float32))
+
+    for file_name, part in parts.items():
+        save(file_name, 0, runner.run(part))
+    epochs = _epochs(request["epochs"], module)
+    for epoch, weights in enumerate(epochs, 1):
+        module.load_state_dict(weights, strict=False)
+        for file_name, part in parts.items():
+            save(file_name, epoch, runner.joined(part, part.rows, EVALUATION_BATCH))
     zeros = [torch.zeros(1, *modality.shape, device=device) for modality in modalities.values()]
     with FlopCounterMode(display=False) as counter:
         module(*zeros)
@@ -227,7 +246,26 @@ def _evaluate(request: Mapping[str, Any]) -> dict[str, Any]:
         "buffers": sum(b.numel() for b in program.buffers()),
         "macs": counter.get_total_flops() // 2,
         "latency_ms": _latency(module, zeros, 15 if counter.get_total_flops() < 1e9 else 3),
+        "epochs": len(epochs),
     }
+
+
+def _epochs(file: str | None, module: torch.nn.Module) -> list[dict[str, torch.Tensor]]:
+    """Weights of the program's network in each epoch, from a file as `Store.epochs` describes it.
+
+    Raises SealError if a weight of the program is missing.
+    """
+    if file is None:
+        return []
+    epochs: dict[int, dict[str, torch.Tensor]] = {}
+    for full, tensor in load_file(file).items():
+        number, name = full.split("/", 1)
+        epochs.setdefault(int(number), {})[f"network.{name}"] = tensor
+    wanted = {name for name in module.state_dict() if name.startswith("network.")}
+    for epoch, weights in epochs.items():
+        if missing := wanted - weights.keys():
+            raise SealError(f"{file} lacks {min(missing)!r} of epoch {epoch}")
+    return [epochs[epoch] for epoch in sorted(epochs)]
 
 
 def _latency(module: Any, sample: Sequence[torch.Tensor], repeats: int) -> float:

@@ -11,6 +11,7 @@ from ..data.prepared import Prepared
 from ..errors import DataError
 from ..metrics.builtin import evidence_of
 from ..store.keys import Context
+from .evaluator import EvaluationRequest
 
 
 def read_predictions(path: Path, ids: list[str]) -> dict[str, np.ndarray]:
@@ -51,6 +52,18 @@ def score_predictions(
     )
     metrics = {metric.name: float(metric.function(evidence)) for metric in context.metrics}
     return metrics, labels, evidence.predicted
+
+
+def score_epochs(context: Context, request: EvaluationRequest, epochs: int) -> list[float]:
+    """The primary metric of each epoch's weights, whose predictions are removed."""
+    values = []
+    for epoch in range(1, epochs + 1):
+        out = request.epoch_out(epoch)
+        metrics, _, _ = score_predictions(context, request.inputs, request.prepared, out)
+        values.append(metrics[context.metrics[0].name])
+        for file in request.outputs(out).values():
+            file.unlink()
+    return values
 
 
 def needs_features(context: Context) -> bool:

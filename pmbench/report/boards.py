@@ -18,7 +18,8 @@ from ..errors import RecordError
 from ..metrics.builtin import METRICS
 from .comparison import Claim, Contrast, against_floor, claims, contrasts, pair, smallest_of
 from .placebo import Left, left_of
-from .record import AblationRow, CellInfo, PublishedNumber, Record, metric_of, recompute
+from .recompute import recompute
+from .record import AblationRow, CellInfo, PublishedNumber, Record, metric_of
 from .rows import Row, find_ceiling, find_floor, label_of, second_floors
 from .statistics import Comparison, Interval, t_interval
 from .teachers import EqualTeachers, TeacherChange, equal_teachers, teacher_changes, with_teachers

@@ -23,8 +23,6 @@ from .packing import LARGEST, pack, unpack
 SCHEMA_VERSION = 3
 LONGEST = 4000
 """Characters that a text may have."""
-TOLERANCE = 1e-6
-"""Percentage points by which a recomputed metric may differ, since machines sum in different orders."""
 Role = Literal["method", "floor", "ceiling", "control", "reference"]
 TestsOn = Literal["target", "privileged", "all"]
 Isolation = Literal["landlock", "audit-hook", "none", "unknown"]
@@ -159,6 +157,19 @@ class Validation(_Model):
     flat: bool | None
 
 
+class Audit(_Model):
+    """Results, in the primary metric, of other epochs of the last stage than the selected one.
+
+    `last`: last epoch. `validation`: the best on validation data, if there is any. `test`: the best on the
+    test part, which no result comes from: it shows what choosing on test would have added.
+    """
+
+    last: Percent
+    validation: Percent | None
+    test: Percent
+    test_epoch: Annotated[int, Field(ge=1, le=10**6)]
+
+
 class Cost(_Model):
     """Cost of training and evaluation, measured by the process that started the others.
 
@@ -291,6 +302,7 @@ class Record(_Model):
     primary: Name | None = None
     metric_info: dict[Name, MetricInfo] = {}
     validation: Validation | None = None
+    audit: Audit | None = None
     cost: Cost | None = None
     digests: Digests | None = None
     samples: SampleOutcomes | None = None
@@ -363,31 +375,3 @@ def metric_of(record: Record, name: str) -> Metric | None:
 
 def _unavailable(evidence: Evidence) -> float:
     raise RecordError("a plugin's metric cannot be computed from a record")
-
-
-def recompute(record: Record) -> dict[str, float]:
-    """The metrics that are functions of labels and predicted classes, computed from the record's samples.
-
-    Raises RecordError if a value differs from the record's, or the samples are damaged.
-    """
-    if record.samples is None:
-        return {}
-    cell = record.cell
-    who = f"record {record.cell_key[:12]} ({cell.method} on {cell.dataset}, seed {cell.seed})"
-    again = "records are never edited by hand: run the cell again"
-    values: dict[str, float] = {}
-    try:
-        labels, predicted = record.samples.unpack()
-        record.samples.unpack_groups()
-        evidence = Evidence(labels, predicted, cell.num_classes, positive=cell.positive_class)
-        for name in record.metrics:
-            if name in METRICS and METRICS[name].recomputable:
-                values[name] = METRICS[name].function(evidence)
-    except (RecordError, UsageError) as error:
-        raise RecordError(f"{who}: {error.message}", again) from error
-    for name, value in values.items():
-        if abs(value - record.metrics[name]) > TOLERANCE:
-            raise RecordError(
-                f"{who} has {name} = {record.metrics[name]:.6f}, but its predictions give {value:.6f}", again
-            )
-    return values

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from ..data.prepared import Prepared
 from ..errors import PmbenchError, RecordError, StoreError, Unsupported
 from ..evaluation.evaluator import EvaluationRequest, Evaluator
-from ..evaluation.scoring import needs_features
+from ..evaluation.scoring import needs_features, score_epochs
 from ..files import check_writable, file_digest, sweep
 from ..isolation.forkserver import Forkserver
 from ..plugins import Registry
@@ -226,21 +226,22 @@ class Runner:
                 f"{self.store.program(cell.key, cell.inputs)} has changed since it was sealed",
                 "run the same command to seal it again",
             )
-        return self.evaluator(
-            EvaluationRequest(
-                program=self.store.program(cell.key, cell.inputs),
-                sha256=sha256,
-                prepared=self.plan.prepared[cell.spec.dataset],
-                protocol=cell.context.protocol,
-                inputs=cell.inputs,
-                out=self._predictions(cell),
-                features=features,
-                gallery=cell.context.protocol.split.train if features else None,
-                device=self.resources.device,
-                threads=self.resources.threads,
-                data_workers=self.resources.data_workers,
-            )
+        request = EvaluationRequest(
+            program=self.store.program(cell.key, cell.inputs),
+            sha256=sha256,
+            prepared=self.plan.prepared[cell.spec.dataset],
+            protocol=cell.context.protocol,
+            inputs=cell.inputs,
+            out=self._predictions(cell),
+            features=features,
+            gallery=cell.context.protocol.split.train if features else None,
+            epochs=self.store.epochs(cell.key),
+            device=self.resources.device,
+            threads=self.resources.threads,
+            data_workers=self.resources.data_workers,
         )
+        measured = self.evaluator(request)
+        return {**measured, "epochs": score_epochs(cell.context, request, measured["epochs"])}
 
     def _predictions(self, cell: PlannedCell) -> Path:
         return self.out / "predictions" / cell.path.with_name(cell.path.name + ".parquet")

@@ -16,6 +16,7 @@ from ..metrics.builtin import METRICS
 from ..report.record import (
     LONGEST,
     AblationRow,
+    Audit,
     CellInfo,
     Cost,
     Digests,
@@ -64,7 +65,7 @@ class Recorder:
         curve = [float(v) for v in last["curve"] if v is not None]
         recipe = cell.stages[-1].recipe
         metric, split = cell.context.protocol.metrics[0], cell.context.protocol.split
-        info = _cell_info(cell)
+        info, higher = _cell_info(cell), cell.context.metrics[0].higher_is_better
         return Record(
             cell=info,
             cell_key=cell.identity,
@@ -84,6 +85,7 @@ class Recorder:
                 curve=curve,
                 flat=is_flat(curve),
             ),
+            audit=_audit(measured["epochs"], curve, higher),
             cost=Cost(
                 train_seconds=sum(s.seconds for s in stages),
                 train_seconds_spent=sum(s.seconds for s in stages if not s.reused),
@@ -124,6 +126,23 @@ class Recorder:
             published=published_for(info, self.published),
             provenance=self.provenance(cell.spec.recipe.precision),
         )
+
+
+def _audit(test: list[float], validation: list[float], higher: bool) -> Audit | None:
+    """What other choices of the epoch would have given, from the results on the test part by epoch."""
+    if not test:
+        return None
+    sign = 1.0 if higher else -1.0
+    best = max(range(len(test)), key=lambda e: (sign * test[e], e))
+    chosen = None
+    if len(validation) == len(test):  # as in training, the later of two equal epochs
+        chosen = max(range(len(test)), key=lambda e: (sign * validation[e], e))
+    return Audit(
+        last=test[-1],
+        validation=None if chosen is None else test[chosen],
+        test=test[best],
+        test_epoch=best + 1,
+    )
 
 
 def _stage_runs(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 Tensors = Mapping[str, "Tensor"]
 
 _FINISHED = "finished"
+WEIGHTS, EPOCHS = "weights.safetensors", "epochs.safetensors"
 _LARGEST_JSON = 1 << 26
 """Bytes of a `stage.json` that are read at most."""
 
@@ -109,7 +111,7 @@ class Store:
     def whole(self, key: str) -> bool:
         """Whether the stage is stored and its weights are intact."""
         try:
-            return file_digest(self.folder(key) / "weights.safetensors") == self.stage(key)["weights_sha256"]
+            return file_digest(self.folder(key) / WEIGHTS) == self.stage(key)["weights_sha256"]
         except (OSError, StoreError, KeyError):
             return False
 
@@ -124,15 +126,31 @@ class Store:
         """State dict of the delivered network; raises StoreError if the file is missing or damaged."""
         from safetensors.torch import load_file
 
-        path = self.folder(key) / "weights.safetensors"
+        path = self.folder(key) / WEIGHTS
         if not self.whole(key):
             raise StoreError(f"{path} is missing or damaged", "run the same command to train the stage again")
         return load_file(path)
 
-    def put(self, key: str, weights: Tensors, stage: Mapping[str, Any], curve: str) -> None:
+    def epochs(self, key: str) -> Path | None:
+        """File with the weights "<epoch>/<name>" of each epoch of a stage, if they are stored and intact."""
+        path = self.folder(key) / EPOCHS
+        try:
+            return path if file_digest(path) == self.stage(key).get("epochs_sha256") else None
+        except (OSError, StoreError):
+            return None
+
+    def put(
+        self,
+        key: str,
+        weights: Tensors,
+        stage: Mapping[str, Any],
+        curve: str,
+        epochs: Tensors = MappingProxyType({}),
+    ) -> None:
         """Stores a finished stage, all files at once, and removes its checkpoint.
 
-        Raises StoreError unless `key` is the digest of `stage["inputs"]`.
+        `epochs` has the weights of each epoch, as described at `Store.epochs`; it may be empty. Raises
+        StoreError unless `key` is the digest of `stage["inputs"]`.
         """
         from safetensors.torch import save_file
 
@@ -146,12 +164,13 @@ class Store:
         if not self.staged:
             self._sweep(key)
         with folder_atomic(self.work(key) / _FINISHED if self.staged else self.folder(key)) as folder:
-            _save(lambda: save_file(_plain(weights), folder / "weights.safetensors"), folder)
+            _save(lambda: save_file(_plain(weights), folder / WEIGHTS), folder)
             (folder / "curve.csv").write_text(curve, encoding="utf-8")
-            write_json(
-                folder / "stage.json",
-                {**stage, "key": key, "weights_sha256": file_digest(folder / "weights.safetensors")},
-            )
+            digests = {"weights_sha256": file_digest(folder / WEIGHTS)}
+            if epochs:
+                _save(lambda: save_file(_plain(epochs), folder / EPOCHS), folder)
+                digests["epochs_sha256"] = file_digest(folder / EPOCHS)
+            write_json(folder / "stage.json", {**stage, "key": key, **digests})
         if not self.staged:
             shutil.rmtree(self.work(key), ignore_errors=True)
 
@@ -166,12 +185,17 @@ class Store:
                 stage = json.loads(file.read(_LARGEST_JSON))
             if not isinstance(stage, dict) or digest(stage.get("inputs")) != key or stage.get("key") != key:
                 raise ValueError("its inputs have another key")
-            if file_digest(_regular(staged / "weights.safetensors")) != stage.get("weights_sha256"):
+            if file_digest(_regular(staged / WEIGHTS)) != stage.get("weights_sha256"):
                 raise ValueError("its weights have another digest")
+            names = [WEIGHTS, "curve.csv"]
+            if "epochs_sha256" in stage:
+                if file_digest(_regular(staged / EPOCHS)) != stage["epochs_sha256"]:
+                    raise ValueError("the weights of its epochs have another digest")
+                names.append(EPOCHS)
             change(stage)
             self._sweep(key)
             with folder_atomic(self.folder(key)) as folder:
-                for name in ("weights.safetensors", "curve.csv"):
+                for name in names:
                     _copy(_regular(staged / name), folder / name)
                 write_json(folder / "stage.json", stage)
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:

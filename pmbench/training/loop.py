@@ -31,6 +31,9 @@ from .schedule import checked_recipe, rate_factor
 Progress = Callable[[int, int], None]
 """Called after each epoch with (epochs done, epochs)."""
 
+AUDITED_BYTES = 1 << 25
+"""The weights of all epochs are kept, for the audit of the selected epoch, if they are not larger."""
+
 
 @dataclass
 class _State:
@@ -85,6 +88,7 @@ class Training:
         self.nets = checked_build(stage, self.bench).to(accelerator.device)
         self.state = _State()
         self.best: dict[str, Tensor] | None = None
+        self.kept: list[dict[str, Tensor]] = []  # delivered weights of each epoch, if few
         self.untrained: float | None = None  # validation value of a stage that has no epochs
         if stage.trains:
             self.batches = TrainingBatches(
@@ -232,8 +236,21 @@ class Training:
                 self.state.best is None or sign * value >= sign * self.state.best
             ):
                 self.state.best, self.state.best_epoch = value, epoch + 1
-                self.best = {n: t.detach().clone() for n, t in self._deliver().state_dict().items()}
+                self.best = _copies(self._deliver())
+            if len(self.kept) == epoch and self._few_weights():
+                self.kept.append(_copies(self._deliver()))
         self.state.curve.append(row)
+
+    def _few_weights(self) -> bool:
+        """Whether the delivered weights of all epochs are few enough to be kept."""
+        tensors = self._deliver().state_dict().values()
+        return self.recipe.epochs * sum(t.nbytes for t in tensors) <= AUDITED_BYTES
+
+    def epoch_weights(self) -> dict[str, Tensor]:
+        """ "<epoch>/<name>" -> delivered weights of each epoch, from 1 on; empty if they were not kept."""
+        if len(self.kept) < self.recipe.epochs:
+            return {}
+        return {f"{e}/{n}": t for e, tensors in enumerate(self.kept, 1) for n, t in tensors.items()}
 
     def _deliver(self) -> nn.Module:
         try:
@@ -262,6 +279,7 @@ class Training:
                     if isinstance(value, Tensor):
                         tensors[f"optimizer/{name}/{index}/{slot}"] = value
         tensors |= {f"best/{n}": t for n, t in (self.best or {}).items()}
+        tensors |= {f"kept/{e}/{n}": t for e, kept in enumerate(self.kept) for n, t in kept.items()}
         self.store.save_checkpoint(self.key, tensors, vars(self.state))
 
     def _resume(self) -> None:
@@ -284,6 +302,12 @@ class Training:
         device = self.accelerator.device
         best = {n.removeprefix("best/"): t.to(device) for n, t in tensors.items() if n.startswith("best/")}
         self.best = best or None
+        kept: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
+            if name.startswith("kept/"):
+                _, epoch, name = name.split("/", 2)
+                kept.setdefault(int(epoch), {})[name] = tensor.to(device)
+        self.kept = [kept[epoch] for epoch in sorted(kept)]
         self.state = _State(**state)
 
     # --- results --------------------------------------------------------------------------------------------
@@ -329,6 +353,10 @@ class Training:
                 m: {"mean": s.mean.tolist(), "std": s.std.tolist()} for m, s in self.stats.items()
             },
         }
+
+
+def _copies(network: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
 
 
 def channel_stats_of(stage: Mapping[str, Any]) -> dict[str, ChannelStats]:

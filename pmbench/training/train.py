@@ -111,7 +111,7 @@ def train_stage(
         "finished": time.time(),
         **description,
     }
-    store.put(job.key, network.state_dict(), content, training.curve_csv())
+    store.put(job.key, network.state_dict(), content, training.curve_csv(), training.epoch_weights())
     return trained
 
 

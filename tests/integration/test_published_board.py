@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pmbench.report.pages.folder import book_for, check
-from pmbench.report.record import recompute
+from pmbench.report.recompute import recompute
 from pmbench.report.record_files import read_files, read_records
 
 FOLDER = Path(__file__).parents[2] / "leaderboard"

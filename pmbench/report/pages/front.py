@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..audit import bonus_of
 from ..boards import Board
 from ..headlines import INTERVALS, LEGEND, controls, mark, marked, methods, sentence
 from ..rows import Row, label_of
@@ -27,7 +28,7 @@ def front_page(book: Book) -> str:
     parts = ["# Leaderboard", wrap(introduction(book)), _sentences(book)]
     if book.figures and overview_tables(book):
         parts.append(picture("figures/overview", _alternative(book)))
-    parts += [*_methods(book), wrap(_reading())]
+    parts += [*_methods(book), wrap(_reading()), *_bonus(book)]
     if len(book.tables) > 1 and across(book):
         parts.append("[Means across data sets](across.md)")
     parts.append("\n".join(_definitions(book)))
@@ -177,6 +178,19 @@ def _reading() -> str:
         "verdicts, ranks, tests against the controls, other metrics, costs, skipped cells and provenance; "
         "each method's page has its departures from its paper, published numbers and records."
     )
+
+
+def _bonus(book: Book) -> list[str]:
+    """What choosing the epoch on the test part would have added, over the tables."""
+    found = [b for t in book.tables if (b := bonus_of(t.board.rows, t.board.metric)) is not None]
+    if not found:
+        return []
+    low, high = number(min(found)), number(max(found))
+    added = low if low == high else f"{low} to {high}"
+    text = (
+        f"No epoch is chosen on the test part. That would have added {added} points to a result, by the mean"
+    )
+    return [wrap(f"{text} of a table; its page has a row for each method.")]
 
 
 def _definitions(book: Book) -> list[str]:

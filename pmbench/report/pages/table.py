@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ...errors import plural
+from ..audit import bonus_of, choices_of
 from ..boards import AblationTable, Board
 from ..headlines import sentence
 from ..placebo import KINDS
@@ -59,6 +60,12 @@ are simultaneous over the rows, and p is multiplied by their number. The paper's
 data, named beside them."""
 
 
+EPOCHS = """\
+What another choice of the last stage's epoch would have added to the result, in points, mean over seeds. No
+result of this page is chosen on the test part: picking the epoch there would add {bonus} points to a row that
+is tested on the target modality alone, on average, without a better method."""
+
+
 TEACHERS = "Teachers: ranks among methods of one teacher, and methods under another teacher"
 
 
@@ -79,6 +86,7 @@ def table_page(book: Book, place: int) -> str:
     parts += ["## Results\n\n" + wrap(HOW_TO_READ), *_results(book, board), _skipped(board)]
     parts += [_list("Methods", method_lines(board)), _controls(board)]
     parts += [_list(TEACHERS, teacher_lines(board)), _left(board), *_others(board), *_costs(board)]
+    parts += _epochs(board)
     parts += [part for ablation in board.ablations for part in _ablation(ablation, board)]
     parts += _provenance(book, board)
     parts.append("\n".join(f"[{slug}]: ../methods/{slug}.md" for slug in _slugs(book, board)))
@@ -191,6 +199,20 @@ def _costs(board: Board) -> list[str]:
         cells = [quantity(parameters), quantity(macs), str(row.networks), duration(row.train_seconds), times]
         rows.append([code(row.label), *cells])
     return ["## Costs", table(rows, left=(0,))] if board.rows else []
+
+
+def _epochs(board: Board) -> list[str]:
+    """What other choices of the epoch would have added."""
+    bonus = bonus_of(board.rows, board.metric)
+    if board.metric is None or bonus is None:
+        return []
+    rows = [["method", "last epoch", "best on validation data", "best on the test part", "seeds"]]
+    for one in choices_of(board.rows, board.metric):
+        validation = "-" if one.validation is None else number(one.validation, 2, sign=True)
+        last, test = number(one.last, 2, sign=True), number(one.test, 2, sign=True)
+        rows.append([code(one.label), last, validation, test, str(one.seeds)])
+    text = EPOCHS.format(bonus=number(bonus, 2, sign=True))
+    return ["## Choice of the epoch", wrap(text), table(rows, left=(0,))]
 
 
 def provenance(board: Board) -> list[str]:

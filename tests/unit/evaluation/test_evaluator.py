@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import videos
+from safetensors.torch import save_file
 from torch import nn
 
 import pmbench as pm
@@ -110,6 +111,33 @@ def test_features_and_gallery_are_written_on_request(planted, request_for, evalu
     columns = read_predictions(gallery, prepared.index(TRAIN)[0])
     np.testing.assert_allclose(columns["features"], outputs_of(program, prepared, TRAIN)[1], atol=1e-5)
     assert pq.read_schema(gallery).names == ["id", "logits", "features"]
+
+
+def test_weights_of_epochs_are_run_in_place_of_the_programs(planted, request_for, evaluator, tmp_path):
+    prepared, program = planted
+    module = torch.export.load(program).module()
+    names = [n.removeprefix("network.") for n in module.state_dict() if n.startswith("network.")]
+    file = tmp_path / "epochs.safetensors"
+    first = {n: module.state_dict()[f"network.{n}"] for n in names}
+    save_file({f"{e}/{n}": first[n] * e for e in (2, 1) for n in names}, file)
+    request = request_for(epochs=file, features=True, gallery=TRAIN)
+    answer = evaluator(request)
+    assert answer["epochs"] == 2
+    ids, _ = prepared.index(TEST)
+    own, same, other = (read_predictions(p, ids) for p in (request.out, *map(request.epoch_out, (1, 2))))
+    assert all(np.array_equal(own[name], same[name]) for name in ("logits", "features"))
+    x = torch.from_numpy(np.array(prepared.column(TEST, "target_view").array, np.float32))
+    module.load_state_dict({f"network.{n}": t * 2 for n, t in first.items()}, strict=False)
+    with torch.no_grad():
+        np.testing.assert_allclose(other["logits"], module(x)[0], rtol=1e-4, atol=1e-4)
+    assert request.outputs(request.epoch_out(2))[TRAIN].exists()
+
+
+def test_epochs_that_lack_a_weight_are_refused(planted, request_for, evaluator, tmp_path):
+    file = tmp_path / "epochs.safetensors"
+    save_file({"1/head.weight": torch.zeros(1)}, file)
+    with pytest.raises(PluginError, match="lacks 'network"):
+        evaluator(request_for(epochs=file))
 
 
 def test_a_missing_program_is_reported_and_the_next_request_runs(request_for, evaluator):

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from pmbench.errors import RecordError, StoreError, UsageError
 from pmbench.report.packing import pack
-from pmbench.report.record import Record, SampleOutcomes, recompute
+from pmbench.report.recompute import recompute
+from pmbench.report.record import Record, SampleOutcomes
 from pmbench.report.record_files import read_record, read_records, to_json, write_record
 
 

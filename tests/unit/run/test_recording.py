@@ -16,7 +16,7 @@ from pmbench.run.coordinator import Runner
 from pmbench.run.executors.inline import Inline
 from pmbench.run.plan import make_plan
 from pmbench.run.provenance import provenance, without_folders
-from pmbench.run.recording import Recorder, is_flat
+from pmbench.run.recording import Recorder, _audit, is_flat
 from pmbench.run.request import Request
 from pmbench.run.worker import Resources
 from pmbench.store.store import Store
@@ -87,6 +87,29 @@ def test_a_record_holds_what_was_trained_and_measured(root, finished):
         assert record.samples.groups is None, "planted samples are independent"
         assert len(record.validation.curve) == 1
         assert record.cell.recipe_set.endswith("epochs=1")
+
+
+@pytest.mark.parametrize("select", ["best", "last"])
+def test_the_audit_holds_what_other_epochs_would_have_given(root, select):
+    sets = ("recipe.epochs=4", "recipe.lr=0.01", f"recipe.select={select}")
+    _, outcome, _ = run(root, "target_only", "late_fusion", sets=sets)
+    record, fused = outcome.records
+    result, audit, curve = record.metrics["accuracy"], record.audit, record.validation.curve
+    assert {"best": audit.validation, "last": audit.last}[select] == result
+    assert audit.test >= max(audit.last, audit.validation)
+    assert (audit.last == audit.validation) or curve[-1] < max(curve)
+    assert fused.audit is None, "no epochs"
+    left = (root / "out" / "predictions").rglob("*epoch-*")
+    assert not list(left), "predictions of epochs are removed"
+
+
+def test_the_audit_takes_the_later_of_two_equal_epochs():
+    found = _audit([50.0, 60.0, 40.0], [70.0, 70.0, 10.0], True)
+    assert (found.last, found.validation, found.test, found.test_epoch) == (40.0, 60.0, 60.0, 2)
+    found = _audit([50.0, 60.0, 40.0], [20.0, 70.0, 30.0], False)
+    assert (found.last, found.validation, found.test, found.test_epoch) == (40.0, 50.0, 40.0, 3)
+    assert _audit([50.0], [], True).validation is None
+    assert _audit([], [], True) is None
 
 
 def test_groups_of_the_test_part_are_recorded(root, finished, monkeypatch):

@@ -17,6 +17,7 @@ from itertools import count, islice
 import engine_lab as toys
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from pmbench.errors import StoreError
 from pmbench.files import file_digest
@@ -32,6 +33,7 @@ WEIGHTS = {
     "b": torch.tensor(3),
     "c": torch.ones(2, dtype=torch.bfloat16),
 }
+EPOCH_WEIGHTS = {f"{epoch}/{name}": tensor * epoch for epoch in (1, 2) for name, tensor in WEIGHTS.items()}
 
 
 @pytest.fixture
@@ -219,6 +221,28 @@ def test_a_staged_stage_is_stored_when_it_is_adopted(store, staged):
     assert store.stage(KEY)["measured"] == 7
     assert (store.folder(KEY) / "curve.csv").read_text() == "epoch\n"
     assert not store.work(KEY).exists()
+
+
+def test_weights_of_epochs_are_stored_with_their_digest(store):
+    Store(store.root, staged=True).put(KEY, WEIGHTS, {"inputs": FIRST}, "", EPOCH_WEIGHTS)
+    assert store.epochs(KEY) is None, "not before it is adopted"
+    store.adopt(KEY)
+    path = store.epochs(KEY)
+    assert load_file(path).keys() == EPOCH_WEIGHTS.keys()
+    flip(path, -1)
+    assert store.epochs(KEY) is None
+    assert store.whole(KEY), "the stage itself is intact"
+    store.put(KEY, WEIGHTS, {"inputs": FIRST}, "")
+    assert store.epochs(KEY) is None
+
+
+@pytest.mark.parametrize("change", [lambda path: flip(path, -1), lambda path: path.unlink()])
+def test_weights_of_epochs_with_another_digest_are_not_adopted(store, change):
+    Store(store.root, staged=True).put(KEY, WEIGHTS, {"inputs": FIRST}, "", EPOCH_WEIGHTS)
+    change(store.work(KEY) / "finished" / "epochs.safetensors")
+    with pytest.raises(StoreError, match=r"another digest|no regular file"):
+        store.adopt(KEY)
+    assert not store.has(KEY)
 
 
 def edit(name):

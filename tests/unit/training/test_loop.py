@@ -14,6 +14,7 @@ from torch import nn
 import pmbench as pm
 from pmbench.data.access import only
 from pmbench.errors import ContractError, PluginError, TrainingError, UsageError
+from pmbench.training import loop
 from pmbench.training.device import accelerator, make_fabric
 from pmbench.training.optimizers import OptimizerStep, optimizers_of
 
@@ -77,6 +78,7 @@ def test_resuming_after_any_epoch_is_bit_identical(lab, tmp_path, stage):
         assert toys.same(resumed.run().state_dict(), expected)
         assert resumed.curve_csv() == whole.curve_csv()
         assert resumed.describe()["selected"] == whole.describe()["selected"]
+        assert toys.same(resumed.epoch_weights(), whole.epoch_weights())
         lab.store.checkpoint_path(whole.key).unlink()
 
 
@@ -276,6 +278,54 @@ def test_selection(lab, monkeypatch, select, values, expected):
     assert toys.same(network.state_dict(), after[expected - 1])
     assert training.describe()["selected"] == {"epoch": expected, "value": values[expected - 1]}
     assert not network.training
+
+
+@pytest.mark.parametrize("select", ["best", "last"])
+def test_weights_of_all_epochs_are_kept_if_they_are_few(lab, monkeypatch, select):
+    lab = lab.but(recipe=lab.recipe.but(epochs=3))
+    training = lab.training(toys.Plain(dropout=0.4, select=select))
+    after = []
+    network = training.run(
+        lambda done, total: after.append(copy.deepcopy(training.nets.student.state_dict())) if done else None
+    )
+    kept = training.epoch_weights()
+    for epoch, weights in enumerate(after, 1):
+        assert toys.same({n: kept[f"{epoch}/{n}"] for n in weights}, weights)
+    assert len(kept) == 3 * len(after[0])
+    selected = training.describe()["selected"]["epoch"]
+    assert toys.same({n: kept[f"{selected}/{n}"] for n in after[0]}, network.state_dict())
+    size = sum(t.nbytes for t in kept.values())
+    lab.store.checkpoint_path(training.key).unlink()
+    for limit, expected in ((size, kept.keys()), (size - 1, set())):
+        monkeypatch.setattr(loop, "AUDITED_BYTES", limit)
+        training = lab.training(toys.Plain(dropout=0.4, select=select))
+        training.run()
+        assert training.epoch_weights().keys() == expected
+        lab.store.checkpoint_path(training.key).unlink()
+
+
+class _Pooled(nn.Module):
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, batch):
+        return self.network(batch).pooled
+
+
+@dataclass(frozen=True)
+class _Features(toys.Plain):
+    """Delivers a network whose outputs are no logits."""
+
+    def deliver(self, nets):
+        return _Pooled(nets.student)
+
+
+def test_a_stage_that_does_not_classify_keeps_no_epochs(lab):
+    training = lab.training(_Features())
+    training.run()
+    assert training.describe()["curve"] == [None] * lab.recipe.epochs
+    assert training.epoch_weights() == {}
 
 
 def accuracy_on_validation(lab, training, network):
