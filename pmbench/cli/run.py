@@ -152,6 +152,7 @@ def _show(outcome: object, board: Path, out: Path, as_json: bool) -> None:
     from rich.console import Console
 
     from ..errors import plural
+    from ..report.boards import boards
     from ..report.rows import label_of
     from ..report.terminal import ablation_tables, legend, terminal_tables
     from ..report.text import seeds_text
@@ -159,10 +160,11 @@ def _show(outcome: object, board: Path, out: Path, as_json: bool) -> None:
     console = Console()
     if not console.is_terminal:
         console = Console(width=160)
-    console.print(*terminal_tables(outcome.records), sep="\n")
-    console.print(legend(), markup=False, highlight=False)
+    found = boards(outcome.records)
+    console.print(*terminal_tables(found), sep="\n")
+    console.print(legend(found), markup=False, highlight=False)
     if any(r.cell.ablation for r in outcome.records):
-        console.print(*ablation_tables(outcome.records), sep="\n")
+        console.print(*ablation_tables(found), sep="\n")
     without: dict[tuple[str, str], dict[str, list[int]]] = {}
     for record in outcome.records:
         if record.status != "done":

@@ -21,6 +21,7 @@ from .placebo import Left, left_of
 from .recompute import recompute
 from .record import AblationRow, CellInfo, PublishedNumber, Record, metric_of
 from .rows import Row, find_ceiling, find_floor, label_of, second_floors
+from .stability import with_edges
 from .statistics import Comparison, Interval, t_interval
 from .teachers import EqualTeachers, TeacherChange, equal_teachers, teacher_changes, with_teachers
 from .text import natural, seeds_text
@@ -146,6 +147,7 @@ def _main_board(records: list[Record]) -> Board:
         remarks.append(f"{row.label} is a second floor; nothing is compared with it")
     if len({r.digests.data for row in rows for r in row.records if r.digests}) > 1:
         remarks.append("the records were made from different prepared forms of the data")
+    rows = with_edges(rows, paired)
     against = contrasts(rows, paired)
     return Board(
         rows[0].cell,

@@ -8,10 +8,12 @@ from ..errors import plural
 from .boards import Board
 from .rows import Row, find_controls
 from .text import gap_text, points
+from .verdict import BOTH, FLOOR_ALONE, WORSE
 from .verdicts import short_verdict, smallest
 
-MARKS = {"beats floor and controls": "▲", "beats floor": "△", "worse than floor": "▼"}
+MARKS = {BOTH: "▲", FLOOR_ALONE: "△", WORSE: "▼"}
 """Marks of verdicts in tables without a column for them; a method without a mark has no significant gain."""
+EDGE = "°"
 LEGEND = (
     "▲ beats the floor and every control, △ beats the floor alone, ▼ is worse than the floor; no mark: no "
     "significant gain"
@@ -49,8 +51,20 @@ def mark(row: Row, board: Board) -> str:
 
 
 def marked(row: Row, board: Board) -> str:
-    """`+3.70 [-2.98, 10.39] ▲`: gain over the floor with its mark; `-` without a comparison."""
-    return f"{points(row.gain)} {mark(row, board)}".strip()
+    """`+3.70 [-2.98, 10.39] ▲`: gain over the floor with its marks; `-` without a comparison."""
+    return f"{points(row.gain)} {mark(row, board)}{EDGE if row.edge else ''}".strip()
+
+
+def legend(boards: Sequence[Board]) -> str:
+    """What the marks on these boards mean."""
+    if not any(row.edge for board in boards for row in board.rows):
+        return LEGEND
+    return f"{LEGEND}; {EDGE} on the edge: without one of the seeds the verdict is another"
+
+
+def reading(boards: Sequence[Board]) -> str:
+    """How to read gains, their intervals and marks."""
+    return f"Gains are differences to the floor, paired over seeds. {INTERVALS} {legend(boards)}."
 
 
 def methods(board: Board) -> list[Row]:

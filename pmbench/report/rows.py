@@ -40,8 +40,9 @@ class Row:
 
     `ceiling`: whether the board measures gaps against this row. `rank` is None if the method uses a
     privileged modality at test, or is not sealed. `gain` and `gap` compare it with the floor; `error` is the
-    standard error of the gain and its degrees of freedom, `pair` what the gap is computed from. `others` maps
-    each metric but the board's to its interval over seeds and the published numbers.
+    standard error of the gain and its degrees of freedom, `pair` what the gap is computed from. `edge`: seeds
+    of which each, left out, changes the verdict. `others` maps each metric but the board's to its interval
+    over seeds and the published numbers.
     """
 
     label: str
@@ -53,6 +54,7 @@ class Row:
     error: tuple[float, float] | None = None
     gap: Gap | None = None
     pair: Pair | None = None
+    edge: tuple[int, ...] = ()
     teacher: Teacher | None = None
     published: tuple[PublishedNumber, ...] = ()
     others: Mapping[str, tuple[Interval, tuple[PublishedNumber, ...]]] = field(default_factory=dict)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .boards import Board, boards
-from .headlines import INTERVALS, LEGEND, marked, names, sentence
-from .record import Record
+from . import headlines
+from .boards import Board
+from .headlines import INTERVALS, marked, names, sentence
 from .rows import Row
 from .text import gap_text, interval, options_text, p_text, points, printed_text
 from .verdicts import left_lines, teacher_lines
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-def terminal_tables(records: Iterable[Record]) -> list[Table]:
+def terminal_tables(boards: Sequence[Board]) -> list[Table]:
     """A table per board, 80 columns wide for usual names: its sentence, its methods, lines to compare.
 
     The words are those of the front page.
@@ -25,9 +25,8 @@ def terminal_tables(records: Iterable[Record]) -> list[Table]:
     from rich.table import Table
     from rich.text import Text
 
-    all_boards = boards(records)
     found = []
-    for board, name in zip(all_boards, names(all_boards), strict=True):
+    for board, name in zip(boards, names(boards), strict=True):
         title = Text(f"{name}: {sentence(board)}.", style="bold")
         drawn = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, title=title, title_justify="left")
         drawn.add_column("method", overflow="fold")
@@ -47,18 +46,18 @@ def terminal_tables(records: Iterable[Record]) -> list[Table]:
     return found
 
 
-def legend() -> str:
+def legend(boards: Sequence[Board]) -> str:
     """What marks and intervals mean."""
-    return f"± is a 95 % interval over seeds. {INTERVALS} {LEGEND}."
+    return f"± is a 95 % interval over seeds. {INTERVALS} {headlines.legend(boards)}."
 
 
-def ablation_tables(records: Iterable[Record]) -> list[Table]:
-    """The ablation tables of the records, one per method and board."""
+def ablation_tables(boards: Sequence[Board]) -> list[Table]:
+    """The ablation tables of the boards, one per method and board."""
     from rich.table import Table
     from rich.text import Text
 
     found = []
-    for board in boards(records):
+    for board in boards:
         for ablation in board.ablations:
             title = f"Ablations of {ablation.label} on {board.title}"
             drawn = Table(title=title, title_justify="left")

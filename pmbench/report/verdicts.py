@@ -8,27 +8,36 @@ from .boards import Board
 from .comparison import Claim
 from .placebo import KINDS
 from .rows import Row, validation_values, without_validation
-from .text import difference, gap_text, joined, number, p_equals, points, rank_text
+from .text import difference, gap_text, joined, number, p_equals, points, rank_text, seeds_text
+from .verdict import verdict_of
 
 
 def short_verdict(row: Row, board: Board) -> str:
     """A few words for a table; `-` for a row that is no ranked method."""
-    claim = next((c for c in board.claims if c.label == row.label), None)
-    if claim is None or row.gain is None:
-        return "-"
-    if claim.holds:
-        return "beats floor and controls"
-    if row.gain.better:
-        return "beats floor"
-    if row.gain.significant:
-        return "worse than floor"
-    return "not tested" if row.gain.adjusted is None else "no significant gain"
+    return verdict_of(row.gain, next((c for c in board.claims if c.label == row.label), None))
+
+
+def verdict_text(row: Row, board: Board) -> str:
+    """The short verdict, with a note where it hangs on a single seed."""
+    return short_verdict(row, board) + (", on the edge" if row.edge else "")
 
 
 def method_lines(board: Board) -> list[str]:
     """A sentence for each method: its gain over the floor, and whether it beats the controls."""
     rows = {row.label: row for row in board.rows}
-    return [_method(rows[claim.label], claim, board) for claim in board.claims if rows[claim.label].gain]
+    return [
+        _method(rows[claim.label], claim, board) + _edge(rows[claim.label])
+        for claim in board.claims
+        if rows[claim.label].gain
+    ]
+
+
+def _edge(row: Row) -> str:
+    """`; on the edge: another verdict without seed 3`, or nothing."""
+    if not row.edge:
+        return ""
+    one = "without" if len(row.edge) == 1 else "without any one of"
+    return f"; on the edge: another verdict {one} {seeds_text(row.edge)}"
 
 
 def _method(row: Row, claim: Claim, board: Board) -> str:

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow  # real runs
+
 
 def test_rows_have_records_of_their_own(ablated: tuple[Any, Any, tuple[str, ...]]) -> None:
     records = [json.loads(p.read_text()) for p in (ablated[0].out / "records").rglob("*.json")]

@@ -68,6 +68,7 @@ def test_the_same_command_again_trains_nothing(copied: Any, small_run: tuple[str
     assert (result["trained"], result["reused"]) == (0, 5)
 
 
+@pytest.mark.slow
 def test_a_lost_record_is_written_again_without_training(copied: Any, small_run: tuple[str, ...]) -> None:
     lost = next((copied.out / "records").rglob("target_only*.json"))
     before = json.loads(lost.read_text(encoding="utf-8"))
@@ -82,6 +83,7 @@ def test_a_lost_record_is_written_again_without_training(copied: Any, small_run:
         assert after[field] == before[field]
 
 
+@pytest.mark.slow
 def test_damaged_weights_are_trained_anew(copied: Any, small_run: tuple[str, ...]) -> None:
     for path in copied.store.rglob("weights.safetensors"):
         path.write_bytes(path.read_bytes()[:-8])
@@ -125,6 +127,7 @@ def test_only_skips_is_nothing_to_run(run_cli: Any) -> None:
     assert "skipped: pseudo_label" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_damaged_data_file_is_named(copied: Any, small_run: tuple[str, ...]) -> None:
     path = next(copied.data.rglob("shared-10-train/target_view.npy"))
     path.write_bytes(path.read_bytes()[:-100])
@@ -177,6 +180,7 @@ def beside_others(new_workspace: Any) -> tuple[Any, Any]:
     return workspace, workspace.run_cli("run", "--method", methods, *args, *QUICK, program=(str(PROGRAM),))
 
 
+@pytest.mark.slow
 def test_bad_losses_fail_their_own_cells_alone(beside_others: tuple[Any, Any]) -> None:
     workspace, done = beside_others
     assert done.code == 1
@@ -191,6 +195,7 @@ def test_bad_losses_fail_their_own_cells_alone(beside_others: tuple[Any, Any]) -
     assert "failed" in (workspace.out / "LEADERBOARD.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_record_hook_is_called_and_a_broken_one_harms_nothing(beside_others: tuple[Any, Any]) -> None:
     workspace, done = beside_others
     heard = (workspace.out / "listeners/pmbench-heard/heard.txt").read_text().split()
@@ -204,6 +209,7 @@ def test_debug_shows_the_traceback(run_cli: Any) -> None:
     assert "Traceback" in done.stderr
 
 
+@pytest.mark.slow
 def test_debug_shows_tracebacks_of_child_processes(workspace: Any) -> None:
     """One of an import, a plan, a training and a preparation, each in a process of its own."""
     plans = "{'raises': lambda ce: lost}\n\ndef no_plan(setting):\n    return [][7]\n"

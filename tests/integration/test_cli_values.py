@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow  # real runs
+
 SOURCE = '''
 from dataclasses import dataclass
 
@@ -32,7 +34,6 @@ RUN = ("run", "-m", "tuned,self_train", "-d", "planted", "--seed", "0", "--set",
        "--workers", "1", "--device", "cpu")  # fmt: skip
 
 
-@pytest.mark.slow
 def test_sets_of_values_are_kept_apart(workspace: Any) -> None:
     workspace.install("pmbench-tuned", SOURCE)
     paper = workspace.run_cli(*RUN, "--json").json()

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow  # real runs
+
 OFFERS = """
 import pmbench as pm
 
@@ -56,7 +58,6 @@ def records(workspace: Any) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in sorted((workspace.out / "records").rglob("*.json"))]
 
 
-@pytest.mark.slow
 def test_a_file_is_used_by_workers_and_named_in_records_and_board(net: Any) -> None:
     run = ("run", *RUN, "--no-references", "--device", "cpu", "--workers", "1", "--backbone", "net")
     assert net.run_cli(*run).code == 0

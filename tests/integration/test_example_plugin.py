@@ -6,6 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+pytestmark = pytest.mark.slow  # real runs
+
 EXAMPLE = Path(__file__).parents[2] / "docs" / "example" / "pmbench_follow.py"
 
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
+pytestmark = pytest.mark.slow  # real runs
+
 SOURCE = '''
 from pathlib import Path
 import numpy as np

@@ -21,6 +21,8 @@ from pmbench.run.model import choose, export_model
 from pmbench.store.store import Store
 from pmbench.testing.media import write_image, write_video
 
+pytestmark = pytest.mark.slow  # real runs
+
 
 def record(folder: Path) -> None:
     """12 recordings of 2 classes and 6 people: a video with sound, a picture and a sensor of each."""
@@ -100,7 +102,6 @@ def export_phones(folder: Path) -> None:
                     np.savetxt(path, array[row].T, "%.5f", delimiter=",", header="x,y,z", comments="")
 
 
-@pytest.mark.slow
 def test_the_commands_of_the_manual_print_what_it_shows(run_cli: Any, tmp_path: Path) -> None:
     folder, page = tmp_path / "phones", Path(__file__).parents[2] / "docs" / "your-own-recordings.md"
     shown = {block.strip() for block in page.read_text(encoding="utf-8").split("```")[1::2]}
@@ -131,7 +132,6 @@ PROTOCOLS = {
 }
 
 
-@pytest.mark.slow
 def test_models_repeat_their_test_predictions_on_the_files(
     run_cli: Any, folder: Path, tmp_path: Path
 ) -> None:
@@ -185,7 +185,6 @@ def test_models_repeat_their_test_predictions_on_the_files(
     assert {part.split()[0] for part in alone.stdout.strip().split(", ")} == {"sit", "walk"}
 
 
-@pytest.mark.slow
 def test_a_model_of_another_data_set_takes_arrays_and_exports_to_onnx(
     run_cli: Any, workspace: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

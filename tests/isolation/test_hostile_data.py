@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # real runs
+
 SOURCE = (Path(__file__).parent / "hostile_data.txt").read_text(encoding="utf-8")
 TWICE = '''
 import pmbench as pm
@@ -46,7 +48,6 @@ def test_a_backbone_that_lies_about_its_maps_is_caught_and_named(data):
     assert "16 channels" in reason
 
 
-@pytest.mark.slow
 def test_check_names_a_backbone_that_lies(data):
     result = data("check", "h-liar-8", "--json")
     assert result.code == 1

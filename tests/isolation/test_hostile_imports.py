@@ -10,6 +10,8 @@ import pytest
 
 from pmbench.plugins import load_plugins
 
+pytestmark = pytest.mark.slow  # real runs
+
 EMBEDDED = load_plugins(["pmbench-mfeat"]).dataset("mfeat").find_source()
 PLUGIN = """
 import pmbench as pm

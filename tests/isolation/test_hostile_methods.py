@@ -2,6 +2,8 @@
 
 import pytest
 
+pytestmark = pytest.mark.slow  # real runs
+
 CAUGHT = {
     "keepsonthenetwork": ("KeepsOnTheNetwork",),
     "readsundeclared": ("ReadsUndeclared", "privileged_view"),
@@ -86,7 +88,6 @@ def test_what_a_method_prints_does_not_mix_with_the_results(crowd):
     assert {r["cell"]["method"] for r in result.json["records"]} >= set(FINE)
 
 
-@pytest.mark.slow
 def test_check_names_what_looks_for_privilege(new_site, tmp_path):
     site = new_site(tmp_path).install("pmbench-hostile", "hostile_mod", LOOKS)
     result = site("check", "looks", "--json")

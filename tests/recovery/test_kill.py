@@ -14,11 +14,12 @@ from collections.abc import Callable
 import pytest
 from run_processes import Workspace, alive, checkpoints, is_server, kill_group, process_tree, wait_for
 
+pytestmark = pytest.mark.slow  # real runs
+
 STAGES = ("--method", "kd,target_only", "--no-references", "--dataset", "hapt", "--seed", "0")  # three stages
 RUN = (*STAGES, "--workers", "2", "--set", "recipe.epochs=4")
 
 
-@pytest.mark.slow
 def test_kill_9_at_any_moment_leaves_the_bits_of_an_undisturbed_run(
     make_workspace: Callable[[str], Workspace],
 ) -> None:
@@ -60,7 +61,6 @@ def test_kill_9_at_any_moment_leaves_the_bits_of_an_undisturbed_run(
     assert (again["trained"], again["reused"]) == (0, len(rest["records"]))
 
 
-@pytest.mark.slow
 def test_a_killed_worker_is_replaced_and_the_run_ends_well(
     make_workspace: Callable[[str], Workspace],
 ) -> None:
@@ -83,7 +83,7 @@ SHARED = (*ENDLESS, "--workers", "1", "--devices", "2", "--set", "recipe.epochs=
     "run",
     [
         pytest.param(RUN, id="workers"),
-        pytest.param(SHARED, id="processes of one stage", marks=pytest.mark.slow),
+        pytest.param(SHARED, id="processes of one stage"),
     ],
 )
 def test_workers_leave_when_the_command_is_killed_alone(
@@ -98,7 +98,6 @@ def test_workers_leave_when_the_command_is_killed_alone(
     assert wait_for(lambda: not alive(members), 15), "orphans are still running"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_ctrl_c_and_sigterm_end_all_processes_at_once_and_the_next_start_resumes(
     make_workspace: Callable[[str], Workspace], sent: signal.Signals, code: int
@@ -122,7 +121,6 @@ def test_ctrl_c_and_sigterm_end_all_processes_at_once_and_the_next_start_resumes
     assert {r["status"] for r in workspace.finish(*RUN)["records"]} == {"done"}
 
 
-@pytest.mark.slow
 def test_two_runs_of_the_same_command_share_the_work(make_workspace: Callable[[str], Workspace]) -> None:
     workspace = make_workspace("workspace")
     run = ("--method", "kd", "--no-references", "--dataset", "planted", "--seeds", "2", "--workers", "1")

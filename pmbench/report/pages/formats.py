@@ -15,12 +15,13 @@ from .book import Book
 
 COLUMNS = (
     "table", "dataset", "protocol", "values", "method", "role", "tests_on", "metric", "seeds", "result",
-    "result_half_width", "gain", "gain_low", "gain_high", "gain_p_adjusted", "verdict", "gap_recovered",
-    "gap_low", "gap_high", "rank_low", "rank_high", "probability_of_best", "teacher",
+    "result_half_width", "gain", "gain_low", "gain_high", "gain_p_adjusted", "verdict", "edge",
+    "gap_recovered", "gap_low", "gap_high", "rank_low", "rank_high", "probability_of_best", "teacher",
     "teacher_result", "parameters", "macs",
     "train_seconds", "sealed", "status",
 )  # fmt: skip
-"""Columns of the CSV: results in percent, gains in points, shares and probabilities from 0 to 1."""
+"""Columns of the CSV: results in percent, gains in points, shares and probabilities from 0 to 1;
+`edge`: seeds of which each, left out, changes the verdict."""
 TIED = "Bold: the best mean. Underlined: no significant difference to a better one (all pairs tested, Holm)."
 SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -73,6 +74,7 @@ def _flat(row: Row, board: Board) -> dict[str, object]:
         "result": row.interval.mean,
         "result_half_width": row.interval.half,
         "verdict": verdict if (verdict := short_verdict(row, board)) != "-" else "",
+        "edge": "+".join(map(str, row.edge)),
         "parameters": cost.parameters if cost else None,
         "macs": cost.macs if cost else None,
         "train_seconds": row.train_seconds,

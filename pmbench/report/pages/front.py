@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..audit import bonus_of
 from ..boards import Board
-from ..headlines import INTERVALS, LEGEND, controls, mark, marked, methods, sentence
+from ..headlines import controls, mark, marked, methods, reading, sentence
 from ..rows import Row, label_of
 from ..summary import FEWEST_FOR_RANKS, Overall, overall
 from ..text import code, escape, gap_text, interval, number, points, table, wrap
@@ -28,7 +28,7 @@ def front_page(book: Book) -> str:
     parts = ["# Leaderboard", wrap(introduction(book)), _sentences(book)]
     if book.figures and overview_tables(book):
         parts.append(picture("figures/overview", _alternative(book)))
-    parts += [*_methods(book), wrap(_reading()), *_bonus(book)]
+    parts += [*_methods(book), wrap(_reading(book)), *_bonus(book)]
     if len(book.tables) > 1 and across(book):
         parts.append("[Means across data sets](across.md)")
     parts.append("\n".join(_definitions(book)))
@@ -172,11 +172,11 @@ def _controls(book: Book) -> list[str]:
     return sorted(found, key=lambda label: (found[label].cell.role != "control", label))
 
 
-def _reading() -> str:
+def _reading(book: Book) -> str:
     return (
-        f"Gains are differences to the floor, paired over seeds. {INTERVALS} {LEGEND}. Each table's page has "
-        "verdicts, ranks, tests against the controls, other metrics, costs, skipped cells and provenance; "
-        "each method's page has its departures from its paper, published numbers and records."
+        f"{reading(book.boards)} Each table's page has verdicts, ranks, tests against the controls, other "
+        "metrics, costs, skipped cells and provenance; each method's page has its departures from its paper, "
+        "published numbers and records."
     )
 
 

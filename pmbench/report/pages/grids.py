@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..boards import Board
-from ..headlines import INTERVALS, controls, mark, methods
+from ..headlines import EDGE, INTERVALS, controls, mark, methods
 from ..record import Record
 from ..rows import Row
 from ..statistics import Comparison
 from ..text import duration, gap_text, interval, number, percent, points, quantity, rank_text
-from ..verdicts import short_verdict, teacher_text
+from ..verdicts import teacher_text, verdict_text
 from .book import Book, slugs
 from .front import MEANS, across
 from .table import title_of
@@ -177,9 +177,10 @@ def gain_cell(row: Row, board: Board, href: str | None, *, bar: Bar | None = Non
         return cell("-")
     sign = mark(row, board)
     tone = TONES.get(sign, "")
-    said = short_verdict(row, board) if sign else ""
+    shown = sign + EDGE * bool(row.edge)
+    said = verdict_text(row, board) if shown else ""
     return cell(
-        points(row.gain), round(row.gain.difference, 6), href, mark=sign, said=said, tone=tone, bar=bar
+        points(row.gain), round(row.gain.difference, 6), href, mark=shown, said=said, tone=tone, bar=bar
     )
 
 
@@ -195,7 +196,7 @@ def results_grid(book: Book, board: Board) -> Grid:
     taught = any(row.teacher for row in board.rows)  # older records name no teachers
     rows = []
     for row in board.rows:
-        verdict = short_verdict(row, board)
+        verdict = verdict_text(row, board)
         rank, gap = row.rank, row.gap
         seeds = f"#{anchor(book, row.label)}"
         cells: tuple[Cell, ...] = (

@@ -22,7 +22,7 @@ from ..text import (
     table,
     wrap,
 )
-from ..verdicts import method_lines, short_verdict
+from ..verdicts import method_lines, verdict_text
 from .book import DRAWN, Book, Table
 
 PUBLISHED = "From the papers' own code, backbones and budgets, so beside, not in, the tables."
@@ -56,7 +56,7 @@ def _name(row: Row) -> str:
 def _results(rows: list[tuple[Table, Row]]) -> str:
     lines = [["table", "row", "result", "gain over the floor", "verdict", "gap recovered", "rank"]]
     for one, row in rows:
-        verdict = short_verdict(row, one.board)
+        verdict = verdict_text(row, one.board)
         cells = [interval(row.interval), points(row.gain), verdict, gap_text(row.gap), rank_text(row.rank)]
         lines.append([_link(one), _name(row), *cells])
     return table(lines, left=(0, 1, 4))

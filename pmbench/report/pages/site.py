@@ -14,16 +14,16 @@ from typing import Any
 
 from ...errors import UsageError
 from ...files import folder_atomic
-from ..headlines import INTERVALS, LEGEND, sentence
+from ..headlines import reading, sentence
 from ..record_files import to_json
 from ..text import gap_text, interval, number, rank_text
 from ..verdicts import (
     ceiling_text,
     left_lines,
     method_lines,
-    short_verdict,
     teacher_lines,
     tests_text,
+    verdict_text,
 )
 from .book import CREATOR, Book, Table
 from .figures import draw, plan
@@ -99,7 +99,7 @@ def site(book: Book, values: Any) -> dict[str, str]:
     common = {
         "creator": CREATOR,
         "navigation": [Link(t.name, f"tables/{t.slug}.html") for t in book.tables],
-        "legend": f"Gains are differences to the floor, paired over seeds. {INTERVALS} {LEGEND}.",
+        "legend": reading(book.boards),
         "downloads": downloads,
     }
     index, page = engine.get_template("index.html"), engine.get_template("page.html")
@@ -186,7 +186,7 @@ def _method(book: Book, method: str, files: Files) -> dict[str, Any]:
     rows, records = [], []
     for one, row in found:
         place = f"../tables/{one.slug}.html"
-        verdict = short_verdict(row, one.board)
+        verdict = verdict_text(row, one.board)
         seeds = f"{place}#{anchor(book, row.label)}"
         cells = (
             cell(one.name, one.name, place, note=row.label if row.label != method else ", ".join(row.marks)),

@@ -34,10 +34,10 @@ from ..verdicts import (
     ceiling_text,
     left_lines,
     method_lines,
-    short_verdict,
     teacher_lines,
     teacher_text,
     tests_text,
+    verdict_text,
 )
 from .book import DRAWN, Book
 from .front import picture
@@ -175,7 +175,7 @@ def _cells(book: Book, row: Row, board: Board) -> list[str]:
         _name(book, row),
         interval(row.interval),
         points(row.gain),
-        short_verdict(row, board),
+        verdict_text(row, board),
         gap_text(row.gap),
         rank_text(row.rank),
         "-" if row.rank is None or row.rank.best is None else percent(row.rank.best),

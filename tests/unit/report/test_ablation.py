@@ -94,7 +94,7 @@ def test_ablations_in_markdown_and_terminal(whole: list[Record], rows: list[Reco
     assert "- no D2: accuracy 72.8, f1 60 on far, split-1" in markdown
     assert "- 10 wide: skipped (seeds 0, 1, 2): needs maps \\| of gyro" in markdown
     console = Console(file=StringIO(), width=200)
-    console.print(*ablation_tables(rows + whole))
+    console.print(*ablation_tables(boards(rows + whole)))
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert "Ablations of amid on toy, split-1" in shown
     assert "10 wide: skipped (seeds 0, 1, 2)" in " ".join(shown.split())

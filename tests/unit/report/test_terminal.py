@@ -22,7 +22,7 @@ def printed(records: list[Record], width: int = 160) -> str:
     from rich.console import Console
 
     console = Console(file=StringIO(), width=width)
-    console.print(*terminal_tables(records), sep="\n")
+    console.print(*terminal_tables(boards(records)), sep="\n")
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 

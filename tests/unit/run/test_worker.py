@@ -174,6 +174,7 @@ def test_a_task_survives_json(data):
         assert context_of(again.spec, data).keys(again.lineage)[-1] == key
 
 
+@pytest.mark.slow
 def test_batches_that_two_processes_cannot_share_equally(tmp_path, data):
     spec = replace(SPEC, recipe=RECIPE.but(batch_size=41))
     with pytest.raises(UsageError, match="2 devices cannot share batches of 41") as error:
@@ -181,6 +182,7 @@ def test_batches_that_two_processes_cannot_share_equally(tmp_path, data):
     assert "--devices" in error.value.hint
 
 
+@pytest.mark.slow
 def test_two_processes_give_what_one_gives(tmp_path, data):
     """Without batch norm, with labelled samples alone, two halves of a batch weigh as much as the whole."""
     stage = pm.Stream("target_view")
