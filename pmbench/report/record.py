@@ -148,13 +148,17 @@ class StageRun(_Model):
 
 
 class Validation(_Model):
-    """Selection of the checkpoint. `curve`: the last stage's validation metric by epoch."""
+    """Selection of the checkpoint. `curve`: the last stage's validation metric by epoch.
+
+    `terms`: its loss terms by name, each as the mean of every epoch; empty in older records.
+    """
 
     rule: Name
     metric: Name
     selected: Percent | None
     curve: Floats
     flat: bool | None
+    terms: Annotated[dict[Name, Floats], Field(max_length=100)] = {}
 
 
 class Audit(_Model):

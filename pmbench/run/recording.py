@@ -84,6 +84,10 @@ class Recorder:
                 selected=last["selected"]["value"],
                 curve=curve,
                 flat=is_flat(curve),
+                terms={
+                    name: [float(f"{v:.6g}") for v in values]
+                    for name, values in last.get("terms", {}).items()
+                },
             ),
             audit=_audit(measured["epochs"], curve, higher),
             cost=Cost(

@@ -346,6 +346,11 @@ class Training:
                 "parameters": sum(p.numel() for p in self.nets.parameters() if p.requires_grad),
             },
             "curve": curve,
+            "terms": {
+                name: [row[name] for row in self.state.curve]
+                for name in (self.state.curve[-1] if self.state.curve else {})
+                if name not in ("epoch", "validation") and all(name in row for row in self.state.curve)
+            },
             "selected": {"epoch": selected, "value": value},
             "validated": value is not None,
             "departures": self._departures() if self.stage.trains else {},

@@ -86,6 +86,10 @@ def test_a_record_holds_what_was_trained_and_measured(root, finished):
         assert record.samples.count == len(plan.prepared["planted"].labels(cell.context.protocol.split.test))
         assert record.samples.groups is None, "planted samples are independent"
         assert len(record.validation.curve) == 1
+        assert record.validation.terms.keys() == (
+            {"ce"} if record.cell.method == "target_only" else {"ce", "soft"}
+        )
+        assert all(len(values) == 1 and values[0] > 0 for values in record.validation.terms.values())
         assert record.cell.recipe_set.endswith("epochs=1")
 
 

@@ -30,6 +30,15 @@ from .stages import Amid, AmidOptions, Compose
             ("no warm-up", {"warmup": 0.0}, "Table 5", "no_warmup"),
             ("no D2", {"second_discriminator": False}, "Table 5", "no_D2"),
             ("no dynamic weight", {"dynamic_weights": False}, "Table 5", "no_dynamic_weight"),
+            *(
+                (f"{name} = {value}", {name: value}, "Table 6", f"{name}={value}")
+                for name, values in (
+                    ("alpha1", (3.7, 3.8, 3.9, 4.0, 4.1, 4.2)),
+                    ("alpha2", (1.3, 1.4, 1.5, 1.6, 1.7, 1.8)),
+                    ("alpha3", (0.7, 0.8, 0.9, 1.0, 1.1, 1.2)),
+                )
+                for value in values
+            ),
         )
     },
 )
