@@ -46,8 +46,17 @@ def variants(method):
         for value in option.choices:
             if value != option.default:
                 yield {name: value}
-    yield from (dict(ablation.options) for ablation in method.ablations.values())
+    defaults = {name: option.default for name, option in method.options().items()}
+    for ablation in method.ablations.values():
+        if not all(
+            is_weight(value) and is_weight(defaults[name]) for name, value in ablation.options.items()
+        ):
+            yield dict(ablation.options)  # another positive weight reaches the same parameters
     yield from BESIDES.get(method.name, ())
+
+
+def is_weight(value):
+    return isinstance(value, float) and value > 0
 
 
 def rows():
