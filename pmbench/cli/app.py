@@ -40,7 +40,7 @@ def options(
 
 COMMANDS = (
     *("run", "plan", "list", "show", "compare", "check"),
-    *("data", "leaderboard", "model", "plugins", "store"),
+    *("publish", "verify", "data", "leaderboard", "model", "plugins", "store"),
 )
 for _name in COMMANDS:
     importlib.import_module(f".{_name if _name != 'list' else 'list_'}", __package__).register(app)

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 _INFERENCE = "pmbench.evaluation.inference"
 PRELOAD = ("numpy.ma", f"{_INFERENCE}:rehearse")
 """What the server of its processes has to import and call. `numpy.ma` is imported on first use otherwise."""
+Passes = Sequence[tuple[int, int]]
+"""Passes over the samples after the first: seed of the order of each, and batch size."""
+AGAIN: Passes = ((0, 97),)
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,8 @@ class EvaluationRequest:
     `inputs` are the program's modalities. Predictions are written to `out`, with `features` also pooled
     features, and those of the samples of part `gallery` to `<out>.gallery.parquet`. `epochs` is a file with
     the network's weights "<epoch>/<name>" of each epoch, in place of the program's; what they predict is
-    written to files of the same kind, `epoch_out(epoch)`.
+    written to files of the same kind, `epoch_out(epoch)`. `again`: seed of the order and batch size of each
+    pass that has to repeat the first.
     """
 
     program: Path
@@ -46,6 +50,7 @@ class EvaluationRequest:
     device: str = "cpu"
     threads: int = 1
     data_workers: int = 0
+    again: Passes = AGAIN
 
     def epoch_out(self, epoch: int) -> Path:
         return self.out.with_name(f"{self.out.stem}.epoch-{epoch}.parquet")
@@ -85,6 +90,7 @@ class EvaluationRequest:
             "device": self.device,
             "threads": self.threads,
             "data_workers": self.data_workers,
+            "again": [list(one) for one in self.again],
         }
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import math
 import os
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
@@ -103,13 +103,15 @@ class Host:
         return ask
 
 
-def survey() -> Registry:
-    """What all installed plugins declare, each asked in a process of its own.
+def survey(only: Collection[str] | None = None) -> Registry:
+    """What all installed plugins declare, or those of the distributions `only`.
 
-    pmbench itself is loaded in this process. A plugin that raises, ends its process or hangs is in `broken`.
+    Each is asked in a process of its own. pmbench itself is loaded in this process. A plugin that raises,
+    ends its process or hangs is in `broken`.
     """
     registry, host = load_plugins([CORE]), Host()
     versions = {name: version for name, version, _ in entry_points() if name != CORE}
+    versions = {name: version for name, version in versions.items() if only is None or name in only}
     names = sorted(versions)
 
     def declared(name: str) -> Any:

@@ -56,11 +56,11 @@ Seconds = Annotated[FiniteFloat, Field(ge=0, le=1e9)]
 Percent = Annotated[FiniteFloat, Field(ge=-1e6, le=1e6)]
 
 
-class _Model(BaseModel):
+class StrictModel(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
 
-class AblationRow(_Model):
+class AblationRow(StrictModel):
     """A cell's row in the ablation tables of a paper.
 
     `of`: options of the method that the row is compared with. `printed`: (paper, table, variant) of the
@@ -72,7 +72,7 @@ class AblationRow(_Model):
     printed: Names = []
 
 
-class CellInfo(_Model):
+class CellInfo(StrictModel):
     """Identity of a cell. `options`: those set by the user; `backbones`: modality -> backbone, with name and
     digest of pretrained weights, if any.
 
@@ -119,7 +119,7 @@ class CellInfo(_Model):
         return self
 
 
-class StageRun(_Model):
+class StageRun(StrictModel):
     """One stage of the plan. `departures`: recipe field -> [standard, own].
 
     `seconds` and `cpu_seconds` are those of its process, with its start. `steps` are the batches of its
@@ -147,7 +147,7 @@ class StageRun(_Model):
         return self
 
 
-class Validation(_Model):
+class Validation(StrictModel):
     """Selection of the checkpoint. `curve`: the last stage's validation metric by epoch.
 
     `terms`: its loss terms by name, each as the mean of every epoch; empty in older records.
@@ -161,7 +161,7 @@ class Validation(_Model):
     terms: Annotated[dict[Name, Floats], Field(max_length=100)] = {}
 
 
-class Audit(_Model):
+class Audit(StrictModel):
     """Results, in the primary metric, of other epochs of the last stage than the selected one.
 
     `last`: last epoch. `validation`: the best on validation data, if there is any. `test`: the best on the
@@ -174,7 +174,7 @@ class Audit(_Model):
     test_epoch: Annotated[int, Field(ge=1, le=10**6)]
 
 
-class Cost(_Model):
+class Cost(StrictModel):
     """Cost of training and evaluation, measured by the process that started the others.
 
     `train_seconds`, `cpu_seconds` and `steps` count all stages, `train_seconds_spent` only those not reused;
@@ -194,7 +194,7 @@ class Cost(_Model):
     networks: Annotated[int, Field(ge=0, le=1000)]
 
 
-class Digests(_Model):
+class Digests(StrictModel):
     """SHA-256 of the sealed program, of the predictions, of the labels and of the prepared data."""
 
     program: Sha256 | None
@@ -203,7 +203,7 @@ class Digests(_Model):
     data: Sha256
 
 
-class SampleOutcomes(_Model):
+class SampleOutcomes(StrictModel):
     """Labels and predicted classes of the test samples, packed, in the order of the data set.
 
     `groups`: number of the group of each sample (subject, speaker), packed; None if samples are independent,
@@ -244,7 +244,7 @@ class SampleOutcomes(_Model):
         return None if self.groups is None else unpack(self.groups, self.count)
 
 
-class PublishedNumber(_Model):
+class PublishedNumber(StrictModel):
     """A number that a paper prints for a cell, or for its row of an ablation; fields as in pm.Published."""
 
     paper: Text
@@ -258,7 +258,7 @@ class PublishedNumber(_Model):
     higher_is_better: bool
 
 
-class Provenance(_Model):
+class Provenance(StrictModel):
     """Software, hardware and command of a run. `date` is ISO 8601; `distributions` maps names to versions.
 
     `isolation` of plugins: "landlock", by the kernel, in processes of their own; "audit-hook", in such
@@ -281,14 +281,14 @@ class Provenance(_Model):
     git_dirty: bool | None
 
 
-class MetricInfo(_Model):
+class MetricInfo(StrictModel):
     """Description of a plugin's metric, for the board."""
 
     title: Name
     higher_is_better: bool
 
 
-class Record(_Model):
+class Record(StrictModel):
     """The outcome of one cell. `cell_key` identifies cell, last stage and data.
 
     A finished cell has metrics (in percent), samples, cost and digests; another one has a `reason`.

@@ -63,12 +63,13 @@ def read_record(path: Path) -> Record:
         return Record.model_validate_json(text)
     except ValidationError as error:
         raise RecordError(
-            f"{path}: not a valid record: {_summary(error)}",
+            f"{path}: not a valid record: {summary(error)}",
             "records are never edited by hand: run the cell again",
         ) from error
 
 
-def _summary(error: ValidationError) -> str:
+def summary(error: ValidationError) -> str:
+    """The first three faults of a document that is not valid."""
     parts = []
     for problem in error.errors(include_url=False, include_context=False)[:3]:
         field = ".".join(map(str, problem["loc"])) or "record"

@@ -176,10 +176,10 @@ def make_plan(request: Request, registry: Registry, data: Path, store: Store) ->
                 PlannedCell(variant, contexts[variant.placebo], specs[variant.placebo], recipe)
                 for variant in variants
             ]
-    cells = _with_stages(cells, registry, opened)
+    cells = with_stages(cells, registry, opened)
     if request.matched_compute:
-        cells += _with_stages(_matched(cells, request, registry), registry, opened)
-    return Plan(cells, _graph(cells, store), opened)
+        cells += with_stages(_matched(cells, request, registry), registry, opened)
+    return Plan(cells, graph_of(cells, store), opened)
 
 
 def _matched(cells: Iterable[PlannedCell], request: Request, registry: Registry) -> list[PlannedCell]:
@@ -314,7 +314,7 @@ def weights_here(
     return {modality: [weights.name, weights.digest] for modality, weights in found.items()}
 
 
-def _with_stages(
+def with_stages(
     cells: list[PlannedCell], registry: Registry, prepared: Mapping[str, Prepared]
 ) -> list[PlannedCell]:
     """`cells` with their stages, or with the reasons why they have none."""
@@ -368,7 +368,8 @@ def _too_few(cell: PlannedCell, prepared: Prepared) -> str:
     return too_few(prepared.class_counts(protocol.split), prepared.dataset.classes, protocol)
 
 
-def _graph(cells: Iterable[PlannedCell], store: Store) -> dict[str, PlannedStage]:
+def graph_of(cells: Iterable[PlannedCell], store: Store) -> dict[str, PlannedStage]:
+    """The stages of cells by key, parents first."""
     nodes: dict[str, PlannedStage] = {}
     for cell in cells:
         for place, key in enumerate(cell.keys):

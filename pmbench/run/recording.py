@@ -63,9 +63,8 @@ class Recorder:
         cpu = [s.cpu_seconds for s in stages if s.cpu_seconds is not None]
         memory = [stored[key]["cost"].get("peak_bytes") for key in cell.keys]
         curve = [float(v) for v in last["curve"] if v is not None]
-        recipe = cell.stages[-1].recipe
         metric, split = cell.context.protocol.metrics[0], cell.context.protocol.split
-        info, higher = _cell_info(cell), cell.context.metrics[0].higher_is_better
+        info, higher = cell_info(cell), cell.context.metrics[0].higher_is_better
         return Record(
             cell=info,
             cell_key=cell.identity,
@@ -79,7 +78,7 @@ class Recorder:
                 if m.name not in METRICS
             },
             validation=Validation(
-                rule=f"{recipe.select} epoch on validation data" if recipe.select == "best" else "last epoch",
+                rule=rule_of(cell),
                 metric=metric,
                 selected=last["selected"]["value"],
                 curve=curve,
@@ -105,8 +104,7 @@ class Recorder:
             digests=Digests(
                 program=measured["program"],
                 predictions=measured["predictions"],
-                labels=digest(list(prepared.digests(split.test, ("labels", "index")).values())),
-                data=digest(prepared.fingerprint),
+                **digests_of_data(cell, prepared),
             ),
             samples=SampleOutcomes.of(labels, predicted, prepared.index(split.test)[1]),
             sealed=True,
@@ -121,7 +119,7 @@ class Recorder:
 
     def closed(self, cell: PlannedCell, skip: str, failure: str) -> Record:
         """The record of a cell without result: skipped for the reason `skip`, or else failed."""
-        info = _cell_info(cell)
+        info = cell_info(cell)
         return Record(
             cell=info,
             cell_key=cell.identity,
@@ -201,7 +199,20 @@ def published_for(cell: CellInfo, published: Iterable[Published]) -> list[Publis
     ]
 
 
-def _cell_info(cell: PlannedCell) -> CellInfo:
+def rule_of(cell: PlannedCell) -> str:
+    """How the epoch of the last stage is selected, in words."""
+    select = cell.stages[-1].recipe.select
+    return "best epoch on validation data" if select == "best" else "last epoch"
+
+
+def digests_of_data(cell: PlannedCell, prepared: Prepared) -> dict[str, str]:
+    """Digests of the prepared data and of the labels of the test part, as records hold them."""
+    labels = prepared.digests(cell.context.protocol.split.test, ("labels", "index"))
+    return {"labels": digest(list(labels.values())), "data": digest(prepared.fingerprint)}
+
+
+def cell_info(cell: PlannedCell) -> CellInfo:
+    """Identity of a planned cell, as its record holds it."""
     dataset, method = cell.context.dataset, cell.method
     return CellInfo(
         method=method.name,

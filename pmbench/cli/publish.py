@@ -1,0 +1,106 @@
+"""`pmbench publish`: makes a submission of results, and lets the referee look at it."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .common import DataOption, JsonOption, StoreOption, data_folder, print_json, store_folder
+from .tables import size_text
+from .verify import case_of, refused, show_report
+
+LARGE = 100 << 20
+"""Bytes above which hosts of git repositories refuse a file."""
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(publish)
+
+
+def publish(
+    results: Annotated[list[Path], typer.Argument(help="Folders of results that `pmbench run` has written.")],
+    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Folder that holds `submissions`.")],
+    handle: Annotated[
+        str, typer.Option(metavar="NAME", help="Short name of the author: a-z, 0-9 and -, at most 39.")
+    ],
+    contact: Annotated[str, typer.Option(metavar="TEXT", help="How to reach the author.")],
+    data_terms: Annotated[
+        str, typer.Option(metavar="TEXT", help="On which terms the data was used, and may be by others.")
+    ],
+    licence: Annotated[
+        str, typer.Option(metavar="NAME", help="Licence of records, predictions and programs.")
+    ] = "CC-BY-4.0",
+    seeds: Annotated[
+        int, typer.Option(metavar="N", min=1, max=1000, help="Mandated seeds, 0 to N-1, of every row.")
+    ] = 10,
+    source: Annotated[
+        list[str] | None,
+        typer.Option("--source", metavar="PLUGIN=ADDRESS", help="Where to get a plugin; repeat for several."),
+    ] = None,
+    date: Annotated[str, typer.Option(metavar="YYYY-MM-DD", help="Date. [today]", show_default=False)] = "",
+    store: StoreOption = None,
+    data: DataOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Write a submission: records, predictions, programs and facts, checked by the referee."""
+    from pydantic import ValidationError
+
+    from ..errors import UsageError
+    from ..plugins import survey
+    from ..report.record_files import summary
+    from ..run.publishing import Author, publish
+    from ..run.referee.verify import verify
+    from ..store.store import Store
+
+    where = dict(text.partition("=")[::2] for text in source or ())
+    if unclear := [name for name, address in where.items() if not name or not address]:
+        raise UsageError(f"--source {unclear[0]}: expected PLUGIN=ADDRESS")
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    author = Author(handle, contact, licence, data_terms, where)
+    try:
+        folder = publish(results, to, author, seeds, date or today, survey(), Store(store_folder(store)))
+    except ValidationError as error:
+        raise UsageError(f"the statement is not valid: {summary(error)}") from error
+    case = case_of(folder, data_folder(data), plugins=sorted(where))
+    report = verify(case, "reinfer")
+    sizes = {
+        path.relative_to(folder).as_posix(): path.stat().st_size
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+    if json_:
+        print_json({"folder": str(folder), "sizes": sizes, "report": report.as_json()})
+    else:
+        show_report(report)
+    if report.verdict == "refused":
+        raise refused(folder, report)
+    if not json_:
+        _next(folder, to, sizes, report.verdict == "passed")
+
+
+def _next(folder: Path, to: Path, sizes: dict[str, int], passed: bool) -> None:
+    from ..errors import plural
+
+    by_place: dict[str, list[int]] = {}
+    for name, size in sizes.items():
+        by_place.setdefault(name.partition("/")[0], []).append(size)
+    typer.echo(f"\n{folder}: {size_text(sum(sizes.values()))} in {plural(len(sizes), 'file')}")
+    for place, found in sorted(by_place.items()):
+        typer.echo(f"  {place}: {plural(len(found), 'file')}, {size_text(sum(found))}")
+    if large := [name for name, size in sizes.items() if size > LARGE]:
+        typer.echo(
+            f"Larger than 100 MB, which hosts of repositories refuse: {', '.join(large)}; use git lfs."
+        )
+    if not passed:
+        typer.echo("Not everything could be checked here: see above; the referee may lack the same.")
+    inside = folder.relative_to(to)
+    typer.echo(
+        "Next: open a pull request that adds this folder, and nothing else:\n"
+        f"  git -C {to} switch -c {folder.name}\n"
+        f"  git -C {to} add {inside}\n"
+        f'  git -C {to} commit -m "submissions: add {folder.name}"\n'
+        f"  git -C {to} push -u origin {folder.name}"
+    )
