@@ -12,6 +12,7 @@ from .common import DEFAULT_OUT, JsonOption, print_json
 
 if TYPE_CHECKING:
     from ..errors import RecordError
+    from ..report.attestations import Attestations
     from ..report.boards import AblationResult, AblationTable, Absent, Board
     from ..report.gaps import Gap
     from ..report.record import Record
@@ -31,6 +32,15 @@ def leaderboard(
         Path | None, typer.Option("--records", help=f"Folder of records. [{RECORDS}]", show_default=False)
     ] = None,
     out: Annotated[Path, typer.Option("--out", help="The front page; other pages are beside it.")] = BOARD,
+    attestations: Annotated[
+        Path | None,
+        typer.Option(
+            "--attestations",
+            metavar="DIR",
+            help="Attestations of referees. [attestations, beside the records]",
+            show_default=False,
+        ),
+    ] = None,
     check: Annotated[
         bool,
         typer.Option(
@@ -67,21 +77,27 @@ def leaderboard(
         )
     folder = records or RECORDS
     found, problems = _read(folder)
+    if attestations is not None and not attestations.is_dir():
+        raise UsageError(
+            f"{attestations} is not a folder", "give the folder that `pmbench verify --attest` wrote"
+        )
+    attested, unread = _attested(attestations or folder.parent / "attestations")
+    problems += unread
     for problem in problems:
         print(f"Warning: {problem.message}", file=sys.stderr)
     if check:
-        _check(out, folder, found, problems, json_)
+        _check(out, folder, found, problems, attested, json_)
     elif site is not None:
-        _site(site, folder, found)
+        _site(site, folder, found, attested)
     elif format_ and format_ != "json":
         from ..report.pages.book import Book
         from ..report.pages.formats import FORMATS as WRITERS
 
         typer.echo(WRITERS[format_](Book.of(found.values())), nl=False)
     elif json_ or format_:
-        print_json(_boards(list(found.values())))
+        print_json(_boards(list(found.values()), attested))
     else:
-        _draw(out, folder, found)
+        _draw(out, folder, found, attested)
 
 
 def _read(folder: Path) -> tuple[dict[Path, Record], list[RecordError]]:
@@ -93,7 +109,16 @@ def _read(folder: Path) -> tuple[dict[Path, Record], list[RecordError]]:
     return read_files(folder)
 
 
-def _draw(out: Path, folder: Path, records: dict[Path, Record]) -> None:
+def _attested(folder: Path) -> tuple[Attestations | None, list[RecordError]]:
+    """Attestations of a folder, and errors of invalid files; None if there is no file."""
+    if not any(folder.glob("*.json")):
+        return None, []
+    from ..report.attestations import read_attestations
+
+    return read_attestations(folder)
+
+
+def _draw(out: Path, folder: Path, records: dict[Path, Record], attested: Attestations | None) -> None:
     from ..errors import plural
 
     if not records and not out.exists():
@@ -101,23 +126,29 @@ def _draw(out: Path, folder: Path, records: dict[Path, Record]) -> None:
         return
     from ..report.pages.folder import book_for, write
 
-    write(out, book_for(out, records, figures=bool(records)))
+    write(out, book_for(out, records, figures=bool(records), attestations=attested))
     typer.echo(f"{out} ({plural(len(records), 'record')})")
 
 
-def _site(site: Path, folder: Path, records: dict[Path, Record]) -> None:
+def _site(site: Path, folder: Path, records: dict[Path, Record], attested: Attestations | None) -> None:
     from ..errors import RecordError, plural
     from ..report.pages.book import Book
     from ..report.pages.site import write_site
 
     if not records:
         raise RecordError(f"{folder} holds no records to make a site of", "name the folder with --records")
-    write_site(site, Book.of(records.values()), _boards(list(records.values())))
+    book = Book.of(records.values(), attestations=attested)
+    write_site(site, book, _boards(list(records.values()), attested))
     typer.echo(f"{site / 'index.html'} ({plural(len(records), 'record')})")
 
 
 def _check(
-    out: Path, folder: Path, records: dict[Path, Record], problems: list[RecordError], as_json: bool
+    out: Path,
+    folder: Path,
+    records: dict[Path, Record],
+    problems: list[RecordError],
+    attested: Attestations | None,
+    as_json: bool,
 ) -> None:
     from ..errors import RecordError, plural
 
@@ -128,7 +159,7 @@ def _check(
         )
     from ..report.pages.folder import book_for, check, has_figures
 
-    difference = check(out, book_for(out, records, figures=has_figures(out)))
+    difference = check(out, book_for(out, records, figures=has_figures(out), attestations=attested))
     if as_json:
         broken = [p.message for p in problems]
         print_json({"same": not difference, "difference": difference, "broken": broken})
@@ -142,18 +173,18 @@ def _check(
             "draw them again with `pmbench leaderboard`",
         )
     if problems:
-        raise RecordError(f"{plural(len(problems), 'file')} in {folder} cannot be read as records")
+        raise RecordError(f"{plural(len(problems), 'file')} cannot be read as records or attestations")
 
 
-def _boards(records: list[Record]) -> list[dict[str, Any]]:
+def _boards(records: list[Record], attested: Attestations | None) -> list[dict[str, Any]]:
     if not records:
         return []
     from ..report.boards import boards
 
-    return [_board(board) for board in boards(records)]
+    return [_board(board, attested) for board in boards(records)]
 
 
-def _board(board: Board) -> dict[str, Any]:
+def _board(board: Board, attested: Attestations | None) -> dict[str, Any]:
     cell = board.cell
     return {
         "dataset": cell.dataset,
@@ -168,7 +199,10 @@ def _board(board: Board) -> dict[str, Any]:
         "seeds": list(board.seeds),
         "remarks": list(board.remarks),
         "smallest_gain": board.smallest_gain,
-        "rows": [_row(row) for row in board.rows],
+        "rows": [
+            _row(row) | ({"verification": attested.of_row(row.records).text} if attested else {})
+            for row in board.rows
+        ],
         "claims": [
             {"method": c.label, "holds": c.holds, "failed": c.failed, "missing": c.missing, "p": c.p}
             for c in board.claims

@@ -52,6 +52,10 @@ def verify(
         str,
         typer.Option(metavar="REASON", help="Check nothing; write withdrawals to the folder of --attest."),
     ] = "",
+    stale: Annotated[
+        bool,
+        typer.Option("--stale", help="PATH holds records: say which today's code and data would not give."),
+    ] = False,
     by: Annotated[str, typer.Option(metavar="NAME", help="Who attests or withdraws.")] = "",
     device: Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda or cuda:N.")] = "cpu",
     workers: Annotated[
@@ -68,10 +72,13 @@ def verify(
     from ..run.referee import verify as referee
     from ..run.referee.outcome import LEVELS
 
-    if level not in LEVELS:
-        raise UnknownName("level", level, LEVELS)
     if (attest is not None) != bool(by):
         raise UsageError("--attest and --by belong together", "say where to write, and who attests")
+    if stale:
+        _stale(path, data_folder(data), names(plugin or ()), attest, by, json_)
+        return
+    if level not in LEVELS:
+        raise UnknownName("level", level, LEVELS)
     if withdraw and attest is None:
         raise UsageError("--withdraw writes files", "say where with --attest, and who withdraws with --by")
     case = case_of(
@@ -98,6 +105,30 @@ def verify(
         raise RecordError(
             f"{path} is not verified: not everything could be checked", "see above for what is missing"
         )
+
+
+def _stale(path: Path, data: Path, plugins: Sequence[str], attest: Path | None, by: str, json_: bool) -> None:
+    """Prints which records of a folder are stale, and writes that where attestations are."""
+    from ..run.referee.case import Case
+    from ..run.referee.outcome import shown
+    from ..run.referee.staleness import of_records, stale
+    from ..run.referee.verify import mark_stale
+
+    case = Case(of_records(path), data, plugins)
+    found = list(stale(case))
+    written = mark_stale(case, found, attest, by) if attest is not None else []
+    if json_:
+        problems = [{"file": p.file, "reason": shown(p.reason), "checked": p.checked} for p in found]
+        print_json({"stale": problems, "attestations": [*map(str, written)]})
+        return
+    for problem in found:
+        typer.echo(
+            f"{'stale' if problem.checked else 'not checked'}: {problem.file}: {shown(problem.reason)}"
+        )
+    count = sum(problem.checked for problem in found)
+    typer.echo(
+        f"{path}: {count} of {len(case.submission.done)} records are stale; {len(written)} notes written"
+    )
 
 
 def case_of(

@@ -141,7 +141,7 @@ def read_submission(folder: Path) -> Submission:
         try:
             statement = read_statement(folder / FILE)
         except RecordError as error:
-            problems.append((FILE, error.message))
+            problems.append((FILE, error.message.removeprefix(f"{FILE}: ")))
     elif not any(file == FILE for file, _ in problems):
         problems.append((FILE, "is missing; `pmbench publish` writes it"))
     if statement is not None and statement.folder != folder.resolve().name:

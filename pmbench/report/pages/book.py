@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from urllib.parse import quote
 
+from ..attestations import Attestations
 from ..boards import Absent, Board, boards
 from ..headlines import names
 from ..record import Record
@@ -27,13 +28,14 @@ class Book:
     """Boards and what links them. `front`: file name of the front page.
 
     `files`: cell key -> path of its record, from the folder of the front page. `figures`: whether the pages
-    show figures.
+    show figures. `attestations`: what referees have found about the records.
     """
 
     records: tuple[Record, ...]
     front: str = "README.md"
     files: Mapping[str, str] = field(default_factory=dict)
     figures: bool = False
+    attestations: Attestations = field(default_factory=Attestations)
 
     @classmethod
     def of(
@@ -43,8 +45,9 @@ class Book:
         front: str = "README.md",
         files: Mapping[str, str] | None = None,
         figures: bool = False,
+        attestations: Attestations | None = None,
     ) -> Book:
-        return cls(tuple(records), front, files or {}, figures)
+        return cls(tuple(records), front, files or {}, figures, attestations or Attestations())
 
     @cached_property
     def boards(self) -> list[Board]:

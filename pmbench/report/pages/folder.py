@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ...errors import StoreError
 from ...files import write_text
+from ..attestations import Attestations
 from ..record import Record
 from .book import CREATOR, Book
 from .figures import Planned, digest_in, draw, plan
@@ -35,13 +36,21 @@ def pages(book: Book) -> dict[str, str]:
     return found
 
 
-def book_for(path: Path, records: Mapping[Path, Record], *, figures: bool = False) -> Book:
+def book_for(
+    path: Path,
+    records: Mapping[Path, Record],
+    *,
+    figures: bool = False,
+    attestations: Attestations | None = None,
+) -> Book:
     """The book of records, given by their files, whose front page is at `path`."""
     start = Path(path).parent
     files: dict[str, str] = {}
     for file, record in records.items():
         files.setdefault(record.cell_key, Path(os.path.relpath(file, start)).as_posix())
-    return Book.of(records.values(), front=Path(path).name, files=files, figures=figures)
+    return Book.of(
+        records.values(), front=Path(path).name, files=files, figures=figures, attestations=attestations
+    )
 
 
 def write(path: Path, book: Book) -> None:

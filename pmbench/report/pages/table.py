@@ -153,12 +153,27 @@ def _results(book: Book, board: Board) -> list[str]:
         if any(row.teacher for row in ranked):  # older records name no teachers
             teachers = ["teacher", *(escape(teacher_text(row)) for row in ranked)]
             rows = [[*cells, teacher] for cells, teacher in zip(rows, teachers, strict=True)]
-        parts.append(table(rows, left=(0, 3, 8)))
+        parts.append(table(_verified(book, rows, ranked), left=(0, 3, 8, 9)))
     if others := [row for row in board.rows if not row.rankable]:
         rows = [[_name(book, row), interval(row.interval), _seeds(row, board)] for row in others]
         parts.append("Not ranked, given a privileged modality at test or not sealed:")
-        parts.append(table([["method", metric, "seeds"], *rows], left=(0,)))
-    return parts
+        parts.append(table(_verified(book, [["method", metric, "seeds"], *rows], others), left=(0, 3)))
+    return [*parts, _list("Not verified any more", _reasons(book, board))]
+
+
+def _verified(book: Book, lines: list[list[str]], rows: Sequence[Row]) -> list[list[str]]:
+    """The lines with a column of how far a referee has verified each row, if there are attestations."""
+    if not book.attestations:
+        return lines
+    column = ["verification", *(book.attestations.of_row(row.records).text for row in rows)]
+    return [[*cells, status] for cells, status in zip(lines, column, strict=True)]
+
+
+def _reasons(book: Book, board: Board) -> list[str]:
+    """Why rows are withdrawn or stale."""
+    found = {row.label: book.attestations.of_row(row.records) for row in board.rows}
+    lines = [f"{label}, withdrawn: {status.withdrawn}" for label, status in found.items() if status.withdrawn]
+    return lines + [f"{label}, stale: {status.stale}" for label, status in found.items() if status.stale]
 
 
 def _name(book: Book, row: Row) -> str:

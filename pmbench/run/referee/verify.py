@@ -10,11 +10,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ... import __version__
-from ...report.attestations import Attestation, Kind, Level, Machine, write_attestation
+from ...report.attestations import (
+    Attestation,
+    Attestations,
+    Kind,
+    Level,
+    Machine,
+    read_attestations,
+    write_attestation,
+)
 from ...report.submission import Entry
 from . import folder, outcomes, plans, programs, seeds
 from .case import Case
-from .outcome import LEVELS, Check, Report, Result, run
+from .outcome import LEVELS, Check, Problem, Report, Result, run
 from .retrain import drawn, training_repeats_the_result
 
 CHECKS: dict[Level, Sequence[Check]] = {
@@ -53,6 +61,17 @@ def attest(case: Case, report: Report, to: Path, by: str) -> list[Path]:
 def withdraw(case: Case, reason: str, to: Path, by: str) -> list[Path]:
     """Writes a withdrawal of each record of a submission, for a reason; returns the files."""
     return [_write(case, entry, to, by, "withdrawn", reason=reason) for entry in case.submission.done]
+
+
+def mark_stale(case: Case, found: Sequence[Problem], to: Path, by: str) -> list[Path]:
+    """Writes that records are stale, unless that is written already; returns the files."""
+    entries = {entry.file: entry for entry in case.submission.done}
+    known = read_attestations(to)[0] if to.is_dir() else Attestations()
+    return [
+        _write(case, entries[problem.file], to, by, "stale", reason=problem.reason)
+        for problem in found
+        if problem.checked and not known.status(entries[problem.file].record).stale
+    ]
 
 
 def _write(
