@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -321,6 +322,21 @@ class Training:
         writer.writerows(self.state.curve)
         return text.getvalue()
 
+    def _near_chance(self, value: float) -> bool:
+        """Whether the delivered network is hardly better on validation data than the commonest class.
+
+        That is, by at most two standard errors of a share of the validation samples.
+        """
+        labels, dataset = self.validation.labels, self.context.dataset
+        commonest = np.bincount(labels).argmax()
+        constant = np.zeros((len(labels), len(dataset.classes)), np.float32)
+        constant[:, commonest] = 1
+        evidence = evidence_of(labels, constant, len(dataset.classes), dataset.positive_class)
+        chance = float(self.metric.function(evidence))
+        share = min(max(chance / 100, 0.0), 1.0)
+        error = 100 * math.sqrt(share * (1 - share) / len(labels))
+        return (value - chance) * (1.0 if self.metric.higher_is_better else -1.0) <= 2 * error
+
     def _departures(self) -> dict[str, list[object]]:
         """Departures of the stage's recipe from the standard one, and of the groups' from the stage's."""
         found = {name: [*values] for name, values in self.recipe.departures(self.context.recipe).items()}
@@ -352,6 +368,7 @@ class Training:
                 if name not in ("epoch", "validation") and all(name in row for row in self.state.curve)
             },
             "selected": {"epoch": selected, "value": value},
+            "near_chance": None if value is None else self._near_chance(value),
             "validated": value is not None,
             "departures": self._departures() if self.stage.trains else {},
             "channel_stats": {

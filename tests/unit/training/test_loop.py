@@ -350,6 +350,22 @@ def test_a_stage_that_trains_nothing_has_a_validation_value(lab):
     assert accuracy > 60
 
 
+def test_a_network_that_is_hardly_better_than_the_commonest_class_is_near_chance(lab):
+    lab = lab.but(recipe=lab.recipe.but(epochs=8))
+    training = lab.training(toys.Plain())
+    training.run()
+    found = training.describe()
+    assert (found["near_chance"], found["selected"]["value"] > 70) == (False, True)
+    labels = training.validation.labels
+    chance = 100 * float(np.bincount(labels).max()) / len(labels)
+    error = (chance * (100 - chance) / len(labels)) ** 0.5
+    for value, near in ((chance + 2.01 * error, False), (chance + 1.99 * error, True), (chance - 30, True)):
+        assert training._near_chance(value) is near
+    fusion = lab.training(_Features())
+    fusion.run()
+    assert fusion.describe()["near_chance"] is None, "it does not classify"
+
+
 def test_the_curve_holds_the_metric_on_validation_data(lab):
     lab = lab.but(recipe=lab.recipe.but(epochs=8))
     training = lab.training(toys.Plain(select="best"))
