@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..contracts.batch import Batch
 from ..contracts.stage import Stage
-from ..errors import ContractError, PmbenchError, TrainingError, UsageError
+from ..errors import ContractError, PmbenchError, TrainingError, Unsupported, UsageError
 from ..metrics.builtin import METRICS, evidence_of
 from ..networks.modules import Frozen, Output
 from ..seeding import derive
@@ -70,6 +70,12 @@ class Training:
         self.metric = METRICS["accuracy"] if primary.needs == "features" else primary
         self.recipe = checked_recipe(context.recipe_of(stage), self.name)
         self.seed = derive(context.seed, "replica", stage.replica)
+        if stage.in_batch and accelerator.shard[1] > 1:
+            raise Unsupported(
+                f"the loss of stage {self.name} relates the samples of a batch to each other, which "
+                f"{accelerator.shard[1]} devices would each see in part",
+                "train it with --devices 1",
+            )
         if self.recipe.batch_size % (processes := accelerator.shard[1]):
             raise UsageError(
                 f"stage {self.name}: {processes} devices cannot share batches of {self.recipe.batch_size} "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import engine_lab as toys
 import numpy as np
@@ -13,9 +13,10 @@ from torch import nn
 
 import pmbench as pm
 from pmbench.data.access import only
-from pmbench.errors import ContractError, PluginError, TrainingError, UsageError
+from pmbench.errors import ContractError, PluginError, TrainingError, Unsupported, UsageError
 from pmbench.training import loop
 from pmbench.training.device import accelerator, make_fabric
+from pmbench.training.loop import Training
 from pmbench.training.optimizers import OptimizerStep, optimizers_of
 
 
@@ -278,6 +279,23 @@ def test_selection(lab, monkeypatch, select, values, expected):
     assert toys.same(network.state_dict(), after[expected - 1])
     assert training.describe()["selected"] == {"epoch": expected, "value": values[expected - 1]}
     assert not network.training
+
+
+@dataclass(frozen=True)
+class _Related(toys.Plain):
+    in_batch = True
+
+
+def test_a_stage_that_relates_samples_is_trained_on_one_device(lab):
+    fabric = make_fabric("cpu", 1)
+    fabric.launch()
+    one = accelerator(fabric, mixed=False)
+    two = replace(one, shard=(0, 2))
+    for stage, device in ((_Related(), one), (toys.Plain(), two)):
+        Training(stage, lab.context, lab.view, lab.store, device)
+    with pytest.raises(Unsupported, match=r"_Related relates the samples of a batch .* 2 devices") as caught:
+        Training(_Related(), lab.context, lab.view, lab.store, two)
+    assert "--devices 1" in caught.value.hint
 
 
 @pytest.mark.parametrize("select", ["best", "last"])

@@ -68,6 +68,8 @@ class RadDadOptions(DadOptions, RadOptions):
 class Hinted(pm.TeacherStudent):
     """CE(z_s, y) over labelled samples, plus hints over those that have every modality of the teacher."""
 
+    in_batch = True  # weights of regions are functions of means over the batch, relations of its pairs
+
     def losses(self, nets: pm.Nets, batch: pm.Batch) -> pm.Terms:
         student, taught = nets.student(batch), self.taught(batch)
         teachers = [_only(network(batch), taught) for network in members(nets.teacher)]
