@@ -4,7 +4,8 @@
 `rows`, `comparison` pairs rows over seeds, `teachers` compares methods of one teacher, `placebo` says what is
 left without privileged information, `statistics`, `resampling`, `gaps` and `ranks` compute intervals
 and p-values, `summary` joins boards, `verdicts` and `headlines` put results into words, `terminal` and
-`pages` show them.
+`pages` show them. `submission` reads and writes results that are published, `attestations` what referees
+have found about them.
 Torch is not imported: a board is a function of records alone.
 
 May import: errors, files, contracts, metrics.

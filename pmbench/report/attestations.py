@@ -1,7 +1,7 @@
 """Attestations: what a referee has found about records, in files of its own beside them.
 
 How far a record was verified is never part of the record, whose author could claim it. An attestation names
-a record by the SHA-256 of its file. No file is ever changed or deleted: a withdrawal is a new file with a
+a record by its SHA-256. No file is ever changed or deleted: a withdrawal is a new file with a
 reason, and so is the note that a record is stale, made with code or data of before.
 """
 
@@ -20,7 +20,7 @@ from pydantic import Field, ValidationError, model_validator
 from ..errors import RecordError, StoreError
 from ..files import write_json
 from .record import Name, Record, Sha256, StrictModel, Text
-from .record_files import summary, to_json
+from .record_files import summary
 
 Level = Literal["recompute", "reinfer", "retrain"]
 Kind = Literal["verified", "withdrawn", "stale"]
@@ -140,8 +140,13 @@ def _order(one: Attestation) -> tuple[str, str]:
 
 
 def digest_of(record: Record) -> str:
-    """SHA-256 of the file that holds a record."""
-    return hashlib.sha256(to_json(record).encode()).hexdigest()
+    """SHA-256 of a record: of its JSON with sorted keys, without blanks and without values that are defaults.
+
+    Later versions of pmbench add fields with defaults, which changes the digest of no record.
+    """
+    content = record.model_dump(mode="json", exclude_defaults=True)
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def write_attestation(one: Attestation, folder: Path) -> Path:

@@ -6,6 +6,7 @@ import json
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -19,7 +20,11 @@ LARGEST_FILE = 1 << 24
 
 def to_json(record: Record) -> str:
     """JSON text of a record; equal for equal records."""
-    content = record.model_dump(mode="json")
+    return layout(record.model_dump(mode="json"))
+
+
+def layout(content: Any) -> str:
+    """JSON as the files of records have it."""
     return json.dumps(content, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 

@@ -7,7 +7,9 @@ read, so every one has a largest size, and links are never followed.
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import re
 import stat
 import tomllib
@@ -20,7 +22,8 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError
 
 from ..errors import RecordError
-from ..files import file_digest, write_text
+from ..files import write_text
+from .attestations import digest_of
 from .record import Name, Record, Sha256, StrictModel, Text
 from .record_files import LARGEST_FILE, read_record, summary
 
@@ -98,8 +101,8 @@ class Entry:
 
     @cached_property
     def sha256(self) -> str:
-        """Digest of the record's file, by which attestations name it."""
-        return file_digest(self.folder / self.file)
+        """SHA-256 of the record, by which attestations name it."""
+        return digest_of(self.record)
 
 
 @dataclass(frozen=True)
@@ -176,11 +179,11 @@ def _files(folder: Path, problems: list[tuple[str, str]]) -> list[str]:
     """Paths of the regular files of a submission that have a known place and a size that is allowed."""
     found: list[str] = []
     total = 0
-    for count, (path, name) in enumerate(_walk(folder, folder)):
-        if count == MOST_FILES:
-            problems.append((name, f"more than {MOST_FILES:,} files"))
-            break
-        facts = path.lstat()
+    names = list(itertools.islice(_walk(folder), MOST_FILES + 1))
+    if len(names) > MOST_FILES:
+        problems.append((".", f"more than {MOST_FILES:,} files"))
+    for name in sorted(names):
+        facts = (folder / name).lstat()
         if not stat.S_ISREG(facts.st_mode):
             problems.append((name, "not a regular file; links, pipes and devices are refused"))
             continue
@@ -198,13 +201,11 @@ def _files(folder: Path, problems: list[tuple[str, str]]) -> list[str]:
     return found
 
 
-def _walk(folder: Path, root: Path) -> Iterator[tuple[Path, str]]:
-    """Everything below a folder but folders themselves, in order; links are not followed."""
-    for path in sorted(folder.iterdir()):
-        if path.is_dir() and not path.is_symlink():
-            yield from _walk(path, root)
-        else:
-            yield path, path.relative_to(root).as_posix()
+def _walk(root: Path) -> Iterator[str]:
+    """Paths below a folder of everything but folders themselves; links are not followed."""
+    for base, folders, files in os.walk(root):
+        links = [name for name in folders if Path(base, name).is_symlink()]
+        yield from (Path(base, name).relative_to(root).as_posix() for name in (*files, *links))
 
 
 _PLACES = {

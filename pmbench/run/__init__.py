@@ -3,7 +3,8 @@
 `request` names cells, `plan` expands them to cells and a graph of stages, `estimate` says
 how long these take, `queue` orders the graph,
 `coordinator` gives tasks to an executor (`executors`) whose processes carry them out (`worker`),
-evaluates and scores; `recording` makes the records, with their `provenance`.
+evaluates and scores; `recording` makes the records, with their `provenance`. `publishing` makes a submission
+of results, `referee` verifies those of others.
 
 May import: all rooms but testing, builtin and cli.
 """

@@ -12,7 +12,7 @@ from ..errors import DataError, StoreError, UsageError
 from ..files import file_digest, folder_atomic
 from ..plugins import CORE, Registry
 from ..report.record import Record
-from ..report.record_files import read_files, to_json
+from ..report.record_files import read_files
 from ..report.rows import label_of
 from ..report.submission import (
     GALLERY,
@@ -91,7 +91,7 @@ def publish(
         for name, (source, record) in found.items():
             path = temporary / RECORDS / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(to_json(record), encoding="utf-8", newline="\n")
+            shutil.copyfile(source / RECORDS / name, path)
             if record.status == "done":
                 _copy_results(record, source, Path(name), temporary, store)
         write_statement(statement, temporary)

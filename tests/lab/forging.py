@@ -99,7 +99,8 @@ class Forger:
         """Puts another file in the place of a row's program, and its digest into the record."""
         content, old = self.read(row, seed), self.program(row, seed)
         digest = file_digest(file)
-        shutil.copyfile(file, old.with_name(f"{digest}.pt2"))
+        if not (target := old.with_name(f"{digest}.pt2")).exists():
+            shutil.copyfile(file, target)
         if old.stem != digest:
             old.unlink()
         content["digests"]["program"] = digest

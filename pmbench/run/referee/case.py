@@ -17,6 +17,8 @@ from ...contracts.recipe import Recipe
 from ...data.prepare import prepare_named
 from ...data.prepared import Prepared, open_prepared
 from ...errors import DataNotPrepared, PmbenchError, UnknownName, UsageError
+from ...evaluation.evaluator import PRELOAD, Evaluator
+from ...isolation.forkserver import Forkserver
 from ...plugins import CORE, Registry, survey
 from ...plugins.registry import entry_points
 from ...report.record import CellInfo, Record
@@ -71,6 +73,11 @@ class Case:
     def registry(self) -> Registry:
         """Plugins that are known or asked for, each imported in a process of its own."""
         return survey(KNOWN | set(self.plugins))
+
+    @cached_property
+    def evaluator(self) -> Evaluator:
+        """Runs each program in a process of its own, whose server ends with this process."""
+        return Evaluator(Forkserver(PRELOAD, {}))
 
     def prepared(self, name: str) -> Prepared:
         """The referee's own prepared data; raises Unknown if there is none."""

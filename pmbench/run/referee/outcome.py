@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ...errors import PmbenchError
 from ...report.attestations import Level
 from ...report.record import plain_text
+from ...tracebacks import error_text
 from .case import Case
 
 LEVELS: tuple[Level, ...] = typing.get_args(Level)
@@ -109,5 +111,16 @@ def shown(text: str) -> str:
 
 
 def run(checks: Sequence[Check], level: Level, case: Case) -> list[Result]:
-    """Runs the checks of a level; a check is named by its function."""
-    return [Result(check.__name__, level, tuple(check(case))) for check in checks]
+    """Runs the checks of a level; a check is named by its function.
+
+    One that raises an exception, whatever a hostile file has done, could not check everything.
+    """
+    return [Result(check.__name__, level, tuple(_problems(check, case))) for check in checks]
+
+
+def _problems(check: Check, case: Case) -> Iterator[Problem]:
+    try:
+        yield from check(case)
+    except Exception as error:
+        reason = error.message if isinstance(error, PmbenchError) else error_text(error)
+        yield Problem(".", f"the check ended early: {reason}", checked=False)

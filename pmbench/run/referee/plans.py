@@ -73,7 +73,7 @@ def differences(case: Case, record: Record, planned: PlannedCell) -> Iterator[st
 
 def _of_result(case: Case, record: Record, planned: PlannedCell) -> Iterator[str]:
     stages = dict(zip(planned.keys, planned.stages, strict=True))
-    if record.stages[-1].key != planned.key or {stage.key for stage in record.stages} != stages.keys():
+    if {stage.key for stage in record.stages} != stages.keys():  # their order has changed with versions
         found = ", ".join(stage.key[:12] for stage in record.stages if stage.key not in stages) or "too few"
         yield f"its stages are not those of the plan ({found})"
     for run in record.stages:

@@ -16,11 +16,10 @@ import numpy as np
 
 from ...data.prepared import Prepared
 from ...errors import DataError, PmbenchError, SealError
-from ...evaluation.evaluator import PRELOAD, EvaluationRequest, Evaluator
+from ...evaluation.evaluator import EvaluationRequest, Evaluator, Passes
 from ...evaluation.program import check_archive
 from ...evaluation.scoring import needs_features
 from ...isolation import landlock
-from ...isolation.forkserver import Forkserver
 from ...report.rows import FLOOR
 from ...report.submission import LARGEST, PROGRAMS, Entry
 from ...store.keys import Context
@@ -121,25 +120,20 @@ def programs_give_their_predictions(case: Case) -> Iterator[Problem]:
         case.notes.append(
             "no Landlock: programs ran in processes of their own, which the kernel does not limit"
         )
-    server = Forkserver(PRELOAD, {})
     passes = passes_of(case.nonce)
     case.notes.append(f"orders and batch sizes of the passes: {', '.join(f'{s}/{b}' for s, b in passes)}")
-    try:
-        evaluator = Evaluator(server)
-        for entry in case.submission.done:
-            try:
-                context, _, _ = case.resolved(entry.record.cell)
-                prepared = case.prepared(entry.record.cell.dataset)
-            except Unknown as reason:
-                yield Problem(entry.file, str(reason), checked=False)
-                continue
-            except Wrong as reason:
-                yield Problem(entry.file, str(reason))
-                continue
-            for found in _again(entry, context, prepared, evaluator, passes, case.device):
-                yield Problem(entry.file, found)
-    finally:
-        server.close()
+    for entry in case.submission.done:
+        try:
+            context, _, _ = case.resolved(entry.record.cell)
+            prepared = case.prepared(entry.record.cell.dataset)
+        except Unknown as reason:
+            yield Problem(entry.file, str(reason), checked=False)
+            continue
+        except Wrong as reason:
+            yield Problem(entry.file, str(reason))
+            continue
+        for found in _again(entry, context, prepared, case.evaluator, passes, case.device):
+            yield Problem(entry.file, found)
 
 
 def passes_of(nonce: str) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -154,7 +148,7 @@ def _again(
     context: Context,
     prepared: Prepared,
     evaluator: Evaluator,
-    passes: Sequence[tuple[int, int]],
+    passes: Passes,
     device: str,
 ) -> Iterator[str]:
     record, features = entry.record, needs_features(context)

@@ -116,7 +116,9 @@ def compare(stated: Record, again: Record, limit: float) -> Iterator[str]:
 
     `limit`: points by which the results may differ; 0 wants the same bits.
     """
-    for mine, theirs in zip(again.stages, stated.stages, strict=True):
+    by_key = {stage.key: stage for stage in again.stages}  # equal keys: an earlier level has planned them
+    pairs = [(by_key[stage.key], stage) for stage in stated.stages]
+    for mine, theirs in pairs:
         for name in ("steps", "optimizer_steps", "samples", "departures"):
             found, own = getattr(theirs, name), getattr(mine, name)
             if found not in (None, own):
@@ -124,8 +126,10 @@ def compare(stated: Record, again: Record, limit: float) -> Iterator[str]:
     if same_bits(stated, again):
         if stated.validation != again.validation or stated.audit != again.audit:
             yield "the same predictions, but another validation curve, selection or audit"
-        if [stage.selected_epoch for stage in stated.stages] != [s.selected_epoch for s in again.stages]:
-            yield "the same predictions, but other selected epochs"
+        for mine, theirs in pairs:
+            for name in ("selected_epoch", "validation", "near_chance"):
+                if getattr(theirs, name) not in (None, getattr(mine, name)):
+                    yield f"the same predictions, but another {name} of stage {mine.stage}"
         return
     if limit == 0:
         yield "trained again on the same kind of machine, its predictions have other bits"

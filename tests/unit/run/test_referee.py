@@ -19,6 +19,8 @@ import pytest
 from forging import Answers, Content, Forger, Neighbours, Noise, Privileged
 
 from pmbench.data.prepared import open_prepared
+from pmbench.evaluation.evaluator import PRELOAD, Evaluator
+from pmbench.isolation.forkserver import Forkserver
 from pmbench.plugins import load_plugins, survey
 from pmbench.report.record_files import read_record, read_records
 from pmbench.report.submission import read_submission
@@ -71,32 +73,40 @@ def forger(honest, tmp_path) -> Forger:
     return Forger(honest, tmp_path)
 
 
+@pytest.fixture(scope="module")
+def case_of(root, registry):
+    """Makes the case of a folder; all share plugins and the server of processes, which take time to start."""
+    evaluator = Evaluator(Forkserver(PRELOAD, {}))
+
+    def case_of(folder: Path, **facts) -> Case:
+        case = Case(read_submission(folder), root / "data", nonce="secret", **facts)
+        case.__dict__.update(registry=registry, evaluator=evaluator)
+        return case
+
+    yield case_of
+    evaluator.server.close()
+
+
 @pytest.fixture
-def judge(root, registry):
+def judge(case_of):
     """What the referee says of a folder."""
 
     def judge(folder: Path, level: str = "recompute", **facts) -> Report:
-        case = Case(read_submission(folder), root / "data", nonce="secret", **facts)
-        case.__dict__["registry"] = registry
-        return verify(case, level)
+        return verify(case_of(folder, **facts), level)
 
     return judge
 
 
 @pytest.fixture
-def judge_program(root, registry, judge):
+def judge_program(case_of, judge):
     """The same at level reinfer, where only the programs of floor and method of seed 0 run: time is short."""
 
     def judge_program(folder: Path, seed: int) -> Report:
         report = judge(folder)
-        found = read_submission(folder)
-        some = tuple(
-            e
-            for e in found.done
-            if e.record.cell.seed == seed and e.record.cell.method in ("kd", "target_only")
-        )
-        case = Case(dataclasses.replace(found, entries=some), root / "data", nonce="secret")
-        case.__dict__["registry"] = registry
+        case = case_of(folder)
+        some = [e for e in case.submission.done if e.record.cell.method in ("kd", "target_only")]
+        some = [e for e in some if e.record.cell.seed == seed]
+        case.submission = dataclasses.replace(case.submission, entries=tuple(some))
         return dataclasses.replace(
             report, results=(*report.results, *run(CHECKS["reinfer"], "reinfer", case))
         )
@@ -384,7 +394,7 @@ RECOMPUTE = {
     "a method as floor": (another_as_floor, "role is 'floor'; planned is 'method'"),
     "made-up key": (edited("cell_key", "0" * 64), "its key is 000000000000"),
     "false number of networks": (edited("cost.networks", 3), "3 networks at test; the method has 1"),
-    "false training time": (cheaper_stage, "is described otherwise than in"),
+    "false training time": (cheaper_stage, "has another seconds than in"),
     "false epochs": (fewer_epochs, "has 9 epochs; planned are 1"),
     "false date": (edited("provenance.date", "2999-01-01"), "dated 2999-01-01, after its submission"),
     "false date of the submission": (
@@ -528,10 +538,9 @@ def test_reinfer_refuses_what_recompute_lets_pass(kind, forger, judge_program, r
 
 
 @pytest.fixture(scope="module")
-def trained_again(honest, root, registry):
+def trained_again(honest, case_of):
     """The records of `kd`, seed 0, as submitted and as trained again."""
-    case = Case(read_submission(honest), root / "data", nonce="secret")
-    case.__dict__["registry"] = registry
+    case = case_of(honest)
     (entry,) = [e for e in case.submission.done if (e.record.cell.method, e.record.cell.seed) == ("kd", 0)]
     (record,) = _train(case, [case.plans[entry.file]]).records
     return entry.record, record

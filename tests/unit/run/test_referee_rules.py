@@ -17,7 +17,7 @@ from pmbench.report.record_files import read_record, read_records
 from pmbench.report.rows import label_of
 from pmbench.run.plan import recipe_name
 from pmbench.run.referee.case import KNOWN, recipe_of, source_digest
-from pmbench.run.referee.outcome import Problem, Report, Result
+from pmbench.run.referee.outcome import Problem, Report, Result, run
 from pmbench.run.referee.programs import contents_of, passes_of
 from pmbench.run.referee.retrain import compare
 from pmbench.run.referee.seeds import copied, implausible
@@ -147,6 +147,18 @@ def test_a_source_digest_is_that_of_the_modules_of_a_distribution():
 
 
 # --- reports ------------------------------------------------------------------------------------------------
+
+
+def breaks(case):
+    yield Problem("a", "edited")
+    raise ValueError("\x1b]hostile")
+
+
+def test_a_check_that_breaks_is_no_pass():
+    (result,) = run([breaks], "recompute", None)
+    assert (result.check, result.verdict) == ("breaks", "refused")
+    assert [p.checked for p in result.problems] == [True, False]
+    assert "\x1b" not in str(Report("x", "recompute", (result,)).as_json())
 
 
 def test_a_level_is_reached_if_everything_before_has_passed():
