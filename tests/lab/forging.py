@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 import torch
 from torch import nn
 
+from pmbench.errors import SealError
 from pmbench.evaluation.seal import _save
 from pmbench.files import file_digest
 from pmbench.metrics.builtin import METRICS, evidence_of
@@ -108,10 +110,11 @@ class Forger:
 
     def seal(self, network: nn.Module, inputs: int = 1, row: str = "kd", seed: int = 0) -> None:
         """Replaces the program of a row by that of a network, and counts its parameters and buffers."""
-        program, size = exported(network, inputs), self.folder / "forged.pt2"
-        _save(program, size)
-        self.replace_program(size, row, seed)
-        size.unlink()
+        program, file = exported(network, inputs), self.folder / "forged.pt2"
+        with contextlib.suppress(SealError):  # raised once the file is there
+            _save(program, file)
+        self.replace_program(file, row, seed)
+        file.unlink()
 
         def count(content: Content) -> None:
             content["cost"]["parameters"] = sum(p.numel() for p in program.parameters())
