@@ -32,7 +32,20 @@ from ..request import Variant
 KNOWN = frozenset(
     f"pmbench-{name}"
     for name in (
-        *("amid", "cgan", "hallucination", "hapt", "htad", "kd", "mfeat", "mmh", "ntu", "panns", "pines"),
+        *(
+            "amid",
+            "cgan",
+            "distill",
+            "hallucination",
+            "hapt",
+            "htad",
+            "kd",
+            "mfeat",
+            "mmh",
+            "ntu",
+            "panns",
+            "pines",
+        ),
         *("pytorchvideo", "timm", "torchvision", "ucf"),
     )
 )

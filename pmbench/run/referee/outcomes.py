@@ -13,7 +13,7 @@ from ...errors import DataError, PmbenchError, RecordError
 from ...evaluation.scoring import score_predictions
 from ...report.recompute import TOLERANCE, recompute
 from ...report.record import SampleOutcomes
-from ...report.submission import Entry
+from ...report.submission import LARGEST, PREDICTIONS, Entry
 from .case import Case, Unknown, Wrong
 from .outcome import Problem
 
@@ -89,6 +89,7 @@ def results_are_those_of_official_labels(case: Case) -> Iterator[Problem]:
             yield Problem(entry.file, str(reason))
             continue
         try:
+            logits_of(entry)  # refuses what is too large to be read
             metrics, labels, predicted = score_predictions(
                 context, tuple(cell.test_modalities), prepared, entry.predictions
             )
@@ -128,6 +129,8 @@ def read_logits(path: Path) -> np.ndarray:
     import pyarrow.parquet as pq
 
     try:
+        if path.is_symlink() or path.stat().st_size > LARGEST[PREDICTIONS]:
+            raise DataError("its predictions are no file of a size that is allowed")
         file = pq.ParquetFile(path)
         size = sum(file.metadata.row_group(n).total_byte_size for n in range(file.metadata.num_row_groups))
         schema = file.schema_arrow
