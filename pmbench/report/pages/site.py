@@ -46,6 +46,7 @@ from .grids import (
     gain_cell,
     others_grid,
     overview_grid,
+    pairs_grid,
     results_grid,
     seeds_grid,
 )
@@ -154,6 +155,7 @@ def _table(book: Book, one: Table, files: Files) -> dict[str, Any]:
     grids = [
         controls_grid(book, board),
         others_grid(book, board),
+        pairs_grid(book, board),
         costs_grid(book, board),
         seeds_grid(book, board, files),
     ]

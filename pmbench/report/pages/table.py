@@ -41,6 +41,7 @@ from ..verdicts import (
 )
 from .book import DRAWN, Book
 from .front import picture
+from .matrix import matrix_text
 from .shown import figures_of, labels_of
 
 HOW_TO_READ = """\
@@ -85,7 +86,8 @@ def table_page(book: Book, place: int) -> str:
         parts += [picture(f"../figures/{figure}", text) for figure, text in figures]
     parts += ["## Results\n\n" + wrap(HOW_TO_READ), *_results(book, board), _skipped(board)]
     parts += [_list("Methods", method_lines(board)), _controls(board)]
-    parts += [_list(TEACHERS, teacher_lines(board)), _left(board), *_others(board), *_costs(board)]
+    parts += [_list(TEACHERS, teacher_lines(board)), _left(board), *_others(board), *matrix_text(board)]
+    parts += _costs(board)
     parts += _epochs(board)
     parts += [part for ablation in board.ablations for part in _ablation(ablation, board)]
     parts += _provenance(book, board)
