@@ -49,7 +49,7 @@ def ranks(shown: AverageRanks) -> Figure:
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel("average rank, 1 is the best; bars on the right join methods that do not differ")
+    axes.set_xlabel("average rank, 1 is the best; bars on the right: no significant difference")
     return figure
 
 
