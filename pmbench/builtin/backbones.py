@@ -19,7 +19,7 @@ def _cnn_tail(kind: str, size: int, start: int, channels: int) -> CNN:
 
 
 @pm.backbone(
-    "cnn1d", kinds=("sequence",), provides=("pooled", "maps"), sizes=WIDTHS, tail=_cnn_tail, fuse_at=1
+    "cnn1d", kinds=("sequence",), provides=("pooled", "maps", "mean"), sizes=WIDTHS, tail=_cnn_tail, fuse_at=1
 )
 def cnn1d(modality: pm.Modality, size: int) -> CNN:
     """Three blocks (convolution of 5, batch norm, ReLU, max pool by 2): w, 2w, 4w channels; mean over time"""
@@ -28,7 +28,9 @@ def cnn1d(modality: pm.Modality, size: int) -> CNN:
     return CNN(modality.kind, modality.channels, size)
 
 
-@pm.backbone("cnn2d", kinds=("image",), provides=("pooled", "maps"), sizes=WIDTHS, tail=_cnn_tail, fuse_at=1)
+@pm.backbone(
+    "cnn2d", kinds=("image",), provides=("pooled", "maps", "mean"), sizes=WIDTHS, tail=_cnn_tail, fuse_at=1
+)
 def cnn2d(modality: pm.Modality, size: int) -> CNN:
     """Three blocks (3x3 convolution, batch norm, ReLU, max pool by 2) of w, 2w, 4w channels, mean over the
     grid
@@ -38,7 +40,9 @@ def cnn2d(modality: pm.Modality, size: int) -> CNN:
     return CNN(modality.kind, modality.channels, size)
 
 
-@pm.backbone("cnn3d", kinds=("clip",), provides=("pooled", "maps"), sizes=WIDTHS, tail=_cnn_tail, fuse_at=1)
+@pm.backbone(
+    "cnn3d", kinds=("clip",), provides=("pooled", "maps", "mean"), sizes=WIDTHS, tail=_cnn_tail, fuse_at=1
+)
 def cnn3d(modality: pm.Modality, size: int) -> CNN:
     """Three blocks (3x3x3 convolution, batch norm, ReLU, max pool by 2 in space) of w, 2w, 4w channels, mean
     over time and grid

@@ -217,13 +217,21 @@ def show_record(values: Values) -> None:
                 ", ".join(s["reads"]),
                 s["epochs"],
                 s["selected_epoch"],
+                _stage_result(s),
                 duration(s["seconds"]),
                 "reused" if s["reused"] else "trained",
             )
             for s in values["stages"]
         ]
         table(
-            ("key", "stage", "reads", "epochs", "selected", "took", "was"),
+            ("key", "stage", "reads", "epochs", "selected", "validation", "took", "was"),
             rows,
-            right=("epochs", "selected", "took"),
+            right=("epochs", "selected", "validation", "took"),
         )
+
+
+def _stage_result(stage: dict[str, Any]) -> str:
+    """The validation result of a stage, with a note if it is near chance."""
+    if stage["validation"] is None:
+        return "-"
+    return f"{stage['validation']:.2f}" + (", near chance" if stage["near_chance"] else "")

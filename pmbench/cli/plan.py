@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -27,15 +28,15 @@ def plan(selection: Selection) -> None:
     """Show what a run would train: cells, stages, stored stages, time and disk. Trains nothing."""
     from ..errors import NothingToRun
     from ..plugins import survey
-    from ..run.plan import make_plan
+    from ..run.matrix import plan_all
     from ..store.store import Store
     from .forecast import forecast, show_forecast
 
     registry = survey()
-    request = selection.request(registry)
+    requests = selection.requests(registry)
     store, data = Store(store_folder(selection.store)), data_folder(selection.data)
-    _announce_preparation(request, registry, data)
-    planned = make_plan(request, registry, data, store)
+    _announce_preparation(requests, registry, data)
+    planned = plan_all(requests, registry, data, store)
     for trace in dict.fromkeys(cell.trace for cell in planned.cells):
         show_trace(trace)
     found = forecast(planned, store, cores())
@@ -47,11 +48,11 @@ def plan(selection: Selection) -> None:
         raise NothingToRun("no cell can be run: " + "; ".join(sorted(_reasons(found))))
 
 
-def _announce_preparation(request: Request, registry: Registry, root: Path) -> None:
+def _announce_preparation(requests: Sequence[Request], registry: Registry, root: Path) -> None:
     """Prints a line for each embedded data set that will be prepared, since keys depend on prepared data."""
     from ..data.prepared import data_folder as prepared_folder
 
-    for name in request.datasets:
+    for name in dict.fromkeys(name for request in requests for name in request.datasets):
         dataset = registry.dataset(name)
         if not prepared_folder(dataset, root).exists() and dataset.find_source() is not None:
             print(f"Preparing data set {name}, once", file=sys.stderr, flush=True)

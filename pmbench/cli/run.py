@@ -57,7 +57,7 @@ def run(options: RunOptions) -> None:
     from ..errors import NothingToRun
     from ..plugins import load_plugins, survey
     from ..run.coordinator import Runner
-    from ..run.plan import make_plan
+    from ..run.matrix import plan_all
     from ..run.provenance import isolation, provenance
     from ..run.recording import Recorder
     from ..run.worker import Resources
@@ -77,7 +77,7 @@ def run(options: RunOptions) -> None:
         threads=threads,
         data_workers=_given(options.data_workers, min(8, cores() // options.devices) if gpu else 0),
     )
-    plan = make_plan(options.request(registry), registry, resources.data, Store(resources.store))
+    plan = plan_all(options.requests(registry), registry, resources.data, Store(resources.store))
     workers = _given(options.workers, 1 if gpu else max(1, cores() // threads))
     isolated = isolation(workers)
     if isolated == "audit-hook":

@@ -6,7 +6,7 @@ import functools
 import inspect
 import tomllib
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -131,11 +131,14 @@ class Selection:
     data: DataOption = None
     json_: JsonOption = False
 
-    def request(self, registry: Registry) -> Request:
-        """The request; options override the matrix file."""
+    def requests(self, registry: Registry) -> list[Request]:
+        """A request, or one for each run of the matrix file, whose fields options override."""
+        runs = _read(self.matrix) if self.matrix else [{}]
+        return list(dict.fromkeys(self._request(run, registry) for run in runs))
+
+    def _request(self, matrix: Mapping[str, Any], registry: Registry) -> Request:
         from ..run.request import DEFAULT_DATASET, Request
 
-        matrix = _read(self.matrix) if self.matrix else {}
         methods = names(self.method) or tuple(matrix.get("methods", ()))
         if not methods:
             raise UsageError(
@@ -185,21 +188,29 @@ def _joined(values: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """The fields of a matrix file."""
+def _read(path: Path) -> list[dict[str, Any]]:
+    """The fields of each run of a matrix file: those at its top, which the `[[runs]]` change, if any."""
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"matrix {path} cannot be read: {error.strerror}") from error
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"matrix {path} is not TOML: {error}") from error
+    runs = content.pop("runs", [{}])
+    if not (isinstance(runs, list) and runs and all(isinstance(run, dict) for run in runs)):
+        raise UsageError(f"matrix {path}: runs is {runs!r}; expected tables, each headed [[runs]]")
+    for fields_ in (content, *runs):
+        _check(path, fields_)
+    return [content | run for run in runs]
+
+
+def _check(path: Path, content: Mapping[str, Any]) -> None:
     for name, value in content.items():
         if name not in _MATRIX:
-            raise UnknownName(f"field of matrix {path}", name, _MATRIX)
+            raise UnknownName(f"field of matrix {path}", name, (*_MATRIX, "runs"))
         if name in ("weights", "recipe") and not isinstance(value, str):
             raise UsageError(f"matrix {path}: {name} is {value!r}; expected a string, as for --{name}")
         if name == "matched_compute" and not isinstance(value, bool):
             raise UsageError(f"matrix {path}: {name} is {value!r}; expected true or false")
         if name in _LISTS and not (isinstance(value, list) and all(isinstance(v, str) for v in value)):
             raise UsageError(f"matrix {path}: {name} is {value!r}; expected a list of names")
-    return content

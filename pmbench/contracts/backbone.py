@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from ..networks.modules import Encoder
 
-PROVIDES = ("pooled", "maps")
+PROVIDES = ("pooled", "maps", "mean")
+"""Pooled features; maps; and "mean", where the pooled features are the mean of the last map over its grid."""
 
 Converter = Callable[[Mapping[str, "Tensor"]], Mapping[str, "Tensor"]]
 
@@ -66,8 +67,9 @@ def renamed(make: Callable[[], tuple[nn.Module, nn.Module]], heads: tuple[str, .
 class Backbone:
     """An encoder architecture of one size; made by the decorator `pm.backbone`.
 
-    `kinds` are the modality kinds that it accepts, `provides` a subset of {"pooled", "maps"}.
-    `build(modality, size)` returns an Encoder whose stem takes the modality's channels. The optional
+    `kinds` are the modality kinds that it accepts, `provides` a subset of {"pooled", "maps", "mean"}; "mean"
+    says that the pooled vector is the mean of the last map over its grid, so that a head can classify
+    regions. `build(modality, size)` returns an Encoder whose stem takes the modality's channels. The optional
     `tail(kind, size, start, channels)` returns the encoder's blocks from `start` on for a map of `channels`
     channels; fusion networks join maps at block `fuse_at`. `pretrained` describes the available weights,
     `weights` the selected ones; None means random init. `libraries` names the distributions besides torch

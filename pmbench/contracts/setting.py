@@ -62,6 +62,17 @@ class Setting:
                     "choose one that lists `maps` in `pmbench list backbones`",
                 )
 
+    def require_mean(self, *names: str) -> None:
+        """Raises Unsupported unless every named modality's pooled features are the mean of its last map."""
+        for name in names:
+            backbone = self.backbones[name]
+            if "mean" not in backbone.provides:
+                raise Unsupported(
+                    f"shows regions of the last map of {name!r} to the head, but backbone {backbone.name!r} "
+                    "does not pool by their mean, so that its head was made for other vectors",
+                    "choose one that lists `mean` in `pmbench list backbones`",
+                )
+
     def require_aligned(self, first: str, second: str) -> None:
         """Raises Unsupported unless both modalities are on one grid."""
         if not self.aligned(first, second):

@@ -115,11 +115,14 @@ class Stage:
 
     A stage trains on samples with a label and every modality in `reads`. "unlabelled" in `handles` adds
     samples without a label, "unpaired" samples without some modality (see `batch.present`). A stage with
-    `trains = False` only combines the artifacts of its parents.
+    `trains = False` only combines the artifacts of its parents. `in_batch = True` says that loss terms relate
+    the samples of a batch to each other, or are no means over them: several devices, each with a part of the
+    batch, would compute other terms, so the stage is trained on one device.
     """
 
     handles: ClassVar[frozenset[str]] = frozenset()
     trains: ClassVar[bool] = True
+    in_batch: ClassVar[bool] = False
 
     replica: int = field(default=0, kw_only=True)
 

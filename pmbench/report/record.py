@@ -123,7 +123,10 @@ class StageRun(_Model):
     """One stage of the plan. `departures`: recipe field -> [standard, own].
 
     `seconds` and `cpu_seconds` are those of its process, with its start. `steps` are the batches of its
-    training, `optimizer_steps` the most steps that one of its optimizers took.
+    training, `optimizer_steps` the most steps that one of its optimizers took. `validation`: the metric of
+    the network that it delivers, on validation data, None for one that does not classify; `near_chance`:
+    whether that is no better than the commonest class, within two standard errors. Both are None in older
+    records.
     """
 
     key: Sha256
@@ -137,6 +140,8 @@ class StageRun(_Model):
     optimizer_steps: Count | None = None
     epochs: Annotated[int, Field(ge=0, le=10**6)]
     selected_epoch: Annotated[int, Field(ge=0, le=10**6)] | None
+    validation: Percent | None = None
+    near_chance: bool | None = None
     samples: Count
     departures: dict[Name, Departure] = {}
 

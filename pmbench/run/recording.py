@@ -169,6 +169,8 @@ def _stage_runs(
                 optimizer_steps=cost.get("optimizer_steps"),
                 epochs=stage.recipe.epochs,
                 selected_epoch=said["selected_epoch"],
+                validation=said.get("validation"),
+                near_chance=said.get("near_chance"),
                 samples=said["samples"],
                 departures=said["departures"],
             )

@@ -53,6 +53,21 @@ def check_features_are_as_declared(specimen: Specimen) -> None:
     check_backbone(specimen.backbone, specimen.modality)
 
 
+def check_pooled_is_the_mean_of_the_last_map(specimen: Specimen) -> None:
+    """Where the backbone provides "mean", the pooled features are the mean of the last map over its grid."""
+    if "mean" not in specimen.backbone.provides:
+        raise Skipped("pooled features are not declared as the mean of the last map")
+    encoder, x = specimen.build().eval(), specimen.batch(3)
+    with torch.no_grad():
+        maps, pooled = encoder(x)
+    expected = maps[-1].flatten(2).mean(2) if maps else None
+    if expected is None or expected.shape != pooled.shape:
+        raise Failed("declares `mean`, but its last map has other channels than pooled features")
+    error = float((expected - pooled).abs().max())
+    if error > 1e-4 * max(1.0, float(pooled.abs().max())):
+        raise Failed(f"declares `mean`, but the pooled features differ from it by up to {error:.3g}")
+
+
 def check_samples_are_independent(specimen: Specimen) -> None:
     """In evaluation mode a sample's features do not depend on how many samples are beside it."""
     encoder, x = specimen.build().eval(), specimen.batch(5)
@@ -166,6 +181,7 @@ def _package(module: str) -> str:
 
 CHECKS = (
     check_features_are_as_declared,
+    check_pooled_is_the_mean_of_the_last_map,
     check_libraries_are_declared,
     check_samples_are_independent,
     check_init_depends_only_on_seed,

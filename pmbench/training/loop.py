@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..contracts.batch import Batch
 from ..contracts.stage import Stage
-from ..errors import ContractError, PmbenchError, TrainingError, UsageError
+from ..errors import ContractError, PmbenchError, TrainingError, Unsupported, UsageError
 from ..metrics.builtin import METRICS, evidence_of
 from ..networks.modules import Frozen, Output
 from ..seeding import derive
@@ -69,6 +70,12 @@ class Training:
         self.metric = METRICS["accuracy"] if primary.needs == "features" else primary
         self.recipe = checked_recipe(context.recipe_of(stage), self.name)
         self.seed = derive(context.seed, "replica", stage.replica)
+        if stage.in_batch and accelerator.shard[1] > 1:
+            raise Unsupported(
+                f"the loss of stage {self.name} relates the samples of a batch to each other, which "
+                f"{accelerator.shard[1]} devices would each see in part",
+                "train it with --devices 1",
+            )
         if self.recipe.batch_size % (processes := accelerator.shard[1]):
             raise UsageError(
                 f"stage {self.name}: {processes} devices cannot share batches of {self.recipe.batch_size} "
@@ -321,6 +328,21 @@ class Training:
         writer.writerows(self.state.curve)
         return text.getvalue()
 
+    def _near_chance(self, value: float) -> bool:
+        """Whether the delivered network is hardly better on validation data than the commonest class.
+
+        That is, by at most two standard errors of a share of the validation samples.
+        """
+        labels, dataset = self.validation.labels, self.context.dataset
+        commonest = np.bincount(labels).argmax()
+        constant = np.zeros((len(labels), len(dataset.classes)), np.float32)
+        constant[:, commonest] = 1
+        evidence = evidence_of(labels, constant, len(dataset.classes), dataset.positive_class)
+        chance = float(self.metric.function(evidence))
+        share = min(max(chance / 100, 0.0), 1.0)
+        error = 100 * math.sqrt(share * (1 - share) / len(labels))
+        return (value - chance) * (1.0 if self.metric.higher_is_better else -1.0) <= 2 * error
+
     def _departures(self) -> dict[str, list[object]]:
         """Departures of the stage's recipe from the standard one, and of the groups' from the stage's."""
         found = {name: [*values] for name, values in self.recipe.departures(self.context.recipe).items()}
@@ -352,6 +374,7 @@ class Training:
                 if name not in ("epoch", "validation") and all(name in row for row in self.state.curve)
             },
             "selected": {"epoch": selected, "value": value},
+            "near_chance": None if value is None else self._near_chance(value),
             "validated": value is not None,
             "departures": self._departures() if self.stage.trains else {},
             "channel_stats": {

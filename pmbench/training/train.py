@@ -130,6 +130,8 @@ def _lineage(job: Job, store: Store, training: Training, description: Mapping[st
         "steps": cost["steps"],
         "epochs": training.recipe.epochs,
         "selected_epoch": description["selected"]["epoch"],
+        "validation": description["selected"]["value"],
+        "near_chance": description["near_chance"],
         "samples": cost["samples"],
         "departures": description["departures"],
         "notes": training.bench.notes,

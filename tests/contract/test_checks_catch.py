@@ -11,6 +11,7 @@ import pmbench as pm
 from pmbench.contracts.modality import KINDS
 from pmbench.testing.backbone_checks import (
     check_libraries_are_declared,
+    check_pooled_is_the_mean_of_the_last_map,
     check_tail_takes_joined_maps,
     specimens,
 )
@@ -263,6 +264,24 @@ def test_a_tail_of_other_blocks_than_the_encoders_is_caught():
     check_tail_takes_joined_maps(of(5))
     with pytest.raises(Failed, match=r"not made of the encoder's blocks: .* blocks\.0\.0\.bias"):
         check_tail_takes_joined_maps(of(6))
+
+
+def test_pooled_features_that_are_no_mean_are_caught():
+    def specimen(provides, channels=4):
+        def build(modality, size):
+            block = nn.Conv1d(modality.channels, channels, 1)
+            pool = LastMoment() if channels == 4 else nn.Sequential(LastMoment(), nn.Linear(channels, 4))
+            return pm.Encoder(nn.Identity(), [block], pool, [pm.MapInfo(channels, (1,))], 4)
+
+        made = pm.Backbone("net", frozenset({"sequence"}), frozenset(provides), "", 0, build)
+        return next(specimens(made, KINDS.values()))[1]
+
+    with pytest.raises(Failed, match="the pooled features differ from it by up to"):
+        check_pooled_is_the_mean_of_the_last_map(specimen({"pooled", "maps", "mean"}))
+    with pytest.raises(Failed, match="other channels than pooled features"):
+        check_pooled_is_the_mean_of_the_last_map(specimen({"pooled", "maps", "mean"}, channels=6))
+    with pytest.raises(Skipped):
+        check_pooled_is_the_mean_of_the_last_map(specimen({"pooled", "maps"}))
 
 
 class LastMoment(nn.Module):

@@ -50,7 +50,7 @@ def test_backbone(run_cli: Any) -> None:
     assert (found["kind"], found["kinds"], found["provides"]) == (
         "backbone",
         ["sequence"],
-        ["pooled", "maps"],
+        ["pooled", "mean", "maps"],
     )
 
 

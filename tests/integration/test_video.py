@@ -89,7 +89,8 @@ def test_amid_learns_video_with_privileged_audio(prepared: Any) -> None:
 @pytest.mark.slow
 def test_mdms_learns_video_with_privileged_depth(prepared: Any) -> None:
     workspace = prepared("ntu60-mini", lambda root: write_ntu(root, **NTU))
-    found = accuracies(workspace, "--method", "mdms,privileged_only", "--dataset", "ntu60-mini")
+    methods = "mdms,target_only,privileged_only"
+    found = accuracies(workspace, "--method", methods, "--dataset", "ntu60-mini", "--no-references")
     assert found["privileged_only"] > found["target_only"] > 2 * CHANCE_LEVEL
     assert found["mdms"] > CHANCE_LEVEL
 
@@ -97,6 +98,5 @@ def test_mdms_learns_video_with_privileged_depth(prepared: Any) -> None:
 @pytest.mark.slow
 def test_rad_learns_video_with_privileged_flow(prepared: Any) -> None:
     workspace = prepared("ucf101-mini", lambda root: write_ucf(root, groups=FOLDS, frames=(8, 12)))
-    found = accuracies(workspace, "--method", "rad,privileged_only", "--dataset", "ucf101-mini")
-    assert found.keys() >= {"rad", "privileged_only", "target_only", "early_fusion"}
+    found = accuracies(workspace, "--method", "rad", "--dataset", "ucf101-mini", "--no-references")
     assert found["rad"] > 100 / 6

@@ -14,12 +14,15 @@ def softmax(row, temperature=1.0):
     return [p / sum(powers) for p in powers]
 
 
-def adaptive(phi):
-    """(B, C, *grid) -> (B, C, 4, ...): bin i of an axis of n runs from floor(i n/4) to ceil((i+1) n/4)."""
-    bins = [[(math.floor(i * n / 4), math.ceil((i + 1) * n / 4)) for i in range(4)] for n in phi.shape[2:]]
-    out = np.zeros((*phi.shape[:2], *[4] * len(bins)))
+def adaptive(phi, cells):
+    """(B, C, *grid) -> (B, C, cells, ...), bin i of an axis of n: floor(i n/cells) to ceil((i+1) n/cells)."""
+    bins = [
+        [(math.floor(i * n / cells), math.ceil((i + 1) * n / cells)) for i in range(cells)]
+        for n in phi.shape[2:]
+    ]
+    out = np.zeros((*phi.shape[:2], *[cells] * len(bins)))
     for b, c in itertools.product(range(phi.shape[0]), range(phi.shape[1])):
-        for cell in itertools.product(range(4), repeat=len(bins)):
+        for cell in itertools.product(range(cells), repeat=len(bins)):
             total, count = 0.0, 0
             ranges = [range(*bins[axis][i]) for axis, i in enumerate(cell)]
             for position in itertools.product(*ranges):
@@ -30,14 +33,11 @@ def adaptive(phi):
 
 def regions(phi, scales=(1, 2, 4)):
     """(B, C, *grid) -> (B, N, C)."""
-    cells = adaptive(phi)
-    axes, found = phi.ndim - 2, []
+    found = []
     for s in scales:
-        for corner in itertools.product(range(0, 4, s), repeat=axes):
-            total = np.zeros(phi.shape[:2])
-            for offset in itertools.product(range(s), repeat=axes):
-                total = total + cells[(slice(None), slice(None), *np.add(corner, offset))]
-            found.append(total / s**axes)
+        cells = adaptive(phi, 4 // s)
+        for cell in itertools.product(range(4 // s), repeat=phi.ndim - 2):
+            found.append(cells[(slice(None), slice(None), *cell)])
     return np.stack(found, 1)
 
 

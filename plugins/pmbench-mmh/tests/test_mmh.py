@@ -1,9 +1,12 @@
 """rad, dad, rad_dad, rad_dad_joint: plans, what moves what, ablations, what is delivered."""
 
+import dataclasses
+
 import pmbench_mmh
 import pytest
 import torch
 from pmbench_mmh import dad, rad, rad_dad, rad_dad_joint
+from pmbench_mmh.losses import region_logits
 from pmbench_mmh.stages import (
     Added,
     DadOptions,
@@ -12,6 +15,7 @@ from pmbench_mmh.stages import (
     RadDadOptions,
     RadOptions,
     RegionAware,
+    members,
 )
 
 import pmbench as pm
@@ -283,12 +287,23 @@ def test_the_student_starts_as_the_floor_does(setting):
         assert all(torch.equal(t, floor[n]) for n, t in student.items())
 
 
-def test_a_backbone_whose_head_cannot_classify_a_region_is_named(setting):
-    bench = lab.LabBench(setting)
-    plain = bench.classifier
-    bench.classifier = lambda m: plain(m, bottleneck=5)
-    with pytest.raises(pm.ContractError, match="cannot classify a region"):
-        rad.last_stage(setting).build(bench)
+@pytest.mark.parametrize("method", [rad, rad_dad_joint])
+def test_a_backbone_whose_head_was_made_for_other_vectors_is_a_skip(setting, method):
+    backbones = {
+        m: dataclasses.replace(b, provides=b.provides - {"mean"}) for m, b in setting.backbones.items()
+    }
+    with pytest.raises(pm.Unsupported, match="does not pool by their mean"):
+        method.last_stage(dataclasses.replace(setting, backbones=backbones))
+
+
+@pytest.mark.parametrize("teacher", ["early", "late"])
+def test_the_region_of_the_whole_map_has_the_logits_of_the_networks(setting, teacher):
+    stage = rad.last_stage(setting, scales=(4,), teacher=teacher)
+    nets, batch = stage.build(lab.LabBench(setting)).eval(), lab.batch(stage.reads)
+    for network in (nets.student, nets.teacher):
+        outputs = [member(batch) for member in members(network)]
+        found = region_logits(members(network), outputs, stage.axes, (4,))[:, 0]
+        torch.testing.assert_close(found, network(batch).logits, rtol=1e-4, atol=1e-5)
 
 
 def test_a_teacher_without_joint_maps_is_named(setting):

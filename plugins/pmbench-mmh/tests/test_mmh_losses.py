@@ -57,10 +57,11 @@ def test_regions_equal_plain_loops(slow_mmh, grid, scales):
 
 
 @pytest.mark.parametrize("grid", [(4, 4), (7, 7), (13, 5)])
-def test_the_first_pooling_is_adaptive_average_pooling(grid):
+@pytest.mark.parametrize("scale", [1, 2, 4])
+def test_each_scale_is_adaptive_average_pooling(grid, scale):
     phi = torch.as_tensor(draw(2, 3, *grid))
-    expected = nn.functional.adaptive_avg_pool2d(phi, 4).flatten(2).transpose(1, 2)
-    torch.testing.assert_close(regions(phi, 2, (1,)), expected)
+    expected = nn.functional.adaptive_avg_pool2d(phi, 4 // scale).flatten(2).transpose(1, 2)
+    torch.testing.assert_close(regions(phi, 2, (scale,)), expected)
 
 
 def test_a_map_of_4_by_4_has_16_4_1_regions_in_this_order():
@@ -226,10 +227,10 @@ def test_the_whole_map_alone_is_plain_distillation(grid):
     torch.testing.assert_close(found[0], pm.kl_divergence(z_m, z_i, 2.0))
 
 
-def test_at_7_by_7_bins_overlap_and_the_whole_map_is_not_the_mean():
-    phi = torch.as_tensor(draw(B, 2, 7, 7))
-    whole = regions(phi, 2, (4,))[:, 0]
-    assert not torch.allclose(whole, phi.mean((2, 3)))
+@pytest.mark.parametrize("grid", [(4, 4), (7, 7), (3, 5), (1, 1), (2, 7, 7)])
+def test_the_region_of_the_whole_map_is_its_mean(grid):
+    phi = torch.as_tensor(draw(B, 2, *grid))
+    torch.testing.assert_close(regions(phi, 2, (4,))[:, 0], phi.flatten(2).mean(2))
 
 
 def test_equal_networks_on_equal_maps_agree_everywhere():

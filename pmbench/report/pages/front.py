@@ -107,10 +107,9 @@ def ranks_reading(ranks: AverageRanks) -> str:
 
 def picture(path: str, alternative: str) -> str:
     """A figure in its light and its dark form."""
-    return (
-        f'<picture>\n<source media="(prefers-color-scheme: dark)" srcset="{path}-dark.svg">\n'
-        f'<img src="{path}.svg" alt="{html.escape(alternative)}">\n</picture>'
-    )
+    source = f'<source media="(prefers-color-scheme: dark)" srcset="{path}-dark.svg">'
+    image = f'<img src="{path}.svg" alt="{html.escape(alternative)}">'
+    return f"<picture>\n{source}\n{image if len(image) <= WIDTH else wrap(image)}\n</picture>"
 
 
 def _alternative(book: Book) -> str:

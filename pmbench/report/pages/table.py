@@ -297,9 +297,25 @@ def warnings(board: Board) -> list[str]:
             lines.append(
                 "no gap recovered where the ceiling is less than 1 point above the floor on common seeds"
             )
+    lines += _near_chance(board)
     two = [r.label for r in board.rows if r.competes and r.networks > 1]
     if two and not any(r.cell.method == ENSEMBLE and r.rankable for r in board.rows):
         lines.append(f"{', '.join(two)}: more than one network at test, but no {ENSEMBLE} to compare with")
+    return lines
+
+
+def _near_chance(board: Board) -> list[str]:
+    """Stages whose delivered networks tell classes apart no better than chance, by row."""
+    lines = []
+    for row in board.rows:
+        found: dict[str, list[int]] = {}
+        for record in row.records:
+            for stage in dict.fromkeys(s.stage for s in record.stages if s.near_chance):
+                found.setdefault(stage, []).append(record.cell.seed)
+        lines += [
+            f"{row.label}: what stage {stage} delivers is near chance on validation data, {seeds_text(seeds)}"
+            for stage, seeds in found.items()
+        ]
     return lines
 
 

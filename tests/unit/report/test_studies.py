@@ -14,6 +14,7 @@ from pmbench.report.pages.folder import pages
 from pmbench.report.pages.studies import Loss, Losses, Printed, Result, Study, Terms
 from pmbench.report.record import AblationRow, Record
 
+LONG = "a name of a row that is longer than the room for it in any figure of this page"
 TERMS = {"ce": [2.0, 1.0], "imitate": [4.0, 0.5]}
 
 
@@ -163,11 +164,18 @@ def test_they_are_drawn_and_on_their_pages(records: list[Record]) -> None:
     assert not any("figures/" in text for text in without.values())
 
 
+def test_no_line_of_a_picture_is_longer_than_a_page(records: list[Record]) -> None:
+    named = [r.model_copy(update={"cell": r.cell.model_copy(update={"dataset": LONG})}) for r in records]
+    lines = "\n".join(pages(Book.of(named, figures=True)).values()).splitlines()
+    starts = [place for place, line in enumerate(lines) if line.startswith("<img")]
+    found = [line for start in starts for line in lines[start : lines.index("</picture>", start)]]
+    assert max(map(len, found)) <= 160
+
+
 def test_records_without_terms_have_no_losses(every_kind: list[Record]) -> None:
     assert not [p for p in plan(Book.of(every_kind)).values() if p.kind in ("terms", "losses", "study")]
 
 
-LONG = "a name of a row that is longer than the room for it in any figure of this page"
 ONE = (Result(70.0, None, (70.0,)),) * 3
 
 

@@ -29,6 +29,18 @@ def test_rows_with_privileged_input_or_unsealed_are_not_ranked(every_kind: list[
     assert row(text, "self_distill")[0] == "[`self_distill`][self_distill] (control)"
 
 
+def test_stages_near_chance_are_named(every_kind: list[Record]) -> None:
+    records = []
+    for r in every_kind:
+        if r.cell.method == "hoffman" and r.cell.seed > 0:
+            stages = [s.model_copy(update={"validation": 25.0, "near_chance": True}) for s in r.stages]
+            r = r.model_copy(update={"stages": stages})
+        records.append(r)
+    said = "hoffman: what stage Imitate delivers is near chance on validation data, seeds 1, 2"
+    assert said in " ".join(tables(records).split())
+    assert "near chance" not in tables(every_kind)
+
+
 def test_other_metrics_are_those_of_all_records_of_a_row(every_kind: list[Record]) -> None:
     records = [r for r in every_kind if r.cell.dataset == "toy"]
     values = [r.metrics["macro_f1"] for r in records if r.cell.method == "hoffman"]

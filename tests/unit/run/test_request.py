@@ -10,6 +10,7 @@ import pytest
 from pmbench.cli.selection import Selection
 from pmbench.errors import UsageError
 from pmbench.plugins import Registry, load_plugins
+from pmbench.run.matrix import plan_all
 from pmbench.run.plan import make_plan
 from pmbench.run.request import REFERENCES, Request, variants_of
 from pmbench.store.store import Store
@@ -110,19 +111,47 @@ def test_cells_of_one_method_lie_apart_and_share_stages(registry: Registry, tmp_
     assert small[0].path.name == "rad-small-s0"
 
 
+def test_a_matrix_of_several_runs(registry: Registry, tmp_path: Path) -> None:
+    matrix = tmp_path / "matrix.toml"
+    matrix.write_text(
+        'methods = ["kd"]\nseeds = 1\n[[runs]]\nprotocols = ["shared-0", "shared-5"]\n'
+        '[[runs]]\nprotocols = ["shared-5", "shared-10"]\nmethods = ["kd", "hoffman"]\n'
+    )
+    selection = Selection(matrix=matrix, dataset=["planted"], references=False)
+    requests = selection.requests(registry)
+    assert [r.protocols for r in requests] == [("shared-0", "shared-5"), ("shared-5", "shared-10")]
+    assert [r.methods for r in requests] == [("kd",), ("kd", "hoffman")]
+    assert {r.datasets for r in requests} == {("planted",)}, "an option overrides every run"
+    plan = plan_all(requests, registry, tmp_path / "data", Store(tmp_path))
+    named = [(c.method.name, c.spec.protocol) for c in plan.cells]
+    assert sorted(named) == sorted(
+        [*(("kd", f"shared-{s}") for s in (0, 5, 10)), ("hoffman", "shared-5"), ("hoffman", "shared-10")]
+    ), "the cell that both ask for is there once"
+    assert set(plan.nodes) == {key for cell in plan.cells for key in cell.keys}
+    assert len(Selection(matrix=matrix, protocol=["shared-0"], method=["kd"]).requests(registry)) == 1
+    for text, words in (
+        ("runs = 3", "expected tables"),
+        ("[[runs]]\nseed = 1", "seed"),
+        ("runs = []", "tables"),
+    ):
+        matrix.write_text(f'methods = ["kd"]\n{text}\n')
+        with pytest.raises(UsageError, match=words):
+            selection.requests(registry)
+
+
 def test_variants_and_placebos_in_options_and_in_a_matrix(registry: Registry, tmp_path: Path) -> None:
     found = Selection(method=["kd[teacher=privileged,temperature=2],rad", "rad"], placebo=["noise,shuffle"])
-    request = found.request(registry)
+    (request,) = found.requests(registry)
     assert request.methods == ("kd[teacher=privileged,temperature=2]", "rad")
     assert (request.placebos, request.matched_compute) == (("noise", "shuffle"), False)
     matrix = tmp_path / "matrix.toml"
     matrix.write_text(
         'methods = ["all", "kd[teacher=privileged]"]\nplacebo = ["noise"]\nmatched_compute = true\n'
     )
-    request = Selection(matrix=matrix).request(registry)
+    (request,) = Selection(matrix=matrix).requests(registry)
     assert request.methods == (*registry.names("method"), "kd[teacher=privileged]")
     assert (request.placebos, request.matched_compute) == (("noise",), True)
     for text, words in (("placebo = 'noise'", "expected a list"), ("matched_compute = 1", "true or false")):
         matrix.write_text(f'methods = ["kd"]\n{text}\n')
         with pytest.raises(UsageError, match=words):
-            Selection(matrix=matrix).request(registry)
+            Selection(matrix=matrix).requests(registry)

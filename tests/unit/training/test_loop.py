@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import engine_lab as toys
 import numpy as np
@@ -13,9 +13,10 @@ from torch import nn
 
 import pmbench as pm
 from pmbench.data.access import only
-from pmbench.errors import ContractError, PluginError, TrainingError, UsageError
+from pmbench.errors import ContractError, PluginError, TrainingError, Unsupported, UsageError
 from pmbench.training import loop
 from pmbench.training.device import accelerator, make_fabric
+from pmbench.training.loop import Training
 from pmbench.training.optimizers import OptimizerStep, optimizers_of
 
 
@@ -280,6 +281,23 @@ def test_selection(lab, monkeypatch, select, values, expected):
     assert not network.training
 
 
+@dataclass(frozen=True)
+class _Related(toys.Plain):
+    in_batch = True
+
+
+def test_a_stage_that_relates_samples_is_trained_on_one_device(lab):
+    fabric = make_fabric("cpu", 1)
+    fabric.launch()
+    one = accelerator(fabric, mixed=False)
+    two = replace(one, shard=(0, 2))
+    for stage, device in ((_Related(), one), (toys.Plain(), two)):
+        Training(stage, lab.context, lab.view, lab.store, device)
+    with pytest.raises(Unsupported, match=r"_Related relates the samples of a batch .* 2 devices") as caught:
+        Training(_Related(), lab.context, lab.view, lab.store, two)
+    assert "--devices 1" in caught.value.hint
+
+
 @pytest.mark.parametrize("select", ["best", "last"])
 def test_weights_of_all_epochs_are_kept_if_they_are_few(lab, monkeypatch, select):
     lab = lab.but(recipe=lab.recipe.but(epochs=3))
@@ -348,6 +366,22 @@ def test_a_stage_that_trains_nothing_has_a_validation_value(lab):
     assert training.describe()["selected"] == {"epoch": 0, "value": pytest.approx(accuracy)}
     assert training.describe()["curve"] == []
     assert accuracy > 60
+
+
+def test_a_network_that_is_hardly_better_than_the_commonest_class_is_near_chance(lab):
+    lab = lab.but(recipe=lab.recipe.but(epochs=8))
+    training = lab.training(toys.Plain())
+    training.run()
+    found = training.describe()
+    assert (found["near_chance"], found["selected"]["value"] > 70) == (False, True)
+    labels = training.validation.labels
+    chance = 100 * float(np.bincount(labels).max()) / len(labels)
+    error = (chance * (100 - chance) / len(labels)) ** 0.5
+    for value, near in ((chance + 2.01 * error, False), (chance + 1.99 * error, True), (chance - 30, True)):
+        assert training._near_chance(value) is near
+    fusion = lab.training(_Features())
+    fusion.run()
+    assert fusion.describe()["near_chance"] is None, "it does not classify"
 
 
 def test_the_curve_holds_the_metric_on_validation_data(lab):

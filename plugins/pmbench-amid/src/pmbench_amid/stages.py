@@ -81,6 +81,7 @@ class Amid(Compose):
     fixed: Compose | None = None
 
     handles = frozenset({"unlabelled", "unpaired"})
+    in_batch = True
 
     def build(self, bench: pm.Bench) -> pm.Nets:
         from .networks import Composition, Discriminators, classifier

@@ -53,6 +53,7 @@ class Generate(pm.Stage):
     options: GenerateOptions = GenerateOptions()
 
     handles = frozenset({"unlabelled", "unpaired"})
+    in_batch = True  # sums over samples, and distance correlation
 
     @property
     def reads(self) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ def _convert(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 @pm.backbone(
     "mdms_resnet50",
     kinds=("image", "clip"),
-    provides=("pooled", "maps"),
+    provides=("pooled", "maps", "mean"),
     sizes={"": 64, "w8": 8},
     tail=_tail,
     fuse_at=2,

@@ -19,7 +19,7 @@ def _tail(kind: str, size: int, start: int, channels: int) -> SurfResNet18:
 @pm.backbone(
     "surf_resnet18",
     kinds=("image",),
-    provides=("pooled", "maps"),
+    provides=("pooled", "maps", "mean"),
     sizes={"8": 8, "16": 16, "32": 32, "64": 64},
     tail=_tail,
     fuse_at=2,

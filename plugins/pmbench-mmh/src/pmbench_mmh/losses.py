@@ -17,10 +17,12 @@ _EPS = 1e-6
 
 
 def regions(features: Tensor, axes: int, scales: tuple[int, ...]) -> Tensor:
-    """Normalizing pooling to 4 cells along each axis, then means of blocks of s cells for every scale s.
+    """Means over 4/s cells along each axis for every scale s, by adaptive average pooling.
 
     features (B, C, *grid) with `axes` 1 (time) or 2 (height, width; a time axis before them is averaged
-    away) -> (B, N, C), N = sum over s of (4/s)^axes, finest first in reading order. Eq. 2-4 of the paper;
+    away) -> (B, N, C), N = sum over s of (4/s)^axes, finest first in reading order. Eq. 2-4 of the paper,
+    which pools to 4 cells first: the same where 4 divides the grid; elsewhere its cells overlap, so that the
+    mean of all is not that of the map.
     Erratum: its cell index divides by s where the number of cells in a row, 4/s, is meant.
     """
     while features.dim() - 2 > axes:
@@ -36,16 +38,16 @@ def _cells(grid: tuple[int, ...], scales: tuple[int, ...]) -> Tensor:
     """
     rows = []
     for s in scales:
-        per_axis = [_bins(n).reshape(SIDE // s, s, n).mean(1) for n in grid]
+        per_axis = [_bins(n, SIDE // s) for n in grid]
         rows.append(functools.reduce(torch.kron, per_axis))
     return torch.cat(rows)
 
 
-def _bins(length: int) -> Tensor:
-    """(4, length): the bins of adaptive average pooling, which overlap where 4 does not divide `length`."""
-    bins = torch.zeros(SIDE, length, dtype=torch.float64)
-    for i in range(SIDE):
-        start, end = i * length // SIDE, -(-(i + 1) * length // SIDE)
+def _bins(length: int, count: int) -> Tensor:
+    """(count, length): the bins of adaptive pooling, which overlap where `count` does not divide `length`."""
+    bins = torch.zeros(count, length, dtype=torch.float64)
+    for i in range(count):
+        start, end = i * length // count, -(-(i + 1) * length // count)
         bins[i, start:end] = 1 / (end - start)
     return bins
 

@@ -68,6 +68,8 @@ class RadDadOptions(DadOptions, RadOptions):
 class Hinted(pm.TeacherStudent):
     """CE(z_s, y) over labelled samples, plus hints over those that have every modality of the teacher."""
 
+    in_batch = True  # weights of regions are functions of means over the batch, relations of its pairs
+
     def losses(self, nets: pm.Nets, batch: pm.Batch) -> pm.Terms:
         student, taught = nets.student(batch), self.taught(batch)
         teachers = [_only(network(batch), taught) for network in members(nets.teacher)]
@@ -83,8 +85,8 @@ class Hinted(pm.TeacherStudent):
 class RegionAware(Hinted):
     """RAD: alpha sum_n omega_n g_n, g_n = T^2 KL(teacher || student) of the heads' logits on region n.
 
-    Regions are the cells of a pyramid over the last map pooled to 4 cells along each of `axes` axes (2:
-    height and width, 21 regions; 1: time, 7). With 0 axes no maps are comparable, and the one region has the
+    Regions are the cells of a pyramid over the last map, 4, 2 and 1 along each of `axes` axes (2: height and
+    width, 21 regions; 1: time, 7). With 0 axes no maps are comparable, and the one region has the
     logits of the networks. Region logits of a late-fused teacher are the mean of its streams'. omega is
     learned from g (eq. 6), or 1/N.
     """
@@ -106,12 +108,6 @@ class RegionAware(Hinted):
             return nets
         (modality,) = self.target
         last, shape = nets.student.encoder.maps[-1], bench.modality(modality).shape[1:]
-        if nets.student.head.in_features != last.channels:
-            raise pm.ContractError(
-                f"the backbone of {modality!r} pools a map of {last.channels} channels to "
-                f"{nets.student.head.in_features} features, so that its head cannot classify a region",
-                "choose a backbone whose pooled features are the mean of its last map",
-            )
         # on a last map of one position all regions are equal, and so are their divergences
         several = any(n > s for n, s in zip(shape, last.stride, strict=True))
         if self.options.weighting != "uniform" and self.regions > 1 and several:

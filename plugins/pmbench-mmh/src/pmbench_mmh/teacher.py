@@ -18,12 +18,18 @@ def teacher_of(setting: pm.Setting, kind: str) -> pm.Stage:
 
 
 def region_axes(setting: pm.Setting, teacher: str) -> int:
-    """Axes along which a region is the same place for teacher and student; 0 where there is none."""
+    """Axes along which a region is the same place for teacher and student; 0 where there is none.
+
+    Raises Unsupported where a head was not made for the mean over a region.
+    """
     target = setting.only_target()
     axes = {AXES.get(setting.modalities[m].kind, 0) for m in setting.all}
     comparable = len(axes) == 1 and all(setting.aligned(target, m) for m in setting.privileged)
     maps = all("maps" in setting.backbones[m].provides for m in setting.all)
-    return axes.pop() if comparable and maps and (teacher == "late" or _joins_maps(setting)) else 0
+    if not (comparable and maps and (teacher == "late" or _joins_maps(setting))):
+        return 0
+    setting.require_mean(*setting.all)
+    return axes.pop()
 
 
 def require_joint_maps(setting: pm.Setting, teacher: str) -> None:

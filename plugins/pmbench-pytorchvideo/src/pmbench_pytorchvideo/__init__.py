@@ -57,7 +57,7 @@ def _backbones(name: str) -> tuple[pm.Backbone, ...]:
     made = pm.backbone(
         name,
         kinds=("clip",),
-        provides=("pooled", "maps"),
+        provides=("pooled", "maps") if name.startswith("x3d") else ("pooled", "maps", "mean"),
         sizes={"": width, **NARROW.get(name, {})},
         tail=partial(_tail, name),
         fuse_at=2,

@@ -32,6 +32,7 @@ def backbone_of(model: str) -> pm.Backbone:
     with torch.random.fork_rng(devices=[]):
         whole = _model(model, 3)
         chained = _is_chain(whole)
+        means = chained and _pools_by_mean(whole)
 
     def build(modality: pm.Modality, size: int) -> TimmEncoder:
         fixed = whole.pretrained_cfg.get("fixed_input_size")
@@ -55,6 +56,7 @@ def backbone_of(model: str) -> pm.Backbone:
         return rename(as_timm_reads(model, tensors))
 
     provides = {"pooled", "maps"} if chained else {"pooled"}
+    provides |= {"mean"} if means else set()
     return pm.Backbone(
         f"timm/{model}",
         frozenset({"image", "clip"}),
@@ -98,6 +100,15 @@ def as_timm_reads(model: str, tensors: Mapping[str, Tensor]) -> Mapping[str, Ten
 
 def _seen(kind: str) -> pm.Modality:
     return pm.Modality("seen", kind, (3, *((1,) if kind == "clip" else ()), *PROBE[2:]), "1")
+
+
+def _pools_by_mean(model: nn.Module) -> bool:
+    """Whether the features before the classifier are the mean of the last stage's map."""
+    encoder = TimmEncoder(model, _seen("image"), True).eval()
+    with torch.no_grad():
+        maps, pooled = encoder(torch.randn(PROBE))
+    mean = maps[-1].mean((2, 3))
+    return mean.shape == pooled.shape and torch.allclose(mean, pooled, rtol=1e-4, atol=1e-5)
 
 
 def _is_chain(model: nn.Module) -> bool:

@@ -45,7 +45,7 @@ def _kinetics(name: str) -> dict[str, pm.Pretrained]:
 @pm.backbone(
     "r2plus1d_18",
     kinds=("clip",),
-    provides=("pooled", "maps"),
+    provides=("pooled", "maps", "mean"),
     sizes={"": 64},
     tail=partial(_tail, "r2plus1d_18"),
     fuse_at=2,
@@ -60,7 +60,7 @@ def r2plus1d_18(modality: pm.Modality, size: int) -> VideoEncoder:
 @pm.backbone(
     "r2plus1d_10",
     kinds=("clip",),
-    provides=("pooled", "maps"),
+    provides=("pooled", "maps", "mean"),
     sizes={"": 64},
     tail=partial(_tail, "r2plus1d_10"),
     fuse_at=2,
@@ -74,7 +74,7 @@ def r2plus1d_10(modality: pm.Modality, size: int) -> VideoEncoder:
 @pm.backbone(
     "r3d_18",
     kinds=("clip",),
-    provides=("pooled", "maps"),
+    provides=("pooled", "maps", "mean"),
     sizes={"": 64},
     tail=partial(_tail, "r3d_18"),
     fuse_at=2,
@@ -89,7 +89,7 @@ def r3d_18(modality: pm.Modality, size: int) -> VideoEncoder:
 @pm.backbone(
     "mc3_18",
     kinds=("clip",),
-    provides=("pooled", "maps"),
+    provides=("pooled", "maps", "mean"),
     sizes={"": 64},
     tail=partial(_tail, "mc3_18"),
     fuse_at=2,
