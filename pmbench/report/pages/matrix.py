@@ -15,7 +15,7 @@ SAME, UNKNOWN = "·", "-"
 """Cells of pairs without a significant difference, and of pairs that are not compared."""
 HEAD = "row minus column"
 HOW_TO_READ = (
-    "Difference of row and column in points, positive if the row is better, where it is significant (all "
+    "Row minus column in points, positive if the row is better, where the difference is significant (all "
     f"pairs tested, Holm: the tests of the ranks); {SAME} is no significant difference. Columns have the "
     "numbers of the rows."
 )
