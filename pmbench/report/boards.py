@@ -16,8 +16,9 @@ from typing import Any
 from ..contracts.metric import Metric
 from ..errors import RecordError
 from ..metrics.builtin import METRICS
-from .comparison import Claim, Contrast, against_floor, claims, contrasts, pair, smallest_of
+from .comparison import Claim, Contrast, against_floor, claims, contrasts, pair, smallest_of, with_ranks
 from .placebo import Left, left_of
+from .ranks import PairTest
 from .recompute import recompute
 from .record import AblationRow, CellInfo, PublishedNumber, Record, metric_of
 from .rows import Row, find_ceiling, find_floor, label_of, second_floors
@@ -76,7 +77,8 @@ class Board:
     """One board. `rows`: ranked rows by their mean, then the others; `remarks`: limits of the comparison.
 
     `smallest_gain`: smallest gain over the floor that its tests find with a probability of 80 %. `grouped`:
-    whether whole groups of test samples are resampled. No rank, p or mean of `rows` depends on the ablations.
+    whether whole groups of test samples are resampled. `pairs`: tests of all pairs of ranked rows. No rank, p
+    or mean of `rows` depends on the ablations.
     """
 
     cell: CellInfo
@@ -95,6 +97,7 @@ class Board:
     equal_teachers: tuple[EqualTeachers, ...] = ()
     left: tuple[Left, ...] = ()
     teacher_changes: tuple[TeacherChange, ...] = ()
+    pairs: tuple[PairTest, ...] = ()
 
     @property
     def title(self) -> str:
@@ -136,7 +139,8 @@ def _main_board(records: list[Record]) -> Board:
         return Board(cells[0].cell, metric, (), absent, None, None, seeds, remarks=tuple(remarks))
     rows = [_row(label, by_seed, metric) for label, by_seed in sorted(done.items())]
     paired = pair(rows, metric, remarks)
-    rows = with_teachers(against_floor(rows, paired), metric)
+    rows, pairs = with_ranks(against_floor(rows, paired), paired)
+    rows = with_teachers(rows, metric)
     for row in rows:
         lacking = sorted(set(seeds) - set(row.seeds))
         if lacking:
@@ -164,6 +168,7 @@ def _main_board(records: list[Record]) -> Board:
         grouped=paired.grouped,
         equal_teachers=tuple(equal_teachers(rows, paired)),
         teacher_changes=tuple(teacher_changes(rows, paired)),
+        pairs=pairs,
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..metrics.builtin import Metric
 from .gaps import Pair, gain_and_gap, gap_recovered
-from .ranks import rank_intervals
+from .ranks import PairTest, ranking
 from .resampling import Resampled, resample
 from .rows import ENSEMBLE, FLOOR, REQUIRED, Row, applies, find_ceiling, find_controls, find_floor
 from .statistics import (
@@ -130,7 +130,7 @@ def pair(rows: Sequence[Row], metric: Metric, remarks: list[str]) -> Paired:
 
 
 def against_floor(rows: Sequence[Row], samples: Paired) -> list[Row]:
-    """Rows with gain over the floor, gap recovered and rank: ranked ones first, unsealed ones last."""
+    """Rows with gain over the floor and gap recovered: ranked ones first, unsealed ones last."""
     sign = -1 if samples.metric.higher_is_better else 1
     chosen = find_ceiling(rows, samples.metric)
     rows = [dataclasses.replace(row, ceiling=row is chosen) for row in rows]
@@ -151,11 +151,15 @@ def against_floor(rows: Sequence[Row], samples: Paired) -> list[Row]:
             gap = gap_recovered(both, family)
             found.append(dataclasses.replace(row, gain=gain, error=error, gap=gap, pair=both))
         rows = found
-    ranked = {
-        r.label: samples.resampled[r.label] for r in rows if r.rankable and r.label in samples.resampled
-    }
-    ranks = rank_intervals(ranked, higher_is_better=samples.metric.higher_is_better)
-    return [dataclasses.replace(row, rank=ranks.get(row.label)) for row in rows]
+    return list(rows)
+
+
+def with_ranks(rows: Sequence[Row], samples: Paired) -> tuple[list[Row], tuple[PairTest, ...]]:
+    """The rows with their ranks, and the tests of all pairs of ranked rows."""
+    resampled = samples.resampled
+    ranked = {r.label: resampled[r.label] for r in rows if r.rankable and r.label in resampled}
+    found = ranking(ranked, higher_is_better=samples.metric.higher_is_better)
+    return [dataclasses.replace(row, rank=found.ranks.get(row.label)) for row in rows], found.pairs
 
 
 def smallest_of(rows: Sequence[Row], samples: Paired) -> float | None:

@@ -1,4 +1,4 @@
-"""Ranks as intervals, and the probability of being the best."""
+"""Tests of all pairs, ranks as intervals, and the probability of being the best."""
 
 from __future__ import annotations
 
@@ -29,7 +29,32 @@ class Rank:
     best: float | None = None
 
 
-def rank_intervals(methods: Mapping[str, Resampled], *, higher_is_better: bool = True) -> dict[str, Rank]:
+@dataclass(frozen=True)
+class PairTest:
+    """Mean difference of two methods in points, positive if `first` is better.
+
+    `p`: Holm-corrected over all pairs; None where nothing can be tested.
+    """
+
+    first: str
+    second: str
+    difference: float
+    p: float | None
+
+    @property
+    def significant(self) -> bool:
+        return self.p is not None and self.p < LEVEL
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Ranks by label, and the tests that they come from: all pairs with a common seed."""
+
+    ranks: dict[str, Rank]
+    pairs: tuple[PairTest, ...]
+
+
+def ranking(methods: Mapping[str, Resampled], *, higher_is_better: bool = True) -> Ranking:
     """Ranks from tests of all pairs, Holm-corrected over the pairs.
 
     So all ranks together are right with 95 % probability. `methods` are in any order.
@@ -42,15 +67,23 @@ def rank_intervals(methods: Mapping[str, Resampled], *, higher_is_better: bool =
     known: dict[tuple[str, str], Difference] = {pair: d for pair, d in found.items() if d is not None}
     prior = prior_of(known.values(), methods=len(labels) - 1)
     corrected = holm([compare(d, prior).p for d in known.values()])
+    tests = [PairTest(*pair, d.value, p) for (pair, d), p in zip(known.items(), corrected, strict=True)]
     better, worse = dict.fromkeys(labels, 0), dict.fromkeys(labels, 0)
-    for ((one, other), d), p in zip(known.items(), corrected, strict=True):
-        if p is not None and p < LEVEL:
-            winner, loser = (one, other) if d.value > 0 else (other, one)
+    for test in tests:
+        if test.significant:
+            pair = test.first, test.second
+            winner, loser = pair if test.difference > 0 else pair[::-1]
             worse[winner] += 1  # one more method is worse than the winner
             better[loser] += 1
     best = _probability_of_best(methods, prior.variance, prior.df, higher_is_better)
     n = len(labels)
-    return {m: Rank(1 + better[m], n - worse[m], n, best.get(m)) for m in labels}
+    ranks = {m: Rank(1 + better[m], n - worse[m], n, best.get(m)) for m in labels}
+    return Ranking(ranks, tuple(tests))
+
+
+def rank_intervals(methods: Mapping[str, Resampled], *, higher_is_better: bool = True) -> dict[str, Rank]:
+    """The ranks of `ranking` alone."""
+    return ranking(methods, higher_is_better=higher_is_better).ranks
 
 
 def _probability_of_best(

@@ -25,7 +25,7 @@ def test_draw_is_what_the_run_drew(copied: Any) -> None:
     assert done.code == 0
     assert done.stdout == "results/LEADERBOARD.md (5 records)\n"
     figures = sorted(path.name for path in (copied.out / "figures").iterdir())
-    kinds = ("costs", "costs-dark", "curves", "curves-dark")
+    kinds = ("costs", "costs-dark", "curves", "curves-dark", "terms", "terms-dark")
     assert figures == sorted(f"planted-shared-10-{kind}.svg" for kind in kinds)
     assert {path: without_figures(path.read_text()) for path in copied.out.rglob("*.md")} == drawn
     assert copied.run_cli("leaderboard", "--check").code == 0

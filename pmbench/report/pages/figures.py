@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .book import CREATOR, Book
+from .book import CREATOR, Book, Table, slugs
+from .front import ranks_of, ranks_text
 from .shown import costs_of, curves_of, figures_of, gains_of, labels_of, overview_of
+from .studies import losses_of, method_of, studies_of, terms_of
 
 DRAWING = 1
 """Version of the drawing, in the digest of every figure: raise it when figures are to be drawn anew."""
@@ -41,10 +44,16 @@ DARK = {
 
 @dataclass(frozen=True)
 class Planned:
-    """A figure before it is drawn. `kind`: name of its function in `plots`; `shown`: plain values."""
+    """A figure before it is drawn. `kind`: name of the function that draws it, in
+    `plots`, `plots_results` or `plots_losses`; `shown`: plain values.
+
+    `pages`: paths without suffix of the pages of tables and methods that show it.
+    """
 
     kind: str
     shown: object
+    alternative: str = ""
+    pages: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -53,16 +62,43 @@ class Planned:
 
 
 def plan(book: Book) -> dict[str, Planned]:
-    """Name -> figure of all figures of the pages; matplotlib is not imported."""
-    found: dict[str, Planned] = {}
+    """File name without suffix -> figure of all figures of the pages; matplotlib is not imported."""
+    found: list[tuple[str, Planned]] = []
     if overview := overview_of(book):
-        found["overview"] = Planned("overview", overview)
-    made = {"gains": gains_of, "costs": costs_of, "curves": curves_of}
+        found.append(("overview", Planned("overview", overview)))
+    found += [(name, Planned("ranks", ranks, ranks_text(ranks))) for name, ranks in ranks_of(book).items()]
     for one in book.tables:
-        for kind in figures_of(one.board, one.name):
-            found[f"{one.slug}-{kind}"] = Planned(kind, made[kind](one.board, one.name))
-    found |= {name: Planned("labels", values) for name, values in labels_of(book).items()}
+        found += [(f"{one.slug}-{name}", planned) for name, planned in _of_table(book, one)]
+    for name, shown in labels_of(book).items():
+        pages = tuple(f"tables/{table}" for table in shown.tables)
+        found.append((name, Planned("labels", shown, shown.alternative, pages)))
+    names = slugs([name for name, _ in found])
+    return {name: planned for name, (_, planned) in zip(names, found, strict=True)}
+
+
+def _of_table(book: Book, one: Table) -> list[tuple[str, Planned]]:
+    """The figures of one table, each with the end of its name."""
+    board, name, page = one.board, one.name, f"tables/{one.slug}"
+    made = {"gains": gains_of, "costs": costs_of, "curves": curves_of}
+    found = [
+        (kind, Planned(kind, made[kind](board, name), text, (page,)))
+        for kind, text in figures_of(board, name).items()
+    ]
+    if terms := terms_of(board, name):
+        found.append(("terms", Planned("terms", terms, terms.alternative, (page,))))
+    for table in board.ablations:
+        method = method_of(table)
+        pages = (page,) if method is None else (page, f"methods/{book.methods[method]}")
+        for option, study in studies_of(board, table, name).items():
+            found.append((f"{table.label}-{option}", Planned("study", study, study.alternative, pages)))
+        if losses := losses_of(table, name):
+            found.append((f"{table.label}-losses", Planned("losses", losses, losses.alternative, pages)))
     return found
+
+
+def shown_on(page: str, figures: Mapping[str, Planned]) -> dict[str, str]:
+    """File name -> alternative text of the figures of a page."""
+    return {name: planned.alternative for name, planned in figures.items() if page in planned.pages}
 
 
 def digest_in(svg: str) -> str | None:
@@ -76,10 +112,11 @@ def draw(planned: Planned) -> dict[str, str]:
     import matplotlib
     from matplotlib import style
 
-    from . import plots
+    from . import plots, plots_losses, plots_results
 
+    module = {"ranks": plots_results, "study": plots_results, "terms": plots_losses, "losses": plots_losses}
     with style.context(["default", _style()]):
-        figure = getattr(plots, planned.kind)(planned.shown)
+        figure = getattr(module.get(planned.kind, plots), planned.kind)(planned.shown)
         buffer = io.StringIO()
         creator = f"Matplotlib {matplotlib.__version__}, {CREATOR}, {planned.digest}"
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": creator})

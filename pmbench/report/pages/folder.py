@@ -12,7 +12,7 @@ from ...files import write_text
 from ..attestations import Attestations
 from ..record import Record
 from .book import CREATOR, Book
-from .figures import Planned, digest_in, draw, plan
+from .figures import Planned, digest_in, draw, plan, shown_on
 from .front import across_page, front_page
 from .method import method_page
 from .table import table_page
@@ -26,13 +26,15 @@ KINDS = ("", "-dark")
 
 def pages(book: Book) -> dict[str, str]:
     """Path from the folder of the front page -> text of every page."""
-    found = {book.front: front_page(book)}
+    found, figures = {book.front: front_page(book)}, _figures(book)
     if (across := across_page(book)) is not None:
         found["across.md"] = across
     for place, slug in enumerate(book.slugs):
-        found[f"tables/{slug}.md"] = table_page(book, place)
+        page = f"tables/{slug}"
+        found[f"{page}.md"] = table_page(book, place, shown_on(page, figures))
     for method, slug in book.methods.items():
-        found[f"methods/{slug}.md"] = method_page(book, method)
+        page = f"methods/{slug}"
+        found[f"{page}.md"] = method_page(book, method, shown_on(page, figures))
     return found
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 
 from ..audit import bonus_of
 from ..boards import Board
 from ..headlines import controls, mark, marked, methods, reading, sentence
 from ..rows import Row, label_of
-from ..summary import FEWEST_FOR_RANKS, Overall, overall
+from ..summary import FEWEST_FOR_RANKS, AverageRanks, Overall, average_ranks, overall
 from ..text import code, escape, gap_text, interval, number, points, table, wrap
-from .book import DRAWN, WIDTH, Book, Table
+from .book import DRAWN, WIDTH, Book, Table, slugs
 from .shown import overview_tables
 
 MEANS = (
@@ -53,24 +54,62 @@ def across_page(book: Book) -> str | None:
         parts.append(table(rows, left=(0,)))
         if not ranked:
             parts.append(f"Mean ranks are shown from {FEWEST_FOR_RANKS} tables on.")
+    for name, ranks in ranks_of(book).items() if book.figures else ():
+        parts += [picture(f"figures/{name}", ranks_text(ranks)), wrap(escape(ranks_reading(ranks)))]
     return "\n\n".join([*parts, DRAWN]) + "\n"
 
 
 def across(book: Book) -> dict[str, list[Overall]]:
     """Means over the tables of each set of values, for sets of several tables."""
+    found = {values: overall(same) for values, same in _by_values(book).items() if len(same) > 1}
+    return {values: methods for values, methods in found.items() if methods}
+
+
+def ranks_of(book: Book) -> dict[str, AverageRanks]:
+    """File name of the figure -> average ranks of each set of values with enough tables."""
+    known = {values: average_ranks(same) for values, same in _by_values(book).items()}
+    found = {values: ranks for values, ranks in known.items() if ranks is not None}
+    names = slugs(["ranks" if values == "paper" else f"ranks {values}" for values in found])
+    return dict(zip(names, found.values(), strict=True))
+
+
+def _by_values(book: Book) -> dict[str, list[Board]]:
+    """The boards of each set of hyper-parameter values."""
     sets: dict[str, list[Board]] = {}
     for one in book.tables:
         sets.setdefault(one.board.cell.value_set, []).append(one.board)
-    found = {values: overall(same) for values, same in sorted(sets.items()) if len(same) > 1}
-    return {values: methods for values, methods in found.items() if methods}
+    return dict(sorted(sets.items()))
+
+
+def ranks_text(ranks: AverageRanks) -> str:
+    """Alternative text of the figure."""
+    values = "" if ranks.values == "paper" else f" with {ranks.values} values"
+    return (
+        f"Average ranks of {len(ranks.ranks)} methods{values} over {ranks.datasets} data sets, with the "
+        "critical difference"
+    )
+
+
+def ranks_reading(ranks: AverageRanks) -> str:
+    """How to read average ranks, and what their test counts."""
+    text = (
+        f"Average ranks among the {len(ranks.ranks)} methods that are on all {ranks.tables} tables, 1 is the "
+        f"best: over the tables of each data set, then over the {ranks.datasets} data sets. Bars join "
+        "methods whose ranks differ by less than the critical difference of "
+        f"{number(ranks.difference, 2)} (Nemenyi's test of all pairs, 5 %). It counts data sets, since "
+        "tables of one data set share samples and seeds, and are not independent. The mean "
+        "rank above is another: a place among all ranked rows of a table, with floor and controls, on the "
+        "tables that the method is on."
+    )
+    missing = f" Not on all tables: {', '.join(ranks.missing)}." if ranks.missing else ""
+    return text + missing
 
 
 def picture(path: str, alternative: str) -> str:
     """A figure in its light and its dark form."""
-    return (
-        f'<picture>\n<source media="(prefers-color-scheme: dark)" srcset="{path}-dark.svg">\n'
-        f'<img src="{path}.svg" alt="{alternative}">\n</picture>'
-    )
+    source = f'<source media="(prefers-color-scheme: dark)" srcset="{path}-dark.svg">'
+    image = f'<img src="{path}.svg" alt="{html.escape(alternative)}">'
+    return f"<picture>\n{source}\n{image if len(image) <= WIDTH else wrap(image)}\n</picture>"
 
 
 def _alternative(book: Book) -> str:

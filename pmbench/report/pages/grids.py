@@ -14,6 +14,8 @@ from ..text import duration, gap_text, interval, number, percent, points, quanti
 from ..verdicts import teacher_text, verdict_text
 from .book import Book, slugs
 from .front import MEANS, across
+from .matrix import HEAD, matrix_of
+from .matrix import HOW_TO_READ as MATRIX
 from .table import title_of
 
 TONES = {"▲": "good", "△": "partly", "▼": "bad"}
@@ -264,6 +266,18 @@ def controls_grid(book: Book, board: Board) -> Grid:
     columns = (Column("method", numeric=False), *(Column(f"against {name}") for name in names))
     caption = "Differences in points; a [ ] that excludes 0 is significant."
     return Grid("controls", "Against the controls", caption, columns, tuple(rows))
+
+
+def pairs_grid(book: Book, board: Board) -> Grid:
+    """The differences of all pairs of ranked rows."""
+    matrix = matrix_of(board)
+    heads, rows = [], []
+    for place, (row, texts) in enumerate(zip(matrix.rows, matrix.cells, strict=True) if matrix else (), 1):
+        heads.append(Column(str(place)))
+        name = cell(f"{place}. {row.label}", place, f"../methods/{book.slug_of(row.label)}.html")
+        rows.append(Line((name, *map(cell, texts))))
+    columns = (Column(HEAD, numeric=False), *heads)
+    return Grid("pairs", "All pairs", MATRIX, columns, tuple(rows), sortable=False)
 
 
 def others_grid(book: Book, board: Board) -> Grid:

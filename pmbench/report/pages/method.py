@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from ..headlines import INTERVALS
 from ..record import PublishedNumber, Record
@@ -24,17 +24,23 @@ from ..text import (
 )
 from ..verdicts import method_lines, verdict_text
 from .book import DRAWN, Book, Table
+from .front import picture
 
 PUBLISHED = "From the papers' own code, backbones and budgets, so beside, not in, the tables."
 
 
-def method_page(book: Book, method: str) -> str:
-    """The page of a method, in `methods/` beside the front page."""
+def method_page(book: Book, method: str, figures: Mapping[str, str]) -> str:
+    """The page of a method, in `methods/` beside the front page.
+
+    `figures`: file name -> alternative text of those that it shows.
+    """
     rows = book.rows_of(method)
     parts = [f"# {code(method)}\n\n[Leaderboard](../{book.front})"]
     if rows:
         parts += [_results(rows), wrap(f"Gains are differences to the floor, in points. {INTERVALS}")]
     parts += [*_verdicts(rows), *_controls(rows), *_skipped(book, method)]
+    pictures = [picture(f"../figures/{figure}", text) for figure, text in figures.items()]
+    parts += ["## Ablations", *pictures] if pictures else []
     parts += [*_departures(rows), *_published(rows), *_costs(rows), *_records(book, rows)]
     parts.append("\n".join(f"[table-{t.slug}]: ../tables/{t.slug}.md" for t in _tables(book, method)))
     return "\n\n".join(part for part in (*parts, DRAWN) if part) + "\n"

@@ -12,6 +12,17 @@ from matplotlib.ticker import MaxNLocator
 
 from ..text import duration, quantity
 from .figures import LIGHT as C
+from .plots_parts import (
+    DASHES,
+    ROW,
+    grid,
+    handle,
+    label_lowest,
+    legend,
+    small_panels,
+    text_width,
+    titles,
+)
 from .shown import Costs, Curves, Gain, Gains, Labels, Point
 
 if TYPE_CHECKING:
@@ -23,56 +34,18 @@ KINDS = {
     "worse than floor": ("v", "bad", True),
 }
 """Verdict -> marker, colour, and whether it is filled; other verdicts have a grey square."""
-DASHES = ((0, (4, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (8, 3)), (0, (2, 3)))
-ROW, LEGEND = 0.25, 0.3
-"""Inches of a row of a forest plot, and of a legend of one line."""
-
-
-def _grid(
-    shape: tuple[int, int],
-    size: tuple[float, float],
-    margins: tuple[float, float, float, float],
-    **options: Any,
-) -> tuple[Figure, list[Axes]]:
-    """A figure with panels of one size.
-
-    `shape` is (lines, columns); `size` of a panel and `margins` left of, right of,
-    above and below it in inches. Margins are computed, not measured: matplotlib measures by drawing twice.
-    """
-    lines, columns = shape
-    left, right, top, bottom = margins
-    outer = options.pop("outer", (0.0, LEGEND))  # above and below all panels
-    width = columns * (size[0] + left + right)
-    height = lines * (size[1] + top + bottom) + sum(outer)
-    figure = Figure(figsize=(width, height))
-    grid = figure.subplots(lines, columns, squeeze=False, **options)
-    for line in range(lines):
-        for column in range(columns):
-            x = column * (size[0] + left + right) + left
-            y = height - outer[0] - (line + 1) * (size[1] + top + bottom) + bottom
-            grid[line][column].set_position((x / width, y / height, size[0] / width, size[1] / height))
-    return figure, list(grid.flat)
-
-
-def _legend(figure: Figure, handles: Sequence[Line2D], columns: int) -> None:
-    figure.legend(handles=handles, loc="lower center", ncols=columns, fontsize=8, borderaxespad=0.4)
-
-
-def _text_width(labels: Sequence[str], size: float) -> float:
-    """Inches of the longest label in a font of `size` points."""
-    return max(map(len, labels), default=0) * size * 0.0088 + 0.12
 
 
 def gains(shown: Gains) -> Figure:
     """Forest plot of one table: a line for the interval, a mark for the mean, a dot for each seed."""
-    left = _text_width([row.label for row in shown.rows], 9)
+    left = text_width([row.label for row in shown.rows], 9)
     handles = [*_verdict_handles(shown.rows), *_line_handles(shown)]
     below = 0.16 * math.ceil(len(handles) / 3) + 0.1
     size, margins = (9.0 - left - 0.15, ROW * len(shown.rows)), (left, 0.15, 0.3, 0.5)
-    figure, (axes,) = _grid((1, 1), size, margins, outer=(0.0, below))
+    figure, (axes,) = grid((1, 1), size, margins, outer=(0.0, below))
     _forest(axes, shown)
     axes.set_xlabel(shown.unit)
-    _legend(figure, handles, 3)
+    legend(figure, handles, 3)
     return figure
 
 
@@ -81,9 +54,9 @@ def overview(shown: Sequence[Gains]) -> Figure:
     columns = min(len(shown), 2 if len(shown) in (2, 4) else 3)
     lines = math.ceil(len(shown) / columns)
     rows = max(len(panel.rows) for panel in shown)
-    left = _text_width([row.label for panel in shown for row in panel.rows], 8)
+    left = text_width([row.label for panel in shown for row in panel.rows], 8)
     size = (10.0 / columns - left - 0.15, 0.2 * rows)
-    figure, panels = _grid((lines, columns), size, (left, 0.15, 0.3, 0.45), outer=(0.0, 0.4))
+    figure, panels = grid((lines, columns), size, (left, 0.15, 0.3, 0.45), outer=(0.0, 0.4))
     for axes, panel in zip(panels, shown, strict=False):
         _forest(axes, panel, size=8)
         axes.set_xlabel("gain over the floor, points", fontsize=8)
@@ -92,11 +65,11 @@ def overview(shown: Sequence[Gains]) -> Figure:
     every = [row for panel in shown for row in panel.rows]
     handles = [
         *_verdict_handles(every),
-        _handle("floor", "text", "-"),
-        _handle("controls", "control", DASHES[0]),
+        handle("floor", "text", "-"),
+        handle("controls", "control", DASHES[0]),
     ]
-    handles.append(_handle("ceiling", "ceiling", "-"))
-    _legend(figure, handles, 4)
+    handles.append(handle("ceiling", "ceiling", "-"))
+    legend(figure, handles, 4)
     return figure
 
 
@@ -134,10 +107,6 @@ def _dashes(count: int) -> list[Any]:
     return [DASHES[i % len(DASHES)] for i in range(count)]
 
 
-def _handle(label: str, colour: str, style: Any, **more: Any) -> Line2D:
-    return Line2D([], [], color=C[colour], linestyle=style, label=label, **more)
-
-
 def _verdict_handles(rows: Sequence[Gain]) -> list[Line2D]:
     found = {row.verdict: _kind(row.verdict) for row in rows}
     return [
@@ -154,11 +123,11 @@ def _verdict_handles(rows: Sequence[Gain]) -> list[Line2D]:
 
 
 def _line_handles(shown: Gains) -> list[Line2D]:
-    found = [_handle("floor", "text", "-")]
+    found = [handle("floor", "text", "-")]
     for (label, value), dash in zip(shown.controls, _dashes(len(shown.controls)), strict=True):
-        found.append(_handle(f"{label} {value:+.1f}", "control", dash))
+        found.append(handle(f"{label} {value:+.1f}", "control", dash))
     if shown.gap is not None:
-        found.append(_handle(f"ceiling, {shown.gap[0]} {shown.gap[1]:+.1f}", "ceiling", "-"))
+        found.append(handle(f"ceiling, {shown.gap[0]} {shown.gap[1]:+.1f}", "ceiling", "-"))
     return found
 
 
@@ -177,7 +146,7 @@ TIMES += [3600.0 * hours for hours in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 def costs(shown: Costs) -> Figure:
     """Result against MACs at test and against training time, with the Pareto front of the ranked rows."""
-    figure, (left, right) = _grid((1, 2), (4.4, 4.3), (0.5, 0.1, 0.3, 0.5), sharey=True)
+    figure, (left, right) = grid((1, 2), (4.4, 4.3), (0.5, 0.1, 0.3, 0.5), sharey=True)
     known = [(p.macs, p) for p in shown.points if p.macs is not None]
     timed = [(max(p.seconds, 1e-3), p) for p in shown.points]
     if known:
@@ -193,7 +162,7 @@ def costs(shown: Costs) -> Figure:
         Line2D([], [], label="other ranked rows", color=C["quiet"], marker="o", linestyle=""),
         Line2D([], [], label="given a privileged modality at test, or not sealed", linestyle="", **given),
     ]
-    _legend(figure, handles, 3)
+    legend(figure, handles, 3)
     return figure
 
 
@@ -287,7 +256,7 @@ def _covers(taken: Sequence[Box], x: float, y: float, width: float, height: floa
 
 def curves(shown: Curves) -> Figure:
     """Validation metric by epoch: a panel a row, its seeds thin, its mean thick, the floor beside it."""
-    figure, panels, columns = _small(len(shown.rows), 5, 1.1, (0.36, 0.05, 0.25, 0.12))
+    figure, panels, columns = small_panels(len(shown.rows), 5, 1.1, (0.36, 0.05, 0.25, 0.12))
     for axes, (label, mean, seeds) in zip(panels, shown.rows, strict=False):
         axes.set_title(label, fontsize=8, fontweight="normal")
         for seed in seeds:
@@ -298,41 +267,15 @@ def curves(shown: Curves) -> Figure:
         axes.plot(range(1, len(mean) + 1), mean, color=C["good"])
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.tick_params(labelsize=7)
-    _lowest(panels, len(shown.rows), columns)
-    _titles(figure, f"{shown.title}: {shown.metric} on validation data, %", "epoch of the last stage")
+    label_lowest(panels, len(shown.rows), columns)
+    titles(figure, f"{shown.title}: {shown.metric} on validation data, %", "epoch of the last stage")
     handles = [
-        _handle("mean over seeds", "good", "-"),
-        _handle("each seed", "partly", "-", alpha=0.55),
-        _handle("floor, mean", "text", DASHES[0]),
+        handle("mean over seeds", "good", "-"),
+        handle("each seed", "partly", "-", alpha=0.55),
+        handle("floor, mean", "text", DASHES[0]),
     ]
-    _legend(figure, handles, 3)
+    legend(figure, handles, 3)
     return figure
-
-
-def _small(
-    count: int, most: int, height: float, margins: tuple[float, float, float, float]
-) -> tuple[Figure, list[Axes], int]:
-    """A figure of small panels with common axes, its panels, and how many of `most` stand in a line."""
-    columns = min(most, count) or 1
-    shape = (math.ceil(count / columns) or 1, columns)
-    size = (10 / columns - margins[0] - margins[1], height)
-    figure, panels = _grid(shape, size, margins, outer=(0.35, 0.75), sharex=True, sharey=True)
-    return figure, panels, columns
-
-
-def _lowest(panels: Sequence[Axes], used: int, columns: int) -> None:
-    """Labels of the horizontal axis below the lowest panel of each column; the unused panels are hidden."""
-    for axes in panels[max(0, used - columns) : used]:
-        axes.tick_params(labelbottom=True)
-    for axes in panels[used:]:
-        axes.set_axis_off()
-
-
-def _titles(figure: Figure, title: str, below: str) -> None:
-    """Title above all panels, label below them."""
-    height = figure.get_figheight()
-    figure.text(0.01, 1 - 0.1 / height, title, va="top", fontsize=10, fontweight="bold")
-    figure.text(0.5, 0.42 / height, below, ha="center", fontsize=8)
 
 
 # --- labels -------------------------------------------------------------------------------------------------
@@ -340,7 +283,7 @@ def _titles(figure: Figure, title: str, below: str) -> None:
 
 def labels(shown: Labels) -> Figure:
     """Gain by number of labels a class: a panel a method, with interval and the ceiling's gap."""
-    figure, panels, columns = _small(len(shown.rows), 4, 1.4, (0.25, 0.05, 0.25, 0.15))
+    figure, panels, columns = small_panels(len(shown.rows), 4, 1.4, (0.25, 0.05, 0.25, 0.15))
     places = range(len(shown.places))
     for axes, (label, found) in zip(panels, shown.rows, strict=False):
         axes.set_title(label, fontsize=8, fontweight="normal")
@@ -357,9 +300,9 @@ def labels(shown: Labels) -> Figure:
             axes.plot([x], [gain.value], marker, color=colour, markerfacecolor=face, markersize=5, zorder=4)
         axes.set_xticks(list(places), shown.places)
         axes.tick_params(labelsize=7)
-    _lowest(panels, len(shown.rows), columns)
-    _titles(figure, f"{shown.title}: {shown.unit}", "labels a class")
+    label_lowest(panels, len(shown.rows), columns)
+    titles(figure, f"{shown.title}: {shown.unit}", "labels a class")
     every = [gain for _, row in shown.rows for gain in row if gain is not None]
-    handles = [*_verdict_handles(every), _handle("ceiling", "ceiling", "-"), _handle("floor", "text", "-")]
-    _legend(figure, handles, 5)
+    handles = [*_verdict_handles(every), handle("ceiling", "ceiling", "-"), handle("floor", "text", "-")]
+    legend(figure, handles, 5)
     return figure

@@ -160,11 +160,8 @@ def curves_of(board: Board, name: str) -> Curves:
     return Curves(name, title, tuple(found), _rounded(floor))
 
 
-def labels_of(book: Book, table: str | None = None) -> dict[str, Labels]:
-    """File name -> gains by number of labels, of data sets with several few-K protocols.
-
-    With a `table`, given by its file name, only figures that show it.
-    """
+def labels_of(book: Book) -> dict[str, Labels]:
+    """File name -> gains by number of labels, of data sets with several few-K protocols."""
     groups: dict[str, dict[float, Table]] = {}
     for one in book.tables:
         cell, count = one.board.cell, labels_a_class(one.board.cell.protocol)
@@ -179,8 +176,7 @@ def labels_of(book: Book, table: str | None = None) -> dict[str, Labels]:
         if sum(count != float("inf") for count in by_count) > 1
     ]
     names = slugs([f"labels {shown.title}" for shown in several])
-    found = dict(zip(names, several, strict=True))
-    return {name: shown for name, shown in found.items() if table is None or table in shown.tables}
+    return dict(zip(names, several, strict=True))
 
 
 def labels_a_class(protocol: str) -> float | None:

@@ -7,7 +7,7 @@ loaded from elsewhere, and links are relative, so that the folder works from a d
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,9 @@ from ..verdicts import (
     verdict_text,
 )
 from .book import CREATOR, Book, Table
-from .figures import draw, plan
+from .figures import Planned, draw, plan, shown_on
 from .formats import to_csv
-from .front import introduction
+from .front import introduction, ranks_of, ranks_reading, ranks_text
 from .grids import (
     Cell,
     Column,
@@ -46,11 +46,11 @@ from .grids import (
     gain_cell,
     others_grid,
     overview_grid,
+    pairs_grid,
     results_grid,
     seeds_grid,
 )
 from .method import departures, published_lines
-from .shown import figures_of, labels_of
 from .table import TEACHERS, facts, provenance, warnings
 
 
@@ -102,15 +102,20 @@ def site(book: Book, values: Any) -> dict[str, str]:
         "legend": reading(book.boards),
         "downloads": downloads,
     }
+    figures = plan(book)
     index, page = engine.get_template("index.html"), engine.get_template("page.html")
-    found = {"index.html": index.render(common | {"up": "", "title": "Leaderboard"} | _index(book))}
+    found = {"index.html": index.render(common | {"up": "", "title": "Leaderboard"} | _index(book, figures))}
     for one in book.tables:
         path = f"tables/{one.slug}.html"
-        found[path] = page.render(common | {"up": "../", "title": one.name} | _table(book, one, files))
+        found[path] = page.render(
+            common | {"up": "../", "title": one.name} | _table(book, one, files, figures)
+        )
     for method, slug in book.methods.items():
         path = f"methods/{slug}.html"
-        found[path] = page.render(common | {"up": "../", "title": method} | _method(book, method, files))
-    for name, planned in plan(book).items():
+        found[path] = page.render(
+            common | {"up": "../", "title": method} | _method(book, method, files, figures)
+        )
+    for name, planned in figures.items():
         found |= {f"figures/{name}{kind}.svg": text for kind, text in draw(planned).items()}
     found |= {path: to_json(record) for record, path in files.of_records}
     found["leaderboard.csv"] = to_csv(book)
@@ -123,11 +128,12 @@ def site(book: Book, values: Any) -> dict[str, str]:
 # --- the front page -----------------------------------------------------------------------------------------
 
 
-def _index(book: Book) -> dict[str, Any]:
-    figures = []
-    if "overview" in plan(book):
+def _index(book: Book, figures: Mapping[str, Planned]) -> dict[str, Any]:
+    pictures = []
+    if "overview" in figures:
         text = "Gain over the floor of each method, with interval and a dot for each seed"
-        figures.append(Picture("figures/overview", text))
+        pictures.append(Picture("figures/overview", text))
+    ranks = ranks_of(book)
     cards = [
         {"href": f"tables/{t.slug}.html", "name": t.name, "sentence": f"{capital(sentence(t.board))}."}
         for t in book.tables
@@ -135,25 +141,26 @@ def _index(book: Book) -> dict[str, Any]:
     return {
         "introduction": introduction(book),
         "cards": cards,
-        "figures": figures,
+        "figures": pictures,
         "grids": [overview_grid(book), *across_grids(book)],
+        "ranks": [Picture(f"figures/{name}", ranks_text(found)) for name, found in ranks.items()],
+        "last": [Items("Average ranks", list(map(ranks_reading, ranks.values())))],
     }
 
 
 # --- the page of a table ------------------------------------------------------------------------------------
 
 
-def _table(book: Book, one: Table, files: Files) -> dict[str, Any]:
+def _pictures(page: str, figures: Mapping[str, Planned]) -> list[Picture]:
+    return [Picture(f"../figures/{name}", text) for name, text in shown_on(page, figures).items()]
+
+
+def _table(book: Book, one: Table, files: Files, figures: Mapping[str, Planned]) -> dict[str, Any]:
     board = one.board
-    pictures = [
-        Picture(f"../figures/{one.slug}-{k}", text) for k, text in figures_of(board, one.name).items()
-    ]
-    pictures += [
-        Picture(f"../figures/{n}", shown.alternative) for n, shown in labels_of(book, one.slug).items()
-    ]
     grids = [
         controls_grid(book, board),
         others_grid(book, board),
+        pairs_grid(book, board),
         costs_grid(book, board),
         seeds_grid(book, board, files),
     ]
@@ -162,7 +169,7 @@ def _table(book: Book, one: Table, files: Files) -> dict[str, Any]:
     return {
         "sentence": f"{capital(sentence(board))}.",
         "first": [results_grid(book, board)] if board.rows else [],
-        "figures": pictures,
+        "figures": _pictures(f"tables/{one.slug}", figures),
         "lists": [
             Items("Warnings", warnings(board)),
             Items("Verdicts", method_lines(board)),
@@ -181,7 +188,7 @@ def _table(book: Book, one: Table, files: Files) -> dict[str, Any]:
 # --- the page of a method -----------------------------------------------------------------------------------
 
 
-def _method(book: Book, method: str, files: Files) -> dict[str, Any]:
+def _method(book: Book, method: str, files: Files, figures: Mapping[str, Planned]) -> dict[str, Any]:
     found = book.rows_of(method)
     rows, records = [], []
     for one, row in found:
@@ -221,7 +228,7 @@ def _method(book: Book, method: str, files: Files) -> dict[str, Any]:
     return {
         "sentence": "",
         "first": [grids[0]] if rows else [],
-        "figures": [],
+        "figures": _pictures(f"methods/{book.methods[method]}", figures),
         "lists": [
             Items("Verdicts", verdicts),
             Items("Cells without a result", absent),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ...errors import plural
 from ..audit import bonus_of, choices_of
@@ -41,7 +41,7 @@ from ..verdicts import (
 )
 from .book import DRAWN, Book
 from .front import picture
-from .shown import figures_of, labels_of
+from .matrix import matrix_text
 
 HOW_TO_READ = """\
 How to read: ± is the 95 % interval of a mean over seeds. Gain is the difference to the floor in points,
@@ -69,9 +69,12 @@ is tested on the target modality alone, on average, without a better method."""
 TEACHERS = "Teachers: ranks among methods of one teacher, and methods under another teacher"
 
 
-def table_page(book: Book, place: int) -> str:
-    """The page of the table at a place, in `tables/` beside the front page."""
-    board, name, slug = book.boards[place], book.names[place], book.slugs[place]
+def table_page(book: Book, place: int, figures: Mapping[str, str]) -> str:
+    """The page of the table at a place, in `tables/` beside the front page.
+
+    `figures`: file name -> alternative text of those that it shows.
+    """
+    board, name = book.boards[place], book.names[place]
     parts = [f"# {escape(name)}\n\n[Leaderboard](../{book.front})", f"{escape(_capital(sentence(board)))}."]
     parts = [
         parts[0],
@@ -79,13 +82,11 @@ def table_page(book: Book, place: int) -> str:
         bullets([*facts(board), *tests_text(board), *ceiling_text(board)]),
         _list("Warnings", warnings(board)),
     ]
-    if book.figures:
-        figures = [(f"{slug}-{kind}", text) for kind, text in figures_of(board, name).items()]
-        figures += [(found, shown.alternative) for found, shown in labels_of(book, slug).items()]
-        parts += [picture(f"../figures/{figure}", text) for figure, text in figures]
+    parts += [picture(f"../figures/{figure}", text) for figure, text in figures.items()]
     parts += ["## Results\n\n" + wrap(HOW_TO_READ), *_results(book, board), _skipped(board)]
     parts += [_list("Methods", method_lines(board)), _controls(board)]
-    parts += [_list(TEACHERS, teacher_lines(board)), _left(board), *_others(board), *_costs(board)]
+    parts += [_list(TEACHERS, teacher_lines(board)), _left(board), *_others(board), *matrix_text(board)]
+    parts += _costs(board)
     parts += _epochs(board)
     parts += [part for ablation in board.ablations for part in _ablation(ablation, board)]
     parts += _provenance(book, board)

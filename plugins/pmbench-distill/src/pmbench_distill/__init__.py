@@ -1,0 +1,153 @@
+"""Distillation from a privileged teacher by features, by relations among samples, and by parts of logits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pmbench as pm
+
+from .stages import (
+    Cmkd,
+    CmkdOptions,
+    Dist,
+    DistOptions,
+    Dkd,
+    DkdOptions,
+    Fitnet,
+    FitnetOptions,
+    Follow,
+    Mars,
+    MarsOptions,
+    Mers,
+    Mlld,
+    MlldOptions,
+    Pkd,
+    PkdOptions,
+    Pkt,
+    PktOptions,
+    Rkd,
+    RkdOptions,
+    Sp,
+    SpOptions,
+    TakdOptions,
+)
+
+TEACHERS = {"fused": "early_fusion", "privileged": "privileged_only"}
+POOLED = "pooled features in place of a hidden layer's"
+ACROSS = "the paper distills within a modality; the teacher here sees the privileged one"
+
+
+def _teacher(setting: pm.Setting, sees: str) -> pm.Stage:
+    return pm.trained_on(*(setting.all if sees == "fused" else setting.privileged))
+
+
+def _student(kind: Any, setting: pm.Setting, options: Any) -> pm.Stage:
+    return kind(_teacher(setting, options.teacher), setting.target, options)
+
+
+@pm.method("fitnet", paper="arXiv:1412.6550", teachers=TEACHERS, deviations=(POOLED, ACROSS))
+def fitnet(setting: pm.Setting, options: FitnetOptions) -> pm.Stage:
+    """Student whose features, through a learned regressor, match those of the teacher"""
+    return _student(Fitnet, setting, options)
+
+
+@pm.method("mars", paper="Crasto, Weinzaepfel, Alahari, Schmid, CVPR 2019 (MARS)", teachers=TEACHERS)
+def mars(setting: pm.Setting, options: MarsOptions) -> pm.Stage:
+    """Student whose features match those of the privileged stream, and whose logits match the labels"""
+    return _student(Mars, setting, options)
+
+
+@pm.method(
+    "mers",
+    paper="Crasto, Weinzaepfel, Alahari, Schmid, CVPR 2019 (MERS)",
+    teachers=TEACHERS,
+    deviations=("one forward pass a step, where the authors' code runs two",),
+)
+def mers(setting: pm.Setting, options: MarsOptions) -> pm.Stage:
+    """Encoder that sees the privileged stream's features and no label, and a head that sees labels alone"""
+    return _student(Mers, setting, options)
+
+
+@pm.method(
+    "cmkd",
+    paper="Wei, Luo, Luo, IEEE TMM 2024 (CMKD row); idea of Hong, Dai, Ding, arXiv:2211.07171",
+    teachers=TEACHERS,
+    deviations=("pooled features in place of the last map", "weights 1 and 1, T = 2: none are printed"),
+)
+def cmkd(setting: pm.Setting, options: CmkdOptions) -> pm.Stage:
+    """Student that matches features and logits of the multimodal teacher at once"""
+    return _student(Cmkd, setting, options)
+
+
+@pm.method(
+    "takd",
+    paper="arXiv:1902.03393, as the TAKD row of Wei, Luo, Luo, IEEE TMM 2024",
+    teachers=TEACHERS,
+    deviations=("the assistant is as wide as the student",),
+)
+def takd(setting: pm.Setting, options: TakdOptions) -> pm.Stage:
+    """An assistant on the target modality is distilled from the teacher, the student from the assistant"""
+    assistant = pm.Distill(_teacher(setting, options.teacher), setting.target, options, replica=1)
+    return Follow(assistant, setting.target, options)
+
+
+@pm.method("pkd", paper="arXiv:2207.02039", teachers=TEACHERS, deviations=(POOLED, ACROSS))
+def pkd(setting: pm.Setting, options: PkdOptions) -> pm.Stage:
+    """Student whose features correlate with those of the teacher, channel by channel"""
+    return _student(Pkd, setting, options)
+
+
+@pm.method("rkd", paper="arXiv:1904.05068", teachers=TEACHERS, deviations=(ACROSS,))
+def rkd(setting: pm.Setting, options: RkdOptions) -> pm.Stage:
+    """Student that keeps the teacher's distances of pairs and angles of triplets of samples"""
+    return _student(Rkd, setting, options)
+
+
+@pm.method("pkt", paper="arXiv:1803.10837", teachers=TEACHERS)
+def pkt(setting: pm.Setting, options: PktOptions) -> pm.Stage:
+    """Student in whose features samples have the neighbours that they have in the teacher's"""
+    return _student(Pkt, setting, options)
+
+
+@pm.method("sp", paper="arXiv:1907.09682", teachers=TEACHERS, deviations=(ACROSS,))
+def sp(setting: pm.Setting, options: SpOptions) -> pm.Stage:
+    """Student whose maps make the same pairs of samples similar as the teacher's"""
+    return _student(Sp, setting, options)
+
+
+@pm.method(
+    "dkd",
+    paper="arXiv:2203.08679",
+    teachers=TEACHERS,
+    deviations=("the weights rise over a twelfth of training, as 20 of the paper's 240 epochs", ACROSS),
+)
+def dkd(setting: pm.Setting, options: DkdOptions) -> pm.Stage:
+    """Student that matches apart how sure the teacher is of the label, and how it ranks the other classes"""
+    return _student(Dkd, setting, options)
+
+
+@pm.method("dist", paper="arXiv:2205.10536", teachers=TEACHERS, deviations=("T = 1, weights 1", ACROSS))
+def dist(setting: pm.Setting, options: DistOptions) -> pm.Stage:
+    """Student whose probabilities correlate with the teacher's, within samples and within classes"""
+    return _student(Dist, setting, options)
+
+
+@pm.method(
+    "mlld",
+    paper="Jin, Wang, Lin, CVPR 2023 (multi-level logit distillation)",
+    teachers=TEACHERS,
+    deviations=(
+        "means of squares in place of sums over classes and samples",
+        "one view of each sample",
+        ACROSS,
+    ),
+)
+def mlld(setting: pm.Setting, options: MlldOptions) -> pm.Stage:
+    """Student that matches the teacher's probabilities by sample, by class and by pairs of samples"""
+    return _student(Mlld, setting, options)
+
+
+@pm.hookimpl
+def pmbench_methods() -> Iterable[pm.Method]:
+    return (fitnet, mars, mers, cmkd, takd, pkd, rkd, pkt, sp, dkd, dist, mlld)
