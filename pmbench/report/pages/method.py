@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from ..headlines import INTERVALS
+from ..headlines import marked, reading
 from ..record import PublishedNumber, Record
 from ..rows import Row
 from ..text import (
@@ -22,7 +22,7 @@ from ..text import (
     table,
     wrap,
 )
-from ..verdicts import method_lines, verdict_text
+from ..verdicts import method_lines
 from .book import DRAWN, Book, Table
 from .front import picture
 
@@ -37,7 +37,7 @@ def method_page(book: Book, method: str, figures: Mapping[str, str]) -> str:
     rows = book.rows_of(method)
     parts = [f"# {code(method)}\n\n[Leaderboard](../{book.front})"]
     if rows:
-        parts += [_results(rows), wrap(f"Gains are differences to the floor, in points. {INTERVALS}")]
+        parts += [_results(rows), wrap(reading([one.board for one, _ in rows]))]
     parts += [*_verdicts(rows), *_controls(rows), *_skipped(book, method)]
     pictures = [picture(f"../figures/{figure}", text) for figure, text in figures.items()]
     parts += ["## Ablations", *pictures] if pictures else []
@@ -60,12 +60,12 @@ def _name(row: Row) -> str:
 
 
 def _results(rows: list[tuple[Table, Row]]) -> str:
-    lines = [["table", "row", "result", "gain over the floor", "verdict", "gap recovered", "rank"]]
+    lines = [["table", "row", "result", "gain over the floor", "gap recovered", "rank"]]
     for one, row in rows:
-        verdict = verdict_text(row, one.board)
-        cells = [interval(row.interval), points(row.gain), verdict, gap_text(row.gap), rank_text(row.rank)]
+        gain = marked(row, one.board)
+        cells = [interval(row.interval), gain, gap_text(row.gap), rank_text(row.rank)]
         lines.append([_link(one), _name(row), *cells])
-    return table(lines, left=(0, 1, 4))
+    return table(lines, left=(0, 1))
 
 
 def _verdicts(rows: list[tuple[Table, Row]]) -> list[str]:

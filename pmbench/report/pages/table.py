@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from ...errors import plural
 from ..audit import bonus_of, choices_of
 from ..boards import AblationTable, Board
-from ..headlines import sentence
+from ..headlines import legend, marked, sentence
 from ..placebo import KINDS
 from ..record import Record, metric_of
 from ..rows import ENSEMBLE, Row
@@ -37,7 +37,6 @@ from ..verdicts import (
     teacher_lines,
     teacher_text,
     tests_text,
-    verdict_text,
 )
 from .book import DRAWN, Book
 from .front import picture
@@ -48,10 +47,10 @@ How to read: ± is the 95 % interval of a mean over seeds. Gain is the differenc
 paired over seeds. [ ] are simultaneous: those of all methods in one column hold together with 95 %
 probability. A gain is significant if and only if its [ ] excludes 0, and so is a difference to a control. p
 is multiplied by the number of methods. Rank 2 to 5 of 9: one row is significantly better, four are
-significantly worse (all pairs tested, Holm). P(best) is the share of draws from the model of the tests in
-which the row is the best of the ranked ones. Gap recovered is (method - floor) / (ceiling - floor); the
-ceiling is 100 %. Parameters and MACs are of what runs at test; training is the time of the whole plan, as if
-nothing were reused."""
+significantly worse (all pairs tested, Holm). {marks}. P(best) is the share of draws from the model of the
+tests in which the row is the best of the ranked ones. Gap recovered is (method - floor) / (ceiling - floor);
+the ceiling is 100 %. Parameters and MACs are of what runs at test; training is the time of the whole plan, as
+if nothing were reused."""
 
 
 ABLATIONS = """\
@@ -83,7 +82,8 @@ def table_page(book: Book, place: int, figures: Mapping[str, str]) -> str:
         _list("Warnings", warnings(board)),
     ]
     parts += [picture(f"../figures/{figure}", text) for figure, text in figures.items()]
-    parts += ["## Results\n\n" + wrap(HOW_TO_READ), *_results(book, board), _skipped(board)]
+    how = wrap(HOW_TO_READ.format(marks=legend([board])))
+    parts += ["## Results\n\n" + how, *_results(book, board), _skipped(board)]
     parts += [_list("Methods", method_lines(board)), _controls(board)]
     parts += [_list(TEACHERS, teacher_lines(board)), _left(board), *_others(board), *matrix_text(board)]
     parts += _costs(board)
@@ -142,7 +142,6 @@ def _results(book: Book, board: Board) -> list[str]:
         "method",
         metric,
         f"gain over {code(floor)}",
-        "verdict",
         "gap recovered",
         "rank",
         "P(best)",
@@ -154,7 +153,7 @@ def _results(book: Book, board: Board) -> list[str]:
         if any(row.teacher for row in ranked):  # older records name no teachers
             teachers = ["teacher", *(escape(teacher_text(row)) for row in ranked)]
             rows = [[*cells, teacher] for cells, teacher in zip(rows, teachers, strict=True)]
-        parts.append(table(_verified(book, rows, ranked), left=(0, 3, 8, 9)))
+        parts.append(table(_verified(book, rows, ranked), left=(0, 7)))
     if others := [row for row in board.rows if not row.rankable]:
         rows = [[_name(book, row), interval(row.interval), _seeds(row, board)] for row in others]
         parts.append("Not ranked, given a privileged modality at test or not sealed:")
@@ -190,8 +189,7 @@ def _cells(book: Book, row: Row, board: Board) -> list[str]:
     return [
         _name(book, row),
         interval(row.interval),
-        points(row.gain),
-        verdict_text(row, board),
+        marked(row, board),
         gap_text(row.gap),
         rank_text(row.rank),
         "-" if row.rank is None or row.rank.best is None else percent(row.rank.best),

@@ -10,7 +10,7 @@ import pytest
 from drawn import front, tables
 
 from pmbench.report.boards import Board, boards
-from pmbench.report.headlines import EDGE, names
+from pmbench.report.headlines import EDGE, marked, names
 from pmbench.report.pages.book import Book
 from pmbench.report.pages.formats import to_csv
 from pmbench.report.record import Record
@@ -74,7 +74,7 @@ def test_the_edge_is_said_on_pages_in_the_terminal_and_in_the_csv(make_record):
     line = next(line for line in method_lines(board) if line.startswith(f"{row.label}: "))
     assert "; on the edge: another verdict without " in line
     assert str(row.edge[0]) in line.partition("on the edge")[2]
-    assert f"{short_verdict(row, board)}, on the edge" in tables(records)
+    assert f"{marked(row, board)} |" in tables(records)
     assert f"{EDGE} on the edge: without one of the seeds the verdict is another" in " ".join(
         front(records).split()
     )

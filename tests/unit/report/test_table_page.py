@@ -24,7 +24,7 @@ def test_rows_with_privileged_input_or_unsealed_are_not_ranked(every_kind: list[
     assert ceiling[0] == "[`early_fusion`][early_fusion] (ceiling, given accel at test)"
     assert unsealed[0] == "[`wishful`][wishful] (not sealed)"
     assert len(ceiling) == len(unsealed) == 3, "neither gain nor rank"
-    assert row(text, "hoffman")[5] == "1 to 3"
+    assert row(text, "hoffman")[4] == "1 to 3"
     assert row(text, "target_only")[0] == "[`target_only`][target_only] (floor)"
     assert row(text, "self_distill")[0] == "[`self_distill`][self_distill] (control)"
 
@@ -80,13 +80,13 @@ def test_means_intervals_and_costs_are_those_of_the_records(every_kind: list[Rec
     assert hoffman.gain.difference == pytest.approx(np.mean(values) - np.mean(floor))
     text = tables([r for r in every_kind if r.cell.dataset == "toy"])
     assert line(text, "| `hoffman` | 22.3 M").split(" | ")[1:] == ["22.3 M", "1.8 G", "2", "1.5 h", "540.0 |"]
-    assert row(text, "hoffman")[7] == "3"
+    assert row(text, "hoffman")[6] == "3"
 
 
 def test_each_set_of_options_has_a_row(every_kind: list[Record]) -> None:
     text = tables([r for r in every_kind if r.cell.dataset == "toy"])
-    assert row(text, "kd[temperature=2.0]")[5] == "1 to 6"
-    assert row(text, "kd")[5] == "2 to 7"
+    assert row(text, "kd[temperature=2.0]")[4] == "1 to 6"
+    assert row(text, "kd")[4] == "2 to 7"
 
 
 def test_skipped_and_failed_cells_are_listed_with_their_reasons(every_kind: list[Record]) -> None:
@@ -95,7 +95,7 @@ def test_skipped_and_failed_cells_are_listed_with_their_reasons(every_kind: list
     assert skipped in line(text, "- rad: ")
     assert "failed (seed 1): loss is not finite at step 12" in line(text, "- amid: failed")
     assert "amid lacks seed 1; compared with others on the seeds that both have" in text
-    assert row(text, "amid")[7] == "2 of 3"
+    assert row(text, "amid")[6] == "2 of 3"
 
 
 def test_a_board_without_finished_cells(make_record: Any) -> None:
@@ -167,8 +167,8 @@ def test_a_significantly_worse_method_is_called_worse(make_record: Any) -> None:
     records = [make_record("target_only", s, 0.8, role="floor") for s in range(3)]
     text = tables([*records, *(make_record("kd", s, 0.5) for s in range(3))])
     assert "- kd: worse than target_only (-" in text
-    assert row(text, "target_only")[5] == "1"
-    assert row(text, "kd")[5] == "2"
+    assert row(text, "target_only")[4] == "1"
+    assert row(text, "kd")[4] == "2"
 
 
 def test_two_networks_without_an_ensemble_are_noted(make_record: Any) -> None:
@@ -222,9 +222,9 @@ def test_a_metric_that_is_better_if_lower(make_record: Any) -> None:
     ]
     text = tables(records)
     assert "metric: ACER, in percent, lower is better" in text
-    assert (row(text, "rad")[5], row(text, "target_only")[5]) == ("1", "2")
+    assert (row(text, "rad")[4], row(text, "target_only")[4]) == ("1", "2")
     assert "- rad: better than target_only (+" in text
-    gap = row(text, "rad")[4]
+    gap = row(text, "rad")[3]
     assert 20 < float(gap.split(" %")[0]) < 100
 
 
