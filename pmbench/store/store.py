@@ -242,16 +242,30 @@ class Store:
             path, lambda temporary: _save(lambda: save_file(plain, temporary, metadata), path), durable=False
         )
 
+    def save_epoch(self, key: str, epoch: int, tensors: Tensors) -> None:
+        """Writes the delivered weights of an epoch, from 1 on, of an unfinished stage."""
+        from safetensors.torch import save_file
+
+        path, plain = self._epoch_path(key, epoch), _plain(tensors)
+        metadata = {"sum": _sum(plain)}
+        write_atomic(
+            path, lambda temporary: _save(lambda: save_file(plain, temporary, metadata), path), durable=False
+        )
+
+    def load_epochs(self, key: str, count: int) -> list[dict[str, Tensor]]:
+        """The weights of the first `count` epochs; empty if those of one are missing or damaged."""
+        found = [_checked(self._epoch_path(key, epoch)) for epoch in range(1, count + 1)]
+        return [one[0] for one in found if one] if all(found) else []
+
+    def _epoch_path(self, key: str, epoch: int) -> Path:
+        return self.work(key) / f"epoch-{epoch}"
+
     def load_checkpoint(self, key: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """The checkpoint, or None if it is missing or damaged."""
-        from safetensors import SafetensorError, safe_open
-
+        found = _checked(self.checkpoint_path(key))
         try:
-            with safe_open(self.checkpoint_path(key), framework="pt") as file:
-                metadata = file.metadata()
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                return (tensors, json.loads(metadata["state"])) if metadata["sum"] == _sum(tensors) else None
-        except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+            return (found[0], json.loads(found[1]["state"])) if found else None
+        except (ValueError, KeyError):
             return None
 
     @contextmanager
@@ -313,6 +327,19 @@ class Store:
             shutil.rmtree(self.work(key), ignore_errors=True)
         except OSError as error:
             raise explain(error, folder) from error
+
+
+def _checked(path: Path) -> tuple[dict[str, Tensor], dict[str, str]] | None:
+    """Tensors and metadata of a file with a checksum, or None if it is missing or damaged."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return (tensors, metadata) if metadata["sum"] == _sum(tensors) else None
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _digest_file(program: Path) -> Path:

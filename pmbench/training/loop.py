@@ -286,7 +286,8 @@ class Training:
                     if isinstance(value, Tensor):
                         tensors[f"optimizer/{name}/{index}/{slot}"] = value
         tensors |= {f"best/{n}": t for n, t in (self.best or {}).items()}
-        tensors |= {f"kept/{e}/{n}": t for e, kept in enumerate(self.kept) for n, t in kept.items()}
+        if self.kept:
+            self.store.save_epoch(self.key, len(self.kept), self.kept[-1])
         self.store.save_checkpoint(self.key, tensors, vars(self.state))
 
     def _resume(self) -> None:
@@ -309,13 +310,9 @@ class Training:
         device = self.accelerator.device
         best = {n.removeprefix("best/"): t.to(device) for n, t in tensors.items() if n.startswith("best/")}
         self.best = best or None
-        kept: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in tensors.items():
-            if name.startswith("kept/"):
-                _, epoch, name = name.split("/", 2)
-                kept.setdefault(int(epoch), {})[name] = tensor.to(device)
-        self.kept = [kept[epoch] for epoch in sorted(kept)]
         self.state = _State(**state)
+        epochs = self.store.load_epochs(self.key, self.state.epoch)
+        self.kept = [{n: t.to(device) for n, t in kept.items()} for kept in epochs]
 
     # --- results --------------------------------------------------------------------------------------------
 

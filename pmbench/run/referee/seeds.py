@@ -157,9 +157,10 @@ def results_are_plausible(case: Case) -> Iterator[Problem]:
 def implausible(values: Mapping[str, Sequence[float]]) -> Iterator[tuple[str, int, str]]:
     """(row, place, reason) of the values that lie outside the prediction interval of the others of their row.
 
-    The variance is pooled over rows, without the value itself; the level holds for all values together.
+    The variance is pooled over rows, without the value itself, or that of the row alone where it is
+    significantly larger. The level holds for all values together.
     """
-    from scipy.stats import t
+    from scipy.stats import f, t
 
     count = sum(map(len, values.values()))
     for label, of_row in values.items():
@@ -170,7 +171,10 @@ def implausible(values: Mapping[str, Sequence[float]]) -> Iterator[tuple[str, in
             if len(own) < 2 or freedom < 4:
                 continue
             squares = sum(float(np.var(some)) * len(some) for some in rest.values() if some)
-            error = math.sqrt(max(squares / freedom, 0.05**2) * (1 + 1 / len(own)))
+            variance, alone = max(squares / freedom, 0.05**2), float(np.var(own, ddof=1))
+            if f.sf(alone / variance, len(own) - 1, freedom) < LEVEL:
+                variance, freedom = alone, len(own) - 1
+            error = math.sqrt(variance * (1 + 1 / len(own)))
             limit = float(t.ppf(1 - LEVEL / (2 * count), freedom)) * error
             if abs(value - float(np.mean(own))) > limit:
                 yield (

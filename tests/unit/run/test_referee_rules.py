@@ -46,6 +46,15 @@ def test_a_seed_far_from_the_others_is_implausible():
     assert [(label, place) for label, place, _ in implausible(values)] == [("b", 3)]
 
 
+def test_a_row_that_varies_more_than_the_others_is_held_to_its_own_variance():
+    rng = np.random.default_rng(0)
+    values = {name: list(rng.normal(50, 2, 10)) for name in "abcdef"}
+    values["wild"] = [28.0, 31.0, 55.0, 60.0, 47.0, 64.0, 38.0, 58.0, 52.0, 66.0]
+    assert not list(implausible(values))
+    values["a"][3] = 99.0
+    assert [(label, place) for label, place, _ in implausible(values)] == [("a", 3)]
+
+
 def test_two_seeds_are_too_few_to_say():
     assert not list(implausible({"a": [50.0, 99.0], "b": [60.0, 60.1]}))
 
