@@ -36,6 +36,9 @@ def distribution(name):
 
 
 BACKBONES = registry().names("backbone")
+ALIKE = {"mars", "mers", "cmkd", "takd", "pkd", "pkt", "sp", "dist", "mlld"}
+"""Students with a term that is the same on any kind of input: checked on their usual kind here, on all kinds by
+`pmbench check NAME`. `fitnet`, `rkd` and `dkd` of the same plugin are checked on all."""
 OFFERS = [(kind, n) for kind in ("method", "dataset", "backbone") for n in registry().names(kind)]
 CASES = [
     pytest.param(
@@ -44,6 +47,7 @@ CASES = [
     for kind, name in OFFERS
     for suite, is_slow in [(suite_of(kind, name), slow(kind, name))]
     for check in suite.checks
+    if not (name in ALIKE and is_slow(check))
 ]
 
 
