@@ -37,8 +37,8 @@ def distribution(name):
 
 BACKBONES = registry().names("backbone")
 ALIKE = {"mars", "mers", "cmkd", "takd", "pkd", "pkt", "sp", "dist", "mlld"}
-"""Students with a term that is the same on any kind of input: checked on their usual kind here, on all kinds by
-`pmbench check NAME`. `fitnet`, `rkd` and `dkd` of the same plugin are checked on all."""
+"""Students with a term that is the same on any kind of input: checked on their usual kind here, and on all by
+`pmbench check NAME`. `fitnet`, `rkd` and `dkd` of the same plugin are checked on all here, too."""
 OFFERS = [(kind, n) for kind in ("method", "dataset", "backbone") for n in registry().names(kind)]
 CASES = [
     pytest.param(
