@@ -105,8 +105,8 @@ class Evaluator:
 
         {"predictions": SHA-256 of the file, "program": SHA-256, "parameters", "buffers", "macs": numbers,
         "latency_ms": median time of one sample, "epochs": number of epochs whose weights were run}.
-        Raises SealError for an invalid program, DataError for
-        missing test samples, PluginError if the process fails.
+        Raises SealError for an invalid program, DataError for missing test samples, PluginError if the
+        process fails.
         """
         environment = {} if request.device == "cpu" else _gpu_environment()
         with tempfile.TemporaryDirectory(prefix="pmbench-") as scratch:

@@ -56,14 +56,13 @@ def score_predictions(
 
 def score_epochs(context: Context, request: EvaluationRequest, epochs: int) -> list[float]:
     """The primary metric of each epoch's weights, whose predictions are removed."""
-    values = []
-    for epoch in range(1, epochs + 1):
-        out = request.epoch_out(epoch)
-        metrics, _, _ = score_predictions(context, request.inputs, request.prepared, out)
-        values.append(metrics[context.metrics[0].name])
-        for file in request.outputs(out).values():
-            file.unlink()
-    return values
+    outs, primary = [request.epoch_out(epoch) for epoch in range(1, epochs + 1)], context.metrics[0].name
+    try:
+        return [score_predictions(context, request.inputs, request.prepared, o)[0][primary] for o in outs]
+    finally:
+        for out in outs:
+            for file in request.outputs(out).values():
+                file.unlink(missing_ok=True)
 
 
 def needs_features(context: Context) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from .comparison import Paired, claims, contrasts
 from .rows import Row, find_floor
-from .verdict import verdict_of
+from .verdict import UNTESTED, verdict_of
 
 FEWEST_SEEDS = 5
 """Seeds of a table from which on one of them is left out; with fewer, little is left."""
@@ -30,7 +30,7 @@ def with_edges(rows: Sequence[Row], paired: Paired) -> list[Row]:
         gains = without.family(rows, floor, [row.competes for row in rows])
         changed = [dataclasses.replace(r, gain=g) for r, g in zip(rows, gains, strict=True)]
         for label, verdict in _verdicts(changed, without).items():
-            if verdict != verdicts[label]:
+            if verdict not in (verdicts[label], UNTESTED, "-"):  # too few seeds are left of some rows
                 edges.setdefault(label, []).append(seed)
     return [dataclasses.replace(row, edge=tuple(edges.get(row.label, ()))) for row in rows]
 

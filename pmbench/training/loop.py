@@ -243,18 +243,15 @@ class Training:
                 self.state.best is None or sign * value >= sign * self.state.best
             ):
                 self.state.best, self.state.best_epoch = value, epoch + 1
-                self.best = _copies(self._deliver())
-            if len(self.kept) == epoch and self._few_weights():
-                self.kept.append(_copies(self._deliver()))
+                self.best = {n: t.detach().clone() for n, t in self._deliver().state_dict().items()}
+            if len(self.kept) == epoch:
+                weights = self._deliver().state_dict()
+                if self.recipe.epochs * sum(t.nbytes for t in weights.values()) <= AUDITED_BYTES:
+                    self.kept.append({n: t.detach().clone() for n, t in weights.items()})
         self.state.curve.append(row)
 
-    def _few_weights(self) -> bool:
-        """Whether the delivered weights of all epochs are few enough to be kept."""
-        tensors = self._deliver().state_dict().values()
-        return self.recipe.epochs * sum(t.nbytes for t in tensors) <= AUDITED_BYTES
-
     def epoch_weights(self) -> dict[str, Tensor]:
-        """ "<epoch>/<name>" -> delivered weights of each epoch, from 1 on; empty if they were not kept."""
+        """Delivered weights of each epoch by "<epoch>/<name>", from 1 on; empty if they were not kept."""
         if len(self.kept) < self.recipe.epochs:
             return {}
         return {f"{e}/{n}": t for e, tensors in enumerate(self.kept, 1) for n, t in tensors.items()}
@@ -378,10 +375,6 @@ class Training:
                 m: {"mean": s.mean.tolist(), "std": s.std.tolist()} for m, s in self.stats.items()
             },
         }
-
-
-def _copies(network: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
 
 
 def channel_stats_of(stage: Mapping[str, Any]) -> dict[str, ChannelStats]:

@@ -29,26 +29,10 @@ from ..plan import PlannedCell, with_stages
 from ..planner import failed
 from ..request import Variant
 
-KNOWN = frozenset(
-    f"pmbench-{name}"
-    for name in (
-        *(
-            "amid",
-            "cgan",
-            "distill",
-            "hallucination",
-            "hapt",
-            "htad",
-            "kd",
-            "mfeat",
-            "mmh",
-            "ntu",
-            "panns",
-            "pines",
-        ),
-        *("pytorchvideo", "timm", "torchvision", "ucf"),
-    )
+_OWN = (
+    "amid cgan distill hallucination hapt htad kd mfeat mmh ntu panns pines pytorchvideo timm torchvision ucf"
 )
+KNOWN = frozenset(f"pmbench-{name}" for name in _OWN.split())
 """Plugins of pmbench's own repository. The code of others is not imported unless the referee is asked to."""
 
 
