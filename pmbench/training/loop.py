@@ -363,9 +363,9 @@ class Training:
             },
             "curve": curve,
             "terms": {
-                name: [row[name] for row in self.state.curve]
-                for name in (self.state.curve[-1] if self.state.curve else {})
-                if name not in ("epoch", "validation") and all(name in row for row in self.state.curve)
+                name: [row.get(name, 0.0) for row in self.state.curve]
+                for name in dict.fromkeys(name for row in self.state.curve for name in row)
+                if name not in ("epoch", "validation")
             },
             "selected": {"epoch": selected, "value": value},
             "near_chance": None if value is None else self._near_chance(value),
