@@ -51,7 +51,7 @@ class Recipe:
 
     def departures(self, standard: Recipe) -> dict[str, tuple[object, object]]:
         """Fields that differ from `standard`: name -> (standard value, own value)."""
-        mine, theirs = dataclasses.asdict(self), dataclasses.asdict(standard)
+        mine, theirs = vars(self), vars(standard)
         return {name: (theirs[name], mine[name]) for name in mine if mine[name] != theirs[name]}
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
@@ -252,29 +253,47 @@ def with_stages(
         else _tested(cell, prepared[cell.spec.dataset])
         for cell in cells
     ]
-    places = [place for place, cell in enumerate(cells) if not cell.skip]
+    groups: dict[tuple[str, str, CellSpec], list[int]] = {}
+    for place, cell in enumerate(cells):
+        if not cell.skip:  # what a method plans does not depend on the seed
+            options = json.dumps(dict(cell.options), sort_keys=True)
+            groups.setdefault((cell.method.name, options, cell.spec.but_seed), []).append(place)
     found = stages_of(
-        [Question(cells[p].method.name, dict(cells[p].options), cells[p].spec) for p in places],
+        [
+            Question(cells[p].method.name, dict(cells[p].options), spec)
+            for (*_, spec), (p, *_) in groups.items()
+        ],
         registry,
         {name: one.dataset for name, one in prepared.items()},
         [one.folder for one in prepared.values()],
     )
-    for place, one in zip(places, found, strict=True):
-        cells[place] = _with(cells[place], one)
+    for places, one in zip(groups.values(), found, strict=True):
+        for place, cell in zip(places, _with([cells[p] for p in places], one), strict=True):
+            cells[place] = cell
     return cells
 
 
-def _with(cell: PlannedCell, found: Stages) -> PlannedCell:
+def _with(cells: Sequence[PlannedCell], found: Stages) -> list[PlannedCell]:
+    """`cells`, which differ in the seed alone, with their stages and keys."""
+    first, keys = cells[0], None
     try:
         for stage in found.stages:
-            if unknown := sorted(set(stage.reads) - set(cell.setting.all)):
-                raise PluginError(f"stage {stage.kind} reads {unknown}; the setting has {cell.setting.all}")
-        keys = tuple(cell.context.keys(found.stages))
+            if unknown := sorted(set(stage.reads) - set(first.setting.all)):
+                raise PluginError(f"stage {stage.kind} reads {unknown}; the setting has {first.setting.all}")
+        keys = first.context.keys_by_seed(found.stages)
     except PmbenchError as error:
-        keys, found = (), failed(cell.method.name, error)
-    return dataclasses.replace(
-        cell, stages=found.stages, keys=keys, skip=found.skip, failure=found.failure, trace=found.trace
-    )
+        found = failed(first.method.name, error)
+    return [
+        dataclasses.replace(
+            cell,
+            stages=found.stages,
+            keys=tuple(keys(cell.context.seed)) if keys else (),
+            skip=found.skip,
+            failure=found.failure,
+            trace=found.trace,
+        )
+        for cell in cells
+    ]
 
 
 def _tested(cell: PlannedCell, prepared: Prepared) -> PlannedCell:
@@ -297,12 +316,16 @@ def _too_few(cell: PlannedCell, prepared: Prepared) -> str:
 def graph_of(cells: Iterable[PlannedCell], store: Store) -> dict[str, PlannedStage]:
     """The stages of cells by key, parents first."""
     nodes: dict[str, PlannedStage] = {}
+    lineages: dict[int, list[tuple[StageDocument, ...]]] = {}  # seeds of one cell have the same documents
     for cell in cells:
+        own = lineages.get(id(cell.stages)) if cell.keys else None
+        if own is None:
+            own = [tuple(part_of(cell.stages, place)) for place in range(len(cell.stages))]
+            lineages[id(cell.stages)] = own
         for place, key in enumerate(cell.keys):
             if key not in nodes:
                 parents = tuple(cell.keys[parent] for parent in cell.stages[place].parents)
-                lineage = tuple(part_of(cell.stages, place))
-                nodes[key] = PlannedStage(key, lineage, cell.spec, cell.context, parents, store.has(key))
+                nodes[key] = PlannedStage(key, own[place], cell.spec, cell.context, parents, store.has(key))
     return nodes
 
 
