@@ -41,6 +41,7 @@ from ..verdicts import (
 from .book import DRAWN, Book
 from .front import picture
 from .matrix import matrix_text
+from .verification import reasons
 
 HOW_TO_READ = """\
 How to read: ± is the 95 % interval of a mean over seeds. Gain is the difference to the floor in points,
@@ -65,6 +66,7 @@ result of this page is chosen on the test part: picking the epoch there would ad
 is tested on the target modality alone, on average, without a better method."""
 
 
+NOT_ANY_MORE = "Not verified any more"
 TEACHERS = "Teachers: ranks among methods of one teacher, and methods under another teacher"
 
 
@@ -158,7 +160,7 @@ def _results(book: Book, board: Board) -> list[str]:
         rows = [[_name(book, row), interval(row.interval), _seeds(row, board)] for row in others]
         parts.append("Not ranked, given a privileged modality at test or not sealed:")
         parts.append(table(_verified(book, [["method", metric, "seeds"], *rows], others), left=(0, 3)))
-    return [*parts, _list("Not verified any more", _reasons(book, board))]
+    return [*parts, _list(NOT_ANY_MORE, reasons(book, board))]
 
 
 def _verified(book: Book, lines: list[list[str]], rows: Sequence[Row]) -> list[list[str]]:
@@ -167,13 +169,6 @@ def _verified(book: Book, lines: list[list[str]], rows: Sequence[Row]) -> list[l
         return lines
     column = ["verification", *(book.attestations.of_row(row.records).text for row in rows)]
     return [[*cells, status] for cells, status in zip(lines, column, strict=True)]
-
-
-def _reasons(book: Book, board: Board) -> list[str]:
-    """Why rows are withdrawn or stale."""
-    found = {row.label: book.attestations.of_row(row.records) for row in board.rows}
-    lines = [f"{label}, withdrawn: {status.withdrawn}" for label, status in found.items() if status.withdrawn]
-    return lines + [f"{label}, stale: {status.stale}" for label, status in found.items() if status.stale]
 
 
 def _name(book: Book, row: Row) -> str:
