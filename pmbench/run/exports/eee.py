@@ -68,7 +68,6 @@ def log(record: Record, dataset: Dataset, owner: str) -> dict[str, Any]:
         "evaluation_id": f"pmbench-{cell.dataset}/{owner}/{name}/{int(date.timestamp())}",
         "evaluation_timestamp": where.date,
         "retrieved_timestamp": str(int(date.timestamp())),
-        "dedupe_identity": {"content_hash": digest_of(record), "hash_algorithm": "sha256"},
         "source_metadata": {
             "source_name": "pmbench",
             "source_type": "evaluation_run",

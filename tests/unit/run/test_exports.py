@@ -16,7 +16,7 @@ from pmbench.plugins import load_plugins
 from pmbench.report.record import Record
 from pmbench.report.record_files import read_record
 from pmbench.run.exports import eee
-from pmbench.run.exports.croissant import CONTEXT, croissant
+from pmbench.run.exports.croissant import croissant
 from pmbench.run.exports.hub import write_card
 from pmbench.run.exports.predictions import compact
 
@@ -123,11 +123,11 @@ def test_croissant_is_valid(prepared: Any, tmp_path: Path) -> None:
     (prepared.folder / "croissant.json").write_text(json.dumps(croissant(prepared)))
     dataset = mlc.Dataset(jsonld=prepared.folder / "croissant.json")
     assert not dataset.metadata.ctx.issues.errors
-    assert not dataset.metadata.ctx.issues.warnings
+    (warning,) = dataset.metadata.ctx.issues.warnings
+    assert "datePublished" in warning, "data sets do not say when they were published"
     part = next(iter(prepared.manifest["parts"]))
     ids = [row[f"{part}-ids/id"].decode() for row in dataset.records(f"{part}-ids")]
     assert ids == prepared.index(part)[0]
-    assert mlc.Metadata.from_json(mlc.Context(), croissant(prepared)).ctx.rdf.context.keys() == CONTEXT.keys()
 
 
 # --- Every Eval Ever ----------------------------------------------------------------------------------------
