@@ -25,6 +25,7 @@ def test_packed_predictions_give_the_classes_of_their_records(finished: Any, tmp
         assert 100 * right.mean() == pytest.approx(record["metrics"]["accuracy"])
 
 
+@pytest.mark.slow
 def test_croissant_and_logs_are_written(finished: Any, tmp_path: Path) -> None:
     done = finished.run_cli("export", "planted", "--as", "croissant", "--to", tmp_path)
     assert done.code == 0, done.stderr

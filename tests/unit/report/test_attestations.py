@@ -148,9 +148,11 @@ def test_one_sentence_of_the_front_page_counts_levels(records):
     assert text in " ".join(pages(book)["README.md"].split())
 
 
-def test_the_site_shows_levels_and_escapes_reasons(records):
+def test_the_site_shows_levels_and_escapes_reasons(make_record):
+    rows = (("target_only", 0.6, "floor"), ("kd", 0.7, "method"), ("rad", 0.65, "method"))
+    records = [make_record(name, 0, right, role=role) for name, right, role in rows]
+    floor, *_ = records
     found = [about(r) for r in records if r.cell.method == "kd"]
-    (floor, *_) = [r for r in records if r.cell.method == "target_only"]
     hostile = about(floor, "withdrawn").model_copy(update={"reason": "<script>alert(1)</script>"})
     book = Book.of(records, attestations=Attestations.of([*found, hostile]))
     written = site(book, [])
