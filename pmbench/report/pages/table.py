@@ -41,7 +41,7 @@ from ..verdicts import (
 from .book import DRAWN, Book
 from .front import picture
 from .matrix import matrix_text
-from .verification import reasons
+from .verification import for_all, reasons, status_of
 
 HOW_TO_READ = """\
 How to read: ± is the 95 % interval of a mean over seeds. Gain is the difference to the floor in points,
@@ -80,7 +80,7 @@ def table_page(book: Book, place: int, figures: Mapping[str, str]) -> str:
     parts = [
         parts[0],
         wrap(parts[1]),
-        bullets([*facts(board), *tests_text(board), *ceiling_text(board)]),
+        bullets([*facts(board), *for_all(book, board), *tests_text(board), *ceiling_text(board)]),
         _list("Warnings", warnings(board)),
     ]
     parts += [picture(f"../figures/{figure}", text) for figure, text in figures.items()]
@@ -155,19 +155,20 @@ def _results(book: Book, board: Board) -> list[str]:
         if any(row.teacher for row in ranked):  # older records name no teachers
             teachers = ["teacher", *(escape(teacher_text(row)) for row in ranked)]
             rows = [[*cells, teacher] for cells, teacher in zip(rows, teachers, strict=True)]
-        parts.append(table(_verified(book, rows, ranked), left=(0, 7)))
+        parts.append(table(_verified(book, board, rows, ranked), left=(0, 7)))
     if others := [row for row in board.rows if not row.rankable]:
         rows = [[_name(book, row), interval(row.interval), _seeds(row, board)] for row in others]
         parts.append("Not ranked, given a privileged modality at test or not sealed:")
-        parts.append(table(_verified(book, [["method", metric, "seeds"], *rows], others), left=(0, 3)))
+        parts.append(table(_verified(book, board, [["method", metric, "seeds"], *rows], others), left=(0, 3)))
     return [*parts, _list(NOT_ANY_MORE, reasons(book, board))]
 
 
-def _verified(book: Book, lines: list[list[str]], rows: Sequence[Row]) -> list[list[str]]:
-    """The lines with a column of how far a referee has verified each row, if there are attestations."""
-    if not book.attestations:
+def _verified(book: Book, board: Board, lines: list[list[str]], rows: Sequence[Row]) -> list[list[str]]:
+    """The lines with a column of how far referees have verified each row, unless `for_all` says that."""
+    found = [status for row in rows if (status := status_of(book, row))]
+    if not found or for_all(book, board):
         return lines
-    column = ["verification", *(book.attestations.of_row(row.records).text for row in rows)]
+    column = ["verification", *(status.text for status in found)]
     return [[*cells, status] for cells, status in zip(lines, column, strict=True)]
 
 

@@ -39,6 +39,15 @@ def statement(book: Book) -> str:
     return f"{text} ({'; '.join(meanings)})." if meanings else f"{text}."
 
 
+def for_all(book: Book, board: Board) -> list[str]:
+    """A line for a board all of whose rows have one status; none if they differ, or without attestations."""
+    found = {status.text for row in board.rows if (status := status_of(book, row))}
+    if len(found) != 1:
+        return []
+    (text,) = found
+    return [f"verification by referees: {'no row is verified' if text == NONE else f'every row is {text}'}"]
+
+
 def reasons(book: Book, board: Board) -> list[str]:
     """Why rows of a board are withdrawn or stale; texts of others, not escaped."""
     lines = []

@@ -146,6 +146,10 @@ def test_one_sentence_of_the_front_page_counts_levels(records):
     text = "Verification by referees: of 3 rows, 1 is retrained and 2 are not verified (retrained: one seed"
     assert statement(book).startswith(text)
     assert text in " ".join(pages(book)["README.md"].split())
+    book = Book.of(records, attestations=Attestations.of(map(about, records)))
+    (page,) = [text for path, text in pages(book).items() if path.startswith("tables/")]
+    assert "- verification by referees: every row is re-inferred" in page
+    assert "| verification |" not in page
 
 
 def test_the_site_shows_levels_and_escapes_reasons(make_record):
