@@ -81,7 +81,7 @@ def leaderboard(
         raise UsageError(
             f"{attestations} is not a folder", "give the folder that `pmbench verify --attest` wrote"
         )
-    attested, unread = _attested(attestations or folder.parent / "attestations")
+    attested, unread = attested_in(attestations or folder.parent / "attestations")
     problems += unread
     for problem in problems:
         print(f"Warning: {problem.message}", file=sys.stderr)
@@ -109,7 +109,7 @@ def _read(folder: Path) -> tuple[dict[Path, Record], list[RecordError]]:
     return read_files(folder)
 
 
-def _attested(folder: Path) -> tuple[Attestations | None, list[RecordError]]:
+def attested_in(folder: Path) -> tuple[Attestations | None, list[RecordError]]:
     """Attestations of a folder, and errors of invalid files; None if there is no file."""
     if not any(folder.glob("*.json")):
         return None, []

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..processes import cores
 from .common import DEFAULT_OUT, DataOption, JsonOption, StoreOption, data_folder, print_json, store_folder
+
+if TYPE_CHECKING:
+    from ..report.record import Record
 
 
 def register(app: typer.Typer) -> None:
@@ -20,8 +24,24 @@ def register(app: typer.Typer) -> None:
 
 
 def export(
-    what: Annotated[str, typer.Argument(metavar="METHOD|RECORD", help="A method, or a record's file.")],
-    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="New folder for the model.")],
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="METHOD|RECORD|DATASET|RESULTS",
+            help="A method, or a record's file; a data set for croissant, a folder of results for "
+            "predictions.",
+        ),
+    ],
+    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Folder to write to; new for a model.")],
+    as_: Annotated[
+        str,
+        typer.Option(
+            "--as",
+            metavar="FORM",
+            help="model; hf: with a card for Hugging Face; croissant: metadata of a prepared data set; "
+            "eee: logs of Every Eval Ever; predictions: logits of all seeds in a small file for each row.",
+        ),
+    ] = "model",
     results: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Folder of the run's results.")
     ] = DEFAULT_OUT,
@@ -31,32 +51,82 @@ def export(
         int | None, typer.Option(help="Its seed. [the best one on validation data]", show_default=False)
     ] = None,
     format_: Annotated[str, typer.Option("--format", help="pt2 (torch), or onnx.")] = "pt2",
+    owner: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="eee: the organization that evaluates; hf: the owner of the data set on the Hub.",
+            show_default=False,
+        ),
+    ] = "",
     store: StoreOption = None,
     data: DataOption = None,
     json_: JsonOption = False,
 ) -> None:
-    """Write a trained model with a card and a script that needs torch or onnxruntime only."""
-    from ..data.prepared import open_prepared
+    """Write a trained model with a card and a script, or results and data in the forms of others."""
     from ..errors import UnknownName, UsageError
     from ..plugins import survey
+    from .exports import FORMS, write_croissant, write_logs, write_predictions
+
+    if as_ not in FORMS:
+        raise UnknownName("form", as_, FORMS)
+    if owner and (as_ not in ("hf", "eee") or not re.fullmatch(r"[A-Za-z0-9][\w.-]*", owner)):
+        raise UsageError(
+            f"--owner {owner} with --as {as_}", "--as hf and --as eee take a name of letters, digits and _.-"
+        )
+    if as_ == "predictions":
+        write_predictions(Path(what), to, dataset, protocol, json_)
+    elif as_ == "croissant":
+        write_croissant(survey().dataset(what), data_folder(data), to, json_)
+    elif as_ == "eee":
+        records = _records(what, results, dataset, protocol, seed)
+        write_logs(records if seed is None else records[:1], owner, to, json_)
+    else:
+        records = _records(what, results, dataset, protocol, seed)
+        _model(records, results, to, format_, owner if as_ == "hf" else None, store, data, json_)
+
+
+def _records(what: str, results: Path, dataset: str, protocol: str, seed: int | None) -> list[Record]:
+    """The records of a method, or the one in a file: first the chosen one, then those of other seeds."""
+    from ..errors import UsageError
     from ..report.record_files import read_record
-    from ..run.model import FORMATS, choose, export_model, other_seeds
+    from ..run.model import choose, other_seeds
+
+    if not what.endswith(".json"):
+        return choose(results / "records", what, dataset, protocol, seed)
+    path = Path(what)
+    record = read_record(path)
+    if record.status != "done":
+        raise UsageError(f"{path} is the record of a cell that is {record.status}")
+    return [record, *other_seeds(results / "records", record)]
+
+
+def _model(
+    records: list[Record],
+    results: Path,
+    to: Path,
+    format_: str,
+    owner: str | None,
+    store: Path | None,
+    data: Path | None,
+    json_: bool,
+) -> None:
+    """Writes a model; with metadata for Hugging Face if there is an owner, which may be empty."""
+    from ..data.prepared import open_prepared
+    from ..errors import UnknownName
+    from ..plugins import survey
+    from ..run.exports.hub import write_card
+    from ..run.model import FORMATS, export_model
     from ..store.store import Store
 
     if format_ not in FORMATS:
         raise UnknownName("format", format_, FORMATS)
-    if what.endswith(".json"):
-        path = Path(what)
-        record = read_record(path)
-        if record.status != "done":
-            raise UsageError(f"{path} is the record of a cell that is {record.status}")
-        records = [record, *other_seeds(results / "records", record)]
-    else:
-        records = choose(results / "records", what, dataset, protocol, seed)
     cell = records[0].cell
     prepared = open_prepared(survey().dataset(cell.dataset), data_folder(data))
     predictions = _predictions(records[0].digests.predictions if records[0].digests else "", results)
     card = export_model(records, prepared, Store(store_folder(store)), predictions, to, format_)
+    if owner is not None:
+        write_card(to, card, records[0], owner)
     if json_:
         print_json(card)
         return

@@ -21,15 +21,33 @@ def register(app: typer.Typer) -> None:
 
 
 def publish(
-    results: Annotated[list[Path], typer.Argument(help="Folders of results that `pmbench run` has written.")],
-    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Folder that holds `submissions`.")],
+    results: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Folders of results that `pmbench run` has written.", show_default=False),
+    ] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", metavar="DIR", help="Folder that holds `submissions`.", show_default=False),
+    ] = None,
     handle: Annotated[
-        str, typer.Option(metavar="NAME", help="Short name of the author: a-z, 0-9 and -, at most 39.")
-    ],
-    contact: Annotated[str, typer.Option(metavar="TEXT", help="How to reach the author.")],
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Short name of the author: a-z, 0-9 and -, at most 39.",
+            show_default=False,
+        ),
+    ] = "",
+    contact: Annotated[
+        str, typer.Option(metavar="TEXT", help="How to reach the author.", show_default=False)
+    ] = "",
     data_terms: Annotated[
-        str, typer.Option(metavar="TEXT", help="On which terms the data was used, and may be by others.")
-    ],
+        str,
+        typer.Option(
+            metavar="TEXT",
+            help="On which terms the data was used, and may be by others.",
+            show_default=False,
+        ),
+    ] = "",
     licence: Annotated[
         str, typer.Option(metavar="NAME", help="Licence of records, predictions and programs.")
     ] = "CC-BY-4.0",
@@ -41,6 +59,15 @@ def publish(
         typer.Option("--source", metavar="PLUGIN=ADDRESS", help="Where to get a plugin; repeat for several."),
     ] = None,
     date: Annotated[str, typer.Option(metavar="YYYY-MM-DD", help="Date. [today]", show_default=False)] = "",
+    new_repo: Annotated[
+        Path | None,
+        typer.Option(
+            "--new-repo",
+            metavar="DIR",
+            help="Write a new repository for results of many authors instead: rules, guide, workflows.",
+            show_default=False,
+        ),
+    ] = None,
     store: StoreOption = None,
     data: DataOption = None,
     json_: JsonOption = False,
@@ -55,6 +82,21 @@ def publish(
     from ..run.referee.verify import verify
     from ..store.store import Store
 
+    if new_repo is not None:
+        if results or to:
+            raise UsageError("--new-repo takes no results", "publish them there afterwards, with --to")
+        _new_repository(new_repo, json_)
+        return
+    asked = {
+        "RESULTS": results,
+        "--to": to,
+        "--handle": handle,
+        "--contact": contact,
+        "--data-terms": data_terms,
+    }
+    lacking = [name for name, value in asked.items() if not value]
+    if lacking or results is None or to is None:
+        raise UsageError(f"publish needs {', '.join(lacking)}", "`pmbench publish --help` explains them")
     where = dict(text.partition("=")[::2] for text in source or ())
     if unclear := [name for name, address in where.items() if not name or not address]:
         raise UsageError(f"--source {unclear[0]}: expected PLUGIN=ADDRESS")
@@ -64,7 +106,9 @@ def publish(
         folder = publish(results, to, author, seeds, date or today, survey(), Store(store_folder(store)))
     except ValidationError as error:
         raise UsageError(f"the statement is not valid: {summary(error)}") from error
-    case = case_of(folder, data_folder(data), plugins=sorted(where))
+    case = case_of(folder, data_folder(data), store)
+    if case.submission.statement is not None:  # its author has installed them
+        case.plugins = [plugin.distribution for plugin in case.submission.statement.plugins]
     report = verify(case, "reinfer")
     sizes = {
         path.relative_to(folder).as_posix(): path.stat().st_size
@@ -79,6 +123,24 @@ def publish(
         raise refused(folder, report)
     if not json_:
         _next(folder, to, sizes, report.verdict == "passed")
+
+
+def _new_repository(to: Path, json_: bool) -> None:
+    from ..plugins import survey
+    from ..run.new_repository import write_repository
+
+    written = write_repository(to, survey().distributions)
+    if json_:
+        print_json({"folder": str(to), "files": [path.as_posix() for path in written]})
+        return
+    typer.echo("\n".join(str(to / path) for path in written))
+    typer.echo(
+        "Next: edit requirements.txt, RULES.md and CITATION.cff, then make it a repository:\n"
+        f"  git -C {to} init -b main\n"
+        f"  git -C {to} add .\n"
+        f'  git -C {to} commit -m "repository: add rules, guide and workflows"\n'
+        "CONTRIBUTING.md says what to set once at its host."
+    )
 
 
 def _next(folder: Path, to: Path, sizes: dict[str, int], passed: bool) -> None:

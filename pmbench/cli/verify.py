@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .common import DataOption, JsonOption, data_folder, names, print_json
+from .common import DataOption, JsonOption, StoreOption, data_folder, names, print_json, store_folder
 
 if TYPE_CHECKING:
     from ..errors import RecordError
@@ -57,10 +57,19 @@ def verify(
         typer.Option("--stale", help="PATH holds records: say which today's code and data would not give."),
     ] = False,
     by: Annotated[str, typer.Option(metavar="NAME", help="Who attests or withdraws.")] = "",
+    comment: Annotated[
+        Path | None,
+        typer.Option(
+            "--comment",
+            metavar="FILE",
+            help="Write the report there as markdown, with rows beside --records.",
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda or cuda:N.")] = "cpu",
     workers: Annotated[
         int, typer.Option(metavar="N", min=1, help="Stages trained in parallel, for retrain.")
     ] = 1,
+    store: StoreOption = None,
     data: DataOption = None,
     json_: JsonOption = False,
 ) -> None:
@@ -69,20 +78,28 @@ def verify(
     Exit code 0 if every check passed, 1 if something was refused or could not be checked.
     """
     from ..errors import RecordError, UnknownName, UsageError
+    from ..files import write_text
     from ..run.referee import verify as referee
+    from ..run.referee.comment import comment as referee_comment
     from ..run.referee.outcome import LEVELS
 
     if (attest is not None) != bool(by):
         raise UsageError("--attest and --by belong together", "say where to write, and who attests")
     if stale:
-        _stale(path, data_folder(data), names(plugin or ()), attest, by, json_)
+        _stale(path, data_folder(data), store, names(plugin or ()), attest, by, json_)
         return
     if level not in LEVELS:
         raise UnknownName("level", level, LEVELS)
     if withdraw and attest is None:
         raise UsageError("--withdraw writes files", "say where with --attest, and who withdraws with --by")
     case = case_of(
-        path, data_folder(data), plugins=names(plugin or ()), records=records, base=base, nonce=nonce
+        path,
+        data_folder(data),
+        store,
+        plugins=names(plugin or ()),
+        records=records,
+        base=base,
+        nonce=nonce,
     )
     case.device, case.workers, case.exact = device, workers, exact
     if withdraw and attest is not None:
@@ -93,6 +110,8 @@ def verify(
         return
     report = referee.verify(case, level)
     written = referee.attest(case, report, attest, by) if attest is not None else []
+    if comment is not None:
+        write_text(comment, referee_comment(case, report))
     if json_:
         print_json({**report.as_json(), "attestations": [*map(str, written)]})
     else:
@@ -107,14 +126,23 @@ def verify(
         )
 
 
-def _stale(path: Path, data: Path, plugins: Sequence[str], attest: Path | None, by: str, json_: bool) -> None:
+def _stale(
+    path: Path,
+    data: Path,
+    store: Path | None,
+    plugins: Sequence[str],
+    attest: Path | None,
+    by: str,
+    json_: bool,
+) -> None:
     """Prints which records of a folder are stale, and writes that where attestations are."""
     from ..run.referee.case import Case
     from ..run.referee.outcome import shown
     from ..run.referee.staleness import of_records, stale
     from ..run.referee.verify import mark_stale
+    from ..store.store import Store
 
-    case = Case(of_records(path), data, plugins)
+    case = Case(of_records(path), data, plugins, Store(store_folder(store)).pretrained)
     found = list(stale(case))
     written = mark_stale(case, found, attest, by) if attest is not None else []
     if json_:
@@ -134,17 +162,22 @@ def _stale(path: Path, data: Path, plugins: Sequence[str], attest: Path | None, 
 def case_of(
     path: Path,
     data: Path,
+    store: Path | None,
     *,
     plugins: Sequence[str] = (),
     records: Path | None = None,
     base: str = "",
     nonce: Path | None = None,
 ) -> Case:
-    """The case of a submission; raises UsageError for a path that is no folder."""
+    """The case of a submission; raises UsageError for a path that is no folder.
+
+    The store holds pretrained weights, and no results.
+    """
     from ..errors import UsageError
     from ..report.record_files import read_records
     from ..report.submission import read_submission
     from ..run.referee.case import Case
+    from ..store.store import Store
 
     if not path.is_dir() or path.is_symlink():
         raise UsageError(f"{path} is not a folder", "give the folder of one submission")
@@ -155,7 +188,8 @@ def case_of(
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"--nonce {nonce} cannot be read: {error}") from error
     own = read_records(records)[0] if records else []
-    return Case(read_submission(path), data, plugins, own, base, secret)
+    pretrained = Store(store_folder(store)).pretrained
+    return Case(read_submission(path), data, plugins, pretrained, own, base, secret)
 
 
 def show_report(report: Report) -> None:

@@ -27,6 +27,8 @@ Kind = Literal["verified", "withdrawn", "stale"]
 LEVELS: tuple[Level, ...] = typing.get_args(Level)
 """From the weakest to the strongest."""
 WORDS = {"recompute": "recomputed", "reinfer": "re-inferred", "retrain": "retrained"}
+NONE = "none"
+"""Status of what no referee has verified."""
 LARGEST = 1 << 16
 """Bytes that the file of an attestation may have."""
 Moment = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\+00:00$")]
@@ -86,11 +88,11 @@ class Status:
 
     @property
     def text(self) -> str:
-        """`re-inferred`, `retrained, stale`, `withdrawn`, or `-`."""
+        """`re-inferred`, `retrained, stale`, `withdrawn`, or `none`."""
         if self.withdrawn:
             return "withdrawn"
         words = [WORDS[self.level]] if self.level else []
-        return ", ".join([*words, *(["stale"] if self.stale else [])]) or "-"
+        return ", ".join([*words, *(["stale"] if self.stale else [])]) or NONE
 
 
 @dataclass(frozen=True)

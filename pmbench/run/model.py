@@ -145,7 +145,7 @@ def _card(
         "classes": list(dataset.classes),
         "metric": record.primary,
         "value": record.metrics[record.primary],
-        "interval_over_test_samples": _wilson(record),
+        "interval_over_test_samples": wilson(record),
         "mean_over_seeds": over_seeds.mean,
         "half_interval_over_seeds": over_seeds.half,
         "seeds": sorted(r.cell.seed for r in records),
@@ -160,7 +160,7 @@ def _card(
     }
 
 
-def _wilson(record: Record) -> list[float] | None:
+def wilson(record: Record) -> list[float] | None:
     """95 % interval (Wilson) of an accuracy over the test samples, in percent; None for other metrics."""
     if record.samples is None or record.primary not in ("accuracy", "wa"):
         return None

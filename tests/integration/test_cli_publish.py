@@ -109,6 +109,8 @@ def test_attestations_withdrawals_and_staleness_reach_the_board(published):
         (("verify", ".", "--nonce", "none"), "--nonce none cannot be read"),
         (("publish", ".", "--to", "b", *STATED), ". holds no records"),
         (("publish", ".", "--to", "b", *STATED, "--source", "x"), "--source x: expected PLUGIN=ADDRESS"),
+        (("publish", ".", "--to", "b"), "publish needs --handle, --contact, --data-terms"),
+        (("publish", ".", "--new-repo", "b"), "--new-repo takes no results"),
     ],
 )
 def test_usage(run_cli, args, words):

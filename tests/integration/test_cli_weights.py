@@ -70,6 +70,11 @@ def test_a_file_is_used_by_workers_and_named_in_records_and_board(net: Any) -> N
     assert label.startswith("net (mine ")
     assert pretrained["stages"][0]["key"] != plain["stages"][0]["key"]
     assert any(label in page.read_text() for page in (net.out / "tables").iterdir())
+    # a referee with the same weights plans the key that depends on all digits of their digest
+    stale = ("verify", "results/records", "--stale", "--plugin", "pmbench-net")
+    assert "0 of 2 records are stale" in (checked := net.run_cli(*stale)).stdout, checked.stderr
+    assert "not checked" not in checked.stdout
+    assert "the referee has no pretrained weights mine" in net.run_cli(*stale, "--store", "empty").stdout
     (net.root / "mine.safetensors").rename(net.root / "other.safetensors")
     again = net.run_cli(*run, "--weights", "target_view=other.safetensors")
     assert "0 stages trained" in again.stdout

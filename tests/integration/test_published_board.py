@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from pmbench import arrow
+from pmbench.report.attestations import read_attestations
 from pmbench.report.pages.folder import book_for, check
 from pmbench.report.recompute import recompute
-from pmbench.report.record_files import read_files, read_records
+from pmbench.report.record_files import read_files, read_record, read_records
 
-FOLDER = Path(__file__).parents[2] / "leaderboard"
+REPOSITORY = Path(__file__).parents[2]
+FOLDER = REPOSITORY / "leaderboard"
 
 
 def test_the_committed_leaderboard_is_drawn_from_its_records() -> None:
     records, problems = read_files(FOLDER / "records")
     assert not problems
     assert records
+    attested, problems = read_attestations(FOLDER / "attestations")
+    assert not problems
     path = FOLDER / "README.md"
-    assert check(path, book_for(path, records, figures=True)) == ""
+    assert check(path, book_for(path, records, figures=True, attestations=attested)) == ""
+
+
+def test_every_committed_result_of_mfeat_is_attested() -> None:
+    attested, _ = read_attestations(FOLDER / "attestations")
+    done = [r for r in read_records(FOLDER / "records" / "mfeat")[0] if r.status == "done"]
+    assert len(done) == 330
+    assert {attested.status(record).level for record in done} <= {"reinfer", "retrain"}
+    assert len(attested.by_record) == len(done), "no attestation of anything else"
 
 
 def test_no_line_of_the_committed_pages_is_long() -> None:
@@ -32,3 +52,34 @@ def test_published_metrics_follow_from_published_predictions() -> None:
         if record.status == "done":
             assert recompute(record)
             assert record.provenance.git_dirty is False
+
+
+def test_published_logits_give_the_published_results() -> None:
+    seen = 0
+    for file in sorted((FOLDER / "predictions").rglob("*.parquet")):
+        name = file.relative_to(FOLDER / "predictions")
+        table = pq.read_table(file)
+        labels = arrow.to_numpy(table["label"])
+        for column in table.column_names[2:]:
+            record = read_record(FOLDER / "records" / name.with_name(f"{name.stem}-{column}.json"))
+            logits = arrow.to_numpy(table[column].combine_chunks().flatten()).reshape(len(labels), -1)
+            assert record.samples is not None
+            own_labels, predicted = record.samples.unpack()
+            assert np.array_equal(labels, own_labels), (file, column)
+            assert np.array_equal(logits.argmax(1), predicted), (file, column)
+            found = 100 * (logits.argmax(1) == labels).mean()
+            assert found == pytest.approx(record.metrics["accuracy"], abs=1e-9), (file, column)
+            seen += 1
+    assert seen == 330, "every finished cell of mfeat"
+    assert sum(file.stat().st_size for file in (FOLDER / "predictions").rglob("*.parquet")) < 8e6
+
+
+def test_the_program_of_the_docs_ensembles_published_predictions() -> None:
+    text = (REPOSITORY / "docs" / "publishing.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    first, second = done.stdout.splitlines()
+    record = read_record(FOLDER / "records/mfeat/few-10/mlp-64+cnn2d-16/rkd-s0.json")
+    assert float(first.removeprefix("rkd ")) == pytest.approx(record.metrics["accuracy"])
+    assert 50 < float(second.removeprefix("rkd and fitnet ")) < 100

@@ -12,13 +12,14 @@ from ..rows import Row
 from ..text import code, escape, gap_text, interval, points, rank_text, table, wrap
 from ..verdicts import short_verdict
 from .book import Book
+from .verification import status_of
 
 COLUMNS = (
     "table", "dataset", "protocol", "values", "method", "role", "tests_on", "metric", "seeds", "result",
     "result_half_width", "gain", "gain_low", "gain_high", "gain_p_adjusted", "verdict", "edge",
     "gap_recovered", "gap_low", "gap_high", "rank_low", "rank_high", "probability_of_best", "teacher",
     "teacher_result", "parameters", "macs",
-    "train_seconds", "sealed", "status",
+    "train_seconds", "sealed", "status", "verification",
 )  # fmt: skip
 """Columns of the CSV: results in percent, gains in points, shares and probabilities from 0 to 1;
 `edge`: seeds of which each, left out, changes the verdict."""
@@ -57,7 +58,9 @@ def to_csv(book: Book) -> str:
             "values": cell.value_set,
         }
         for row in one.board.rows:
-            writer.writerow(common | _flat(row, one.board))
+            status = status_of(book, row)
+            verification = {"verification": status.text} if status else {}
+            writer.writerow(common | _flat(row, one.board) | verification)
         for absent in one.board.absent:
             writer.writerow(common | {"method": _plain(absent.label), "status": absent.status})
     return buffer.getvalue()

@@ -13,6 +13,7 @@ from ..summary import FEWEST_FOR_RANKS, AverageRanks, Overall, average_ranks, ov
 from ..text import code, escape, gap_text, interval, number, points, table, wrap
 from .book import DRAWN, WIDTH, Book, Table, slugs
 from .shown import overview_tables
+from .verification import statement
 
 MEANS = (
     "Mean gain over data sets of the means over their tables, in points of each table's metric; gap "
@@ -26,7 +27,7 @@ def front_page(book: Book) -> str:
     """The front page; its links go to `tables/`, `methods/` and `figures/` beside it."""
     if not book.tables:
         return NO_RECORDS
-    parts = ["# Leaderboard", wrap(introduction(book)), _sentences(book)]
+    parts = ["# Leaderboard", wrap(f"{introduction(book)} {statement(book)}"), _sentences(book)]
     if book.figures and overview_tables(book):
         parts.append(picture("figures/overview", _alternative(book)))
     parts += [*_methods(book), wrap(_reading(book)), *_bonus(book)]

@@ -17,6 +17,7 @@ from .front import MEANS, across
 from .matrix import HEAD, matrix_of
 from .matrix import HOW_TO_READ as MATRIX
 from .table import title_of
+from .verification import status_of
 
 TONES = {"▲": "good", "△": "partly", "▼": "bad"}
 BAR = 110
@@ -219,13 +220,15 @@ def results_grid(book: Book, board: Board) -> Grid:
         if taught:
             teacher = teacher_text(row)
             cells = (*cells, cell(teacher, None if teacher == "-" else teacher))
+        if status := status_of(book, row):
+            cells = (*cells, cell(status.text, status.text))
         kind = "methods" if row.competes else "floor, controls, references"
         rows.append(Line(cells, kind=kind, line=not row.competes))
     metric = board.metric.title if board.metric else "result"
     heads = [metric, "gain over the floor", "verdict", "gap recovered", "rank", "P(best)", "seeds"]
-    heads += ["teacher"] if taught else []
+    heads += ["teacher"] * taught + ["verification"] * bool(book.attestations)
     columns = [Column("method", numeric=False)]
-    columns += [Column(head, head not in ("verdict", "teacher")) for head in heads]
+    columns += [Column(head, head not in ("verdict", "teacher", "verification")) for head in heads]
     caption = (
         f"± is the 95 % interval of the mean over seeds. {INTERVALS} Rank 2 to 5: one row is significantly "
         "better, and so on (all pairs tested, Holm)."

@@ -51,7 +51,8 @@ from .grids import (
     seeds_grid,
 )
 from .method import departures, published_lines
-from .table import TEACHERS, facts, provenance, warnings
+from .table import NOT_ANY_MORE, TEACHERS, facts, provenance, warnings
+from .verification import reasons, statement
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,7 @@ def _index(book: Book, figures: Mapping[str, Planned]) -> dict[str, Any]:
     ]
     return {
         "introduction": introduction(book),
+        "verification": statement(book),
         "cards": cards,
         "figures": pictures,
         "grids": [overview_grid(book), *across_grids(book)],
@@ -172,6 +174,7 @@ def _table(book: Book, one: Table, files: Files, figures: Mapping[str, Planned])
         "figures": _pictures(f"tables/{one.slug}", figures),
         "lists": [
             Items("Warnings", warnings(board)),
+            Items(NOT_ANY_MORE, reasons(book, board)),
             Items("Verdicts", method_lines(board)),
             Items(TEACHERS, teacher_lines(board)),
             Items("Without privileged information", left_lines(board)),

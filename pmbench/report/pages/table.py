@@ -41,6 +41,7 @@ from ..verdicts import (
 from .book import DRAWN, Book
 from .front import picture
 from .matrix import matrix_text
+from .verification import for_all, reasons, status_of
 
 HOW_TO_READ = """\
 How to read: ± is the 95 % interval of a mean over seeds. Gain is the difference to the floor in points,
@@ -65,6 +66,7 @@ result of this page is chosen on the test part: picking the epoch there would ad
 is tested on the target modality alone, on average, without a better method."""
 
 
+NOT_ANY_MORE = "Not verified any more"
 TEACHERS = "Teachers: ranks among methods of one teacher, and methods under another teacher"
 
 
@@ -78,7 +80,7 @@ def table_page(book: Book, place: int, figures: Mapping[str, str]) -> str:
     parts = [
         parts[0],
         wrap(parts[1]),
-        bullets([*facts(board), *tests_text(board), *ceiling_text(board)]),
+        bullets([*facts(board), *for_all(book, board), *tests_text(board), *ceiling_text(board)]),
         _list("Warnings", warnings(board)),
     ]
     parts += [picture(f"../figures/{figure}", text) for figure, text in figures.items()]
@@ -153,27 +155,21 @@ def _results(book: Book, board: Board) -> list[str]:
         if any(row.teacher for row in ranked):  # older records name no teachers
             teachers = ["teacher", *(escape(teacher_text(row)) for row in ranked)]
             rows = [[*cells, teacher] for cells, teacher in zip(rows, teachers, strict=True)]
-        parts.append(table(_verified(book, rows, ranked), left=(0, 7)))
+        parts.append(table(_verified(book, board, rows, ranked), left=(0, 7)))
     if others := [row for row in board.rows if not row.rankable]:
         rows = [[_name(book, row), interval(row.interval), _seeds(row, board)] for row in others]
         parts.append("Not ranked, given a privileged modality at test or not sealed:")
-        parts.append(table(_verified(book, [["method", metric, "seeds"], *rows], others), left=(0, 3)))
-    return [*parts, _list("Not verified any more", _reasons(book, board))]
+        parts.append(table(_verified(book, board, [["method", metric, "seeds"], *rows], others), left=(0, 3)))
+    return [*parts, _list(NOT_ANY_MORE, reasons(book, board))]
 
 
-def _verified(book: Book, lines: list[list[str]], rows: Sequence[Row]) -> list[list[str]]:
-    """The lines with a column of how far a referee has verified each row, if there are attestations."""
-    if not book.attestations:
+def _verified(book: Book, board: Board, lines: list[list[str]], rows: Sequence[Row]) -> list[list[str]]:
+    """The lines with a column of how far referees have verified each row, unless `for_all` says that."""
+    found = [status for row in rows if (status := status_of(book, row))]
+    if not found or for_all(book, board):
         return lines
-    column = ["verification", *(book.attestations.of_row(row.records).text for row in rows)]
+    column = ["verification", *(status.text for status in found)]
     return [[*cells, status] for cells, status in zip(lines, column, strict=True)]
-
-
-def _reasons(book: Book, board: Board) -> list[str]:
-    """Why rows are withdrawn or stale."""
-    found = {row.label: book.attestations.of_row(row.records) for row in board.rows}
-    lines = [f"{label}, withdrawn: {status.withdrawn}" for label, status in found.items() if status.withdrawn]
-    return lines + [f"{label}, stale: {status.stale}" for label, status in found.items() if status.stale]
 
 
 def _name(book: Book, row: Row) -> str:

@@ -2,6 +2,6 @@
 
 `outcome` has levels, checks and reports; `case` is one submission with the referee's own data and plans;
 `folder`, `outcomes`, `seeds` and `plans` are the checks of level recompute, `programs` those of reinfer,
-`retrain` that of retrain; `verify` runs the levels and writes
-attestations, `staleness` looks for records that today's code and data would not give.
+`retrain` that of retrain; `verify` runs the levels and writes attestations, `comment` puts a report into
+markdown, `staleness` looks for records that today's code and data would not give.
 """

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ...contracts.backbone import Weights
 from ...contracts.options import parse_value
 from ...contracts.recipe import Recipe
 from ...data.prepare import prepare_named
@@ -36,6 +37,10 @@ KNOWN = frozenset(f"pmbench-{name}" for name in _OWN.split())
 """Plugins of pmbench's own repository. The code of others is not imported unless the referee is asked to."""
 
 
+_WEIGHTED = re.compile(r"(?P<name>.+) \((?P<weights>.+) (?P<digits>[0-9a-f]{12})\)")
+"""Label of a backbone with pretrained weights: `timm/resnet18 (imagenet 0123456789ab)`."""
+
+
 class Unknown(Exception):
     """The referee lacks what it needs: data, a plugin, weights. The message says what."""
 
@@ -48,13 +53,15 @@ class Wrong(Exception):
 class Case:
     """One submission. `data`: folder of the referee's prepared data; `plugins`: others than KNOWN to import.
 
-    `own`: records that the referee holds already. `nonce` draws orders, batch sizes and the seed to train
-    again; `exact`: that is on the machine kind of the submission, and has to give the same bits.
+    `weights`: folder of the referee's own pretrained weights, by digest. `own`: records that the referee
+    holds already. `nonce` draws orders, batch sizes and the seed to train again; `exact`: that is on the
+    machine kind of the submission, and has to give the same bits.
     """
 
     submission: Submission
     data: Path
     plugins: Sequence[str] = ()
+    weights: Path | None = None
     own: Sequence[Record] = ()
     base: str = ""
     nonce: str = ""
@@ -143,10 +150,7 @@ class Case:
         """Context, names and standard recipe of a cell; raises Unknown or Wrong."""
         prepared = self.prepared(info.dataset)
         dataset = prepared.dataset
-        if weighted := [label for label in info.backbones.values() if " (" in label]:
-            raise Unknown(
-                f"pretrained weights of {weighted[0]}: only their runner has all digits of their digest"
-            )
+        chosen = {modality: self.backbone(label) for modality, label in info.backbones.items()}
         try:
             standard = recipe_of(info.recipe_set, dataset.recipes)
             recipe = standard.but(epochs=info.matched_epochs) if info.matched_epochs else standard
@@ -159,12 +163,13 @@ class Case:
             spec = CellSpec(
                 dataset.name,
                 protocol.name,
-                tuple((modality, info.backbones[modality]) for modality in used),
+                tuple((modality, chosen[modality][0]) for modality in used),
                 recipe,
                 info.seed,
-                placebo=info.placebo or "",
+                tuple((m, weights) for m in used if (weights := chosen[m][1]) is not None),
+                info.placebo or "",
             )
-            for name in info.backbones.values():
+            for name, _ in chosen.values():
                 try:
                     self.registry.backbone(name)
                 except PmbenchError as error:
@@ -172,6 +177,23 @@ class Case:
             return spec.resolve(dataset, prepared.fingerprint, self.registry), spec, standard
         except PmbenchError as error:
             raise Wrong(error.message) from error
+
+    def backbone(self, label: str) -> tuple[str, Weights | None]:
+        """Name and pretrained weights of a backbone, from the label that a record has; raises Unknown.
+
+        A label has the first digits of a digest. The referee's own weights have all, and the keys of the
+        stages, which are planned with them, depend on all.
+        """
+        found = _WEIGHTED.fullmatch(label)
+        if found is None:
+            return label, None
+        files = sorted(self.weights.glob(f"{found['digits']}*.safetensors")) if self.weights else []
+        if len(files) != 1:
+            raise Unknown(
+                f"the referee has no pretrained weights {found['weights']} {found['digits']}; "
+                f"`pmbench plan --backbone {found['name']} --weights {found['weights']}` fetches them"
+            )
+        return found["name"], Weights(found["weights"], files[0].stem)
 
     def differs(self, entry: Entry) -> str:
         """How the referee's code differs from the one that a record states, or empty.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import shutil
 import tempfile
 from collections.abc import Iterator
 from functools import partial
@@ -88,6 +89,12 @@ def _train(case: Case, cells: list[PlannedCell]) -> Outcome:
     prepared: dict[str, Prepared] = {name: case.prepared(name) for name in names}
     with tempfile.TemporaryDirectory(prefix="pmbench-") as scratch:
         resources = Resources(Path(scratch, "store"), case.data, case.device)
+        weights = {weights.digest for cell in cells for _, weights in cell.spec.weights}
+        for digest in sorted(weights):
+            assert case.weights is not None, "they were planned with these weights"
+            pretrained = Store(resources.store).pretrained
+            pretrained.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(case.weights / f"{digest}.safetensors", pretrained / f"{digest}.safetensors")
         plan = Plan(cells, graph_of(cells, Store(resources.store)), prepared)
         recorder = Recorder(
             partial(provenance, case.registry, case.device, resources.threads, isolation(case.workers)),

@@ -20,6 +20,8 @@ from pmbench.report.attestations import (
 )
 from pmbench.report.pages.book import Book
 from pmbench.report.pages.folder import pages
+from pmbench.report.pages.site import site
+from pmbench.report.pages.verification import statement
 from pmbench.report.record import Record
 from pmbench.report.record_files import read_records
 
@@ -55,10 +57,10 @@ def status(record: Record, *found: Attestation) -> str:
 
 def test_the_strongest_level_counts(records):
     one = records[0]
-    assert status(one) == "-"
+    assert status(one) == "none"
     assert status(one, about(one, level="recompute")) == "recomputed"
     assert status(one, about(one, level="retrain"), about(one, level="recompute", day=2)) == "retrained"
-    assert status(records[1], about(one)) == "-", "of another record"
+    assert status(records[1], about(one)) == "none", "of another record"
 
 
 def test_a_withdrawal_lasts(records):
@@ -77,7 +79,7 @@ def test_a_row_is_as_weak_as_its_weakest_seed(records):
     row = [r for r in records if r.cell.method == "kd"]
     assert len(row) == 3
     strong = [about(r, level="retrain") for r in row[:2]]
-    assert Attestations.of(strong).of_row(row).text == "-"
+    assert Attestations.of(strong).of_row(row).text == "none"
     assert Attestations.of([*strong, about(row[2])]).of_row(row).text == "re-inferred"
     withdrawn = Attestations.of([*strong, about(row[2]), about(row[0], "withdrawn", 2)])
     assert withdrawn.of_row(row).text == "withdrawn"
@@ -86,7 +88,7 @@ def test_a_row_is_as_weak_as_its_weakest_seed(records):
 def test_one_edited_digit_of_a_record_is_another_record(records):
     one = records[0]
     other = one.model_copy(update={"metrics": {**one.metrics, "accuracy": 99.0}})
-    assert status(other, about(one)) == "-"
+    assert status(other, about(one)) == "none"
 
 
 def test_files_are_written_once(records, tmp_path):
@@ -133,7 +135,41 @@ def test_the_board_shows_levels_only_with_attestations(records):
     (kd,) = [line for line in page.splitlines() if line.startswith("| [`kd`]") and "retrained" in line]
     assert kd.endswith("| retrained |")
     assert any(line.startswith("| [`target_only`]") and "withdrawn" in line for line in page.splitlines())
-    assert "- target\\_only, withdrawn: because" in page or "- target_only, withdrawn: because" in page
+    assert "- target_only, withdrawn: because" in page
+
+
+def test_one_sentence_of_the_front_page_counts_levels(records):
+    assert statement(Book.of(records)) == ""
+    found = [about(r, level="retrain") for r in records if r.cell.method == "kd"]
+    found += [about(r) for r in records if r.cell.method == "target_only"][:2]
+    book = Book.of(records, attestations=Attestations.of(found))
+    text = "Verification by referees: of 3 rows, 1 is retrained and 2 are not verified (retrained: one seed"
+    assert statement(book).startswith(text)
+    assert text in " ".join(pages(book)["README.md"].split())
+    book = Book.of(records, attestations=Attestations.of(map(about, records)))
+    (page,) = [text for path, text in pages(book).items() if path.startswith("tables/")]
+    assert "- verification by referees: every row is re-inferred" in page
+    assert "| verification |" not in page
+
+
+def test_the_site_shows_levels_and_escapes_reasons(make_record):
+    rows = (("target_only", 0.6, "floor"), ("kd", 0.7, "method"), ("rad", 0.65, "method"))
+    records = [make_record(name, 0, right, role=role) for name, right, role in rows]
+    floor, *_ = records
+    found = [about(r) for r in records if r.cell.method == "kd"]
+    hostile = about(floor, "withdrawn").model_copy(update={"reason": "<script>alert(1)</script>"})
+    book = Book.of(records, attestations=Attestations.of([*found, hostile]))
+    written = site(book, [])
+    (page,) = [text for path, text in written.items() if path.startswith("tables/")]
+    assert ">verification</th>" in page
+    for word in ("re-inferred", "withdrawn", "none"):
+        assert page.count(f'data-value="{word}">{word}</td>') == 1
+    assert "<li>target_only, withdrawn: &lt;script&gt;alert(1)&lt;/script&gt;</li>" in page
+    assert "<script>alert" not in page
+    assert statement(book) in written["index.html"]
+    assert "re-inferred" in written["leaderboard.csv"]
+    (page,) = [text for path, text in pages(book).items() if path.startswith("tables/")]
+    assert "target_only, withdrawn: &lt;script>alert(1)" in page
 
 
 def test_leaderboard_takes_the_folder_beside_the_records(tmp_path, records):
@@ -147,4 +183,4 @@ def test_leaderboard_takes_the_folder_beside_the_records(tmp_path, records):
     done = CliRunner().invoke(app, ["leaderboard", "--records", str(tmp_path / "records"), "--json"])
     rows = {row["method"]: row["verification"] for row in json.loads(done.stdout)[0]["rows"]}
     assert rows["kd"] == rows["target_only"] == "re-inferred"
-    assert rows["hoffman"] == "-"
+    assert rows["hoffman"] == "none"

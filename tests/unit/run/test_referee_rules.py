@@ -15,8 +15,10 @@ from pmbench.plugins import load_plugins
 from pmbench.report.packing import pack
 from pmbench.report.record_files import read_record, read_records
 from pmbench.report.rows import label_of
+from pmbench.report.submission import Entry, Submission
 from pmbench.run.plan import recipe_name
-from pmbench.run.referee.case import KNOWN, recipe_of, source_digest
+from pmbench.run.referee.case import KNOWN, Case, recipe_of, source_digest
+from pmbench.run.referee.comment import comment
 from pmbench.run.referee.outcome import Problem, Report, Result, run
 from pmbench.run.referee.programs import contents_of, passes_of
 from pmbench.run.referee.retrain import compare
@@ -168,6 +170,28 @@ def test_a_check_that_breaks_is_no_pass():
     assert (result.check, result.verdict) == ("breaks", "refused")
     assert [p.checked for p in result.problems] == [True, False]
     assert "\x1b" not in str(Report("x", "recompute", (result,)).as_json())
+
+
+def test_a_comment_shows_texts_of_others_as_code_and_marks_new_rows(records, tmp_path):
+    some = [r for r in records if r.cell.dataset == "hapt" and r.cell.method in ("target_only", "kd")]
+    entries = tuple(Entry(tmp_path, f"{n}.json", record) for n, record in enumerate(some))
+    case = Case(
+        Submission(tmp_path, None, entries, ()), tmp_path, own=[r for r in some if r.cell.method != "kd"]
+    )
+    lacks = Problem("a`b", "@everyone ![x](http://x)\n# no", checked=False)
+    text = comment(case, Report("x", "recompute", (Result("one_check", "recompute", (lacks,)),)))
+    assert text.startswith(
+        "## Referee: not everything could be checked, which is no pass\n\nNo level is reached."
+    )
+    assert "- `a'b`: `@everyone ![x](http://x) # no`" in text
+    assert [line.endswith("| **new** |") for line in text.splitlines() if line.startswith("| `")] == [
+        True,
+        False,
+    ]
+    wrong = Result("one_check", "recompute", tuple(Problem(str(n), "edited") for n in range(60)))
+    text = comment(case, Report("x", "recompute", (wrong,)))
+    assert "and 10 more" in text
+    assert "**new**" not in text, "what is refused is not compared"
 
 
 def test_a_level_is_reached_if_everything_before_has_passed():
