@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .common import DataOption, JsonOption, data_folder, names, print_json
+from ..contracts.options import split_names
+from .common import DataOption, JsonOption, data_folder, print_json
 
 if TYPE_CHECKING:
     from ..errors import RecordError
@@ -75,14 +76,14 @@ def verify(
     if (attest is not None) != bool(by):
         raise UsageError("--attest and --by belong together", "say where to write, and who attests")
     if stale:
-        _stale(path, data_folder(data), names(plugin or ()), attest, by, json_)
+        _stale(path, data_folder(data), split_names(plugin or ()), attest, by, json_)
         return
     if level not in LEVELS:
         raise UnknownName("level", level, LEVELS)
     if withdraw and attest is None:
         raise UsageError("--withdraw writes files", "say where with --attest, and who withdraws with --by")
     case = case_of(
-        path, data_folder(data), plugins=names(plugin or ()), records=records, base=base, nonce=nonce
+        path, data_folder(data), plugins=split_names(plugin or ()), records=records, base=base, nonce=nonce
     )
     case.device, case.workers, case.exact = device, workers, exact
     if withdraw and attest is not None:
@@ -153,7 +154,9 @@ def case_of(
         try:
             secret = nonce.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"--nonce {nonce} cannot be read: {error}") from error
+            raise UsageError(
+                f"--nonce {nonce} cannot be read: {error}", "give a text file with a secret of your own"
+            ) from error
     own = read_records(records)[0] if records else []
     return Case(read_submission(path), data, plugins, own, base, secret)
 
