@@ -173,7 +173,10 @@ def _check(
             "draw them again with `pmbench leaderboard`",
         )
     if problems:
-        raise RecordError(f"{plural(len(problems), 'file')} cannot be read as records or attestations")
+        raise RecordError(
+            f"{plural(len(problems), 'file')} cannot be read as records or attestations",
+            "see the warnings above; restore or remove these files",
+        )
 
 
 def _boards(records: list[Record], attested: Attestations | None) -> list[dict[str, Any]]:
