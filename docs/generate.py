@@ -30,8 +30,8 @@ from pmbench.report.record import Record
 
 CONTRACTS = (
     "Setting", "Method", "Ablation", "Options", "Stage", "Bench", "Batch", "Step", "Group", "Recipe",
-    "Dataset", "Split", "Part", "Files", "Download", "Sampling", "AugmentRng", "CropParams", "Modality",
-    "ModalityKind", "Backbone", "BackboneFamily", "Pretrained", "Weights", "Metric", "Evidence", "Published",
+    "Setup", "Dataset", "Split", "Part", "Files", "Download", "Sampling", "AugmentRng", "CropParams",
+    "Modality", "ModalityKind", "Backbone", "BackboneFamily", "Pretrained", "Weights", "Metric", "Evidence", "Published",
 )  # fmt: skip
 """Contracts of plugins, in reading order."""
 NETWORKS = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -40,7 +39,9 @@ def data_folder(given: Path | None) -> Path:
 
 
 def print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=1, sort_keys=True))
+    import msgspec
+
+    typer.echo(msgspec.json.format(msgspec.json.encode(value, order="deterministic"), indent=1).decode())
 
 
 def debugging() -> bool:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..store.store import Store
+from ..contracts.recipe import Recipe
+from ..store.store import Entry, Store
 from .estimate import estimate
 from .plan import Plan, PlannedCell, PlannedStage, needed, recipe_name
 
@@ -14,14 +15,17 @@ from .plan import Plan, PlannedCell, PlannedStage, needed, recipe_name
 def forecast(plan: Plan, store: Store, workers: int) -> dict[str, Any]:
     """The JSON of `pmbench plan`. `seconds` is None if no similar stage is stored."""
     wanted = needed(plan, plan.cells)
-    seconds = estimate(plan, wanted.values(), store)
-    sizes = _sizes(store)
+    entries = store.entries()
+    recipes = {(cell.context.dataset.name, cell.standard): cell.context.dataset for cell in plan.cells}
+    names = {(name, recipe): recipe_name(data, recipe) for (name, recipe), data in recipes.items()}
+    seconds = estimate(plan, wanted.values(), entries)
+    sizes = _sizes(entries)
     stages = [_stage(node, wanted, seconds) for node in plan.nodes.values()]
     known = [s for s in seconds.values() if s is not None]
     work = sum(known)
     guesses = [sizes.get(node.stage.kind, sizes.get("")) for node in wanted.values()]
     return {
-        "cells": [_cell(cell, wanted) for cell in plan.cells],
+        "cells": [_cell(cell, wanted, names) for cell in plan.cells],
         "stages": stages,
         "summary": {
             "cells": len(plan.cells),
@@ -41,7 +45,9 @@ def forecast(plan: Plan, store: Store, workers: int) -> dict[str, Any]:
     }
 
 
-def _cell(cell: PlannedCell, wanted: Mapping[str, PlannedStage]) -> dict[str, Any]:
+def _cell(
+    cell: PlannedCell, wanted: Mapping[str, PlannedStage], recipes: Mapping[tuple[str, Recipe], str]
+) -> dict[str, Any]:
     return {
         "method": cell.method.name,
         "role": cell.method.role,
@@ -54,7 +60,7 @@ def _cell(cell: PlannedCell, wanted: Mapping[str, PlannedStage]) -> dict[str, An
         "dataset": cell.spec.dataset,
         "protocol": cell.spec.protocol,
         "backbones": {m: cell.context.backbones[m].label for m, _ in cell.spec.backbones},
-        "recipe": recipe_name(cell.context.dataset, cell.standard),
+        "recipe": recipes[cell.context.dataset.name, cell.standard],
         "seed": cell.spec.seed,
         "status": "skip" if cell.skip else "failed" if cell.failure else "run",
         "reason": cell.skip or cell.failure or None,
@@ -81,10 +87,10 @@ def _stage(
     }
 
 
-def _sizes(store: Store) -> dict[str, float]:
+def _sizes(entries: Iterable[Entry]) -> dict[str, float]:
     """Mean bytes of stored stages by class; "" is the mean of all."""
     found = defaultdict(list)
-    for entry in store.entries():
+    for entry in entries:
         for name in (str(entry.stage.get("stage")), ""):
             found[name].append(entry.size)
     return {name: sum(sizes) / len(sizes) for name, sizes in found.items()}
