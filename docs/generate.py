@@ -31,7 +31,8 @@ from pmbench.report.record import Record
 CONTRACTS = (
     "Setting", "Method", "Ablation", "Options", "Stage", "Bench", "Batch", "Step", "Group", "Recipe",
     "Setup", "Dataset", "Split", "Part", "Files", "Download", "Sampling", "AugmentRng", "CropParams",
-    "Modality", "ModalityKind", "Backbone", "BackboneFamily", "Pretrained", "Weights", "Metric", "Evidence", "Published",
+    "Modality", "ModalityKind", "Backbone", "BackboneFamily", "Pretrained", "Weights", "Metric",
+    "Evidence", "Published",
 )  # fmt: skip
 """Contracts of plugins, in reading order."""
 NETWORKS = (
