@@ -26,9 +26,9 @@ print(results, results.trained, results.folder)
 
 
 def facts(value: Any) -> Any:
-    """A record without what differs between two runs: dates, command, seconds and latency."""
+    """A record without what differs between two runs: dates, command, commit, seconds, latency, memory."""
     if isinstance(value, dict):
-        apart = ("date", "command", "reused")
+        apart = ("date", "command", "reused", "peak_bytes", "git_commit", "git_dirty")
         return {
             k: facts(v) for k, v in value.items() if k not in apart and "seconds" not in k and "_ms" not in k
         }
