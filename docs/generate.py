@@ -339,7 +339,7 @@ def _metrics(registry: Registry) -> str:
     for name in registry.names("metric"):
         metric = registry.metric(name)
         best = "higher" if metric.higher_is_better else "lower"
-        about = (inspect.getdoc(metric.function) or "").partition("\n\n")[0]
+        about = (inspect.getdoc(metric.of_counts or metric.function) or "").partition("\n\n")[0]
         rows.append((code(name), escaped(metric.title), code(metric.needs), best, escaped(about)))
     return page("Metrics", table(("metric", "title", "needs", "better", "meaning"), rows))
 

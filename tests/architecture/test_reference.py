@@ -64,7 +64,8 @@ def test_the_pages_have_every_public_name(generate: ModuleType, pages: dict[str,
         assert f"## {name}\n" in pages["datasets.md"]
         assert f"## {name}\n" in pages["protocols.md"]
     assert "`mlp-8`" in pages["backbones.md"]
-    assert "`accuracy`" in pages["metrics.md"]
+    assert "| `accuracy` | accuracy | `predicted` | higher | Top-1: correct / all. |" in pages["metrics.md"]
+    assert "|  |\n" not in pages["metrics.md"], "a metric has no meaning"
     assert "| `cell_key` |" in pages["records.md"]
 
 
