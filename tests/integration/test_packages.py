@@ -38,7 +38,7 @@ def test_the_extra_all_has_every_plugin() -> None:
 def test_every_distribution_says_what_an_index_shows(folder: Path) -> None:
     found = project(folder)["project"]
     assert found["version"] == project(REPOSITORY)["project"]["version"]
-    assert found["license"] == "Apache-2.0"
+    assert found["license"].startswith("Apache-2.0")  # data in a package may have a second one
     assert (folder / found["readme"]).is_file()
     assert len(found["description"]) > 20
     if folder is not REPOSITORY:
