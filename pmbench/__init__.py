@@ -1,7 +1,7 @@
 """pmbench: a benchmark harness for learning with privileged modalities.
 
-The public API for plugins, documented in docs/api.md. Names are imported on first use, so importing pmbench
-does not import torch.
+`run`, `plan` and `records` are for users, the other names for plugins; docs/api.md has all. Names are
+imported on first use, so importing pmbench does not import torch.
 """
 
 from __future__ import annotations
@@ -55,6 +55,8 @@ if TYPE_CHECKING:
         TeacherStudent,
         trained_on,
     )
+    from .report.results import records
+    from .run.api import plan, run
 
 _HOMES = {
     "networks.stages": (
@@ -77,16 +79,19 @@ _HOMES = {
     "contracts.modality": "Modality ModalityKind",
     "contracts.setting": "Setting",
     "contracts.stage": "Bench Group Stage Step Terms",
+    "report.results": "records",
+    "run.api": "plan",
     "errors": "ContractError DataError PmbenchError UnknownName Unsupported UsageError plural",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
-__all__ = sorted([*_HOME_OF, "__version__", "media"])
+_MODULES = ("media", "run")
+__all__ = sorted([*_HOME_OF, *_MODULES, "__version__"])
 
 
 def __getattr__(name: str) -> Any:
-    if name == "media":
-        return importlib.import_module(".media", __name__)
+    if name in _MODULES:
+        return importlib.import_module(f".{name}", __name__)
     if name not in _HOME_OF:
         raise AttributeError(f"module 'pmbench' has no attribute {name!r}")
     value = getattr(importlib.import_module(f".{_HOME_OF[name]}", __name__), name)

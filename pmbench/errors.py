@@ -84,6 +84,10 @@ class NothingToRun(PmbenchError):
     exit_code = 3
 
 
+OTHER_CHOICE = "choose another protocol, backbone or method (`pmbench list`)"
+"""What to do where nothing can be run."""
+
+
 class Unsupported(PmbenchError):
     """A method does not support a setting."""
 

@@ -27,7 +27,7 @@ PARTS = {
     "store": ("pmbench.store.store:Store.put", "pmbench.store.store:Store.whole"),
     "sealing": ("pmbench.evaluation.seal:seal",),
     "evaluation": ("pmbench.run.coordinator:Runner._evaluate",),
-    "statistics and leaderboard": ("pmbench.cli.board:write_board", "pmbench.cli.run:_show"),
+    "statistics and leaderboard": ("pmbench.run.session:write_board", "pmbench.cli.run:_show"),
 }
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,24 +26,16 @@ DEFAULT_OUT = Path("results")
 
 def store_folder(given: Path | None) -> Path:
     """The store: `given`, or a folder in the user's cache."""
-    return given or _cache() / "store"
+    from ..run.session import cache_folder
+
+    return given or cache_folder("store")
 
 
 def data_folder(given: Path | None) -> Path:
     """Prepared data: `given`, or a folder in the user's cache."""
-    return given or _cache() / "data"
+    from ..run.session import cache_folder
 
-
-def _cache() -> Path:
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("pmbench", appauthor=False))
-
-
-def names(values: Iterable[str]) -> tuple[str, ...]:
-    """Unique names of repeated and comma-separated values, in order; commas in [ ] belong to a name."""
-    parts = [part.strip() for value in values for part in re.split(r",(?![^\[]*\])", value)]
-    return tuple(dict.fromkeys(p for p in parts if p))
+    return given or cache_folder("data")
 
 
 def print_json(value: Any) -> None:

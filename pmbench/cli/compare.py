@@ -82,7 +82,10 @@ def _rows(folder: Path, first: str, second: str, dataset: str, protocol: str) ->
             raise UnknownName("row", label, known, f"records in {folder}")
     both = [(n, b) for n, b in chosen if {first, second} <= {row.label for row in b.rows}]
     if not both:
-        raise UsageError(f"no table of {folder} has both {first!r} and {second!r}")
+        raise UsageError(
+            f"no table of {folder} has both {first!r} and {second!r}; expected two rows of one table",
+            "`pmbench leaderboard --format csv` lists the rows of each table",
+        )
     return [(name, compare_rows(board, first, second)) for name, board in both]
 
 

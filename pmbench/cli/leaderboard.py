@@ -75,6 +75,8 @@ def leaderboard(
         raise UsageError(
             "--check compares the pages, not a site or a format", "leave out --format and --site"
         )
+    from ..report.attestations import attested_in
+
     folder = records or RECORDS
     found, problems = _read(folder)
     if attestations is not None and not attestations.is_dir():
@@ -107,15 +109,6 @@ def _read(folder: Path) -> tuple[dict[Path, Record], list[RecordError]]:
     from ..report.record_files import read_files
 
     return read_files(folder)
-
-
-def attested_in(folder: Path) -> tuple[Attestations | None, list[RecordError]]:
-    """Attestations of a folder, and errors of invalid files; None if there is no file."""
-    if not any(folder.glob("*.json")):
-        return None, []
-    from ..report.attestations import read_attestations
-
-    return read_attestations(folder)
 
 
 def _draw(out: Path, folder: Path, records: dict[Path, Record], attested: Attestations | None) -> None:
@@ -173,7 +166,10 @@ def _check(
             "draw them again with `pmbench leaderboard`",
         )
     if problems:
-        raise RecordError(f"{plural(len(problems), 'file')} cannot be read as records or attestations")
+        raise RecordError(
+            f"{plural(len(problems), 'file')} cannot be read as records or attestations",
+            "see the warnings above; restore or remove these files",
+        )
 
 
 def _boards(records: list[Record], attested: Attestations | None) -> list[dict[str, Any]]:

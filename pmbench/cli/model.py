@@ -97,7 +97,10 @@ def _records(what: str, results: Path, dataset: str, protocol: str, seed: int | 
     path = Path(what)
     record = read_record(path)
     if record.status != "done":
-        raise UsageError(f"{path} is the record of a cell that is {record.status}")
+        raise UsageError(
+            f"{path} is the record of a cell that is {record.status}; expected one with a result",
+            "choose another cell, or run it again",
+        )
     return [record, *other_seeds(results / "records", record)]
 
 
@@ -172,7 +175,7 @@ def predict(
     card = read_card(model)
     inputs = [one["name"] for one in card["inputs"]]
     if bool(files) == (table is not None):
-        raise UsageError("give recordings, or a --table of them")
+        raise UsageError("no recordings were given; expected files or a table", "give FILES, or --table FILE")
     if files and len(inputs) > 1:
         raise UsageError(
             f"the model takes {' and '.join(inputs)} of each recording",
@@ -201,7 +204,12 @@ def _rows(table: Path, inputs: list[str]) -> list[list[Path]]:
         with table.open(newline="", encoding="utf-8-sig") as file:
             lines = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{table} cannot be read: {error}") from error
+        raise DataError(
+            f"{table} cannot be read: {error}; expected a CSV file", f"its columns are {', '.join(inputs)}"
+        ) from error
     if not lines or any(name not in lines[0] for name in inputs):
-        raise DataError(f"{table} has no rows with the columns {', '.join(inputs)}")
+        raise DataError(
+            f"{table} has no rows with the columns {', '.join(inputs)}",
+            "name the columns in its first line; each further line is a recording",
+        )
     return [[table.parent / str(line[name]) for name in inputs] for line in lines]

@@ -26,11 +26,12 @@ def register(app: typer.Typer) -> None:
 @takes(Selection)
 def plan(selection: Selection) -> None:
     """Show what a run would train: cells, stages, stored stages, time and disk. Trains nothing."""
-    from ..errors import NothingToRun
+    from ..errors import OTHER_CHOICE, NothingToRun
     from ..plugins import survey
+    from ..run.forecast import forecast
     from ..run.matrix import plan_all
     from ..store.store import Store
-    from .forecast import forecast, show_forecast
+    from .forecast import show_forecast
 
     registry = survey()
     requests = selection.requests(registry)
@@ -45,7 +46,7 @@ def plan(selection: Selection) -> None:
     else:
         show_forecast(found)
     if found["cells"] and not any(cell["status"] == "run" for cell in found["cells"]):
-        raise NothingToRun("no cell can be run: " + "; ".join(sorted(_reasons(found))))
+        raise NothingToRun("no cell can be run: " + "; ".join(sorted(_reasons(found))), OTHER_CHOICE)
 
 
 def _announce_preparation(requests: Sequence[Request], registry: Registry, root: Path) -> None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ..processes import cores
 from .common import DEFAULT_OUT, OutOption, data_folder, print_json, show_trace, store_folder
 from .selection import Selection, takes
 
@@ -54,83 +51,34 @@ def register(app: typer.Typer) -> None:
 @takes(RunOptions)
 def run(options: RunOptions) -> None:
     """Train, seal, evaluate and rank. Adds floor, ceilings and control; reuses stored stages."""
-    from ..errors import NothingToRun
-    from ..plugins import load_plugins, survey
-    from ..run.coordinator import Runner
-    from ..run.matrix import plan_all
-    from ..run.provenance import isolation, provenance
-    from ..run.recording import Recorder
-    from ..run.worker import Resources
-    from ..store.store import Store
-    from .board import write_board
+    from ..errors import OTHER_CHOICE, NothingToRun
+    from ..run.session import Session
     from .describe import warn_broken
-    from .watch import watch
 
-    registry = load_plugins() if options.workers == 0 else survey()
-    device, threads = _device(options.device), options.threads
-    gpu = device.startswith("cuda")
-    resources = Resources(
+    session = Session(
+        out=options.out,
         store=store_folder(options.store),
         data=data_folder(options.data),
-        device=device,
+        command=sys.argv[1:],
+        device=options.device,
         devices=options.devices,
-        threads=threads,
-        data_workers=_given(options.data_workers, min(8, cores() // options.devices) if gpu else 0),
+        workers=options.workers,
+        threads=options.threads,
+        data_workers=options.data_workers,
+        quiet=options.quiet,
     )
-    plan = plan_all(options.requests(registry), registry, resources.data, Store(resources.store))
-    workers = _given(options.workers, 1 if gpu else max(1, cores() // threads))
-    isolated = isolation(workers)
-    if isolated == "audit-hook":
-        print(
-            "Warning: this system has no Landlock (Linux 5.13 or newer), so the kernel does not keep plugins "
-            "from files; records say `isolation: audit-hook`",
-            file=sys.stderr,
-        )
-    if workers == 0:
-        from ..run.executors.inline import Inline as pool
-    else:
-        from ..run.executors.local import LocalPool as pool  # type: ignore[assignment]
-    with watch(options.quiet) as watcher:
-        runner = Runner(
-            plan=plan,
-            registry=registry,
-            resources=resources,
-            out=options.out,
-            workers=workers,
-            recorder=Recorder(partial(provenance, registry, device, threads, isolated), registry.published),
-            watcher=watcher,
-            make_pool=pool,
-        )
-        outcome = runner.execute()
+    outcome, registry, board = session.execute(options.requests)
     warn_broken(registry)
     for trace in outcome.traces:
         show_trace(trace)
-    board = write_board(options.out)
     _show(outcome, board, options.out, options.json_)
     if outcome.failed:
         raise typer.Exit(1)
     if all(r.status == "skipped" for r in outcome.records):
         raise NothingToRun(
-            "every cell was skipped: " + "; ".join(sorted({str(r.reason) for r in outcome.records}))
+            "every cell was skipped: " + "; ".join(sorted({str(r.reason) for r in outcome.records})),
+            OTHER_CHOICE,
         )
-
-
-def _given(value: int | None, default: int) -> int:
-    return default if value is None else value
-
-
-def _device(name: str) -> str:
-    """Resolves `auto` to cuda if an NVIDIA driver shows a GPU, without importing torch."""
-    from ..errors import UsageError
-
-    gpus = any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()
-    if name == "auto":
-        return "cuda" if Path("/dev/nvidia0").exists() else "cpu"
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
-        raise UsageError(f"unknown device {name!r}", "--device takes cpu, cuda, cuda:N or auto")
-    if name != "cpu" and not gpus:
-        raise UsageError(f"--device {name}: this machine shows no NVIDIA GPU", "use --device cpu, or auto")
-    return name
 
 
 def _show(outcome: object, board: Path, out: Path, as_json: bool) -> None:
@@ -153,9 +101,7 @@ def _show(outcome: object, board: Path, out: Path, as_json: bool) -> None:
 
     from ..errors import plural
     from ..report.boards import boards
-    from ..report.rows import label_of
-    from ..report.terminal import ablation_tables, legend, terminal_tables
-    from ..report.text import seeds_text
+    from ..report.terminal import ablation_tables, legend, terminal_tables, without_result
 
     console = Console()
     if not console.is_terminal:
@@ -165,14 +111,8 @@ def _show(outcome: object, board: Path, out: Path, as_json: bool) -> None:
     console.print(legend(found), markup=False, highlight=False)
     if any(r.cell.ablation for r in outcome.records):
         console.print(*ablation_tables(found), sep="\n")
-    without: dict[tuple[str, str], dict[str, list[int]]] = {}
-    for record in outcome.records:
-        if record.status != "done":
-            labels = without.setdefault((record.status, record.reason or ""), {})
-            labels.setdefault(label_of(record.cell), []).append(record.cell.seed)
-    for (status, reason), labels in without.items():
-        named = ", ".join(f"{label} ({seeds_text(seeds)})" for label, seeds in labels.items())
-        typer.echo(f"{status}: {named}: {reason}")
+    for line in without_result(outcome.records):
+        typer.echo(line)
     typer.echo(
         f"{plural(outcome.trained, 'stage')} trained, {outcome.reused} of {len(outcome.records)} cells were "
         "finished before."

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from ..contracts.options import split_names
 from ..errors import UnknownName, UsageError
-from .common import DataOption, JsonOption, StoreOption, names
+from .common import DataOption, JsonOption, StoreOption
 
 if TYPE_CHECKING:
     from ..plugins import Registry
@@ -137,21 +138,18 @@ class Selection:
         return list(dict.fromkeys(self._request(run, registry) for run in runs))
 
     def _request(self, matrix: Mapping[str, Any], registry: Registry) -> Request:
-        from ..run.request import DEFAULT_DATASET, Request
+        from ..run.request import DEFAULT_DATASET, Request, expanded, joined
 
-        methods = names(self.method) or tuple(matrix.get("methods", ()))
+        methods = split_names(self.method) or tuple(matrix.get("methods", ()))
         if not methods:
             raise UsageError(
                 "no method to run", "give --method NAME (`pmbench list methods`) or --matrix FILE"
             )
-        datasets = names(self.dataset) or tuple(matrix.get("datasets", ())) or (DEFAULT_DATASET,)
-        if "all" in methods:  # variants may stand beside it
-            methods = (*registry.names("method"), *(m for m in methods if m != "all"))
-        return Request(
+        request = Request(
             methods=methods,
-            datasets=tuple(registry.names("dataset")) if "all" in datasets else datasets,
-            protocols=names(self.protocol) or tuple(matrix.get("protocols", ())),
-            backbones=_joined(names(self.backbone)) or tuple(matrix.get("backbones", ())),
+            datasets=split_names(self.dataset) or tuple(matrix.get("datasets", ())) or (DEFAULT_DATASET,),
+            protocols=split_names(self.protocol) or tuple(matrix.get("protocols", ())),
+            backbones=joined(split_names(self.backbone)) or tuple(matrix.get("backbones", ())),
             seeds=self._seeds(matrix.get("seeds")),
             sets=(*(f"{k}={v}" for k, v in matrix.get("set", {}).items()), *self.set_),
             references=self.references,
@@ -159,9 +157,10 @@ class Selection:
             weights=self.weights or matrix.get("weights", ""),
             ablate=self.ablate,
             value_set=self.values,
-            placebos=names(self.placebo) or tuple(matrix.get("placebo", ())),
+            placebos=split_names(self.placebo) or tuple(matrix.get("placebo", ())),
             matched_compute=self.matched_compute or matrix.get("matched_compute", False),
         )
+        return expanded(request, registry)
 
     def _seeds(self, matrix: int | list[int] | None) -> tuple[int, ...]:
         if self.seeds is not None and self.seed:
@@ -175,27 +174,18 @@ class Selection:
         return tuple(range(self.seeds or matrix or 3))  # type: ignore[arg-type]
 
 
-def _joined(values: tuple[str, ...]) -> tuple[str, ...]:
-    """Backbones of one comparison as one value: `a=x`, `b=y` belong together until a modality comes again."""
-    found: list[str] = []
-    for value in values:
-        modalities = {part.partition("=")[0] for part in value.split("+")}
-        before = {part.partition("=")[0] for part in found[-1].split("+")} if found else set()
-        if "=" in value and found and "=" in found[-1] and not modalities & before:
-            found[-1] += f"+{value}"
-        else:
-            found.append(value)
-    return tuple(found)
-
-
 def _read(path: Path) -> list[dict[str, Any]]:
     """The fields of each run of a matrix file: those at its top, which the `[[runs]]` change, if any."""
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UsageError(f"matrix {path} cannot be read: {error.strerror}") from error
+        raise UsageError(
+            f"matrix {path} cannot be read: {error.strerror}", "give the TOML file of a matrix with --matrix"
+        ) from error
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"matrix {path} is not TOML: {error}") from error
+        raise UsageError(
+            f"matrix {path} is not TOML: {error}", "benchmarks/matrices has examples of such files"
+        ) from error
     runs = content.pop("runs", [{}])
     if not (isinstance(runs, list) and runs and all(isinstance(run, dict) for run in runs)):
         raise UsageError(f"matrix {path}: runs is {runs!r}; expected tables, each headed [[runs]]")

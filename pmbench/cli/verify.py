@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .common import DataOption, JsonOption, StoreOption, data_folder, names, print_json, store_folder
+from ..contracts.options import split_names
+from .common import DataOption, JsonOption, StoreOption, data_folder, print_json, store_folder
 
 if TYPE_CHECKING:
     from ..errors import RecordError
@@ -86,7 +87,7 @@ def verify(
     if (attest is not None) != bool(by):
         raise UsageError("--attest and --by belong together", "say where to write, and who attests")
     if stale:
-        _stale(path, data_folder(data), store, names(plugin or ()), attest, by, json_)
+        _stale(path, data_folder(data), store, split_names(plugin or ()), attest, by, json_)
         return
     if level not in LEVELS:
         raise UnknownName("level", level, LEVELS)
@@ -96,7 +97,7 @@ def verify(
         path,
         data_folder(data),
         store,
-        plugins=names(plugin or ()),
+        plugins=split_names(plugin or ()),
         records=records,
         base=base,
         nonce=nonce,
@@ -186,7 +187,9 @@ def case_of(
         try:
             secret = nonce.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"--nonce {nonce} cannot be read: {error}") from error
+            raise UsageError(
+                f"--nonce {nonce} cannot be read: {error}", "give a text file with a secret of your own"
+            ) from error
     own = read_records(records)[0] if records else []
     pretrained = Store(store_folder(store)).pretrained
     return Case(read_submission(path), data, plugins, pretrained, own, base, secret)

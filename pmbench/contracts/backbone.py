@@ -22,7 +22,10 @@ Converter = Callable[[Mapping[str, "Tensor"]], Mapping[str, "Tensor"]]
 
 @dataclass(frozen=True)
 class Weights:
-    """Selected pretrained weights: their name and the SHA-256 of their tensors, which enters every key."""
+    """Selected pretrained weights: their name and the SHA-256 of their tensors, which enters every key.
+
+    `digest` has its 64 hexadecimal digits.
+    """
 
     name: str
     digest: str
@@ -67,13 +70,14 @@ def renamed(make: Callable[[], tuple[nn.Module, nn.Module]], heads: tuple[str, .
 class Backbone:
     """An encoder architecture of one size; made by the decorator `pm.backbone`.
 
-    `kinds` are the modality kinds that it accepts, `provides` a subset of {"pooled", "maps", "mean"}; "mean"
-    says that the pooled vector is the mean of the last map over its grid, so that a head can classify
-    regions. `build(modality, size)` returns an Encoder whose stem takes the modality's channels. The optional
-    `tail(kind, size, start, channels)` returns the encoder's blocks from `start` on for a map of `channels`
-    channels; fusion networks join maps at block `fuse_at`. `pretrained` describes the available weights,
-    `weights` the selected ones; None means random init. `libraries` names the distributions besides torch
-    whose modules it uses; their versions enter every key.
+    `name` holds the size, `summary` is one line for lists. `kinds` are the modality kinds that it accepts,
+    `provides` a subset of {"pooled", "maps", "mean"}; "mean" says that the pooled vector is the mean of the
+    last map over its grid, so that a head can classify regions. `build(modality, size)` returns an Encoder
+    whose stem takes the modality's channels. The optional `tail(kind, size, start, channels)` returns the
+    encoder's blocks from `start` on for a map of `channels` channels; fusion networks join maps at block
+    `fuse_at`. `pretrained` describes the available weights, `weights` the selected ones; None means random
+    init. `libraries` names the distributions besides torch whose modules it uses; their versions enter every
+    key.
     """
 
     name: str
@@ -101,8 +105,8 @@ class Backbone:
 class BackboneFamily:
     """An open set of backbones named `<prefix><rest>`, for example `timm/resnet18`.
 
-    `make(rest)` returns the backbone; raises UnknownName for unknown names. `kinds` and `provides` are the
-    unions over its members.
+    `make(rest)` returns the backbone; raises UnknownName for unknown names. `summary` is one line for lists.
+    `kinds` and `provides` are the unions over its members.
     """
 
     prefix: str
@@ -113,6 +117,7 @@ class BackboneFamily:
 
     @property
     def name(self) -> str:
+        """The prefix with three dots, for lists."""
         return f"{self.prefix}..."
 
 

@@ -25,35 +25,50 @@ class Dataset:
     # --- identity -----------------------------------------------------------------------------------------
 
     name: ClassVar[str]
+    """Lower-case name by which commands and records call it."""
     version: ClassVar[int] = 1
+    """Raised when the samples change; it is part of every key."""
     summary: ClassVar[str]
+    """One line for lists."""
     licence: ClassVar[str]
+    """Terms of the data."""
     source: ClassVar[str]
+    """Where the official form is: an address, or a citation."""
     citation: ClassVar[str]
+    """What users of the data cite."""
 
     # --- contents -----------------------------------------------------------------------------------------
 
     classes: ClassVar[tuple[str, ...]]
+    """Names of the classes 0 to K - 1."""
     positive_class: ClassVar[int] = 1
+    """The class that metrics of detection look for."""
     modalities: ClassVar[tuple[Modality, ...]]
+    """All modalities; a protocol chooses among them."""
     expected: ClassVar[Mapping[str, int | tuple[int, ...]]] = {}
     """Part -> number of samples, or samples of each class; "a+b" is both parts together."""
 
     # --- protocols ----------------------------------------------------------------------------------------
 
     splits: ClassVar[Mapping[str, Split]]
+    """Official splits by name; the first is the default."""
     target: ClassVar[tuple[str, ...]]
+    """Modalities that are there at test."""
     privileged: ClassVar[tuple[str, ...]]
+    """Modalities that are there in training only."""
     default_protocol: ClassVar[str]
+    """The protocol of a run that names none."""
     few: ClassVar[tuple[int, ...]] = (10,)
     """Values of K in the few-K protocols that are listed."""
     sampling: ClassVar[Sampling] = Sampling()
     """Default sampling of clips; protocols may override it."""
     metrics: ClassVar[tuple[str, ...]] = ("accuracy", "mean_class_accuracy", "macro_f1")
+    """Names of the metrics; the first selects checkpoints and ranks methods."""
 
     # --- training -----------------------------------------------------------------------------------------
 
     backbones: ClassVar[Mapping[str, str]]
+    """The default backbone of each modality."""
     recipes: ClassVar[Mapping[str, Recipe]] = {"standard": Recipe()}
     """Recipes by the name of their origin; the first is the default."""
     setups: ClassVar[Mapping[str, Setup]] = {}
@@ -137,6 +152,7 @@ class Dataset:
 
     @property
     def augments(self) -> bool:
+        """Whether the class has an augmentation."""
         return type(self).augment is not Dataset.augment
 
     @property
@@ -150,6 +166,7 @@ class Dataset:
         return self.recipes[self.recipe_name]
 
     def modality(self, name: str) -> Modality:
+        """The modality of that name; raises UnknownName."""
         by_name = {m.name: m for m in self.modalities}
         if name not in by_name:
             raise UnknownName(f"modality of data set {self.name!r}", name, by_name)
@@ -162,6 +179,7 @@ class Dataset:
 
     @property
     def default_split(self) -> str:
+        """Name of the first split."""
         return next(iter(self.splits))
 
     def protocol_names(self) -> list[str]:

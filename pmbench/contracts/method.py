@@ -39,15 +39,16 @@ class Ablation:
 class Method:
     """A method for learning with privileged modalities; made by the decorator `pm.method`.
 
-    `plan(setting)`, or `plan(setting, options)` with options of class `options_type`, returns the last
-    stage. `tests_on` selects the modalities available at test: "target" for methods, "privileged" or "all"
-    for reference rows. `networks` counts the networks that run at test; methods with two are also compared
-    with `target_ensemble`. `exceptions` maps contract checks that cannot hold to the reason. `deviations`
-    lists departures from the paper. `ablations` are the rows of the paper's ablation tables by name. `small`
-    holds the options that differ in the value set for small data, selected on validation data. `teachers`
-    are the teachers that it allows: values of its option `teacher`, whose default is the paper's choice, each
-    with the reference row that is this network (`privileged_only`, `early_fusion` ...), or "own"; a method
-    with one teacher has it under "", one without has none.
+    `plan(setting)`, or `plan(setting, options)` with options of class `options_type`, returns the last stage.
+    `summary` is one line for lists. `role` is "method", or what a reference row is for. `tests_on` selects
+    the modalities available at test: "target" for methods, "privileged" or "all" for reference rows.
+    `networks` counts the networks that run at test; methods with two are also compared with
+    `target_ensemble`. `exceptions` maps contract checks that cannot hold to the reason. `deviations` lists
+    departures from the paper. `ablations` are the rows of the paper's ablation tables by name. `small` holds
+    the options that differ in the value set for small data, selected on validation data. `teachers` are the
+    teachers that it allows: values of its option `teacher`, whose default is the paper's choice, each with
+    the reference row that is this network (`privileged_only`, `early_fusion` ...), or "own"; a method with
+    one teacher has it under "", one without has none.
     """
 
     name: str

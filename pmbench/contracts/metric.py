@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 class Evidence:
     """Inputs of a metric: labels and predicted classes (N,), logits (N, K), features (N, D), gallery
     ((M, D), (M,) labels), attack types (N,), unused for live samples.
+
+    `num_classes` is K, `positive` the class that a metric of detection looks for, `attack_types` names each
+    sample's.
     """
 
     labels: np.ndarray
@@ -28,7 +31,8 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Metric:
-    """A named metric. `function(evidence)` returns its value, usually in percent; `title` heads its column.
+    """A named metric. `function(evidence)` returns its value, usually in percent; `title` heads its column,
+    `name` is what data sets call it; `higher_is_better` says which direction is good.
 
     `needs` is its input besides labels. The optional `of_counts(counts, positive)` maps counts of samples by
     class (..., K) (`pmbench.metrics.counts.Counts`) to values (...), nan for 0/0; with it the metric is

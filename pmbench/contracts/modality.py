@@ -11,7 +11,8 @@ from typing import Literal
 class ModalityKind:
     """A kind of modality, by the shape of one sample; a backbone declares which kinds it accepts.
 
-    `shape` names the axes. `examples` are shapes that every backbone of the kind is checked on.
+    `name` is what modalities and backbones call it, `shape` names the axes. `examples` are shapes that every
+    backbone of the kind is checked on.
     """
 
     name: str
@@ -43,9 +44,10 @@ KINDS: Mapping[str, ModalityKind] = {
 class Modality:
     """A named input stream.
 
-    `shape` is the shape of one sample at the network's input, with the axes of its `kind`. `unit` is the
-    unit of measurement. Modalities with the same `grid` are aligned: equal positions (h, w) or time steps t
-    show the same content, and augmentation shares its random draws between them.
+    `name` is that of its data set, such as "rgb". `shape` is the shape of one sample at the network's input,
+    with the axes of its `kind`. `unit` is the unit of measurement. Modalities with the same `grid` are
+    aligned: equal positions (h, w) or time steps t show the same content, and augmentation shares its random
+    draws between them.
 
     Stored frames (`Files`) may be larger than `shape`: training takes random crops, test center crops.
     `flip`, applied to half of the training samples: "" none, "mirror" a horizontal flip, "negate" a
@@ -61,4 +63,5 @@ class Modality:
 
     @property
     def channels(self) -> int:
+        """The first axis of `shape`."""
         return self.shape[0]

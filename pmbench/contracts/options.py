@@ -7,7 +7,7 @@ import functools
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -115,6 +115,12 @@ def _without_none(kind: Any) -> tuple[Any, bool]:
         return kind, False
     kinds = typing.get_args(kind)
     return next(k for k in kinds if k is not type(None)), type(None) in kinds
+
+
+def split_names(values: Iterable[str]) -> tuple[str, ...]:
+    """Unique names of repeated and comma-separated values, in order; commas in [ ] belong to a name."""
+    parts = [part.strip() for value in values for part in re.split(r",(?![^\[]*\])", value)]
+    return tuple(dict.fromkeys(p for p in parts if p))
 
 
 def split_variant(text: str) -> tuple[str, dict[str, str]]:

@@ -94,8 +94,8 @@ def parse_protocol(dataset: Dataset, name: str) -> Protocol:
             continue
         kind, value = _kind_of(part)
         if kind is None and (number := re.fullmatch(r"(few|privileged)-([+-]?\d+)", part)):
-            span = "1 or more" if number[1] == "few" else "from 1 to 99"
-            raise UsageError(f"protocol {name!r}: {part} is not possible; the number is {span}")
+            span = "of 1 or more" if number[1] == "few" else "from 1 to 99"
+            raise UsageError(f"protocol {name!r}: {part} is not possible; expected a number {span}")
         if kind is None or value in values[kind.pattern] or (values[kind.pattern] and not kind.repeats):
             raise _unknown(dataset, name)
         values[kind.pattern].append(value)

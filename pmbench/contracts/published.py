@@ -15,8 +15,10 @@ from ..errors import ContractError
 class Published:
     """One published number.
 
-    `paper` is a citation; `variant` is empty for the method itself. `value` is in percent, or a count for
-    metric `parameters`.
+    `paper` is a citation, `table` a place in it; `variant` is empty for the method itself. `dataset`,
+    `protocol` and `metric` have the names that pmbench gives them; `train_modalities` and `test_modalities`
+    are those of the paper. `value` is in percent, or a count for metric `parameters`; `higher_is_better` says
+    which direction is good.
     """
 
     paper: str

@@ -17,8 +17,10 @@ PRECISIONS = ("32", "bf16")
 class Recipe:
     """Optimizer, schedule, budget and checkpoint selection of one stage, or of one group of its modules.
 
-    An epoch has as many batches as one pass over the protocol's training samples, labelled or not. Stages
-    that see labelled samples only pass over them several times, so all stages take equally many steps.
+    `optimizer`: "adamw" or "adam", with `beta1` and the second beta 0.999, or "sgd", with `momentum`; all of
+    them with `weight_decay`. The budget is `epochs` epochs of batches of `batch_size` samples. An epoch has
+    as many batches as one pass over the protocol's training samples, labelled or not. Stages that see
+    labelled samples only pass over them several times, so all stages take equally many steps.
 
     The default `lr` has the best validation accuracy among 1e-3, 3e-3 and 1e-2 for streams on nearly all
     embedded data sets; 1e-3 leaves them up to 20 points under-trained.

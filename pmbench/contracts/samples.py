@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Files:
-    """One modality of one part as files: one item per sample, None for samples without this modality.
+    """One modality of one part as files: `items` has one per sample, None for samples without this modality.
 
     `load(item)` reads one sample in a worker process, so it must be picklable: a module-level function or a
     `functools.partial` of one. For clips and images it returns frames (H, W, C), in order and at their
@@ -74,7 +74,7 @@ class Sampling:
 
 
 class CropParams(NamedTuple):
-    """Position of a crop along time, height and width, in [0, 1]; 0.5 is the center.
+    """Position of a crop along time `t`, height `y` and width `x`, in [0, 1]; 0.5 is the center.
 
     `flip`: whether to mirror it horizontally.
     """
@@ -126,6 +126,7 @@ class Download:
     """A file to download. `size` in bytes, 0 if unknown; `sha256` the digest, a hex prefix of it, or ""."""
 
     url: str
+    """Its address; it is kept under the name `file`."""
     file: str
     size: int = 0
     sha256: str = ""

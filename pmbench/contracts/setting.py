@@ -14,9 +14,9 @@ from .modality import Modality
 class Setting:
     """The learning problem of a method: train on `target` and `privileged`, test on `target` alone.
 
-    `demands` may hold "unlabelled" (some training samples have no label) and "unpaired" (some have no
-    privileged modality). `modalities` and `backbones` map names of modalities to their declaration and to
-    the selected backbone.
+    `num_classes` is K. `demands` may hold "unlabelled" (some training samples have no label) and "unpaired"
+    (some have no privileged modality). `modalities` and `backbones` map names of modalities to their
+    declaration and to the selected backbone.
     """
 
     target: tuple[str, ...]

@@ -31,7 +31,9 @@ class Bench(Protocol):
     """
 
     @property
-    def num_classes(self) -> int: ...
+    def num_classes(self) -> int:
+        """Number of classes K."""
+        ...
 
     @property
     def num_train(self) -> int:
@@ -97,7 +99,7 @@ class Step(Protocol):
 
 @dataclass(frozen=True)
 class Group:
-    """Modules that share an optimizer; `changes` overrides fields of the stage's recipe for them."""
+    """`modules` that share an optimizer; `changes` overrides fields of the stage's recipe for them."""
 
     modules: tuple[nn.Module, ...]
     changes: Mapping[str, object] = field(default_factory=dict)

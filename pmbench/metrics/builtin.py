@@ -114,6 +114,7 @@ def _acer_worst(evidence: Evidence) -> float:
 
 def _tpr(rate: str) -> Metric:
     def function(evidence: Evidence) -> float:
+        """Highest true positive rate of a threshold with at most this false positive rate."""
         if evidence.logits is None:
             raise UsageError(f"metric 'tpr@fpr={rate}' needs logits; none were given")
         scores = live_scores(evidence.logits, evidence.positive)
@@ -124,6 +125,7 @@ def _tpr(rate: str) -> Metric:
 
 def _recall(k: int) -> Metric:
     def function(evidence: Evidence) -> float:
+        """Share of test samples with one of their class among the k nearest of the gallery, by cosine."""
         if evidence.features is None or evidence.gallery is None:
             missing = (
                 "features of the test samples"

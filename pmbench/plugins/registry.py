@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import os
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -214,10 +216,45 @@ class Registry:
 
 @functools.cache
 def entry_points() -> list[tuple[str, str, importlib.metadata.EntryPoint]]:
-    """(distribution, version, entry point) of all plugins, read once for a process and those it forks."""
+    """(distribution, version, entry point) of the plugins, read once for a process and those it forks.
+
+    With PMBENCH_PLUGINS, names of distributions with commas between them, of these and of pmbench alone;
+    raises UnknownName for one that is not installed.
+    """
     found = importlib.metadata.entry_points(group=hooks.ENTRY_POINT_GROUP)
     named = [(p.dist.name, p.dist.version, p) if p.dist else ("unknown", "unknown", p) for p in found]
+    if (chosen := os.environ.get("PMBENCH_PLUGINS")) is not None:
+        installed = {_normal(name): name for name, _, _ in named}
+        wanted = [part.strip() for part in chosen.split(",") if part.strip()]
+        for name in wanted:
+            if _normal(name) not in installed:
+                raise UnknownName("distribution in PMBENCH_PLUGINS", name, installed.values(), _CHOOSE)
+        kept = {CORE, *(_normal(name) for name in wanted)}
+        named = [one for one in named if _normal(one[0]) in kept]
     return sorted(named, key=lambda one: (one[0], one[2].name))
+
+
+_CHOOSE = "PMBENCH_PLUGINS takes names of installed distributions, such as pmbench-kd,pmbench-hapt"
+
+
+def _normal(distribution: str) -> str:
+    """A distribution's name as package indexes compare it."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+def _check_contract(distribution: str, requires: Iterable[str]) -> None:
+    """Raises ContractError if a distribution requires other releases of pmbench than the installed one."""
+    for text in requires:
+        if _normal(text[: len(CORE)]) != CORE:
+            continue
+        from packaging.requirements import Requirement
+
+        wanted = Requirement(text)
+        if _normal(wanted.name) == CORE and not wanted.specifier.contains(__version__, prereleases=True):
+            raise ContractError(
+                f"it was written for the contract of pmbench {wanted.specifier}, and pmbench {__version__} "
+                f"is installed; install a release of {distribution} for this pmbench"
+            )
 
 
 def load_plugins(only: Collection[str] | None = None) -> Registry:
@@ -231,9 +268,11 @@ def load_plugins(only: Collection[str] | None = None) -> Registry:
     for distribution, version, point in entry_points():
         if only is not None and distribution not in only:
             continue
-        where = f"import of {point.value}"
+        where = "requirements"
         name = f"{distribution}:{point.name}"
         try:
+            _check_contract(distribution, (point.dist.requires if point.dist else None) or ())
+            where = f"import of {point.value}"
             plugin = point.load()
             where = "hooks"
             manager.register(plugin, name)

@@ -171,6 +171,11 @@ def read_attestations(folder: Path) -> tuple[Attestations, list[RecordError]]:
     return Attestations.of(found), problems
 
 
+def attested_in(folder: Path) -> tuple[Attestations | None, list[RecordError]]:
+    """Attestations of a folder, and errors of invalid files; None if there is no file."""
+    return read_attestations(folder) if any(folder.glob("*.json")) else (None, [])
+
+
 def _read(path: Path) -> Attestation:
     try:
         if not path.is_file() or path.stat().st_size > LARGEST:

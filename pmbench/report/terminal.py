@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from . import headlines
 from .boards import Board
 from .headlines import INTERVALS, marked, names, sentence
-from .rows import Row
-from .text import gap_text, interval, options_text, p_text, points, printed_text
+from .record import Record
+from .rows import Row, label_of
+from .text import gap_text, interval, options_text, p_text, points, printed_text, seeds_text
 from .verdicts import left_lines, teacher_lines
 
 if TYPE_CHECKING:
@@ -82,6 +83,20 @@ def ablation_tables(boards: Sequence[Board]) -> list[Table]:
                     drawn.add_row(*map(Text, line))
             found.append(drawn)
     return found
+
+
+def without_result(records: Iterable[Record]) -> list[str]:
+    """A line for each reason why cells have no result: `skipped: label (seeds): reason`."""
+    found: dict[tuple[str, str], dict[str, list[int]]] = {}
+    for record in records:
+        if record.status != "done":
+            labels = found.setdefault((record.status, record.reason or ""), {})
+            labels.setdefault(label_of(record.cell), []).append(record.cell.seed)
+    lines = []
+    for (status, reason), labels in found.items():
+        named = ", ".join(f"{label} ({seeds_text(seeds)})" for label, seeds in labels.items())
+        lines.append(f"{status}: {named}: {reason}")
+    return lines
 
 
 def _line(row: Row, board: Board) -> list[str]:

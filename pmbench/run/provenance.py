@@ -7,8 +7,7 @@ import functools
 import importlib.metadata
 import platform
 import subprocess
-import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ..isolation import landlock
@@ -28,9 +27,14 @@ def isolation(workers: int) -> Isolation:
 
 
 def provenance(
-    registry: Registry, device: str, threads: int, isolated: Isolation, precision: str
+    registry: Registry,
+    device: str,
+    threads: int,
+    isolated: Isolation,
+    command: Sequence[str],
+    precision: str,
 ) -> Provenance:
-    """The provenance of records written now."""
+    """The provenance of records written now; `command` has the words after `pmbench`."""
     versions = dict(registry.distributions)
     for name in (*_LIBRARIES, *registry.libraries):
         try:
@@ -40,7 +44,7 @@ def provenance(
     commit, dirty = _git()
     return Provenance(
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        command=["pmbench", *without_folders(sys.argv[1:])],
+        command=["pmbench", *without_folders(command)],
         pmbench=versions.get("pmbench", "unknown"),
         distributions=dict(sorted(versions.items())),
         python=platform.python_version(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from ..contracts.method import VALUE_SETS, Method
@@ -43,6 +43,29 @@ class Request:
     value_set: str = "paper"
     placebos: tuple[str, ...] = ()
     matched_compute: bool = False
+
+
+def joined(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Backbones of one comparison as one value: `a=x`, `b=y` belong together until a modality comes again."""
+    found: list[str] = []
+    for value in values:
+        modalities = {part.partition("=")[0] for part in value.split("+")}
+        before = {part.partition("=")[0] for part in found[-1].split("+")} if found else set()
+        if "=" in value and found and "=" in found[-1] and not modalities & before:
+            found[-1] += f"+{value}"
+        else:
+            found.append(value)
+    return tuple(found)
+
+
+def expanded(request: Request, registry: Registry) -> Request:
+    """The request with all names in place of `all`; variants may stand beside it."""
+    methods, datasets = request.methods, request.datasets
+    if "all" in methods:
+        methods = (*registry.names("method"), *(m for m in methods if m != "all"))
+    if "all" in datasets:
+        datasets = tuple(registry.names("dataset"))
+    return replace(request, methods=methods, datasets=datasets)
 
 
 @dataclass(frozen=True)

@@ -124,14 +124,12 @@ def _of_method(method: Method, found: Registry, dataset: str, data: Path | None)
     from . import method_checks, sealed_checks
     from .miniature import CASES
 
-    once = (method_checks.check_paper_is_cited,)
-    checks = []
-    for number, case in enumerate([dataset] if dataset else CASES):
+    cited = method_checks.check_paper_is_cited
+    checks = [Check(_rule(cited), partial(cited, method))]
+    for case in [dataset] if dataset else CASES:
         trial = _Late(partial(_trial, method, found, case, bool(dataset), data))
         for function in (*method_checks.CHECKS, *sealed_checks.CHECKS):
-            if function in once and number:
-                continue
-            checks.append(Check(_rule(function), trial.check(function), "" if function in once else case))
+            checks.append(Check(_rule(function), trial.check(function), case))
     return checks
 
 

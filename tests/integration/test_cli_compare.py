@@ -7,8 +7,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 RECORDS = Path(__file__).parents[2] / "leaderboard" / "records"
 HAPT = RECORDS / "hapt" / "few-10" / "cnn1d-8"
 
@@ -38,19 +36,6 @@ def test_two_records(run_cli: Any) -> None:
     values = [json.loads(file.read_text())["metrics"]["accuracy"] for file in files]
     assert f"{values[0]:.2f} accuracy" in text
     assert f"{values[0] - values[1]:+.2f} points" in text
-
-
-@pytest.mark.parametrize(
-    ("args", "words"),
-    [
-        (("kd", "hofman"), "did you mean 'hoffman'"),
-        (("kd", HAPT / "kd-s0.json"), "a method and a record"),
-    ],
-)
-def test_what_cannot_be_compared(args: tuple[Any, ...], words: str, run_cli: Any) -> None:
-    done = run_cli("compare", *args, "--records", RECORDS)
-    assert done.code == 2
-    assert words in done.error
 
 
 def test_a_cell_on_a_screen(run_cli: Any) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 KINDS = ("methods", "datasets", "backbones", "protocols")
 
 
@@ -52,21 +50,6 @@ def test_protocols_of_one_data_set(run_cli: Any) -> None:
     assert {p["dataset"] for p in found} == {"hapt"}
     assert [p["name"] for p in found if p["default"]] == ["few-10"]
     assert found == run_cli("list", "--dataset", "hapt", "--json").json()
-
-
-@pytest.mark.parametrize(
-    ("args", "expected"),
-    [
-        (("metods",), "unknown kind 'metods'; did you mean 'methods'"),
-        (("protocols", "--dataset", "hapd"), "'hapt'"),
-        (("methods", "--dataset", "hapt"), "--dataset cannot be used with methods"),
-    ],
-)
-def test_bad_input(run_cli: Any, args: tuple[str, ...], expected: str) -> None:
-    done = run_cli("list", *args)
-    assert done.code == 2
-    assert expected in done.error
-    assert "Hint: " in done.stderr
 
 
 def test_a_data_set_that_cannot_be_described_is_left_out_and_named(workspace: Any) -> None:

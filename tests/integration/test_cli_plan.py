@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 
 def test_json_of_a_fresh_store(run_cli: Any) -> None:
     found = run_cli("plan", "-m", "hoffman", "-d", "planted", "--seeds", "2", "--json").json()
@@ -117,23 +115,6 @@ def test_a_skip_has_its_reason_and_the_others_go_on(run_cli: Any) -> None:
     assert "maps" in cells["hoffman"]["reason"]
     assert cells["target_only"]["status"] == "run"
     assert "skip: needs" in run_cli(*args).stdout
-
-
-@pytest.mark.parametrize(
-    ("args", "expected"),
-    [
-        ((), "no method to run"),
-        (("-m", "hofman", "-d", "planted"), "did you mean 'hoffman'"),
-        (("-m", "kd", "-d", "planted", "--set", "temperature=warm"), "expected a number"),
-        (("-m", "kd", "--matrix", "none.toml"), "none.toml cannot be read"),
-        (("-m", "kd", "-d", "planted", "--ablate"), "kd declares no ablations"),
-    ],
-)
-def test_bad_input(run_cli: Any, args: tuple[str, ...], expected: str) -> None:
-    done = run_cli("plan", *args)
-    assert done.code == 2
-    assert expected in done.error
-    assert done.stdout == ""
 
 
 def test_repeated_and_comma_separated_names_and_a_matrix(workspace: Any, tmp_path: Path) -> None:

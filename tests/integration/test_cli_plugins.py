@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 SECOND_KD = """
@@ -63,3 +64,16 @@ def test_a_plugin_that_only_listens_is_listed(workspace: Any) -> None:
     found = {p["distribution"]: p for p in workspace.run_cli("plugins", "--json").json()["plugins"]}
     assert found["pmbench-listener"]["hooks"] == ["pmbench_run_finished"]
     assert "receives every record" in workspace.run_cli("plugins").stdout
+
+
+def test_chosen_plugins_alone(workspace: Any) -> None:
+    def choose(names: str) -> Any:
+        return replace(workspace, environment=workspace.environment | {"PMBENCH_PLUGINS": names})
+
+    chosen = choose("pmbench-kd,pmbench-hapt")
+    found = chosen.run_cli("plugins", "--json").json()
+    assert [p["distribution"] for p in found["plugins"]] == ["pmbench", "pmbench-hapt", "pmbench-kd"]
+    assert "unknown method 'hoffman'" in chosen.run_cli("show", "hoffman").error
+    wrong = choose("pmbench-kb").run_cli("plugins")
+    assert wrong.code == 2
+    assert "unknown distribution in PMBENCH_PLUGINS 'pmbench-kb'; did you mean 'pmbench-kd'" in wrong.error

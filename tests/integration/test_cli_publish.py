@@ -97,23 +97,3 @@ def test_attestations_withdrawals_and_staleness_reach_the_board(published):
     assert "6 withdrawals" in done.stdout
     assert set(shown().values()) == {"withdrawn"}
     assert len(list((workspace.out / "attestations").iterdir())) == 13, "nothing is deleted"
-
-
-@pytest.mark.parametrize(
-    ("args", "words"),
-    [
-        (("verify", "nothing"), "nothing is not a folder"),
-        (("verify", ".", "--level", "perfect"), "unknown level 'perfect'"),
-        (("verify", ".", "--by", "me"), "--attest and --by belong together"),
-        (("verify", ".", "--withdraw", "x"), "--withdraw writes files"),
-        (("verify", ".", "--nonce", "none"), "--nonce none cannot be read"),
-        (("publish", ".", "--to", "b", *STATED), ". holds no records"),
-        (("publish", ".", "--to", "b", *STATED, "--source", "x"), "--source x: expected PLUGIN=ADDRESS"),
-        (("publish", ".", "--to", "b"), "publish needs --handle, --contact, --data-terms"),
-        (("publish", ".", "--new-repo", "b"), "--new-repo takes no results"),
-    ],
-)
-def test_usage(run_cli, args, words):
-    done = run_cli(*args)
-    assert done.code == 2
-    assert words in done.error

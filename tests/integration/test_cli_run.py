@@ -95,30 +95,6 @@ def test_damaged_weights_are_trained_anew(copied: Any, small_run: tuple[str, ...
     assert {r["status"] for r in result["records"]} == {"done"}
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (("--method", "hofman"), "unknown method 'hofman'; did you mean 'hoffman'?"),
-        (("--method", "kd", "--dataset", "hatp"), "unknown data set 'hatp'; did you mean 'hapt'"),
-        (("--method", "kd", "--dataset", "planted", "--protocol", "shared-11"), "did you mean 'shared-10'"),
-        (("--method", "kd", "--dataset", "planted", "--backbone", "mlp-63"), "did you mean 'mlp-64'"),
-        (("--method", "kd", "--dataset", "planted", "--set", "temprature=2"), "did you mean 'temperature'?"),
-        (("--method", "kd", "--dataset", "planted", "--set", "recipe.epoch=2"), "did you mean 'epochs'?"),
-        (("--method", "kd", "--dataset", "planted", "--set", "temperature=hot"), "expected a number"),
-        (("--method", "kd", "--dataset", "planted", "--set", "teacher=nobody"), "one of fused, privileged"),
-        (("--method", "kd", "--dataset", "planted", "--set", "temperature=-1"), "temperature' is -1.0"),
-        (("--method", "kd", "--dataset", "planted", "--backbone", "cnn2d-8"), "takes image"),
-        (("--method", "kd", "--seeds", "2", "--seed", "1"), "both given"),
-        (("--matrix", "nowhere.toml"), "nowhere.toml cannot be read"),
-        ((), "no method to run"),
-    ],
-)  # fmt: skip
-def test_what_cannot_be_is_a_usage_error(run_cli: Any, arguments: tuple[str, ...], words: str) -> None:
-    done = run_cli("run", *arguments)
-    assert done.code == 2
-    assert words in done.error
-
-
 def test_only_skips_is_nothing_to_run(run_cli: Any) -> None:
     done = run_cli("run", "--method", "pseudo_label", "-d", "mfeat", "-p", "fixed", "--no-references",
                    "--seed", "0", *QUICK)  # fmt: skip

@@ -49,12 +49,15 @@ class Silent(pm.Dataset):
 def pmbench_datasets():
     return [Silent()]
 """,
+    "old": GOOD.format(name="old_one"),
     "first": GOOD.format(name="twice"),
     "second": GOOD.format(name="twice"),
     "thief": GOOD.format(name="target_only"),
     "double": GOOD.format(name="again").replace("[plan]", "[plan, plan]"),
 }
 
+REQUIRES = {"good": "pmbench>=0.1", "old": "PMBench[video] <0.1; python_version > '3'"}
+"""Distributions that say which pmbench they need."""
 MODALITIES = "train_modalities,test_modalities"
 COLUMNS = f"paper,table,method,variant,{MODALITIES},dataset,protocol,metric,value,higher_is_better"
 PACKAGES = {
@@ -105,15 +108,22 @@ def site(tmp_path_factory):
     for name, text in {**MODULES, **dict.fromkeys(PACKAGES)}.items():
         info = root / f"lab_{name}-1.{len(name)}.dist-info"
         info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: lab-{name}\nVersion: 1.{len(name)}\n")
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: lab-{name}\nVersion: 1.{len(name)}\n"
+            + (
+                f"Requires-Dist: pmbench-of-others>7\nRequires-Dist: {REQUIRES[name]}\n"
+                if name in REQUIRES
+                else ""
+            )
+        )
         (info / "entry_points.txt").write_text(f"[pmbench]\nlab = lab_{name}\n")
         if text is not None:
             (root / f"lab_{name}.py").write_text(text)
     return root
 
 
-def look(afresh, site, only=None):
-    return json.loads(afresh(LOOK.replace("ONLY", repr(only)), path=[site]))
+def look(afresh, site, only=None, **environment):
+    return json.loads(afresh(LOOK.replace("ONLY", repr(only)), path=[site], **environment))
 
 
 @pytest.fixture
@@ -139,6 +149,11 @@ def test_broken_plugins_are_named_and_the_others_work(found):
         "lab-nested": ("pmbench_methods", "returned a tuple with a tuple in it; expected a flat list"),
         "lab-single": ("pmbench_methods", "returned Method("),
         "lab-later": ("pmbench_methods", "KeyError (lab_later.py, line 10, in pmbench_methods): 'when a"),
+        "lab-old": (
+            "requirements",
+            "it was written for the contract of pmbench <0.1, and pmbench 0.1.0 is installed; install a "
+            "release of lab-old",
+        ),
         "lab-silent": ("pmbench_datasets", "data set 'silent' does not declare summary, licence, source, "),
         "lab-unknown": ("hooks", "pmbench_no_such_hook"),
         "lab-misprint": ("pmbench_published", "lab_misprint/published.csv, line 2"),
@@ -151,7 +166,7 @@ def test_broken_plugins_are_named_and_the_others_work(found):
         assert at == where
         assert error in message
     assert {"good_one", "target_only", "kd", "hoffman"} <= set(found["names"])
-    assert not {"x", "inner"} & set(found["names"])
+    assert not {"x", "inner", "old_one"} & set(found["names"])
     assert {"planted", "hapt"} <= set(found["datasets"])
     assert found["asked"]["good_one"] == "good_one"
     assert {"lab_net-8", "mlp-8"} <= set(found["backbones"])
@@ -190,3 +205,12 @@ def test_one_distribution_alone(afresh, site):
     found = look(afresh, site, "lab-good")
     assert (found["names"], found["datasets"], found["broken"]) == (["good_one"], [], [])
     assert look(afresh, site, "lab-raises")["names"] == []
+
+
+def test_chosen_distributions_alone(afresh, site):
+    found = look(afresh, site, PMBENCH_PLUGINS="lab_good, lab-raises")
+    assert {"good_one", "target_only"} <= set(found["names"])
+    assert not {"kd", "hoffman", "twice"} & set(found["names"])
+    assert [row[0] for row in found["broken"]] == ["lab-raises"]
+    none = look(afresh, site, PMBENCH_PLUGINS="")
+    assert (none["broken"], "kd" in none["names"], "target_only" in none["names"]) == ([], False, True)

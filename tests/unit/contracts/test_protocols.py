@@ -102,15 +102,15 @@ def test_refused(name):
 @pytest.mark.parametrize(
     ("name", "span"),
     [
-        ("few-0", "1 or more"),
-        ("few--5", "1 or more"),
-        ("fold-2+few-0", "1 or more"),
+        ("few-0", "of 1 or more"),
+        ("few--5", "of 1 or more"),
+        ("fold-2+few-0", "of 1 or more"),
         ("privileged-0", "from 1 to 99"),
         ("privileged-100", "from 1 to 99"),
     ],
 )
 def test_refused_numbers(name, span):
-    with pytest.raises(UsageError, match=f"is not possible; the number is {span}"):
+    with pytest.raises(UsageError, match=f"is not possible; expected a number {span}"):
         DATASET.protocol(name)
 
 

@@ -60,7 +60,7 @@ def run(root: Path, *methods: str, sets=("recipe.epochs=1",), protocols=(), **fi
     )
     plan = make_plan(request, registry, resources.data, Store(resources.store))
     recorder = Recorder(
-        lambda precision: provenance(registry, "cpu", 1, "none", precision), registry.published
+        lambda precision: provenance(registry, "cpu", 1, "none", ("run",), precision), registry.published
     )
     watcher = Silent()
     runner = Runner(plan, registry, resources, root / "out", 0, recorder, watcher, Inline)

@@ -61,7 +61,9 @@ def honest(root, registry) -> Path:
     store = Store(resources.store)
     request = Request(("kd",), ("planted",), seeds=(0, 1), sets=("recipe.epochs=1",))
     plan = make_plan(request, plugins, resources.data, store)
-    recorder = Recorder(lambda precision: provenance(plugins, "cpu", 1, "none", precision), plugins.published)
+    recorder = Recorder(
+        lambda precision: provenance(plugins, "cpu", 1, "none", ("run",), precision), plugins.published
+    )
     outcome = Runner(plan, plugins, resources, root / "out", 0, recorder, Silent(), Inline).execute()
     assert not outcome.failed, outcome.failed
     today = datetime.datetime.now(datetime.UTC).date().isoformat()

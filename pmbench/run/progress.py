@@ -9,12 +9,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..errors import plural
-from .common import interactive
 
 if TYPE_CHECKING:
     from ..report.record import Record
-    from ..run.coordinator import Watcher
-    from ..run.plan import PlannedStage
+    from .coordinator import Watcher
+    from .plan import PlannedStage
 
 
 def label(node: PlannedStage) -> str:
@@ -103,7 +102,7 @@ class Bars:
 @contextmanager
 def watch(quiet: bool = False) -> Iterator[Watcher]:
     """Bars on a terminal, lines elsewhere; nothing if `quiet`."""
-    if quiet or not interactive():
+    if quiet or not sys.stderr.isatty():
         yield Quiet() if quiet else Lines()
         return
     from rich.console import Console
