@@ -148,20 +148,24 @@ def test_elements_of_images_are_dropped_to_what_is_missing():
     setting = lab.setting(("rgb",), ("depth",))
     stage = METHODS["moddrop"].last_stage(setting, drop=0.0, elements=0.25)
     nets = stage.build(with_stats(setting))
-    assert nets.dropout == {"rgb": 0.25, "depth": 0.25}
     seen = {}
     for m, stream in nets.student.whole.streams.items():
         stream.encoder.register_forward_pre_hook(lambda _, x, m=m: seen.update({m: x[0]}))
     batch = lab.batch(("rgb", "depth"), LABELS)
-    stage.losses(nets, batch)
+    stage.losses(nets.train(), batch)
     for m, x in seen.items():
         raw, kept = 2 * batch[m] + 1, 2 * x + 1
         gone = kept == 0
         assert gone.float().mean().item() == pytest.approx(0.25, abs=0.05)
         torch.testing.assert_close(kept[~gone], raw[~gone] / 0.75, atol=1e-5, rtol=1e-5)
-    assert METHODS["moddrop"].last_stage(lab.setting(("acc",), ("gyro",))).build(
-        lab.LabBench(lab.setting(("acc",), ("gyro",)))
-    ).dropout == {}  # fmt: skip
+    stage.losses(nets.eval(), batch)
+    assert all(torch.equal(seen[m], batch[m]) for m in batch)
+    assert stage.build(lab.LabBench(setting)).student.whole.elements.keys() == {"rgb", "depth"}
+    sequences = lab.setting(("acc",), ("gyro",))
+    others = METHODS["moddrop"].last_stage(sequences).build(lab.LabBench(sequences))
+    assert not others.student.whole.elements
+    token = METHODS["missing_token"].last_stage(setting)
+    assert token.losses(token.build(lab.LabBench(setting)).train(), batch)["ce"].isfinite()
 
 
 @pytest.mark.parametrize(
@@ -174,7 +178,7 @@ def test_what_is_tested_is_the_mean_with_a_constant(setting, name, options):
     alone = {"acc": batch["acc"]}
     whole, found = nets.student.whole, stage.deliver(nets)(alone).logits
     lost = {"acc": torch.zeros(len(LABELS), dtype=torch.bool), "gyro": torch.ones(len(LABELS)).bool()}
-    torch.testing.assert_close(found, whole.logits(batch, lost, {}))
+    torch.testing.assert_close(found, whole.logits(batch, lost))
     target = METHODS[name].last_stage(setting, stream="target", **options)
     assert target.deliver(nets) is whole.streams["acc"]
 

@@ -63,20 +63,24 @@ class Dropping(pm.Stage):
         """What takes the place of a missing modality."""
         raise NotImplementedError
 
+    def nothing(self, bench: pm.Bench, modality: str) -> Tensor:
+        """What an element is that is missing: the raw zero of each channel, (C, 1, ...)."""
+        mean, std = bench.channel_stats(modality)
+        return (-mean / std).view(-1, *(1,) * (len(bench.modality(modality).shape) - 1))
+
     def build(self, bench: pm.Bench) -> pm.Nets:
-        from .networks import Streams, Without
+        from .networks import Elements, Streams, Without
 
         streams: dict[str, Any] = {s.reads[0]: bench.trainable(s) for s in self.streams}
         instead = {m: self.instead(bench, m, stream) for m, stream in streams.items()}
-        nets = pm.Nets(student=Without(Streams(streams, instead), self.target))
-        kinds = {m: bench.modality(m).kind for m in streams}
-        nets.dropout = {m: self.options.elements for m, kind in kinds.items() if kind in IMAGES}
-        return nets
+        rate, images = self.options.elements, [m for m in streams if bench.modality(m).kind in IMAGES]
+        elements = {m: Elements(rate, self.nothing(bench, m)) for m in images if rate}
+        return pm.Nets(student=Without(Streams(streams, instead, elements), self.target))
 
     def losses(self, nets: pm.Nets, batch: pm.Batch) -> pm.Terms:
         missing = drawn({m: batch.present(m) for m in self.reads}, self.options.drop)
         whole: Any = nets.student.whole
-        return {"ce": pm.cross_entropy(whole.logits(batch, missing, nets.dropout), batch.labels)}
+        return {"ce": pm.cross_entropy(whole.logits(batch, missing), batch.labels)}
 
     def deliver(self, nets: pm.Nets) -> Any:
         student: Any = nets.student
@@ -96,10 +100,11 @@ class DropInputs(Dropping):
 
         if self.options.level == "feature":
             return Instead(torch.zeros(stream.head.in_features), None)
-        shape = bench.modality(modality).shape
-        mean, std = bench.channel_stats(modality)
-        value = -mean / std if self.options.fill == "zeros" else torch.zeros_like(mean)
-        return Instead(value.view(-1, *(1,) * (len(shape) - 1)), shape)
+        return Instead(self.nothing(bench, modality), bench.modality(modality).shape)
+
+    def nothing(self, bench: pm.Bench, modality: str) -> Tensor:
+        zero = super().nothing(bench, modality)
+        return zero if self.options.fill == "zeros" else 0 * zero
 
 
 @dataclass(frozen=True)

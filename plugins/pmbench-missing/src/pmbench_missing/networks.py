@@ -32,28 +32,46 @@ class Instead(nn.Module):
         return torch.where(missing.view(-1, *(1,) * (there.dim() - 1)), self.value, there)
 
 
+class Elements(nn.Module):
+    """Dropout of the elements of an input (B, C, ...), in training: a dropped one is `value` (C, 1, ...).
+
+    The others are moved away from it by 1 / (1 - rate), as by dropout of the raw input.
+    """
+
+    def __init__(self, rate: float, value: Tensor) -> None:
+        super().__init__()
+        self.rate = rate
+        self.register_buffer("value", value)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.value + F.dropout(x - self.value, self.rate) if self.training else x
+
+
 class Streams(nn.Module):
     """One network for each modality, of which samples may lack some: batch -> mean of the logits.
 
-    `instead`: modality -> what takes its place, at the input or at the pooled features.
+    `instead`: modality -> what takes its place, at the input or at the pooled features. `elements`: modality
+    -> dropout of its input's elements, for those that have it.
     """
 
-    def __init__(self, streams: Mapping[str, pm.Classifier], instead: Mapping[str, Instead]) -> None:
+    def __init__(
+        self,
+        streams: Mapping[str, pm.Classifier],
+        instead: Mapping[str, Instead],
+        elements: Mapping[str, Elements],
+    ) -> None:
         super().__init__()
         self.streams = nn.ModuleDict(streams)
         self.instead = nn.ModuleDict(instead)
+        self.elements = nn.ModuleDict(elements)
 
-    def logits(self, batch: pm.Batch, missing: Mapping[str, Tensor], dropout: Mapping[str, float]) -> Tensor:
-        """(B, K). `missing`: modality -> (B,) bool; `dropout`: modality -> rate of its input's elements.
-
-        A dropped element is what takes the place of a missing input, the others are moved away from it by
-        1 / (1 - rate), as by dropout of the raw input.
-        """
+    def logits(self, batch: pm.Batch, missing: Mapping[str, Tensor]) -> Tensor:
+        """(B, K). `missing`: modality -> (B,) bool."""
         each = []
         for m, stream in self.streams.items():
             x, instead = batch[m], self.instead[m]
-            if rate := dropout.get(m, 0.0):
-                x = instead.value + F.dropout(x - instead.value, rate)
+            if m in self.elements:
+                x = self.elements[m](x)
             if instead.shape is not None:
                 x = instead.put(x, missing[m])
             pooled = stream.encoder(x)[1]
