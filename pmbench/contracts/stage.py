@@ -44,6 +44,14 @@ class Bench(Protocol):
         """Kind and shape of a modality."""
         ...
 
+    def channel_stats(self, modality: str) -> tuple[Tensor, Tensor]:
+        """Mean and std (C,) of a modality's channels over the training samples, in its unit.
+
+        Batches hold (x - mean) / std: what the data set writes as 0 is -mean / std there. Keep what is made
+        of them in a buffer: a network rebuilt for finished weights gets mean 0 and std 1 first.
+        """
+        ...
+
     def fits(self, modality: str, fed: str) -> bool:
         """Whether the backbone of `modality` accepts the modality `fed`."""
         ...
@@ -60,11 +68,18 @@ class Bench(Protocol):
         ...
 
     def classifier(
-        self, modality: str, *, fed: str | None = None, bottleneck: int | None = None
+        self,
+        modality: str,
+        *,
+        fed: str | None = None,
+        bottleneck: int | None = None,
+        backbone: str | None = None,
     ) -> Classifier:
         """Encoder and linear head, batch -> Output; with `fed`, the architecture of `modality` on `fed`.
 
-        `bottleneck` adds a linear layer of that width and a ReLU between pooled features and head.
+        `bottleneck` adds a linear layer of that width and a ReLU between pooled features and head. `backbone`
+        names another backbone than the modality's, one of the stage's `backbones`; it starts from random
+        weights.
         """
         ...
 
@@ -141,6 +156,11 @@ class Stage:
     def reads(self) -> tuple[str, ...]:
         """Modalities in the stage's batches."""
         raise NotImplementedError(f"{type(self).__name__} does not declare the modalities it reads")
+
+    @property
+    def backbones(self) -> tuple[str, ...]:
+        """Names of the backbones it builds besides those of its modalities; they are part of its key."""
+        return ()
 
     def build(self, bench: Bench) -> Nets:
         """The stage's networks."""

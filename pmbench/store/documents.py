@@ -20,7 +20,7 @@ class StageDocument:
 
     `name` is the name of its class, "module:Class", and `modules` those of its class and bases. A value in
     `fields` is plain, a list, `{"options": "module:Class", "fields": ...}`, or `{"stage": n}` for the stage
-    at position n of the list. `reads`, `trains` and `recipe` are what the stage declares.
+    at position n of the list. `reads`, `trains`, `recipe` and `backbones` are what the stage declares.
     """
 
     name: str
@@ -29,6 +29,7 @@ class StageDocument:
     reads: tuple[str, ...]
     trains: bool
     recipe: Recipe
+    backbones: tuple[str, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -77,6 +78,7 @@ def write_stages(last: Stage, standard: Recipe) -> list[StageDocument]:
             reads=tuple(stage.reads),
             trains=bool(stage.trains),
             recipe=recipe_of(stage, standard),
+            backbones=tuple(stage.backbones),
         )
         for stage in walk
     ]

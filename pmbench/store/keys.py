@@ -8,7 +8,7 @@ import hashlib
 import importlib.metadata
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -108,15 +108,28 @@ class CellSpec:
         protocol = dataset.protocol(self.protocol)
         metrics = tuple(registry.metric(name) for name in protocol.metrics)
         return Context(
-            dataset, protocol, fingerprint, backbones, self.recipe, self.seed, metrics, self.placebo
+            dataset,
+            protocol,
+            fingerprint,
+            backbones,
+            self.recipe,
+            self.seed,
+            metrics,
+            self.placebo,
+            registry.backbone,
         )
+
+
+def _no_other(name: str) -> Backbone:
+    raise ContractError(f"backbone {name!r} is none of the modalities' own, and no others are known here")
 
 
 @dataclass(frozen=True)
 class Context:
     """Everything besides the stage that its key depends on: data, backbones, recipe, seed, primary metric.
 
-    `metrics` are those of the protocol; the first is the primary metric, which selects the epoch.
+    `metrics` are those of the protocol; the first is the primary metric, which selects the epoch. `named`
+    gives the backbones that stages build besides those of their modalities, by name.
     """
 
     dataset: Dataset
@@ -127,6 +140,7 @@ class Context:
     seed: int
     metrics: tuple[Metric, ...]
     placebo: str = ""
+    named: Callable[[str], Backbone] = field(default=_no_other, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_keys", {})
@@ -236,12 +250,18 @@ class Context:
             "seed": self.seed,
             "engine": ENGINE_VERSION,
             **self._placebo(document),
+            **self._others(document),
         }
 
     def _placebo(self, document: StageDocument) -> dict[str, str]:
         """The placebo, for a stage that reads it; nothing otherwise, so that other keys are as without."""
         reads = self.placebo and not set(self.protocol.privileged).isdisjoint(document.reads)
         return {"placebo": self.placebo} if reads else {}
+
+    def _others(self, document: StageDocument) -> dict[str, Any]:
+        """The backbones that it names; nothing for a stage that names none."""
+        found = {name: backbone_identity(self.named(name)) for name in document.backbones}
+        return {"others": found} if found else {}
 
     def _selection(self) -> dict[str, Any]:
         metric = self.metrics[0]

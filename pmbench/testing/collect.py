@@ -164,8 +164,12 @@ def _trial(method: Method, found: Registry, case: str, real: bool, data: Path | 
     else:
         small = synthetic(case)
     trial = Trial(method, small, found, _folder())
-    few = Trial(method, small, found, trial.folder, f"few-{FEW}")
-    return few if trial.supported() and not few.supported() else trial
+    if not trial.supported():
+        return trial
+    others = [Trial(method, small, found, trial.folder, f"few-{FEW}")]
+    if not real:
+        others.append(Trial(method, synthetic(case, beside=True), found, trial.folder))
+    return next((other for other in others if not other.supported()), trial)
 
 
 def _of_dataset(dataset: Dataset, found: Registry, data: Path | None) -> list[Check]:

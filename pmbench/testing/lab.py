@@ -88,6 +88,7 @@ class LabBench(EngineBench):
             RECIPE,
             seed=0,
             metrics=(METRICS["accuracy"],),
+            named=registry().backbone,
         )
         super().__init__(Stage(), context, num_train=40, store=None)
         self._finished: dict[Stage, nn.Module] = {}
@@ -110,6 +111,9 @@ class LabBench(EngineBench):
 
     def _declared(self, *modalities: str) -> None:
         """Accepts every modality: any stage of the setting may be built."""
+
+    def _named(self, backbone: str) -> None:
+        """Accepts every backbone."""
 
     def _role(self, *role: object):  # type: ignore[no-untyped-def]
         self.made.clear()

@@ -48,6 +48,12 @@ _SYNTHETIC: Mapping[str, tuple[str, tuple[Modality, Modality]]] = {
     ),
 }
 CASES = tuple(_SYNTHETIC)
+BESIDE = {
+    "sequence": Modality("beside", "sequence", (2, 16), "unit", grid="time"),
+    "image": Modality("beside", "image", (1, 8, 8), "unit", grid="scene"),
+    "vector": Modality("beside", "vector", (10,), "unit"),
+}
+"""The second privileged modality, for methods that need two."""
 
 
 class Miniature(Dataset):
@@ -133,8 +139,13 @@ def _arrays(part: Part) -> dict[str, np.ndarray]:
     return {m: array for m, array in part.arrays.items() if not isinstance(array, Files)}
 
 
-def synthetic(case: str) -> Miniature:
-    """Two modalities of one kind: class means plus noise, with less noise in the privileged one."""
+def synthetic(case: str, *, beside: bool = False) -> Miniature:
+    """Two modalities of one kind: class means plus noise, with less noise in the privileged one.
+
+    With `beside` there is another privileged one, whose rng is its own.
+    """
+    if beside:
+        return _with_another(synthetic(case), BESIDE[case])
     backbone, modalities = _SYNTHETIC[case]
     rng = generator(0, "miniature", case)
     shapes = {m.name: _prototypes(rng, m) for m in modalities}
@@ -151,6 +162,22 @@ def synthetic(case: str) -> Miniature:
     return Miniature(
         case, parts, classes=CLASSES, modalities=modalities, target=("shown",), privileged=("hidden",),
         backbones=dict.fromkeys(("shown", "hidden"), backbone),
+    )  # fmt: skip
+
+
+def _with_another(data: Miniature, modality: Modality) -> Miniature:
+    """The data with another privileged modality."""
+    rng = generator(0, "miniature", data.name, modality.name)
+    means = _prototypes(rng, modality)
+    parts = {}
+    for name, part in data.parts.items():
+        noise = 0.5 * rng.standard_normal((len(part.labels), *modality.shape))
+        array = (means[part.labels] + noise).astype(np.float32)
+        parts[name] = dataclasses.replace(part, arrays={**part.arrays, modality.name: array})
+    return Miniature(
+        f"{data.name}-beside", parts, classes=data.classes, modalities=(*data.modalities, modality),
+        target=data.target, privileged=(*data.privileged, modality.name),
+        backbones={**data.backbones, modality.name: data.backbones["shown"]},
     )  # fmt: skip
 
 

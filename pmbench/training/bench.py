@@ -22,6 +22,7 @@ from ..store.keys import Context
 from ..store.store import Store
 from ..tracebacks import error_text
 from .pretrained import Library, fill
+from .samples import ChannelStats
 
 
 @dataclass
@@ -31,6 +32,7 @@ class EngineBench:
     `made` counts the networks of each role, `notes` collects the stage's notes. Without a `store` the
     parents' networks are built but keep their initial weights, because the weights of a finished stage, which
     include theirs, are loaded next; `lineage` then holds the number of training samples of each parent.
+    `stats` are the channel statistics of the stage's modalities, where it is trained.
     """
 
     stage: Stage
@@ -40,6 +42,7 @@ class EngineBench:
     made: Counter[str] = field(default_factory=Counter)
     lineage: Mapping[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    stats: Mapping[str, ChannelStats] = field(default_factory=dict)
 
     @property
     def num_classes(self) -> int:
@@ -53,6 +56,14 @@ class EngineBench:
         if not any(name in stage.reads for stage in self.stage.walk()):
             self._declared(name)
         return self.context.modality(name)
+
+    def channel_stats(self, modality: str) -> tuple[Tensor, Tensor]:
+        self._declared(modality)
+        channels = self.context.modality(modality).channels
+        if modality not in self.stats:
+            return torch.zeros(channels), torch.ones(channels)
+        found = self.stats[modality]
+        return torch.tensor(found.mean), torch.tensor(found.std)
 
     def fits(self, modality: str, fed: str) -> bool:
         self._declared(modality, fed)
@@ -69,10 +80,16 @@ class EngineBench:
             return self._encoder(modality, fed)
 
     def classifier(
-        self, modality: str, *, fed: str | None = None, bottleneck: int | None = None
+        self,
+        modality: str,
+        *,
+        fed: str | None = None,
+        bottleneck: int | None = None,
+        backbone: str | None = None,
     ) -> Classifier:
-        encoder = self.encoder(modality, fed=fed)
-        with self._role("classifier", modality, fed or modality, bottleneck):
+        other = () if backbone is None else (backbone,)
+        encoder = self._other(backbone, fed or modality) if backbone else self.encoder(modality, fed=fed)
+        with self._role("classifier", modality, fed or modality, bottleneck, *other):
             neck = None
             if bottleneck is not None:
                 neck = nn.Sequential(nn.Linear(encoder.features, bottleneck), nn.ReLU())
@@ -128,15 +145,32 @@ class EngineBench:
                     f"add {modality!r} to `reads`",
                 )
 
+    def _named(self, backbone: str) -> None:
+        """Raises ContractError for a backbone that the stage does not name: its key would lack it."""
+        if backbone not in self.stage.backbones:
+            raise ContractError(
+                f"stage {type(self.stage).__name__} builds backbone {backbone!r}, which it does not declare; "
+                f"its backbones are ({', '.join(self.stage.backbones)})",
+                f"add {backbone!r} to `backbones`",
+            )
+
     def _role(self, *role: object):  # type: ignore[no-untyped-def]
         """Seeds torch for the next network of a role."""
         name = "/".join(map(str, role))
         self.made[name] += 1
         return torch_seeded(self.seed, "weights", name, self.made[name])
 
+    def _other(self, name: str, fed: str) -> Encoder:
+        """An encoder of a backbone that the stage names."""
+        self._declared(fed)
+        self._named(name)
+        with self._role("encoder", fed, fed, name):
+            return self._built(self.context.named(name), self.context.modality(fed))
+
     def _encoder(self, modality: str, fed: str | None) -> Encoder:
-        backbone = self.context.backbones[modality]
-        source = self.context.modality(fed or modality)
+        return self._built(self.context.backbones[modality], self.context.modality(fed or modality))
+
+    def _built(self, backbone: Backbone, source: Modality) -> Encoder:
         if not backbone.accepts(source):
             raise ContractError(
                 f"backbone {backbone.name!r} takes {', '.join(sorted(backbone.kinds))}, but {source.name!r} "

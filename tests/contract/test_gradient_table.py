@@ -29,6 +29,8 @@ BESIDES = {  # options without a fixed set of values that change what is trained
     "rad": ({"scales": (4,)}, {"teacher": "late", "weighting": "uniform"}),
     "hoffman": ({"loss": "eq7", "train_privileged": True}, {"loss": "eq5", "train_privileged": True}),
     "mdms": ({"step": "step3", "loss": "eq5"}, {"step": "step3", "loss": "eq7", "connection": "t2p"}),
+    "missing_token": ({"drop": 0.5},),
+    "takd": ({"assistant": "cnn1d-16"},),
     "pseudo_label": ({"labels": "soft", "teacher": "privileged"},),
 }
 

@@ -124,7 +124,9 @@ class Lab:
         chosen = {m: backbone(name) for m, name in self.dataset.backbones.items()} | self.backbones
         metrics = tuple(METRICS[name] for name in rule.metrics)
         prints = self.prepared.fingerprint
-        self.context = Context(self.dataset, rule, prints, chosen, self.recipe, self.seed, metrics)
+        self.context = Context(
+            self.dataset, rule, prints, chosen, self.recipe, self.seed, metrics, named=backbone
+        )
         self.view = training_view(self.prepared, rule, self.seed)
         self.store = Store(self.root / "store")
 

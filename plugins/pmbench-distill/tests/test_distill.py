@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -314,6 +315,19 @@ def test_takd_is_kd_twice(few):
     z, t = nets.student(batch).logits, nets.teacher(batch).logits
     assert terms["ce"].item() == pytest.approx(0.1 * pm.cross_entropy(z, batch.labels).item())
     assert terms["soft"].item() == pytest.approx(0.9 * pm.kl_divergence(t, z, 3.0).item())
+
+
+def test_takd_with_an_assistant_of_another_backbone(few):
+    last = METHODS["takd"].last_stage(few, assistant="cnn1d-16")
+    assistant = last.teacher
+    assert assistant.backbones == ("cnn1d-16",)
+    assert dataclasses.replace(last, teacher=METHODS["takd"].last_stage(few).teacher) == METHODS[
+        "takd"
+    ].last_stage(few)
+    bench = lab.LabBench(few)
+    assert assistant.build(bench).student.head.in_features == 64
+    nets = last.build(bench)
+    assert (nets.teacher.head.in_features, nets.student.head.in_features) == (64, 32)
 
 
 def test_dkd_weights_rise(setting):

@@ -296,7 +296,7 @@ def test_a_backbone_whose_head_was_made_for_other_vectors_is_a_skip(setting, met
         method.last_stage(dataclasses.replace(setting, backbones=backbones))
 
 
-@pytest.mark.parametrize("teacher", ["early", "late"])
+@pytest.mark.parametrize("teacher", ["early", "late", "psmm"])
 def test_the_region_of_the_whole_map_has_the_logits_of_the_networks(setting, teacher):
     stage = rad.last_stage(setting, scales=(4,), teacher=teacher)
     nets, batch = stage.build(lab.LabBench(setting)).eval(), lab.batch(stage.reads)

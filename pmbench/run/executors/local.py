@@ -147,7 +147,9 @@ class LocalPool:
 
     def _plugins(self, task: Task, context: Context) -> dict[str, Any]:
         """Declarations that the process of a task needs, and the distributions that it loads."""
-        dataset, names = context.dataset, sorted({name for _, name in task.spec.backbones})
+        dataset = context.dataset
+        others = [name for document in task.lineage for name in document.backbones]
+        names = sorted({*others, *(name for _, name in task.spec.backbones)})
         owners = {self.registry.offer("backbone", name).distribution for name in names}
         owners.add(self.registry.offer("metric", context.metrics[0].name).distribution)
         if dataset.augments:

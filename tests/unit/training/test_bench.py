@@ -132,6 +132,53 @@ def test_frozen_and_trainable(lab):
     assert frozen.head is frozen.network.head
 
 
+@dataclass(frozen=True)
+class Wider(toys.Plain):
+    other: str = "cnn1d-16"
+
+    @property
+    def backbones(self):
+        return (self.other,)
+
+    def build(self, bench):
+        return pm.Nets(student=bench.classifier(self.modality, backbone=self.other))
+
+
+def test_another_backbone_has_a_role_and_a_part_of_the_key_of_its_own(lab):
+    own, other = bench(lab, Wider("wave")), Wider("wave")
+    network = own.classifier("wave", backbone="cnn1d-16")
+    assert network.encoder.features == 2 * own.features("wave")
+    assert toys.same(weights(own.classifier("wave")), weights(bench(lab).classifier("wave")))
+    assert lab.context.inputs_of(other)["others"].keys() == {"cnn1d-16"}
+    assert "others" not in lab.context.inputs_of(toys.Plain("wave"))
+    with pytest.raises(ContractError, match=r"'cnn1d-32', which it does not declare; .* \(cnn1d-16\)"):
+        own.classifier("wave", backbone="cnn1d-32")
+
+
+def test_a_network_of_another_backbone_is_trained_and_read_back(lab):
+    stored = lab.train(Wider("wave"))
+    assert toys.same(weights(delivered(Wider("wave"), lab.context, lab.store)), stored)
+
+
+def test_channel_stats(lab):
+    """Those of the training samples where the stage is trained, 0 and 1 where a network is built again."""
+
+    @dataclass(frozen=True)
+    class Zeroed(toys.Plain):
+        def build(self, bench):
+            mean, std = bench.channel_stats(self.modality)
+            nets = super().build(bench)
+            nets.student.register_buffer("zero", -mean / std)
+            return nets
+
+    training = lab.training(Zeroed("wave"))
+    stats = lab.view.channel_stats("wave")
+    assert training.nets.student.zero.tolist() == pytest.approx((-stats.mean / stats.std).tolist())
+    assert [t.tolist() for t in bench(lab).channel_stats("wave")] == [[0, 0], [1, 1]]
+    with pytest.raises(ContractError, match="'hidden'"):
+        bench(lab).channel_stats("hidden")
+
+
 def test_a_stage_outside_the_fields_is_refused(lab):
     lab.train(toys.Plain("far"))
     with pytest.raises(ContractError, match="Imitator requests the network of Plain"):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import pmbench as pm
 
+from .assistant import Assistant
 from .stages import (
     Cmkd,
     CmkdOptions,
@@ -80,15 +82,23 @@ def cmkd(setting: pm.Setting, options: CmkdOptions) -> pm.Stage:
     return _student(Cmkd, setting, options)
 
 
+@dataclass(frozen=True)
+class AssistedOptions(TakdOptions):
+    assistant: str | None = pm.option(None, "backbone of the assistant; none: the student's")
+
+
 @pm.method(
     "takd",
     paper="arXiv:1902.03393, as the TAKD row of Wei, Luo, Luo, IEEE TMM 2024",
     teachers=TEACHERS,
-    deviations=("the assistant is as wide as the student",),
+    deviations=("the assistant has the student's backbone, unless `assistant` names another",),
 )
-def takd(setting: pm.Setting, options: TakdOptions) -> pm.Stage:
+def takd(setting: pm.Setting, options: AssistedOptions) -> pm.Stage:
     """An assistant on the target modality is distilled from the teacher, the student from the assistant"""
-    assistant = pm.Distill(_teacher(setting, options.teacher), setting.target, options, replica=1)
+    teacher = _teacher(setting, options.teacher)
+    assistant = pm.Distill(teacher, setting.target, options, replica=1)
+    if options.assistant is not None:
+        assistant = Assistant(teacher, (setting.only_target(),), options, options.assistant, replica=1)
     return Follow(assistant, setting.target, options)
 
 

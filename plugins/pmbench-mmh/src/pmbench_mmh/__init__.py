@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import pmbench as pm
 
@@ -10,7 +12,12 @@ from .backbones import surf_resnet18
 from .stages import Added, DadOptions, DiscrepancyAware, Joint, RadDadOptions, RadOptions, RegionAware
 from .teacher import region_axes, require_joint_maps, teacher_of
 
-TEACHERS = {"early": "early_fusion", "late": "late_fusion"}
+TEACHERS = {"early": "early_fusion", "late": "late_fusion", "psmm": "own"}
+Teacher = Literal["early", "late", "psmm"]
+SEES = (
+    "one network over all modalities, finished streams whose logits are averaged (rad only), or a partially "
+    "shared network"
+)
 PAPER = "Wei, Luo, Luo: Privileged modality learning via multimodal hallucination, IEEE TMM 2024"
 
 RECIPE = (
@@ -30,6 +37,26 @@ RELATIONS = (
 )
 
 
+@dataclass(frozen=True)
+class RadPlan(RadOptions):
+    teacher: Teacher = pm.option("early", SEES)
+
+
+@dataclass(frozen=True)
+class DadPlan(DadOptions):
+    teacher: Teacher = pm.option("early", SEES)
+
+
+@dataclass(frozen=True)
+class RadDadPlan(RadDadOptions):
+    teacher: Teacher = pm.option("early", SEES)
+
+
+def _stages(options: Any) -> Any:
+    """The options for the stages, which have a partially shared teacher as their parent alone."""
+    return options.but(teacher="early") if options.teacher == "psmm" else options
+
+
 @pm.method(
     "rad",
     paper=PAPER,
@@ -42,10 +69,10 @@ RELATIONS = (
         ),
     },
 )
-def rad(setting: pm.Setting, options: RadOptions) -> pm.Stage:
+def rad(setting: pm.Setting, options: RadPlan) -> pm.Stage:
     """Student agrees with a multimodal teacher on every region of a pyramid over the last feature map"""
     target, axes = setting.only_target(), region_axes(setting, options.teacher)
-    return RegionAware(teacher_of(setting, options.teacher), (target,), options, axes)
+    return RegionAware(teacher_of(setting, options.teacher), (target,), _stages(options), axes)
 
 
 @pm.method(
@@ -55,11 +82,11 @@ def rad(setting: pm.Setting, options: RadOptions) -> pm.Stage:
     deviations=(RECIPE, RELATIONS),
     ablations={"L_CE": pm.Ablation({"beta": 0.0}, ("MMH", "Table VII", "L_CE"))},
 )
-def dad(setting: pm.Setting, options: DadOptions) -> pm.Stage:
+def dad(setting: pm.Setting, options: DadPlan) -> pm.Stage:
     """Student relates samples as the multimodal teacher does on the maps behind its fusion"""
     target = setting.only_target()
     require_joint_maps(setting, options.teacher)
-    return DiscrepancyAware(teacher_of(setting, options.teacher), (target,), options)
+    return DiscrepancyAware(teacher_of(setting, options.teacher), (target,), _stages(options))
 
 
 @pm.method(
@@ -70,7 +97,7 @@ def dad(setting: pm.Setting, options: DadOptions) -> pm.Stage:
     deviations=(RECIPE, REGIONS, WEIGHTS, RELATIONS),
     small={"alpha": 0.8, "temperature": 4.0, "beta": 1.0},
 )
-def rad_dad(setting: pm.Setting, options: RadDadOptions) -> pm.Stage:
+def rad_dad(setting: pm.Setting, options: RadDadPlan) -> pm.Stage:
     """The students of `rad` and `dad` side by side, their logits added; options as theirs"""
     return Added((rad.plan(setting, options), dad.plan(setting, options)), setting.only_target())
 
@@ -87,11 +114,11 @@ def rad_dad(setting: pm.Setting, options: RadDadOptions) -> pm.Stage:
         RELATIONS,
     ),
 )
-def rad_dad_joint(setting: pm.Setting, options: RadDadOptions) -> pm.Stage:
+def rad_dad_joint(setting: pm.Setting, options: RadDadPlan) -> pm.Stage:
     """One student with the losses of `rad` and `dad` together (ours); options as theirs"""
     target, axes = setting.only_target(), region_axes(setting, options.teacher)
     require_joint_maps(setting, options.teacher)
-    return Joint(teacher_of(setting, options.teacher), (target,), options, axes)
+    return Joint(teacher_of(setting, options.teacher), (target,), _stages(options), axes)
 
 
 @pm.hookimpl

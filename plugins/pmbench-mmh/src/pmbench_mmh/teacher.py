@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import pmbench as pm
 
+from .partial import PartiallyShared
+
 AXES = {"sequence": 1, "image": 2, "clip": 2}
 """Axes that regions are cut along, by kind of modality; time of a clip is averaged away."""
 
 
 def teacher_of(setting: pm.Setting, kind: str) -> pm.Stage:
-    """One network over all modalities ("early"), or the mean of finished streams ("late")."""
+    """One network over all modalities ("early", "psmm"), or the mean of finished streams ("late").
+
+    Raises Unsupported where "psmm" cannot add the maps of all modalities.
+    """
     if not setting.privileged:
         raise pm.Unsupported("needs a privileged modality, this setting has none")
+    if kind == "psmm":
+        require_joint_maps(setting, kind)
+        return PartiallyShared(setting.all)
     if kind == "early":
         return pm.trained_on(*setting.all)
     return pm.LateFusion(tuple(pm.trained_on(m) for m in setting.all))
