@@ -28,9 +28,10 @@ from .pretrained import Library, fill
 class EngineBench:
     """Builds networks on the CPU; each role has an rng of its own.
 
-    `made` counts the networks of each role, `notes` collects the stage's notes. Without a `store` the
-    parents' networks are built but keep their initial weights, because the weights of a finished stage, which
-    include theirs, are loaded next; `lineage` then holds the number of training samples of each parent.
+    `labels` are those of the stage's training samples, all -1 by default. `made` counts the networks of each
+    role, `notes` collects the stage's notes. Without a `store` the parents' networks are built but keep their
+    initial weights, because the weights of a finished stage, which include theirs, are loaded next; `lineage`
+    then holds the number of training samples of each parent.
     """
 
     stage: Stage
@@ -40,6 +41,11 @@ class EngineBench:
     made: Counter[str] = field(default_factory=Counter)
     lineage: Mapping[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    labels: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
+
+    def __post_init__(self) -> None:
+        if not len(self.labels):
+            self.labels = torch.full((self.num_train,), -1)
 
     @property
     def num_classes(self) -> int:

@@ -36,9 +36,13 @@ def distribution(name):
 
 
 BACKBONES = registry().names("backbone")
-ALIKE = {"mars", "mers", "cmkd", "takd", "pkd", "pkt", "sp", "dist", "mlld"}
-"""Students with a term that is the same on any kind of input: checked on their usual kind here, and on all by
-`pmbench check NAME`. `fitnet`, `rkd` and `dkd` of the same plugin are checked on all here, too."""
+ALIKE = {
+    *("mars", "mers", "cmkd", "takd", "pkd", "pkt", "sp", "dist", "mlld"),
+    *("crcd", "wcord", "adda", "dmcl"),
+}
+"""Methods with terms that are the same on any kind of input: checked on their usual kind here, and on all by
+`pmbench check NAME`. Others of the same plugins, such as `fitnet`, `rkd`, `crd` and `gmc`, are checked on all
+here, too."""
 LONGEST = "overfits_eight_samples"
 """Takes half of the time of all checks, so that it runs on the usual kind alone here."""
 OFFERS = [(kind, n) for kind in ("method", "dataset", "backbone") for n in registry().names(kind)]
