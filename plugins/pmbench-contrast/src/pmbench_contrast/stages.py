@@ -155,13 +155,14 @@ class Wcord(Contrasted):
         o, taught, critic = self.options, self.taught(batch), nets.critic
         student, teacher = nets.student(batch), nets.teacher(batch)
         vectors = critic((student.pooled[taught], teacher.pooled[taught].detach()))
-        by_count = o.negative_weight == "count"
-        distance = critic.distance(vectors, batch.index[taught], o.negatives, batch.epoch > 0, by_count)
-        return {
-            "ce": pm.cross_entropy(student.logits, batch.labels),
-            "dual": -o.dual * distance,
-            "primal": o.primal * transported(*vectors, o.epsilon, o.rounds),
-        }
+        terms = {"ce": pm.cross_entropy(student.logits, batch.labels)}
+        if o.dual:
+            by_count = o.negative_weight == "count"
+            distance = critic.distance(vectors, batch.index[taught], o.negatives, batch.epoch > 0, by_count)
+            terms["dual"] = -o.dual * distance
+        if o.primal:
+            terms["primal"] = o.primal * transported(*vectors, o.epsilon, o.rounds)
+        return terms
 
 
 @dataclass(frozen=True)

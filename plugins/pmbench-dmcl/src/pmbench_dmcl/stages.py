@@ -48,4 +48,4 @@ class Dmcl(pm.Stage):
         logits = [nets.student(batch).logits, *(peer(batch).logits for peer in peers.values())]
         present = [batch.present(m) & batch.labelled for m in self.reads]
         hard, soft = choice(logits, present, batch.labels, o.labels, o.temperature)
-        return {"ce": hard, "winners": o.soft * soft}
+        return {"ce": hard, "winners": o.soft * soft} if o.soft else {"ce": hard}
