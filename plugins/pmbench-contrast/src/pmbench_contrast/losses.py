@@ -11,16 +11,23 @@ LOG_EPS = 1e-10
 """Added inside the logarithms of `pairwise`, as in the authors' code."""
 
 
-def noise_contrast(positive: Tensor, negatives: Tensor, valid: Tensor, size: int) -> Tensor:
+def noise_contrast(
+    positive: Tensor, negatives: Tensor, valid: Tensor, size: int, rows: Tensor | None = None
+) -> Tensor:
     """-mean_i [log P_i / (P_i + m_i/N) + sum_k log (m_i/N) / (P_ik + m_i/N)] (arXiv:1910.10699, eq. 18 of
     the authors' code).
 
-    positive (n,) and negatives (n, k): scores. `valid` (n, k) marks the m_i negatives of row i; N: `size`.
+    positive (...) and negatives (..., k): scores. `valid` (..., k) marks the m_i negatives of a row i, `rows`
+    (...) the rows that count, by default all; N: `size`.
     """
-    noise = valid.sum(1).to(positive.dtype) / size
+    count = valid.sum(-1).to(positive.dtype)
+    noise = count / size
     near = positive.log() - (positive + noise + EPS).log()
-    far = noise.clamp(min=EPS).log()[:, None] - (negatives + noise[:, None] + EPS).log()
-    return -(near.sum() + far.masked_fill(~valid, 0).sum()) / max(len(positive), 1)
+    against = (negatives + (noise + EPS)[..., None]).log().masked_fill(~valid, 0).sum(-1)
+    each = near + count * noise.clamp(min=EPS).log() - against
+    if rows is None:
+        return -each.sum() / max(each.numel(), 1)
+    return -each.masked_fill(~rows, 0).sum() / rows.sum().clamp(min=1)
 
 
 def relations(vectors: Tensor, anchors: Tensor, rows: Tensor, positions: Tensor) -> Tensor:
@@ -29,9 +36,10 @@ def relations(vectors: Tensor, anchors: Tensor, rows: Tensor, positions: Tensor)
     vectors (n, D), anchors (a, D), rows (N, D); positions (n, k): the rows that sample n is compared with.
     """
     toward = F.normalize(vectors[:, None] - anchors, dim=2)
-    apart = torch.cdist(anchors, rows, compute_mode="donot_use_mm_for_euclid_dist")[:, positions]
-    along = torch.einsum("iad,ikd->iak", toward, rows[positions]) - (toward * anchors).sum(2, keepdim=True)
-    return along / apart.transpose(0, 1).clamp(min=1e-6)
+    along = toward @ rows[positions].transpose(1, 2) - (toward * anchors).sum(2, keepdim=True)
+    apart = torch.cdist(anchors, rows, compute_mode="donot_use_mm_for_euclid_dist").clamp(min=1e-6)
+    each = (*along.shape[:2], len(rows))
+    return along * apart.reciprocal().expand(each).gather(2, positions[:, None].expand_as(along))
 
 
 def directions_of_descent(logits: Tensor, labels: Tensor, weight: Tensor) -> Tensor:

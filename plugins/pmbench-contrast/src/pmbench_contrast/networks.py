@@ -56,14 +56,15 @@ class Contrast(nn.Module):
         cosines = (vectors @ rows.T).gather(1, positions)
         return self.contrast(side, cosines, valid)
 
-    def contrast(self, side: int, cosines: Tensor, valid: Tensor) -> Tensor:
-        """Noise contrast of P = exp(cosine / tau) / Z; cosines (n, 1 + k), the positive first."""
+    def contrast(self, side: int, cosines: Tensor, valid: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Noise contrast of P = exp(cosine / tau) / Z; cosines (..., 1 + k), the positive first."""
         scores = (cosines / self.tau).exp()
         if not self.constants[side].item() and len(scores):
-            counted = torch.cat([torch.ones_like(valid[:, :1]), valid], 1)
+            itself = torch.ones_like(valid[..., :1]) if rows is None else rows[..., None]
+            counted = torch.cat([itself, valid], -1)
             self.constants[side] = scores.detach()[counted].mean() * self.size
         scores = scores / (self.constants[side].item() or 1.0)
-        return noise_contrast(scores[:, 0], scores[:, 1:], valid, self.size)
+        return noise_contrast(scores[..., 0], scores[..., 1:], valid, self.size, rows)
 
 
 class Relations(Contrast):
@@ -79,8 +80,8 @@ class Relations(Contrast):
         index = positions[:, 0]
         cosines = relations(vectors, rows[index], rows, positions)
         defined = positions[:, None] != index[:, None]  # (n, a, 1 + k)
-        pairs = defined[:, :, 0]
-        return self.contrast(side, cosines[pairs], (defined[:, :, 1:] & valid[:, None])[pairs])
+        pairs, negative = defined[:, :, 0], defined[:, :, 1:] & valid[:, None]
+        return self.contrast(side, cosines, negative & pairs[..., None], pairs)
 
 
 class Ball(nn.Module):
