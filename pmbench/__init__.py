@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .contracts.setting import Setting
     from .contracts.stage import Bench, Group, Stage, Step, Terms
     from .errors import ContractError, DataError, PmbenchError, UnknownName, Unsupported, UsageError, plural
+    from .networks.contrast import MemoryBank, ProjectionHead
     from .networks.losses import cross_entropy, kl_divergence, mse, soft_cross_entropy
     from .networks.modules import (
         Classifier,
@@ -67,6 +68,7 @@ _HOMES = {
     "contracts.batch": "Batch",
     "contracts.dataset": "Dataset",
     "contracts.hooks": "hookimpl",
+    "networks.contrast": "MemoryBank ProjectionHead",
     "networks.losses": "cross_entropy kl_divergence mse soft_cross_entropy",
     "contracts.method": "Ablation Method method",
     "networks.modules": ("Classifier Encoder Frozen Fusion Head Joint MapInfo Mean Nets Output tail_of"),

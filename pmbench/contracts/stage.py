@@ -40,6 +40,15 @@ class Bench(Protocol):
         """Number of this stage's training samples."""
         ...
 
+    @property
+    def labels(self) -> Tensor:
+        """(num_train,) classes of this stage's training samples in [0, K), -1 for those without a label.
+
+        `labels[batch.index]` are `batch.labels`: what the protocol hides is hidden here too. All are -1 where
+        a finished stage is built again, so no shape may depend on them.
+        """
+        ...
+
     def modality(self, name: str) -> Modality:
         """Kind and shape of a modality."""
         ...

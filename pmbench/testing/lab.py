@@ -68,9 +68,10 @@ class LabBench(EngineBench):
     """The engine's bench for any stage of a setting. Artifacts of parents are their init plus noise.
 
     Networks of one role start from equal weights, also within a stage. `notes` are those of all stages built.
+    There are 40 training samples, the first of which have `labels`, the others none.
     """
 
-    def __init__(self, of: Setting) -> None:
+    def __init__(self, of: Setting, labels: Sequence[int] = (0, 1, 2, 1)) -> None:
         data = Miniature(
             "lab",
             {},
@@ -91,6 +92,7 @@ class LabBench(EngineBench):
             named=registry().backbone,
         )
         super().__init__(Stage(), context, num_train=40, store=None)
+        self.labels[: len(labels)] = torch.as_tensor(labels)
         self._finished: dict[Stage, nn.Module] = {}
 
     def modality(self, name: str) -> Modality:

@@ -111,7 +111,14 @@ def check_terms_are_finite_scalars(trial: Trial) -> None:
     _ = trial.trains  # what fails in training is looked at here too, as far as it came
     for training in (t for t in trial.begun if t.stage.trains):
         stage, steps = training.stage, _Recorder()
-        bench = EngineBench(stage, trial.context, training.samples, trial.store, stats=training.stats)
+        bench = EngineBench(
+            stage,
+            trial.context,
+            training.samples,
+            trial.store,
+            stats=training.stats,
+            labels=training.bench.labels,
+        )
         nets = checked_build(stage, bench)
         nets.train()
         batch = next(iter(training.batches.epoch(0, 1)))

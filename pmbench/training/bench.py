@@ -32,7 +32,8 @@ class EngineBench:
     `made` counts the networks of each role, `notes` collects the stage's notes. Without a `store` the
     parents' networks are built but keep their initial weights, because the weights of a finished stage, which
     include theirs, are loaded next; `lineage` then holds the number of training samples of each parent.
-    `stats` are the channel statistics of the stage's modalities, where it is trained.
+    `stats` are the channel statistics of the stage's modalities, where it is trained. `labels` are those of
+    its training samples, all -1 by default.
     """
 
     stage: Stage
@@ -43,6 +44,11 @@ class EngineBench:
     lineage: Mapping[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     stats: Mapping[str, ChannelStats] = field(default_factory=dict)
+    labels: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
+
+    def __post_init__(self) -> None:
+        if not len(self.labels):
+            self.labels = torch.full((self.num_train,), -1)
 
     @property
     def num_classes(self) -> int:

@@ -93,7 +93,9 @@ class Training:
         self.order = Order(
             positions[labels >= 0], positions[labels < 0], self.recipe.batch_size, self.steps, self.seed
         )
-        self.bench = EngineBench(stage, context, self.samples, store, stats=self.stats)
+        self.bench = EngineBench(
+            stage, context, self.samples, store, stats=self.stats, labels=torch.from_numpy(labels)
+        )
         self.nets = checked_build(stage, self.bench).to(accelerator.device)
         self.state = _State()
         self.best: dict[str, Tensor] | None = None

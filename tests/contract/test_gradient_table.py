@@ -80,7 +80,7 @@ def rows():
 def rows_of(method, pair, options, stage, of):
     present = {m: PRESENT for m in stage.reads if m in of.privileged} if "unpaired" in stage.handles else {}
     batch = lab.batch(stage.reads, LABELS, present=present, epoch=99, progress=0.9)
-    for term, reach in lab.gradient_reach(stage, lab.LabBench(of), batch).items():
+    for term, reach in lab.gradient_reach(stage, lab.LabBench(of, LABELS), batch).items():
         shown = " ".join(f"{name}={value}" for name, value in options.items())
         parts = (" ".join(names) for names in (reach.moves, reach.passes, reach.still))
         yield (method, pair, shown, type(stage).__name__, term, reach.group, *parts)

@@ -36,14 +36,14 @@ def distribution(name):
 
 
 BACKBONES = registry().names("backbone")
-ALIKE = {"mars", "mers", "cmkd", "takd", "pkd", "pkt", "sp", "dist", "mlld", "graph_distill", "mfh_kd"}
-ALIKE |= {"missing_token", "impute_regression", "mtnet"}
+ALIKE = {
+    *("mars", "mers", "cmkd", "takd", "pkd", "pkt", "sp", "dist", "mlld"),
+    *("crcd", "wcord", "adda", "dmcl"),
+    *("graph_distill", "mfh_kd", "missing_token", "impute_regression", "mtnet"),
+}
 """Methods with terms that are the same on any kind of input: checked on their usual kind here, and on all by
-`pmbench check NAME`. Others of the same plugins (`fitnet`, `rkd`, `dkd`, `moddrop`, `impute_ae`) are checked
-on all here, too."""
-SIBLINGS = {"missing_token", "impute_regression", "mtnet"}
-"""Their longest checks are those of `moddrop` or `impute_ae` of the same plugin, and run for these alone."""
-LONG = ("overfits_eight_samples", "privilege_reaches_the_student")
+`pmbench check NAME`. Others of the same plugins, such as `fitnet`, `rkd`, `crd`, `gmc` and `moddrop`, are
+checked on all here, too."""
 LONGEST = "overfits_eight_samples"
 """Takes half of the time of all checks, so that it runs on the usual kind alone here."""
 OFFERS = [(kind, n) for kind in ("method", "dataset", "backbone") for n in registry().names(kind)]
@@ -54,8 +54,7 @@ CASES = [
     for kind, name in OFFERS
     for suite, is_slow in [(suite_of(kind, name), slow(kind, name))]
     for check in suite.checks
-    if not (name in SIBLINGS and check.name.startswith(LONG))
-    and not (is_slow(check) and (name in ALIKE or check.name.startswith(LONGEST)))
+    if not (is_slow(check) and (name in ALIKE or check.name.startswith(LONGEST)))
 ]
 
 

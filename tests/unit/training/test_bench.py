@@ -257,3 +257,18 @@ def test_check_backbone_does_not_use_the_global_rng(lab):
     torch.manual_seed(5)
     check_backbone(dataclasses.replace(toys.backbone("cnn1d-8"), name="fresh"), lab.dataset.modality("wave"))
     assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("protocol", ["validated", "few-4", "few-4+privileged-50"])
+def test_labels_are_those_that_the_batches_have(lab, protocol):
+    """A stage sees no more labels through the bench than the protocol gives."""
+    training = lab.but(protocol=protocol).training(toys.Unlabelled())
+    labels = training.bench.labels
+    assert len(labels) == training.bench.num_train
+    for batch in training.batches.epoch(0, 1):
+        assert torch.equal(labels[batch.index], batch.labels)
+    few = protocol.startswith("few-4")
+    assert bool((labels < 0).any()) == few
+    if few:
+        assert labels[labels >= 0].bincount().max() <= 4
+    assert bench(lab).labels.tolist() == [-1] * 10, "unknown where a finished stage is built again"
