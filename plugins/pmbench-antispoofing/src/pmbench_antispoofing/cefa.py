@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import pmbench as pm
 
-from .faces import MMH, Faces, face, lines_of, located
+from .faces import MMH, SETUP, Faces, face, lines_of, located
 
 RACES: Mapping[int, str] = {1: "AF", 2: "CA", 3: "EA"}
 SUBJECTS: Mapping[str, range] = {"train": range(200), "dev": range(200, 300), "test": range(300, 500)}
@@ -113,6 +113,7 @@ class CasiaCefa(Faces):
     default_protocol = "4.1"
     expected: ClassVar = published_counts()
     recipes: ClassVar = {"mmh/cefa": MMH}
+    setups: ClassVar = {"mmh/cefa": SETUP}
     source = (
         "https://sites.google.com/view/face-anti-spoofing-challenge/dataset-download/casia-surf-cefacvpr2020"
     )

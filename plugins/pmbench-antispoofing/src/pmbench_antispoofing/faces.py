@@ -24,6 +24,13 @@ MMH = pm.Recipe(
     milestones=(1 / 6, 1 / 3, 1 / 2),
     warmup=0.1,
 )
+SETUP = pm.Setup(
+    papers=("MMH",),
+    differs=(
+        "images stored at 128 x 128 and cropped to 112 x 112, not rotated",
+        "the epoch is chosen on validation data, not on the test list",
+    ),
+)
 
 
 class Faces(pm.Dataset):

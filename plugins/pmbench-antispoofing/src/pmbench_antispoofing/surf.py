@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import pmbench as pm
 
-from .faces import MMH, Faces, face, lines_of, located
+from .faces import MMH, SETUP, Faces, face, lines_of, located
 
 FOLDERS: Mapping[str, str] = {"train": "Training", "dev": "Val", "test": "Testing"}
 """Folder of each part."""
@@ -139,6 +139,7 @@ class Surf(Faces):
     default_protocol = "intra-testing"
     expected: ClassVar = {"train": (20_324, 8_942), "dev": (6_614, 2_994), "test": 57_710}
     recipes: ClassVar = {"mmh/casia-surf": MMH}
+    setups: ClassVar = {"mmh/casia-surf": SETUP}
     citation = (
         "Zhang, Liu, Wan, Liang, Guo, Escalera, Escalante, Li: CASIA-SURF: A Large-scale Multi-modal "
         "Benchmark for Face Anti-spoofing, TBIOM 2020, arXiv:1908.10654"

@@ -22,6 +22,12 @@ Item = tuple[Path, Path | None]
 
 Names = tuple[str, str]
 """Expressions for the names of colour and depth images, whose first group is the number of the frame."""
+MDMS = pm.Recipe(optimizer="adam", lr=1e-3, weight_decay=0.0, epochs=40, batch_size=5, schedule="constant")
+SETUP = pm.Setup(
+    papers=("Garcia et al., TPAMI 2019 (ADMD, slides)",),
+    weights={"rgb": "imagenet", "depth": "imagenet"},
+    differs=("the recipe is that of NTU RGB+D", "people who validate do not train"),
+)
 
 
 class Actions(pm.Dataset):

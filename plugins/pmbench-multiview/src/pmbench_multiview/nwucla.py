@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import pmbench as pm
 
-from .frames import Actions, located
+from .frames import MDMS, SETUP, Actions, located
 
 ACTIONS: Mapping[int, str] = {
     1: "pick_up_with_one_hand", 2: "pick_up_with_two_hands", 3: "drop_trash", 4: "walk_around", 5: "sit_down",
@@ -35,11 +35,8 @@ class NwUcla(Actions):
         "cross-view-1": pm.Split("view-2+view-3", "view-1"),
     }
     default_protocol = "cross-view"
-    recipes: ClassVar = {
-        "mdms/nw-ucla": pm.Recipe(
-            optimizer="adam", lr=1e-3, weight_decay=0.0, epochs=40, batch_size=5, schedule="constant"
-        ),
-    }
+    recipes: ClassVar = {"mdms/nw-ucla": MDMS}
+    setups: ClassVar = {"mdms/nw-ucla": SETUP}
     licence = "free for research, with citation; the page states no licence; nothing is redistributed"
     source = "https://wangjiangb.github.io/my_data.html"
     access = (

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import pmbench as pm
 
-from .frames import Actions, located
+from .frames import MDMS, SETUP, Actions, located
 
 COLOUR, DEPTH = "UWA3D-RGB", "WholeFrames"
 VIEWS = (1, 2, 3, 4)
@@ -38,11 +38,8 @@ class Uwa3d(Actions):
     known = range(1_065, 1_085)
     splits: ClassVar = {"garcia": pm.Split("view-1+view-2+view-3", "view-4"), **pair_splits()}
     default_protocol = "garcia"
-    recipes: ClassVar = {
-        "mdms/uwa3d": pm.Recipe(
-            optimizer="adam", lr=1e-3, weight_decay=0.0, epochs=40, batch_size=5, schedule="constant"
-        ),
-    }
+    recipes: ClassVar = {"mdms/uwa3d": MDMS}
+    setups: ClassVar = {"mdms/uwa3d": SETUP}
     licence = "on request from the authors, research only; nothing is redistributed"
     source = "http://staffhome.ecm.uwa.edu.au/~00053650/databases.html"
     access = (

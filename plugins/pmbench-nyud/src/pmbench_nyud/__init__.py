@@ -45,6 +45,14 @@ class Nyud(pm.Dataset):
             optimizer="adam", lr=1e-4, weight_decay=0.0, epochs=37, batch_size=4, schedule="constant"
         )
     }
+    setups: ClassVar = {
+        "admd/nyud": pm.Setup(
+            papers=("Garcia et al., TPAMI 2019 (ADMD, slides)",),
+            options={"admd": {"discriminator": "objects"}},
+            weights={"rgb": "imagenet", "depth": "imagenet", "fcrn": "imagenet"},
+            differs=("37 epochs for every stage", "15 % of each class validate and do not train"),
+        )
+    }
     licence = "for research; neither NYU Depth v2 nor the crops state a licence; nothing is redistributed"
     source = "https://github.com/pmorerio/admd/tree/master/NYUD"
     access = (
