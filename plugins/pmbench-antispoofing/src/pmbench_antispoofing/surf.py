@@ -220,9 +220,9 @@ def _root(source: Path, folder: str) -> Path:
             "give the folder that holds all three",
         )
     there = [name for name in FOLDERS.values() if located(source, name)]
-    hint = (
-        "Testing comes with phase2 of the challenge" if folder == "Testing" else "the download is incomplete"
-    )
+    hint = "the download is incomplete" if there else "give the folder that holds all three"
+    if there and folder == "Testing":
+        hint = "Testing comes with phase2 of the challenge"
     raise pm.DataError(
         f"{source} has no folder {folder}, only {', '.join(there) or 'others'}",
         f"expected Training, Val and Testing; {hint}",
