@@ -36,13 +36,16 @@ class Part:
 
     `ids` are unique over the whole data set. `labels` (N,) are class indices in [0, K), -1 for unlabelled
     samples. `arrays` maps each modality to an array (N, *shape) or to `Files`. `groups` (subjects, speakers,
-    video groups) never straddle training and validation data; None for independent samples.
+    video groups) never straddle training and validation data; None for independent samples. `attack_types`
+    name the kind of attack of each sample, for the metrics of presentation attacks; they are not read in
+    training.
     """
 
     ids: Sequence[str]
     labels: np.ndarray
     arrays: Mapping[str, np.ndarray | Files]
     groups: Sequence[str] | None = None
+    attack_types: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,8 @@ def check_part(dataset: Dataset, name: str, part: Part) -> None:
             f"{where}: {count} ids, labels of shape {part.labels.shape}; expected one label, and one group "
             "if there are groups, per sample"
         )
+    if part.attack_types is not None and len(part.attack_types) != count:
+        raise DataError(f"{where}: {len(part.attack_types)} attack types for {plural(count, 'sample')}")
     if part.labels.dtype.kind not in "iu":
         raise DataError(f"{where}: labels are {part.labels.dtype}; expected whole numbers")
     if count and not (part.labels.min() >= -1 and part.labels.max() < len(dataset.classes)):

@@ -357,7 +357,10 @@ def _write_part(
             missing[m] = join_rows(folder / f"{m}.npy", (len(array.items), *modality.shape), shards[name, m])
     np.save(folder / "labels.npy", part.labels.astype(np.int64), allow_pickle=False)
     groups = None if part.groups is None else [str(g) for g in part.groups]
-    write_json(folder / "index.json", {"ids": list(part.ids), "groups": groups})
+    index: dict[str, Any] = {"ids": list(part.ids), "groups": groups}
+    if part.attack_types is not None:
+        index["attack_types"] = [str(kind) for kind in part.attack_types]
+    write_json(folder / "index.json", index)
     counted = np.bincount(part.labels[part.labels >= 0], minlength=len(dataset.classes)).tolist()
     return {
         "count": len(part.ids),

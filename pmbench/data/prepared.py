@@ -106,6 +106,13 @@ class Prepared:
             )
         return ids, groups or None
 
+    def attack_types(self, part: str) -> list[str] | None:
+        """Kind of attack of each sample; None unless all joined parts have them."""
+        found = [json.loads(self.checked(p, "index").read_text(encoding="utf-8")) for p in part.split("+")]
+        if not all("attack_types" in content for content in found):
+            return None
+        return [kind for content in found for kind in content["attack_types"]]
+
     def labels(self, part: str) -> np.ndarray:
         """Class indices (N,), int64; -1 for a sample without label."""
         import numpy as np

@@ -48,7 +48,13 @@ def score_predictions(
         features = columns["features"]
         gallery = embedded["features"], prepared.labels(split.train)[complete]
     evidence = evidence_of(
-        labels, columns["logits"], len(dataset.classes), dataset.positive_class, features, gallery
+        labels,
+        columns["logits"],
+        len(dataset.classes),
+        dataset.positive_class,
+        features,
+        gallery,
+        prepared.attack_types(split.test),
     )
     metrics = {metric.name: float(metric.function(evidence)) for metric in context.metrics}
     return metrics, labels, evidence.predicted

@@ -9,7 +9,7 @@ Face anti-spoofing: the positive class is live (bona fide), every other class is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -165,13 +165,24 @@ def evidence_of(
     positive: int = 1,
     features: np.ndarray | None = None,
     gallery: tuple[np.ndarray, np.ndarray] | None = None,
+    attack_types: Sequence[str] | None = None,
 ) -> Evidence:
     """Inputs of metrics from labels (N,) and logits (N, K); predictions are the arg-max, the first of equals.
 
-    `features` (N, D) and `gallery` ((M, D), (M,) labels) are for retrieval. Raises UsageError unless the
+    `features` (N, D) and `gallery` ((M, D), (M,) labels) are for retrieval, `attack_types` (N,) for
+    `acer_worst`. Raises UsageError unless the
     logits are (N, num_classes) without nan.
     """
     logits = np.asarray(logits)
     if logits.ndim != 2 or logits.shape[1] != num_classes or np.isnan(logits).any():
         raise UsageError(f"logits {logits.shape}: expected (N, {num_classes}) without nan")
-    return Evidence(np.asarray(labels), logits.argmax(1), num_classes, logits, positive, features, gallery)
+    return Evidence(
+        np.asarray(labels),
+        logits.argmax(1),
+        num_classes,
+        logits,
+        positive,
+        features,
+        gallery,
+        attack_types,
+    )

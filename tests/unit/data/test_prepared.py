@@ -52,6 +52,7 @@ FAULTS = {
     "label too small": (changed(labels=np.full(60, -2)), ["'train'", "-2"]),
     "label halves": (changed(labels=np.full(60, 0.5)), ["'train'", "float64", "whole numbers"]),
     "groups": (changed(groups=["a"]), ["'train'", "60 ids"]),
+    "attack types": (changed(attack_types=["a"]), ["'train'", "1 attack types for 60 samples"]),
     "ids are numbers": (changed(ids=range(60)), ["'train'", "id 0 is int"]),
     "duplicate": (changed(ids=["x", "x", *TOY.ids[2:]]), ["'train'", "'x'", "more than once"]),
     "overlap": (

@@ -89,22 +89,26 @@ def test_a_gallery_of_other_samples_is_refused(lab, tmp_path):
         score_predictions(retrieval(lab), ("near",), lab.prepared, path)
 
 
+VALIDATED = {"validated": pm.Split("train", "test", "validation")}
+
+
+def two_classes(part):
+    keep = part.labels < 2
+    return dataclasses.replace(
+        part,
+        ids=[i for i, kept in zip(part.ids, keep, strict=True) if kept],
+        labels=part.labels[keep],
+        arrays={m: array[keep] for m, array in part.arrays.items()},
+        groups=None,
+    )
+
+
 def test_the_positive_class_is_that_of_the_data_set(tmp_path):
     """F1 of class 0 differs from that of class 1."""
-    parts = toys.toy_parts()
-    for name, part in parts.items():
-        keep = part.labels < 2
-        parts[name] = dataclasses.replace(
-            part,
-            ids=[i for i, kept in zip(part.ids, keep, strict=True) if kept],
-            labels=part.labels[keep],
-            arrays={m: array[keep] for m, array in part.arrays.items()},
-            groups=None,
-        )
-    splits = {"validated": pm.Split("train", "test", "validation")}
+    parts = {name: two_classes(part) for name, part in toys.toy_parts().items()}
     scores = []
     for positive in (0, 1):
-        declared = {"classes": ("a", "b"), "positive_class": positive, "splits": splits, "few": ()}
+        declared = {"classes": ("a", "b"), "positive_class": positive, "splits": VALIDATED, "few": ()}
         lab = toys.Lab(tmp_path / str(positive), toys.Given(parts, **declared))
         context = dataclasses.replace(lab.context, metrics=(METRICS["f1"],))
         (ids, _), labels = lab.prepared.index("test"), lab.prepared.labels("test")
@@ -117,3 +121,24 @@ def test_the_positive_class_is_that_of_the_data_set(tmp_path):
         assert metrics["f1"] == pytest.approx(expected)
         scores.append(metrics["f1"])
     assert scores[0] != pytest.approx(scores[1])
+
+
+def test_attack_types_reach_the_metrics(tmp_path):
+    """Of three attacks of type "print" one is accepted, of the others none: the worst type counts."""
+    parts = {name: two_classes(part) for name, part in toys.toy_parts().items()}
+    attacks = np.flatnonzero(parts["test"].labels == 0)
+    types = np.full(len(parts["test"].ids), "mask", dtype=object)
+    types[attacks[:3]] = "print"
+    parts["test"] = dataclasses.replace(parts["test"], attack_types=types.tolist())
+    declared = {"classes": ("attack", "live"), "splits": VALIDATED, "few": ()}
+    lab = toys.Lab(tmp_path, toys.Given(parts, **declared))
+    (ids, _), labels = lab.prepared.index("test"), lab.prepared.labels("test")
+    assert lab.prepared.attack_types("test") == types.tolist()
+    assert lab.prepared.attack_types("train") is lab.prepared.attack_types("train+test") is None
+    predicted = labels.copy()
+    predicted[attacks[0]] = 1
+    path = write(tmp_path / "p.parquet", ids, logits=one_hot(predicted)[:, :2])
+    context = dataclasses.replace(lab.context, metrics=(METRICS["acer"], METRICS["acer_worst"]))
+    metrics, *_ = score_predictions(context, ("near",), lab.prepared, path)
+    assert metrics["acer"] == pytest.approx(100 / len(attacks) / 2)
+    assert metrics["acer_worst"] == pytest.approx(100 / 3 / 2)

@@ -1,0 +1,17 @@
+"""Face anti-spoofing: colour at test; depth and infrared besides in training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pmbench as pm
+
+from .cefa import CasiaCefa
+from .surf import CasiaSurf, CasiaSurfChallenge
+
+__all__ = ["CasiaCefa", "CasiaSurf", "CasiaSurfChallenge"]
+
+
+@pm.hookimpl
+def pmbench_datasets() -> Iterable[pm.Dataset]:
+    return (CasiaSurf(), CasiaSurfChallenge(), CasiaCefa())

@@ -1,0 +1,17 @@
+"""Seismic and acoustic sensors: beside image patches (`apg`), and beside each other (`sensit`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pmbench as pm
+
+from .patches import Apg
+from .sensit import Sensit
+
+__all__ = ["Apg", "Sensit"]
+
+
+@pm.hookimpl
+def pmbench_datasets() -> Iterable[pm.Dataset]:
+    return (Apg(), Sensit())
