@@ -171,6 +171,20 @@ def test_a_truncated_archive_is_named(tmp_path, ending):
     assert "again" in caught.value.hint
 
 
+def test_archives_in_an_archive_are_unpacked_beside_it(tmp_path):
+    """As HMDB51 is distributed: a rar of one rar for each class."""
+    inner = {name: stored_rar.archive({f"{name}/a[1];b&c.avi": name.encode()}) for name in ("run", "wave")}
+    archive = write(tmp_path / "x.rar", {f"{name}.rar": content for name, content in inner.items()})
+    for _ in range(2):
+        tree = unpacked(archive, tmp_path / "out")
+        found = {name: data for name, data in content(tree).items() if not name.endswith(".rar")}
+        assert found == {"run/a[1];b&c.avi": b"run", "wave/a[1];b&c.avi": b"wave"}
+    damaged = stored_rar.archive({"run/a.avi": bytes(1000)})[:-500]
+    broken = write(tmp_path / "y.rar", {"run.rar": damaged})
+    with pytest.raises(DataError, match=r"run\.rar is damaged or incomplete"):
+        unpacked(broken, tmp_path / "other")
+
+
 def test_other_files_are_refused(tmp_path):
     (tmp_path / "x.iso").write_bytes(b"")
     with pytest.raises(DataError, match="neither a folder nor an archive"):
