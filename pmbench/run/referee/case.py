@@ -30,7 +30,8 @@ from ..planner import failed
 from ..request import Variant
 
 _OWN = (
-    "amid cgan distill hallucination hapt htad kd mfeat mmh ntu panns pines pytorchvideo timm torchvision ucf"
+    "activitynet amid audiovisual cgan distill hallucination hapt hmdb htad kd mfeat mmh ntu panns pines "
+    "pytorchvideo timm torchvision ucf utd-mhad"
 )
 KNOWN = frozenset(f"pmbench-{name}" for name in _OWN.split())
 """Plugins of pmbench's own repository. The code of others is not imported unless the referee is asked to."""
