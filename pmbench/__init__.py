@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .contracts.options import Options, option
     from .contracts.protocol import Split
     from .contracts.published import Published, read_published
-    from .contracts.recipe import Recipe
+    from .contracts.recipe import Recipe, Setup
     from .contracts.samples import AugmentRng, CropParams, Download, Files, Part, Sampling
     from .contracts.setting import Setting
     from .contracts.stage import Bench, Group, Stage, Step, Terms
@@ -71,7 +71,7 @@ _HOMES = {
     "contracts.options": "Options option",
     "contracts.published": "Published read_published",
     "contracts.protocol": "Split",
-    "contracts.recipe": "Recipe",
+    "contracts.recipe": "Recipe Setup",
     "contracts.samples": "AugmentRng CropParams Download Files Part Sampling",
     "contracts.metric": "Evidence Metric",
     "contracts.modality": "Modality ModalityKind",

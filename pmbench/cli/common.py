@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
@@ -50,7 +49,9 @@ def names(values: Iterable[str]) -> tuple[str, ...]:
 
 
 def print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=1, sort_keys=True))
+    import msgspec
+
+    typer.echo(msgspec.json.format(msgspec.json.encode(value, order="deterministic"), indent=1).decode())
 
 
 def debugging() -> bool:

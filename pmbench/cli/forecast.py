@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -13,8 +13,9 @@ from ..report.text import duration, row_text
 from .tables import heading, size_text, table
 
 if TYPE_CHECKING:
+    from ..contracts.recipe import Recipe
     from ..run.plan import Plan, PlannedCell, PlannedStage
-    from ..store.store import Store
+    from ..store.store import Entry, Store
 
 SHOWN = 12
 
@@ -22,17 +23,20 @@ SHOWN = 12
 def forecast(plan: Plan, store: Store, workers: int) -> dict[str, Any]:
     """The JSON of `pmbench plan`. `seconds` is None if no similar stage is stored."""
     from ..run.estimate import estimate
-    from ..run.plan import needed
+    from ..run.plan import needed, recipe_name
 
     wanted = needed(plan, plan.cells)
-    seconds = estimate(plan, wanted.values(), store)
-    sizes = _sizes(store)
+    entries = store.entries()
+    recipes = {(cell.context.dataset.name, cell.standard): cell.context.dataset for cell in plan.cells}
+    names = {(name, recipe): recipe_name(data, recipe) for (name, recipe), data in recipes.items()}
+    seconds = estimate(plan, wanted.values(), entries)
+    sizes = _sizes(entries)
     stages = [_stage(node, wanted, seconds) for node in plan.nodes.values()]
     known = [s for s in seconds.values() if s is not None]
     work = sum(known)
     guesses = [sizes.get(node.stage.kind, sizes.get("")) for node in wanted.values()]
     return {
-        "cells": [_cell(cell, wanted) for cell in plan.cells],
+        "cells": [_cell(cell, wanted, names) for cell in plan.cells],
         "stages": stages,
         "summary": {
             "cells": len(plan.cells),
@@ -52,9 +56,9 @@ def forecast(plan: Plan, store: Store, workers: int) -> dict[str, Any]:
     }
 
 
-def _cell(cell: PlannedCell, wanted: Mapping[str, PlannedStage]) -> dict[str, Any]:
-    from ..run.plan import recipe_name
-
+def _cell(
+    cell: PlannedCell, wanted: Mapping[str, PlannedStage], recipes: Mapping[tuple[str, Recipe], str]
+) -> dict[str, Any]:
     return {
         "method": cell.method.name,
         "role": cell.method.role,
@@ -67,7 +71,7 @@ def _cell(cell: PlannedCell, wanted: Mapping[str, PlannedStage]) -> dict[str, An
         "dataset": cell.spec.dataset,
         "protocol": cell.spec.protocol,
         "backbones": {m: cell.context.backbones[m].label for m, _ in cell.spec.backbones},
-        "recipe": recipe_name(cell.context.dataset, cell.standard),
+        "recipe": recipes[cell.context.dataset.name, cell.standard],
         "seed": cell.spec.seed,
         "status": "skip" if cell.skip else "failed" if cell.failure else "run",
         "reason": cell.skip or cell.failure or None,
@@ -94,10 +98,10 @@ def _stage(
     }
 
 
-def _sizes(store: Store) -> dict[str, float]:
+def _sizes(entries: Iterable[Entry]) -> dict[str, float]:
     """Mean bytes of stored stages by class; "" is the mean of all."""
     found = defaultdict(list)
-    for entry in store.entries():
+    for entry in entries:
         for name in (str(entry.stage.get("stage")), ""):
             found[name].append(entry.size)
     return {name: sum(sizes) / len(sizes) for name, sizes in found.items()}

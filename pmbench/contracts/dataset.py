@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..errors import DataNotPrepared, UnknownName, UsageError
 from .modality import Modality
 from .protocol import Protocol, Split, parse_protocol
-from .recipe import Recipe
+from .recipe import Recipe, Setup
 from .samples import AugmentRng, Download, Files, Part, Sampling
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ class Dataset:
     backbones: ClassVar[Mapping[str, str]]
     recipes: ClassVar[Mapping[str, Recipe]] = {"standard": Recipe()}
     """Recipes by the name of their origin; the first is the default."""
+    setups: ClassVar[Mapping[str, Setup]] = {}
+    """Recipe -> what its papers ran besides: options of methods, backbones, weights, sampling."""
 
     # --- official form ------------------------------------------------------------------------------------
 
@@ -146,9 +148,14 @@ class Dataset:
         return type(self).augment is not Dataset.augment
 
     @property
+    def recipe_name(self) -> str:
+        """Name of the default recipe."""
+        return next(iter(self.recipes))
+
+    @property
     def recipe(self) -> Recipe:
         """The default recipe."""
-        return next(iter(self.recipes.values()))
+        return self.recipes[self.recipe_name]
 
     def modality(self, name: str) -> Modality:
         by_name = {m.name: m for m in self.modalities}

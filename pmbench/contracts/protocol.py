@@ -112,6 +112,22 @@ def parse_protocol(dataset: Dataset, name: str) -> Protocol:
     return replace(protocol, name="+".join(parts).replace("+@", "@"))
 
 
+def with_sampling(dataset: Dataset, name: str, sampling: str) -> Protocol:
+    """The protocol called `name`, with clips by `sampling` ("clip-16") unless `name` says how."""
+    protocol = parse_protocol(dataset, name)
+    if not sampling or protocol.sampling != _usual_sampling(dataset):
+        return protocol
+    body, at, direction = protocol.name.partition("@")
+    return parse_protocol(dataset, f"{body}+{sampling}{at}{direction}")
+
+
+def without_sampling(dataset: Dataset, protocol: Protocol) -> Protocol:
+    """The protocol with the data set's usual sampling of clips."""
+    body, at, direction = protocol.name.partition("@")
+    parts = [part for part in body.split("+") if not re.fullmatch(SAMPLING, part)]
+    return parse_protocol(dataset, f"{'+'.join(parts) or protocol.split_name}{at}{direction}")
+
+
 @dataclass(frozen=True)
 class PartKind:
     """One kind of part in protocol names. Group 1 of `pattern` is the part's value.
@@ -182,6 +198,7 @@ def _read_direction(dataset: Dataset, protocol: Protocol, values: list[str]) -> 
     return replace(protocol, target=(modality,), privileged=privileged)
 
 
+SAMPLING = r"((?:clip|even)-[1-9]\d*)"
 KINDS = (
     # few-K: K labelled training samples of each class
     PartKind(r"few-([1-9]\d*)", _read_few, lambda _, p: [f"few-{p.labels_per_class}"]),
@@ -202,7 +219,7 @@ KINDS = (
     ),
     # clip-F: F consecutive frames of a recording; even-F: F frames spread over it
     PartKind(
-        r"((?:clip|even)-[1-9]\d*)",
+        SAMPLING,
         _read_sampling,
         _write_sampling,
         lambda dataset: ["clip-16", "even-5"] if _usual_sampling(dataset) else [],

@@ -1,9 +1,11 @@
-"""Recipes: optimizer, schedule and budget of a stage."""
+"""Recipes: optimizer, schedule and budget of a stage; what a paper ran besides."""
 
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 OPTIMIZERS = ("adamw", "adam", "sgd")
 SCHEDULES = ("constant", "cosine", "step")
@@ -49,5 +51,31 @@ class Recipe:
 
     def departures(self, standard: Recipe) -> dict[str, tuple[object, object]]:
         """Fields that differ from `standard`: name -> (standard value, own value)."""
-        mine, theirs = dataclasses.asdict(self), dataclasses.asdict(standard)
+        mine, theirs = vars(self), vars(standard)
         return {name: (theirs[name], mine[name]) for name in mine if mine[name] != theirs[name]}
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What papers ran on a data set, besides the recipe of the same name.
+
+    `papers` are citations, as in their published numbers. `options`: method -> option -> value; what is not
+    named has its default. `backbones` and `weights`: modality -> name; modalities that are not named have the
+    backbone of the data set, and no pretrained weights. `sampling` is a part of protocol names for clips,
+    such as "clip-16"; empty for the data set's own sampling. `differs` says, a phrase each, what pmbench does
+    otherwise than the papers in any case.
+
+    A run with the recipe takes all of this unless it is told otherwise, and its records list what differs
+    beside each published number.
+    """
+
+    papers: tuple[str, ...]
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    backbones: Mapping[str, str] = field(default_factory=dict)
+    weights: Mapping[str, str] = field(default_factory=dict)
+    sampling: str = ""
+    differs: tuple[str, ...] = ()
+
+
+NO_SETUP = Setup(())
+"""That of a recipe without papers."""

@@ -26,7 +26,7 @@ from ..contracts.modality import Modality, ModalityKind
 from ..contracts.options import Options, option
 from ..contracts.protocol import Split
 from ..contracts.published import Published
-from ..contracts.recipe import Recipe
+from ..contracts.recipe import Recipe, Setup
 from ..contracts.samples import Download, Sampling
 from ..errors import ContractError, PluginError
 
@@ -89,6 +89,7 @@ class DatasetFacts:
     metrics: tuple[str, ...]
     backbones: dict[str, str]
     recipes: dict[str, Recipe]
+    setups: dict[str, Setup]
     access: str
     downloads: tuple[Download, ...]
     unpack: bool
@@ -249,7 +250,8 @@ class RemoteDataset(Dataset):
     def __init__(self, facts: DatasetFacts, ask: Ask) -> None:
         self._facts, self._ask = facts, ask
         named = {f.name: getattr(facts, f.name) for f in dataclasses.fields(facts) if f.name not in _OWN}
-        self.__dict__.update(named, __doc__=facts.about)
+        setups = {n: dataclasses.replace(s, options=_tuples(s.options)) for n, s in facts.setups.items()}
+        self.__dict__.update(named, setups=setups, __doc__=facts.about)
 
     @property
     def module(self) -> str:

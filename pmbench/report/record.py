@@ -160,7 +160,8 @@ class StageRun(StrictModel):
 class Validation(StrictModel):
     """Selection of the checkpoint. `curve`: the last stage's validation metric by epoch.
 
-    `terms`: its loss terms by name, each as the mean of every epoch; empty in older records.
+    `terms`: its loss terms by name, each as the mean of every epoch (0 where it was left out);
+    empty in older records.
     """
 
     rule: Name
@@ -255,7 +256,10 @@ class SampleOutcomes(StrictModel):
 
 
 class PublishedNumber(StrictModel):
-    """A number that a paper prints for a cell, or for its row of an ablation; fields as in pm.Published."""
+    """A number that a paper prints for a cell, or for its row of an ablation; fields as in pm.Published.
+
+    `differs`: how the cell departs from what the paper ran on this data set, a phrase each.
+    """
 
     paper: Text
     table: Text
@@ -266,6 +270,7 @@ class PublishedNumber(StrictModel):
     metric: Name
     value: FiniteFloat
     higher_is_better: bool
+    differs: Texts = []
 
 
 class Provenance(StrictModel):

@@ -187,11 +187,3 @@ def printed_text(printed: Sequence[PublishedNumber]) -> str:
     for p in printed:
         settings.setdefault(f"{p.dataset}, {p.protocol}", []).append(f"{p.metric} {p.value:g}")
     return "; ".join(f"{', '.join(values)} on {setting}" for setting, values in settings.items()) or "-"
-
-
-def published_text(printed: Sequence[PublishedNumber]) -> str:
-    """`67.1`, or the range `65 to 67.1` of several variants."""
-    values = sorted({p.value for p in printed})
-    if not values:
-        return "-"
-    return f"{values[0]:g}" if len(values) == 1 else f"{values[0]:g} to {values[-1]:g}"

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from ..store.store import Store
+from ..store.store import Entry
 from .plan import Plan, PlannedStage
 
 
-def estimate(plan: Plan, nodes: Iterable[PlannedStage], store: Store) -> dict[str, float | None]:
+def estimate(plan: Plan, nodes: Iterable[PlannedStage], entries: Iterable[Entry]) -> dict[str, float | None]:
     """Key -> estimated seconds, from stored stages of the same class and data; None without such a stage."""
     rates: dict[tuple[str, ...], list[float]] = {}
-    for entry in store.entries():
+    for entry in entries:
         cost, inputs = entry.stage.get("cost", {}), entry.stage.get("inputs", {})
         if not cost.get("steps") or "dataset" not in inputs:
             continue

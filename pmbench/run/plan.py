@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from ..contracts.backbone import Weights
 from ..contracts.dataset import Dataset
 from ..contracts.method import Method
-from ..contracts.recipe import Recipe
+from ..contracts.protocol import with_sampling
+from ..contracts.recipe import NO_SETUP, Recipe
 from ..contracts.setting import Setting
 from ..data.carve import too_few
 from ..data.prepare import prepare_named
 from ..data.prepared import Prepared, open_prepared
 from ..data.sources import check_unchanged
 from ..errors import DataNotPrepared, PluginError, PmbenchError, UnknownName, UsageError, plural
-from ..plugins import CORE, Registry
-from ..plugins.excerpt import excerpt, loaded
+from ..plugins import Registry
 from ..report.rows import FLOOR
 from ..store.documents import StageDocument, part_of
 from ..store.keys import CellSpec, Context, digest, digests_of
 from ..store.store import Store
+from .backbones import backbones_of, weights_of
 from .planner import Question, Stages, failed, stages_of
 from .request import DEFAULT_DATASET, Request, Variant, variants_of
 
@@ -150,15 +151,19 @@ def make_plan(request: Request, registry: Registry, data: Path, store: Store) ->
     """Expands names to cells and stages. Raises UnknownName, UsageError and DataNotPrepared."""
     if not request.seeds:
         raise UsageError("no seed to run", "give --seeds N or --seed S")
-    variants, recipe_sets = variants_of(request, registry)
     cells = []
     opened: dict[str, Prepared] = {}
     for name in request.datasets:
         prepared = opened[name] = _prepared(request, registry, name, data)
         dataset = prepared.dataset
-        protocols = [dataset.protocol(p) for p in request.protocols or (dataset.default_protocol,)]
-        named = [_backbones(dataset, text, registry) for text in request.backbones or ("",)]
-        chosen = [(names, _weights(request.weights, dataset, names, registry, store)) for names in named]
+        named = request.protocols or (dataset.default_protocol,)
+        setup = dataset.setups.get(request.recipe or dataset.recipe_name, NO_SETUP)
+        variants, recipe_sets = variants_of(request, registry, setup)
+        protocols = [with_sampling(dataset, name, setup.sampling) for name in named]
+        chosen = [
+            (names, weights_of(request.weights, setup, dataset, names, registry, store))
+            for names in (backbones_of(dataset, text, setup, registry) for text in request.backbones or ("",))
+        ]
         recipe = _with_sets(named_recipe(dataset, request.recipe), recipe_sets)
         for protocol, (backbones, weights), seed in product(protocols, chosen, request.seeds):
             used = (*protocol.target, *protocol.privileged)
@@ -236,84 +241,6 @@ def _with_sets(recipe: Recipe, sets: Mapping[str, Any]) -> Recipe:
     return changed
 
 
-def _backbones(dataset: Dataset, text: str, registry: Registry) -> dict[str, str]:
-    """Modality -> backbone; `text` is a name for all modalities it accepts, or `m=name+m=name`."""
-    chosen = dict(dataset.backbones)
-    if not text:
-        return chosen
-    if "=" in text:
-        for part in text.split("+"):
-            modality, _, name = part.partition("=")
-            found = registry.backbone(name)
-            if not found.accepts(dataset.modality(modality)):
-                raise UsageError(
-                    f"backbone {name!r} takes {', '.join(sorted(found.kinds))}, but {modality!r} of "
-                    f"{dataset.name} is "
-                    f"a {dataset.modality(modality).kind}",
-                    "`pmbench list backbones` shows what each accepts",
-                )
-            chosen[modality] = name
-        return chosen
-    found = registry.backbone(text)
-    fitting = [m.name for m in dataset.modalities if found.accepts(m)]
-    if not fitting:
-        kinds = ", ".join(sorted({m.kind for m in dataset.modalities}))
-        raise UsageError(
-            f"backbone {text!r} takes {', '.join(sorted(found.kinds))}, data set {dataset.name!r} has "
-            f"{kinds}",
-            "`pmbench list backbones` shows what each accepts",
-        )
-    return chosen | dict.fromkeys(fitting, text)
-
-
-def _weights(
-    text: str, dataset: Dataset, names: Mapping[str, str], registry: Registry, store: Store
-) -> dict[str, Weights]:
-    if text in ("", "none"):
-        return {}
-    options: dict[str, Any] = {
-        "text": text,
-        "dataset": dataset.name,
-        "names": {m.name: names[m.name] for m in dataset.modalities},
-        "store": str(store.root.resolve()),
-    }
-    used = sorted(set(options["names"].values()))
-    owners = sorted({registry.offer("backbone", name).distribution for name in used})
-    if registry.host is None or owners == [CORE]:
-        found = weights_here(registry, **options)
-    else:
-        store.pretrained.mkdir(parents=True, exist_ok=True)
-        files = [Path(part.rpartition("=")[2]) for part in [text, *text.split(",")]]
-        found = registry.host.call(
-            "pmbench.run.plan:weights_here",
-            owners,
-            {**options, "plugins": excerpt(registry, {dataset.name: dataset}, used, ())},
-            read=[file for file in files if file.is_file()],
-            write=[store.pretrained],
-            network=True,
-            folder=Path.cwd(),
-            limit=math.inf,
-        )
-    return {modality: Weights(str(name), str(digest)) for modality, (name, digest) in found.items()}
-
-
-def weights_here(
-    registry: Registry,
-    text: str,
-    dataset: str,
-    names: Mapping[str, str],
-    store: str,
-    plugins: Mapping[str, Any] | None = None,
-) -> dict[str, list[str]]:
-    """Modality -> name and digest of pretrained weights that `text` names, once they are stored."""
-    from ..training.pretrained import choose_weights
-
-    known = loaded(plugins, registry.distributions) if plugins else registry
-    backbones = {modality: known.backbone(name) for modality, name in names.items()}
-    found = choose_weights(text, known.dataset(dataset), backbones, Store(Path(store)))
-    return {modality: [weights.name, weights.digest] for modality, weights in found.items()}
-
-
 def with_stages(
     cells: list[PlannedCell], registry: Registry, prepared: Mapping[str, Prepared]
 ) -> list[PlannedCell]:
@@ -326,29 +253,47 @@ def with_stages(
         else _tested(cell, prepared[cell.spec.dataset])
         for cell in cells
     ]
-    places = [place for place, cell in enumerate(cells) if not cell.skip]
+    groups: dict[tuple[str, str, CellSpec], list[int]] = {}
+    for place, cell in enumerate(cells):
+        if not cell.skip:  # what a method plans does not depend on the seed
+            options = json.dumps(dict(cell.options), sort_keys=True)
+            groups.setdefault((cell.method.name, options, cell.spec.but_seed), []).append(place)
     found = stages_of(
-        [Question(cells[p].method.name, dict(cells[p].options), cells[p].spec) for p in places],
+        [
+            Question(cells[p].method.name, dict(cells[p].options), spec)
+            for (*_, spec), (p, *_) in groups.items()
+        ],
         registry,
         {name: one.dataset for name, one in prepared.items()},
         [one.folder for one in prepared.values()],
     )
-    for place, one in zip(places, found, strict=True):
-        cells[place] = _with(cells[place], one)
+    for places, one in zip(groups.values(), found, strict=True):
+        for place, cell in zip(places, _with([cells[p] for p in places], one), strict=True):
+            cells[place] = cell
     return cells
 
 
-def _with(cell: PlannedCell, found: Stages) -> PlannedCell:
+def _with(cells: Sequence[PlannedCell], found: Stages) -> list[PlannedCell]:
+    """`cells`, which differ in the seed alone, with their stages and keys."""
+    first, keys = cells[0], None
     try:
         for stage in found.stages:
-            if unknown := sorted(set(stage.reads) - set(cell.setting.all)):
-                raise PluginError(f"stage {stage.kind} reads {unknown}; the setting has {cell.setting.all}")
-        keys = tuple(cell.context.keys(found.stages))
+            if unknown := sorted(set(stage.reads) - set(first.setting.all)):
+                raise PluginError(f"stage {stage.kind} reads {unknown}; the setting has {first.setting.all}")
+        keys = first.context.keys_by_seed(found.stages)
     except PmbenchError as error:
-        keys, found = (), failed(cell.method.name, error)
-    return dataclasses.replace(
-        cell, stages=found.stages, keys=keys, skip=found.skip, failure=found.failure, trace=found.trace
-    )
+        found = failed(first.method.name, error)
+    return [
+        dataclasses.replace(
+            cell,
+            stages=found.stages,
+            keys=tuple(keys(cell.context.seed)) if keys else (),
+            skip=found.skip,
+            failure=found.failure,
+            trace=found.trace,
+        )
+        for cell in cells
+    ]
 
 
 def _tested(cell: PlannedCell, prepared: Prepared) -> PlannedCell:
@@ -371,12 +316,16 @@ def _too_few(cell: PlannedCell, prepared: Prepared) -> str:
 def graph_of(cells: Iterable[PlannedCell], store: Store) -> dict[str, PlannedStage]:
     """The stages of cells by key, parents first."""
     nodes: dict[str, PlannedStage] = {}
+    lineages: dict[int, list[tuple[StageDocument, ...]]] = {}  # seeds of one cell have the same documents
     for cell in cells:
+        own = lineages.get(id(cell.stages)) if cell.keys else None
+        if own is None:
+            own = [tuple(part_of(cell.stages, place)) for place in range(len(cell.stages))]
+            lineages[id(cell.stages)] = own
         for place, key in enumerate(cell.keys):
             if key not in nodes:
                 parents = tuple(cell.keys[parent] for parent in cell.stages[place].parents)
-                lineage = tuple(part_of(cell.stages, place))
-                nodes[key] = PlannedStage(key, lineage, cell.spec, cell.context, parents, store.has(key))
+                nodes[key] = PlannedStage(key, own[place], cell.spec, cell.context, parents, store.has(key))
     return nodes
 
 

@@ -22,7 +22,6 @@ from ..report.record import (
     Digests,
     MetricInfo,
     Provenance,
-    PublishedNumber,
     Record,
     SampleOutcomes,
     StageRun,
@@ -30,6 +29,7 @@ from ..report.record import (
 )
 from ..store.keys import digest
 from .plan import PlannedCell, Variant, recipe_name
+from .published import published_for
 
 FLAT_POINTS = 1.0
 """Percentage points that the last quarter of a flat validation curve may gain over the quarter before."""
@@ -114,7 +114,7 @@ class Recorder:
                 *cell.method.deviations,
                 *notes,
             ],
-            published=published_for(info, self.published),
+            published=published_for(cell, self.published),
             provenance=self.provenance(cell.spec.recipe.precision),
         )
 
@@ -126,7 +126,7 @@ class Recorder:
             cell_key=cell.identity,
             status="skipped" if skip else "failed",
             reason=(skip or failure)[:LONGEST],
-            published=published_for(info, self.published),
+            published=published_for(cell, self.published),
             provenance=self.provenance(cell.spec.recipe.precision),
         )
 
@@ -175,31 +175,6 @@ def _stage_runs(
             )
         )
     return runs
-
-
-def published_for(cell: CellInfo, published: Iterable[Published]) -> list[PublishedNumber]:
-    """Published numbers of the row of an ablation, or else of the method, in the order of `published`."""
-
-    def belongs(number: Published) -> bool:
-        if cell.ablation is not None:
-            return [number.paper, number.table, number.variant] == cell.ablation.printed
-        return (number.method, number.dataset, number.protocol) == (cell.method, cell.dataset, cell.protocol)
-
-    return [
-        PublishedNumber(
-            paper=number.paper,
-            table=number.table,
-            variant=number.variant,
-            test_modalities=list(number.test_modalities),
-            dataset=number.dataset,
-            protocol=number.protocol,
-            metric=number.metric,
-            value=number.value,
-            higher_is_better=number.higher_is_better,
-        )
-        for number in published
-        if belongs(number)
-    ]
 
 
 def rule_of(cell: PlannedCell) -> str:

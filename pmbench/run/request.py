@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from ..contracts.method import VALUE_SETS, Method
 from ..contracts.options import parse_value, split_variant
-from ..contracts.recipe import Recipe
+from ..contracts.recipe import NO_SETUP, Recipe, Setup
 from ..errors import UnknownName, UsageError
 from ..plugins import Registry
 from ..report.rows import ENSEMBLE, FLOOR, GIVEN
@@ -76,11 +76,13 @@ class Variant:
         return named | ({"value_set": self.value_set} if self.value_set != "paper" else {})
 
 
-def variants_of(request: Request, registry: Registry) -> tuple[list[Variant], dict[str, Any]]:
+def variants_of(
+    request: Request, registry: Registry, setup: Setup = NO_SETUP
+) -> tuple[list[Variant], dict[str, Any]]:
     """(methods of the request, each followed by its placebos and ablations; changed fields of the recipe).
 
-    Values of the requested set are overridden by `--set`, both by the options in the name of a variant, all
-    by an ablation.
+    Options of `setup`, values of the requested set, `--set`, the options in the name of a variant, those of
+    an ablation: each overrides what stands before it.
     """
     if request.value_set not in VALUE_SETS:
         raise UsageError(f"--values {request.value_set}: expected {' or '.join(VALUE_SETS)}")
@@ -96,7 +98,8 @@ def variants_of(request: Request, registry: Registry) -> tuple[list[Variant], di
     by_method, recipe = parse_sets(request.sets, chosen)
     variants: list[Variant] = []
     for method, own in [*asked, *_references(request, chosen, asked, registry)]:
-        options = {**method.values(request.value_set), **by_method.get(method.name, {})}
+        options = {**_of_setup(method, setup), **method.values(request.value_set)}
+        options |= by_method.get(method.name, {})
         options |= {n: v for n, v in own.items() if v != options.get(n, method.options()[n].default)}
         if any(v.method == method and v.options == options and not v.ablation for v in variants):
             continue
@@ -113,6 +116,17 @@ def variants_of(request: Request, registry: Registry) -> tuple[list[Variant], di
                 for row, ablation in method.ablations.items()
             ]
     return variants, recipe
+
+
+def _of_setup(method: Method, setup: Setup) -> dict[str, Any]:
+    """Options that the setup gives to a method, without those that are its defaults."""
+    options = setup.options.get(method.name, {})
+    for name in options:
+        if name not in method.options():
+            raise UnknownName(
+                f"option of method {method.name!r}, which the recipe names,", name, method.options()
+            )
+    return {name: value for name, value in options.items() if value != method.options()[name].default}
 
 
 def _check_placebos(request: Request, chosen: Sequence[Method]) -> None:

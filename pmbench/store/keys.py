@@ -7,7 +7,7 @@ import functools
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -91,6 +91,11 @@ class CellSpec:
     weights: tuple[tuple[str, Weights], ...] = ()
     placebo: str = ""
 
+    @property
+    def but_seed(self) -> CellSpec:
+        """The same with seed 0: what cells that differ in the seed alone have in common."""
+        return dataclasses.replace(self, seed=0)
+
     def resolve(
         self, dataset: Dataset, fingerprint: Mapping[str, Mapping[str, str]], registry: Registry
     ) -> Context:
@@ -163,10 +168,28 @@ class Context:
 
     def keys(self, documents: Sequence[StageDocument]) -> list[str]:
         """Keys of the stages of a list of documents."""
-        found: list[str] = []
-        for document in documents:
-            found.append(digest(self.inputs(document, found)))
-        return found
+        return self.keys_by_seed(documents)(self.seed)
+
+    def keys_by_seed(self, documents: Sequence[StageDocument]) -> Callable[[int], list[str]]:
+        """Seed -> keys of the stages of a list of documents, in this context but for the seed.
+
+        What does not depend on the seed is put into words once, with marks for the seed and for the keys of
+        the parents, which JSON has in no other place.
+        """
+        marks = [f"\0{place}" for place in range(len(documents))]
+        texts = [canonical({**self.inputs(d, marks[:n]), "seed": "\0"}) for n, d in enumerate(documents)]
+        written = [json.dumps(mark) for mark in marks]
+
+        def keys(seed: int) -> list[str]:
+            found: list[str] = []
+            for document, text in zip(documents, texts, strict=True):
+                text = text.replace('"\\u0000"', str(seed))
+                for parent in document.parents:
+                    text = text.replace(written[parent], f'"{found[parent]}"')
+                found.append(hashlib.sha256(text.encode()).hexdigest())
+            return found
+
+        return keys
 
     def require_key(self, stage: Stage, key: str) -> None:
         """Raises TrainingError unless `stage` has this key under the current sources."""

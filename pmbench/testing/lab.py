@@ -41,11 +41,13 @@ MODALITIES = {
         Modality("ir", "image", (1, 32, 32), "1", grid="scene"),
         Modality("thermal", "image", (1, 32, 32), "1"),
         Modality("spectrum", "image", (1, 8, 8), "dB"),
+        Modality("video", "clip", (3, 16, 16, 16), "1", grid="frame"),
+        Modality("flow", "clip", (2, 16, 16, 16), "px", grid="frame"),
         Modality("summary", "vector", (5,), "1"),
         Modality("profile", "vector", (7,), "1"),
     )
 }
-BACKBONES = {"sequence": "cnn1d-8", "image": "cnn2d-8", "vector": "mlp-16"}
+BACKBONES = {"sequence": "cnn1d-8", "image": "cnn2d-8", "clip": "cnn3d-8", "vector": "mlp-16"}
 """The backbone of each kind of modality."""
 
 

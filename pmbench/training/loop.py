@@ -34,6 +34,8 @@ Progress = Callable[[int, int], None]
 
 AUDITED_BYTES = 1 << 25
 """The weights of all epochs are kept, for the audit of the selected epoch, if they are not larger."""
+CHECKPOINT_SHARE = 0.05
+"""Largest part of the time that writing checkpoints takes: short epochs have one together."""
 
 
 @dataclass
@@ -96,6 +98,7 @@ class Training:
         self.state = _State()
         self.best: dict[str, Tensor] | None = None
         self.kept: list[dict[str, Tensor]] = []  # delivered weights of each epoch, if few
+        self._saved, self._due = 0, 0.0  # how many of them are written, and when the next checkpoint is due
         self.untrained: float | None = None  # validation value of a stage that has no epochs
         if stage.trains:
             self.batches = TrainingBatches(
@@ -131,7 +134,7 @@ class Training:
             self._record(epoch, value, means)
             self.state.seconds += time.perf_counter() - started
             self.state.epoch = epoch + 1
-            if self.accelerator.first and epoch + 1 < epochs:
+            if self.accelerator.first and epoch + 1 < epochs and time.perf_counter() >= self._due:
                 self._checkpoint()
             progress(epoch + 1, epochs)
         if not epochs:
@@ -276,6 +279,8 @@ class Training:
         return {n: t for n, t in self.nets.state_dict().items() if not n.startswith(prefixes)}
 
     def _checkpoint(self) -> None:
+        """Writes a checkpoint; the next one is due when this one has taken CHECKPOINT_SHARE of the time."""
+        started = time.perf_counter()
         tensors = {f"nets/{n}": t for n, t in self._trained().items()}
         for name, o in self.optimizers.items():
             for index, p in enumerate(o.parameters):
@@ -283,9 +288,12 @@ class Training:
                     if isinstance(value, Tensor):
                         tensors[f"optimizer/{name}/{index}/{slot}"] = value
         tensors |= {f"best/{n}": t for n, t in (self.best or {}).items()}
-        if self.kept:
-            self.store.save_epoch(self.key, len(self.kept), self.kept[-1])
+        for epoch in range(self._saved, len(self.kept)):
+            self.store.save_epoch(self.key, epoch + 1, self.kept[epoch])
+        self._saved = len(self.kept)
         self.store.save_checkpoint(self.key, tensors, vars(self.state))
+        ended = time.perf_counter()
+        self._due = ended + (ended - started) / CHECKPOINT_SHARE
 
     def _resume(self) -> None:
         found = self.store.load_checkpoint(self.key) if self.stage.trains else None
@@ -310,6 +318,7 @@ class Training:
         self.state = _State(**state)
         epochs = self.store.load_epochs(self.key, self.state.epoch)
         self.kept = [{n: t.to(device) for n, t in kept.items()} for kept in epochs]
+        self._saved = len(self.kept)
 
     # --- results --------------------------------------------------------------------------------------------
 
@@ -363,9 +372,9 @@ class Training:
             },
             "curve": curve,
             "terms": {
-                name: [row[name] for row in self.state.curve]
-                for name in (self.state.curve[-1] if self.state.curve else {})
-                if name not in ("epoch", "validation") and all(name in row for row in self.state.curve)
+                name: [row.get(name, 0.0) for row in self.state.curve]
+                for name in dict.fromkeys(name for row in self.state.curve for name in row)
+                if name not in ("epoch", "validation")
             },
             "selected": {"epoch": selected, "value": value},
             "near_chance": None if value is None else self._near_chance(value),

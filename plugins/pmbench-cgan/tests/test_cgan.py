@@ -23,6 +23,7 @@ TERMS = {
     "cgan+cls+l2": {"deceive", "classes", "l2"},
     "cgan+l2": {"deceive", "l2"},
     "cls+l2": {"classes", "l2"},
+    "l2": {"l2"},
     "dcor+cls": {"classes", "dcor"},
     "cgan+dcor+cls": {"deceive", "classes", "dcor"},
 }
@@ -79,9 +80,10 @@ def test_hook_offers_cgan_with_every_row_of_the_table():
     assert list(pmbench_cgan.pmbench_methods()) == [cgan]
     assert (cgan.networks, cgan.tests_on) == (1, "target")
     assert set(cgan.options()["variant"].choices) == set(TERMS)
-    assert [tuple(a.options.values()) for a in cgan.ablations.values()] == [
-        (v, c) for v in TERMS for c in "AB"
-    ]
+    rows = [tuple(a.options.values()) for a in cgan.ablations.values()]
+    assert rows == [*((v, c) for v in TERMS if v != "l2" for c in "AB"), ("l2", "B")]
+    printed = {n.variant for n in pmbench_cgan.pmbench_published() if n.test_modalities == ("image",)}
+    assert {a.printed[2] for a in cgan.ablations.values()} == printed - {"video_frames/C_B"}
     assert Generate.handles == {"unlabelled", "unpaired"}
 
 
@@ -115,9 +117,9 @@ def test_terms_of_a_variant(setting, variant, present, options):
     f_m, out = nets.privileged(batch).pooled, nets.student(batch)
     known = [i for i in range(8) if LABELS[i] >= 0]
     expected = {
-        "classes": o.alpha * class_sum(out.logits[known], batch.labels[known]),
-        "l2": o.beta * l2_sum(f_m[rows], out.pooled[rows]),
-        "dcor": o.gamma * decorrelation_sum(f_m[rows], out.pooled[rows], o.dcor),
+        "classes": 8 * o.alpha * class_sum(out.logits[known], batch.labels[known]) / len(known),
+        "l2": 8 * o.beta * l2_sum(f_m[rows], out.pooled[rows]) / len(rows),
+        "dcor": 8 * o.gamma * decorrelation_sum(f_m[rows], out.pooled[rows], o.dcor) / len(rows),
     }
     found = terms(stage, nets, batch)
     if "cgan" in variant:

@@ -5,8 +5,16 @@ import math
 import numpy as np
 import pytest
 import torch
-from pmbench_hallucination.admd import DISCRIMINATOR, GAMES, Deceive, Hallucination, NarrowStream, admd
-from pmbench_hallucination.discriminator import WIDTHS, Discriminator
+from pmbench_hallucination.admd import (
+    DISCRIMINATOR,
+    GAMES,
+    Deceive,
+    Hallucination,
+    NarrowStream,
+    admd,
+    has_frames,
+)
+from pmbench_hallucination.discriminator import WIDTHS, Discriminator, vectors
 from torch import nn
 
 import pmbench as pm
@@ -226,6 +234,76 @@ def test_any_pair_goes(target, privileged, own):
     stage.update(nets, lab.batch(stage.reads), lab.Steps(stage, nets))
     delivered = last.deliver(last.build(bench)).eval()
     assert delivered({target: lab.batch((target,))[target]}).logits.shape == (4, lab.K)
+
+
+# --- clips ----------------------------------------------------------------------------------------------
+
+
+def clips(**backbones):
+    """(last stage, stage of the game, bench, nets, batch) of flow that teaches video."""
+    setting = lab.setting(("video",), ("flow",), backbones=backbones)
+    last, bench = admd.last_stage(setting), lab.LabBench(setting)
+    stage = last.deceived
+    return last, stage, bench, stage.build(bench), lab.batch(stage.reads, (0, -1, 2, 1))
+
+
+def test_of_clips_the_judge_sees_each_frame_and_its_position():
+    _, stage, _, nets, batch = clips()
+    assert stage.privileged == NarrowStream("flow", 128, frames=True)
+    h = nets.student.hallucination.eval()
+    output = h(batch)
+    last = output.maps[-1]
+    frames, width = last.shape[2], h.head.in_features
+    shown = vectors(h, output).reshape(len(batch.labels), frames, -1)
+    assert frames > 1
+    assert nets.student.discriminator.layers[0].in_features == shown.shape[2] == frames + width
+    linear, relu = h.bottleneck.neck
+    for i in range(len(batch.labels)):
+        for t in range(frames):
+            position = [float(t == other) for other in range(frames)]
+            v = relu(linear(last[i, :, t].mean((1, 2))))
+            assert torch.allclose(shown[i, t], torch.cat([torch.tensor(position), v]), atol=1e-6)
+    assert torch.allclose(output.pooled, shown[:, :, frames:].mean(1), atol=1e-6)
+    each = torch.stack([h.head(shown[:, t, frames:]) for t in range(frames)])
+    assert torch.allclose(output.logits, each.mean(0), atol=1e-5)
+
+
+def test_frames_have_the_label_and_the_pair_of_their_clip():
+    _, stage, _, nets, _ = clips()
+    batch = lab.batch(stage.reads, (0, -1, 2, 1), present={"flow": (True, True, False, True)})
+    frames = nets.student.hallucination.eval()(batch).maps[-1].shape[2]
+    steps = lab.Steps(stage, nets.eval(), lr=0.0)
+    stage.update(nets, batch, steps)
+    d, f_p, h = nets.student.discriminator, nets.privileged.network, nets.student.hallucination
+    real, fake = (d(vectors(net, net(batch))).reshape(4, frames, -1) for net in (f_p, h))
+
+    def mean(logits, rows):
+        return np.mean([-logits[i, t].log_softmax(0)[y].item() for i, y in rows for t in range(frames)])
+
+    (_, judged), (_, deceived) = steps.taken
+    expected = {
+        "judge_real": mean(real, [(0, 0), (3, 1)]) / 2,
+        "judge_fake": mean(fake, [(i, lab.K) for i in range(4)]) / 2,
+        "deceive": mean(fake, [(0, 0), (2, 2), (3, 1)]),
+    }
+    found = {name: term.item() for name, term in {**judged, **deceived}.items()}
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
+def test_clips_whose_frames_do_not_correspond_have_one_vector():
+    for target, flow, agree in (
+        ("video", "r2plus1d_10", True),
+        ("video", "x3d_xs", False),
+        ("acc", "", False),
+    ):
+        setting = lab.setting((target,), ("flow",), backbones={"flow": flow} if flow else {})
+        assert has_frames(setting, target, "flow") == agree
+        assert admd.last_stage(setting).deceived.privileged.frames == agree
+
+
+def test_a_network_by_frames_exports():
+    last, _, bench, *_ = clips()
+    lab.exported(last.deliver(last.build(bench)), lab.batch(("video",)))
 
 
 def test_streams_share_the_game(setting):

@@ -26,7 +26,10 @@ from ..verdicts import method_lines
 from .book import DRAWN, Book, Table
 from .front import picture
 
-PUBLISHED = "From the papers' own code, backbones and budgets, so beside, not in, the tables."
+PUBLISHED = (
+    "From the papers' own code, backbones and budgets, so beside, not in, the tables. A result on other data "
+    "is not comparable."
+)
 
 
 def method_page(book: Book, method: str, figures: Mapping[str, str]) -> str:
@@ -128,13 +131,14 @@ def published(rows: Iterable[Row]) -> list[PublishedNumber]:
 
 
 def published_lines(rows: Iterable[Row]) -> list[str]:
-    """A line for each table of each paper: its numbers, with data set and protocol."""
-    by_source: dict[tuple[str, str, str], list[PublishedNumber]] = {}
+    """A line for each table of each paper: its numbers, with data set and protocol, and what differs here."""
+    by_source: dict[tuple[str, ...], list[PublishedNumber]] = {}
     for printed in published(rows):
-        by_source.setdefault((printed.paper, printed.table, printed.variant), []).append(printed)
+        differs = f"; not comparable: {'; '.join(printed.differs)}" if printed.differs else ""
+        by_source.setdefault((printed.paper, printed.table, printed.variant, differs), []).append(printed)
     return [
-        f"{', '.join(part for part in source if part)}: {printed_text(numbers)}"
-        for source, numbers in by_source.items()
+        f"{', '.join(part for part in source if part)}: {printed_text(numbers)}{differs}"
+        for (*source, differs), numbers in by_source.items()
     ]
 
 

@@ -72,13 +72,14 @@ def _look(place: int) -> tuple[str, Any]:
 
 def _lines(axes: Axes, lines: Sequence[Line], size: tuple[float, float]) -> None:
     """Curves by epoch, each with its label at its end; a logarithmic axis if all values are positive."""
-    values = [value for _, curve, *_ in lines for value in curve]
+    values = [value for _, curve, *_ in lines for value in curve[_start(curve) :]]
     epochs = max(len(curve) for _, curve, *_ in lines)
     for _, curve, colour, dashes, width in lines:
         marker = "o" if len(curve) == 1 else ""
+        start = _start(curve)
         axes.plot(
-            range(1, len(curve) + 1),
-            curve,
+            range(1 + start, len(curve) + 1),
+            curve[start:],
             color=C[colour],
             linestyle=dashes,
             linewidth=width,
@@ -93,6 +94,11 @@ def _lines(axes: Axes, lines: Sequence[Line], size: tuple[float, float]) -> None
     _scale(axes, min(values), max(values))
     axes.tick_params(labelsize=7)
     _end_labels(axes, lines, size)
+
+
+def _start(curve: Sequence[float]) -> int:
+    """The first epoch whose loss has the term; 0 if none has it."""
+    return next((epoch for epoch, value in enumerate(curve) if value), 0)
 
 
 def _scale(axes: Axes, low: float, high: float) -> None:

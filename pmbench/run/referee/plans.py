@@ -8,7 +8,8 @@ from ...plugins import CORE
 from ...report.record import Record
 from ...report.submission import FILE
 from ..plan import PlannedCell
-from ..recording import cell_info, digests_of_data, published_for, rule_of
+from ..published import published_for
+from ..recording import cell_info, digests_of_data, rule_of
 from .case import KNOWN, Case, Unknown, Wrong, distributions_of
 from .outcome import Problem
 
@@ -57,7 +58,7 @@ def differences(case: Case, record: Record, planned: PlannedCell) -> Iterator[st
     for name in type(info).model_fields:
         if getattr(info, name) != getattr(record.cell, name):
             yield f"{name} is {getattr(record.cell, name)!r}; planned is {getattr(info, name)!r}"
-    if record.published != published_for(info, case.registry.published):
+    if record.published != published_for(planned, case.registry.published):
         yield "its published numbers are not those of the papers"
     if record.status == "failed":
         yield f"a cell that failed is no result: {record.reason}"

@@ -223,14 +223,14 @@ def test_data_that_is_not_there_names_a_run_that_works(plan, registry) -> None:
 def test_seconds_are_estimated_from_stored_stages_of_the_same_data(plan, tmp_path) -> None:
     made = plan("target_only", "early_fusion")
     store = Store(tmp_path)
-    assert set(estimate(made, made.nodes.values(), store).values()) == {None}
+    assert set(estimate(made, made.nodes.values(), store.entries()).values()) == {None}
     node = made.nodes[made.cells[0].key]
     inputs = node.context.inputs(node.stage, [])
     cost, weights = {"seconds": 3.0, "steps": 6}, {"w": torch.zeros(1)}
     store.put(node.key, weights, {"cost": cost, "inputs": inputs}, "")
     recipe, samples = node.context.recipe, made.prepared["planted"].count(node.context.protocol.split.train)
     steps = recipe.epochs * -(-samples // recipe.batch_size)
-    assert estimate(made, made.nodes.values(), store) == dict.fromkeys(made.nodes, 0.5 * steps)
+    assert estimate(made, made.nodes.values(), store.entries()) == dict.fromkeys(made.nodes, 0.5 * steps)
 
 
 def test_the_recipe_of_a_cell_is_named_by_its_nearest(registry) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass, replace
 
 import engine_lab as toys
@@ -81,6 +82,21 @@ def test_resuming_after_any_epoch_is_bit_identical(lab, tmp_path, stage):
         assert resumed.describe()["selected"] == whole.describe()["selected"]
         assert toys.same(resumed.epoch_weights(), whole.epoch_weights())
         lab.store.checkpoint_path(whole.key).unlink()
+
+
+def test_short_epochs_share_a_checkpoint(lab, monkeypatch):
+    monkeypatch.setattr(loop, "CHECKPOINT_SHARE", 1e-9)  # the next one is due long after the end
+    stage = toys.Plain(dropout=0.4, select="best")
+    lab = lab.but(recipe=lab.recipe.but(epochs=6))
+    whole = lab.training(stage)
+    expected = copy.deepcopy(whole.run().state_dict())
+    assert lab.store.load_checkpoint(whole.key)[1]["epoch"] == 1
+    monkeypatch.setattr(loop, "CHECKPOINT_SHARE", math.inf)
+    resumed = lab.training(stage)
+    assert toys.same(resumed.run().state_dict(), expected)
+    assert toys.same(resumed.epoch_weights(), whole.epoch_weights())
+    assert lab.store.load_checkpoint(whole.key)[1]["epoch"] == 5
+    assert len(lab.store.load_epochs(whole.key, 5)) == 5
 
 
 def test_resuming_after_several_interruptions(lab):

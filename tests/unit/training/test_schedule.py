@@ -117,6 +117,22 @@ def test_the_curve_averages_bf16_terms_in_float32(lab):
     assert training.state.curve[0]["third"] == pytest.approx(float(torch.tensor(1 / 3).bfloat16()))
 
 
+def test_a_term_that_an_epoch_leaves_out_counts_as_zero(lab):
+    @dataclass(frozen=True)
+    class Warming(toys.Plain):
+        def losses(self, nets, batch):
+            terms = super().losses(nets, batch)
+            late = {"late": terms["ce"] * 0 + 2.0} if batch.epoch == 1 else {}
+            early = {"early": terms["ce"] * 0 + 3.0} if batch.epoch == 0 else {}
+            return {**terms, **late, **early}
+
+    training = lab.but(recipe=lab.recipe.but(epochs=3)).training(Warming())
+    training.run()
+    terms = training.describe()["terms"]
+    assert list(terms) == ["ce", "early", "late"]
+    assert (terms["early"], terms["late"]) == ([3.0, 0.0, 0.0], [0.0, 2.0, 0.0])
+
+
 def test_each_process_has_its_own_dropout_rng(lab, monkeypatch):
     """With one rng for all, the first samples of all shards would share a dropout mask."""
     drawn = {}

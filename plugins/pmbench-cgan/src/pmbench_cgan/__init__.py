@@ -33,7 +33,14 @@ class CganOptions(GenerateOptions):
             ("Roheda et al., ICASSP 2018 (CGAN)", "Table 1", f"{variant}/C_{classifier}"),
         )
         for variant in get_args(Variant)
+        if variant != "l2"
         for classifier in "AB"
+    }
+    | {
+        "l2 (teacher-student), C_B": pm.Ablation(
+            {"variant": "l2", "classifier": "B"},
+            ("Roheda et al., ICASSP 2018 (CGAN)", "Table 1", "teacher_student_l2/C_B"),
+        )
     },
 )
 def cgan(setting: pm.Setting, options: CganOptions) -> pm.Stage:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pmbench as pm
 
-Variant = Literal["cgan", "cgan+cls", "cgan+cls+l2", "cgan+l2", "cls+l2", "dcor+cls", "cgan+dcor+cls"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Variant = Literal["cgan", "cgan+cls", "cgan+cls+l2", "cgan+l2", "cls+l2", "l2", "dcor+cls", "cgan+dcor+cls"]
 
 PIX2PIX = {"optimizer": "adam", "lr": 2e-4, "beta1": 0.5, "weight_decay": 0.0}
 """Adam as in arXiv:1611.07004; the paper names no optimiser."""
@@ -17,9 +20,9 @@ PIX2PIX = {"optimizer": "adam", "lr": 2e-4, "beta1": 0.5, "weight_decay": 0.0}
 @dataclass(frozen=True)
 class GenerateOptions(pm.Options):
     variant: Variant = pm.option("cgan+cls+l2", "terms of the generator's loss, as in the rows of table 1")
-    alpha: float = pm.option(1e-3, "weight of the class term, a sum over samples", within="[0, inf)")
-    beta: float = pm.option(1e-5, "weight of the L2 term, a sum over samples", within="[0, inf)")
-    gamma: float = pm.option(1e-3, "weight of the dcor term, a sum over samples", within="[0, inf)")
+    alpha: float = pm.option(1e-3, "weight of the class term, times the batch size", within="[0, inf)")
+    beta: float = pm.option(1e-5, "weight of the L2 term, times the batch size", within="[0, inf)")
+    gamma: float = pm.option(1e-3, "weight of the dcor term, times the batch size", within="[0, inf)")
     saturating: bool = pm.option(False, "the generator minimises log(1 - D), as eq. 1 has it, not -log D")
     dcor: Literal["biased", "u"] = pm.option("biased", "the V-statistic, or that of U-centered distances")
     noise: float = pm.option(0.5, "dropout rate in the generator; 0 for none", within="[0, 1)")
@@ -40,11 +43,13 @@ class Generate(pm.Stage):
     and then G the sum of the terms that `variant` names (eq. 4 of arXiv:1807.07682):
 
         cgan  -E log D(x_t, F_G)                     or E log(1 - D(x_t, F_G)) if `saturating`
-        cls   alpha sum_i CE(C_A(F_G,i), y_i)        over labelled samples
-        l2    beta sum_i |F_M,i - F_G,i|^2           over samples that have every privileged modality
-        dcor  gamma n (1 - dCor(F_M, F_G))           over the n such samples
+        cls   alpha B mean_i CE(C_A(F_G,i), y_i)     over labelled samples
+        l2    beta B mean_i |F_M,i - F_G,i|^2        over samples that have every privileged modality
+        dcor  gamma B (1 - dCor(F_M, F_G))           over the same
 
-    Without "cgan" there is no D. E is a mean over samples; terms with F_M skip the samples that lack it.
+    Without "cgan" there is no D. E is a mean over samples; terms with F_M skip the samples that lack it. B is
+    the batch size: where all samples are labelled and paired these are the paper's sums, where some are not
+    a term keeps its weight.
     Delivered: C_A(G(x_t)), without z.
     """
 
@@ -84,6 +89,7 @@ class Generate(pm.Stage):
         from . import losses
 
         o, terms, paired = self.options, {}, batch.present(*self.privileged.reads)
+        labelled, pairs = _completed(batch.labels >= 0), _completed(paired)
         f_m, out = nets.privileged(batch).pooled[paired], nets.student(batch)
         if "cgan" in o.variant:
             judge: Any = nets.discriminator
@@ -93,12 +99,17 @@ class Generate(pm.Stage):
             verdict = judge(judge.seen(batch).detach(), out.pooled)
             terms["deceive"] = -losses.is_fake(verdict) if o.saturating else losses.is_real(verdict)
         if "cls" in o.variant:
-            terms["classes"] = o.alpha * losses.class_sum(out.logits, batch.labels)
+            terms["classes"] = o.alpha * labelled * losses.class_sum(out.logits, batch.labels)
         if "l2" in o.variant:
-            terms["l2"] = o.beta * losses.l2_sum(f_m, out.pooled[paired])
+            terms["l2"] = o.beta * pairs * losses.l2_sum(f_m, out.pooled[paired])
         if "dcor" in o.variant:
-            terms["dcor"] = o.gamma * losses.decorrelation_sum(f_m, out.pooled[paired], o.dcor)
+            terms["dcor"] = o.gamma * pairs * losses.decorrelation_sum(f_m, out.pooled[paired], o.dcor)
         step(terms, "generator")
+
+
+def _completed(known: Tensor) -> Tensor:
+    """B / n for n known samples of B: it makes a sum over them that over a batch in which all are known."""
+    return len(known) / known.sum().clamp(min=1)
 
 
 @dataclass(frozen=True)

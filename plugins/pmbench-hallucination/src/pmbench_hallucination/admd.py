@@ -79,14 +79,23 @@ GAMES: Mapping[str, type[Classes | LeastSquares]] = {"classes": Classes, "lsgan"
 
 @dataclass(frozen=True)
 class NarrowStream(pm.Stream):
-    """A stream whose bottleneck is `bottleneck` wide, or as its pooled features if those are narrower."""
+    """A stream whose bottleneck is `bottleneck` wide, or as its pooled features if those are narrower.
+
+    With `frames` the bottleneck is on each frame of the last map, and logits are the mean over frames.
+    """
 
     bottleneck: int | None = 128
+    frames: bool = False
 
     def build(self, bench: pm.Bench) -> pm.Nets:
+        from .discriminator import by_frames
+
         features = bench.features(self.modality)
         width = min(self.bottleneck or features, features)
-        return pm.Nets(student=bench.classifier(self.modality, bottleneck=width))
+        network = bench.classifier(self.modality, bottleneck=width)
+        if self.frames:
+            by_frames(network)
+        return pm.Nets(student=network)
 
 
 @dataclass(frozen=True)
@@ -96,10 +105,11 @@ class Deceive(pm.Stage):
     h has f_p's architecture and starts from it. v_p = bottleneck(f_p(x_p)), f_p frozen; v_h =
     bottleneck(h(x_t)). In every batch first D minimizes L_D, then h minimizes L_H; `adversary` chooses the
     game. Terms with y run over labelled samples, those with v_p over samples that have the privileged
-    modality, the others over all. The head of h is frozen: it stays f_p's.
+    modality, the others over all. The head of h is frozen: it stays f_p's. Where f_p has vectors by frame, D
+    sees each with the one-hot position of its frame.
     """
 
-    privileged: pm.Stage
+    privileged: NarrowStream
     target: str
     options: GameOptions
 
@@ -110,13 +120,16 @@ class Deceive(pm.Stage):
         return (self.target, *self.privileged.reads)
 
     def build(self, bench: pm.Bench) -> pm.Nets:
-        from .discriminator import Discriminator, Judged
+        from .discriminator import Discriminator, Judged, by_frames
 
         f_p: Any = bench.frozen(self.privileged)
-        h = hallucination_network(bench, self.target, f_p.network)
+        by_frame, width = self.privileged.frames, f_p.network.head.in_features
+        h = hallucination_network(bench, self.target, f_p.network, *([by_frames] if by_frame else []))
         h.head.requires_grad_(False)
         outputs = bench.num_classes + 1 if self.options.adversary == "classes" else 1
-        d = Discriminator(h.head.in_features, outputs, self.options.discriminator)
+        if by_frame:
+            width += -(-bench.modality(self.target).shape[1] // h.encoder.maps[-1].stride[0])
+        d = Discriminator(width, outputs, self.options.discriminator)
         return pm.Nets(student=Judged(h, d), privileged=f_p)
 
     def groups(self, nets: pm.Nets) -> Mapping[str, pm.Group]:
@@ -127,10 +140,15 @@ class Deceive(pm.Stage):
         }
 
     def update(self, nets: pm.Nets, batch: pm.Batch, step: pm.Step) -> None:
+        from .discriminator import vectors
+
         student: Any = nets.student
-        game, d = GAMES[self.options.adversary], student.discriminator
-        y, paired = batch.labels, batch.present(*self.privileged.reads)
-        v_p, v_h = nets.privileged(batch).pooled, student.hallucination(batch).pooled
+        f_p: Any = nets.privileged
+        game, d, h = GAMES[self.options.adversary], student.discriminator, student.hallucination
+        v_p, v_h = vectors(f_p.network, f_p(batch)), vectors(h, h(batch))
+        frames = len(v_h) // len(batch.labels)
+        y = batch.labels.repeat_interleave(frames)
+        paired = batch.present(*self.privileged.reads).repeat_interleave(frames)
         step(game.judge(d, v_p, v_h, y, paired), "discriminator")
         step(game.deceive(d, v_h, y), "hallucination")
 
@@ -174,5 +192,12 @@ class Hallucination(pm.Stage):
 def admd(setting: pm.Setting, options: AdmdOptions) -> pm.Stage:
     """Target stream and a hallucination network that deceives a discriminator of privileged features"""
     t, p = setting.only_target(), setting.only_privileged()
-    deceived = Deceive(NarrowStream(p, options.bottleneck), t, options)
+    deceived = Deceive(NarrowStream(p, options.bottleneck, has_frames(setting, t, p)), t, options)
     return Hallucination(deceived, pm.Stream(t) if options.stream == "two" else None)
+
+
+def has_frames(setting: pm.Setting, target: str, privileged: str) -> bool:
+    """Whether both are clips of equally many frames, and one network can pool both by the mean of a map."""
+    a, b, backbone = setting.modalities[target], setting.modalities[privileged], setting.backbones[privileged]
+    clips = a.kind == b.kind == "clip" and a.shape[1] == b.shape[1]
+    return clips and {"maps", "mean"} <= set(backbone.provides) and backbone.accepts(a)

@@ -1,7 +1,8 @@
-"""Networks of admd: two discriminators of bottleneck vectors, and h together with its discriminator."""
+"""Networks of admd: discriminators of bottleneck vectors, vectors by frame, and h with its discriminator."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 import pmbench as pm
@@ -63,3 +64,41 @@ class Judged(nn.Module):
 
     def forward(self, batch: pm.Batch) -> pm.Output:
         return self.hallucination(batch)
+
+
+class FramePool(nn.Module):
+    """The last map of a clip (B, C, T, *grid) -> the mean of each frame (B, T, C)."""
+
+    def forward(self, last: Tensor) -> Tensor:
+        return last.flatten(3).mean(3).transpose(1, 2)
+
+
+class FrameNeck(nn.Module):
+    """A bottleneck on each frame: (B, T, C) -> the mean over frames (B, k).
+
+    A linear head on it gives the mean of the frames' logits.
+    """
+
+    def __init__(self, neck: nn.Module) -> None:
+        super().__init__()
+        self.neck = neck
+
+    def forward(self, frames: Tensor) -> Tensor:
+        return self.neck(frames).mean(1)
+
+
+def by_frames(network: pm.Classifier) -> None:
+    """Puts the bottleneck of a classifier on each frame of clips; its encoder pools by the mean of a map."""
+    if network.bottleneck is None:
+        raise pm.ContractError("a classifier without a bottleneck has no vectors by frame")
+    network.encoder.pool = FramePool()
+    network.bottleneck = FrameNeck(network.bottleneck)
+
+
+def vectors(network: pm.Classifier, output: pm.Output) -> Tensor:
+    """What the discriminator is shown: v (B, k); of a network by frames (B T, T + k), position and vector."""
+    if not isinstance(network.bottleneck, FrameNeck):
+        return output.pooled
+    v = network.bottleneck.neck(FramePool()(output.maps[-1]))
+    position = torch.eye(v.shape[1], dtype=v.dtype, device=v.device).expand(len(v), -1, -1)
+    return torch.cat([position, v], 2).flatten(0, 1)

@@ -58,6 +58,21 @@ class Ntu(pm.Dataset):
             milestones=(0.4, 0.8),
         ),
     }  # fmt: skip
+    setups: ClassVar = {
+        "mdms/ntu60": pm.Setup(
+            papers=("Garcia et al., ECCV 2018 (MDMS)", "Garcia et al., TPAMI 2019 (ADMD, slides)"),
+            weights={"rgb": "imagenet", "depth": "imagenet"},
+            differs=("one place for all fifths of a video in training",),
+        ),
+        "mmh/ntu60": pm.Setup(
+            papers=("MMH",),
+            options={"rad": {"teacher": "late", "alpha": 0.25}},
+            backbones={"rgb": "i3d_r50", "depth": "i3d_r50"},
+            weights={"rgb": "kinetics400", "depth": "kinetics400"},
+            sampling="clip-16",
+            differs=("validation samples do not train",),
+        ),
+    }
 
     def read(self, source: Path) -> Iterator[tuple[str, pm.Part]]:
         """`source`: a folder with `nturgb+d_rgb`, `nturgb+d_skeletons` and folders of privileged modalities.

@@ -116,6 +116,14 @@ class Ucf101(Ucf):
             milestones=(0.4, 0.8),
         )
     }
+    setups: ClassVar = {
+        "mmh/ucf101": pm.Setup(
+            papers=("MMH",),
+            options={"rad": {"teacher": "late", "alpha": 0.25}},
+            weights={"rgb": "kinetics400", "flow": "kinetics400"},
+            differs=("I3D of ResNet-50 instead of Inception", "validation groups do not train"),
+        )
+    }
 
     def privileged_files(self, source: Path, paths: list[Path]) -> Mapping[str, pm.Files]:
         return {"flow": pm.Files(paths, partial(flow, size=self.stored), rate)}
@@ -147,6 +155,17 @@ class Ucf51(Ucf):
             batch_size=16,
             schedule="step",
             milestones=(0.5, 0.75),
+        )
+    }
+    setups: ClassVar = {
+        "amid/ucf51": pm.Setup(
+            papers=("AMID",),
+            weights={"audio": "audioset"},
+            differs=(
+                "the audio network learns the classes before it is frozen",
+                "crops of one size in training, 10 clips of each video at test",
+                "validation groups do not train",
+            ),
         )
     }
 
