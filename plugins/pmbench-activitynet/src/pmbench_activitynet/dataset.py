@@ -52,6 +52,17 @@ class ActivityNet(pm.Dataset):
             milestones=(0.5, 0.75),
         )
     }  # fmt: skip
+    setups: ClassVar = {
+        "amid/activitynet": pm.Setup(
+            papers=("AMID",),
+            weights={"audio": "audioset"},
+            differs=(
+                "5 frames a second and the 10 seconds of sound in the middle, where the paper is silent",
+                "the audio network learns the classes before it is frozen",
+                "part of the training videos do not train",
+            ),
+        )
+    }
     licence = "videos from YouTube, for research; annotations by their authors; nothing is redistributed"
     source = "http://activity-net.org/download.html"
     citation = (

@@ -26,6 +26,7 @@ class ActivityNetDemo(ActivityNet):
     sampling = pm.Sampling(frames=8, test_clips=2)
     expected: ClassVar = {}
     backbones: ClassVar = {"rgb": "cnn3d-8", "audio": "cnn2d-8"}
+    setups: ClassVar = {}
     recipes: ClassVar = {"demo": pm.Recipe(lr=1e-2, epochs=20, batch_size=16)}
 
     def write_demo(self, folder: Path) -> None:

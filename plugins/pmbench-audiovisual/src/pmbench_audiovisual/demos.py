@@ -27,6 +27,7 @@ class Demo(AudioVisual):
     expected: ClassVar = {}
     downloads = ()
     backbones: ClassVar = {"rgb": "cnn3d-8", "audio": "cnn2d-8"}
+    setups: ClassVar = {}
     recipes: ClassVar = {"demo": pm.Recipe(lr=1e-2, epochs=20, batch_size=16)}
 
 

@@ -58,6 +58,18 @@ class Hmdb51(pm.Dataset):
             milestones=(0.4, 0.8),
         )
     }  # fmt: skip
+    setups: ClassVar = {
+        "mmh/hmdb51": pm.Setup(
+            papers=("MMH",),
+            options={"rad": {"teacher": "late", "alpha": 1.5}},
+            weights={"rgb": "kinetics400", "flow": "kinetics400"},
+            differs=(
+                "I3D of ResNet-50 instead of Inception",
+                "validation recordings do not train",
+                "clips with fewer than 34 frames stay, but for the protocols drop-short",
+            ),
+        )
+    }
     licence = "CC BY 4.0 as its page says; clips from films and the web; nothing is redistributed"
     source = "https://serre-lab.clps.brown.edu/resource/hmdb-a-large-human-motion-database/"
     citation = (

@@ -28,6 +28,7 @@ class Ntu60Demo(Ntu60):
     sampling = pm.Sampling(frames=8, even=True)
     expected: ClassVar = {}
     backbones: ClassVar = {"rgb": "cnn3d-8", "depth": "cnn3d-8", "ir": "cnn3d-8", "skeleton": "cnn1d-8"}
+    setups: ClassVar = {}
     recipes: ClassVar = {"demo": pm.Recipe(lr=1e-2, epochs=20, batch_size=16)}
 
     def write_demo(self, folder: Path) -> None:
