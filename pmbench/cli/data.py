@@ -150,10 +150,15 @@ def prepare(
         ),
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Prepare it anew, also if it is prepared.")] = False,
+    demo: Annotated[
+        bool,
+        typer.Option("--demo", help="Prepare NAME:demo: made-up samples in the official layout of NAME."),
+    ] = False,
 ) -> None:
     """Prepare a data set for training from its official files, and check it."""
     from ..data import prepare as engine
     from ..data.carve import counts_table
+    from ..data.demo import DEMO, write_demo
     from ..data.download import fetch_all
     from ..data.prepared import open_prepared
     from ..data.sources import changes, source_of
@@ -162,6 +167,10 @@ def prepare(
     from .tables import size_text, table
 
     registry, root = survey(), data_folder(data)
+    if demo and (download or source):
+        raise UsageError("--demo writes its own files", "leave out --source and --download")
+    demo = demo or name.endswith(DEMO)
+    name = f"{name.removesuffix(DEMO)}{DEMO}" if demo else name
     dataset = registry.dataset(name)
     if download and source:
         raise UsageError("--download and --source were both given", "give one of them")
@@ -184,6 +193,8 @@ def prepare(
     if download and not dataset.downloads:
         raise UsageError(f"data set {name!r} has no open download", dataset.access or dataset.source)
     source = source or dataset.find_source()
+    if demo:
+        source = write_demo(registry, name, root)
     if source is None and not download:
         raise DataNotPrepared(
             f"data set {name!r} is not part of an installed package, so its official files are needed",
@@ -220,7 +231,7 @@ def prepare(
             typer.echo(f"{lacking} of {plural(samples, 'sample')} lack {modality.name!r}")
     if prepared.duplicates:
         typer.echo(f"Warning: {prepared.duplicates}")
-    if prepared.dataset.declaration is not None:
+    if prepared.dataset.declaration is not None or demo:
         typer.echo(f"Next: `pmbench run --method kd --dataset {name}`")
 
 

@@ -173,11 +173,12 @@ def _check(
 
 
 def _boards(records: list[Record], attested: Attestations | None) -> list[dict[str, Any]]:
-    if not records:
+    shown = [record for record in records if not record.cell.is_demo]
+    if not shown:
         return []
     from ..report.boards import boards
 
-    return [_board(board, attested) for board in boards(records)]
+    return [_board(board, attested) for board in boards(shown)]
 
 
 def _board(board: Board, attested: Attestations | None) -> dict[str, Any]:

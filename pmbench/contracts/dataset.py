@@ -36,6 +36,10 @@ class Dataset:
     """Where the official form is: an address, or a citation."""
     citation: ClassVar[str]
     """What users of the data cite."""
+    demo_of: ClassVar[str] = ""
+    """Of a demo, called `<name>:demo`: the data set whose official form `write_demo` writes in miniature. Its
+    records stand on no board.
+    """
 
     # --- contents -----------------------------------------------------------------------------------------
 
@@ -108,6 +112,10 @@ class Dataset:
         Raises DataError for files that differ from the official form.
         """
         raise NotImplementedError(f"{type(self).__name__} does not implement read(source)")
+
+    def write_demo(self, folder: Path) -> None:
+        """Writes made-up samples in the official layout, from which `read` reads a demo, into `folder`."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement write_demo(folder)")
 
     def augment(self, batch: Mapping[str, Tensor], rng: AugmentRng) -> Mapping[str, Tensor]:
         """The augmented training batch, same shapes. Modalities on one grid share `rng` names."""
@@ -206,6 +214,8 @@ class Dataset:
         """The error for a missing prepared form under `root`, or an unusable one (`problem`)."""
         embedded = self.find_source() is not None
         hint = f"`pmbench data prepare {self.name}` prepares it" if embedded else self.how_to_get()
+        if self.demo_of:
+            hint = f"`pmbench data prepare {self.demo_of} --demo` writes and prepares it"
         message = f"data set {self.name!r} is not prepared under {root}" + (problem and f": {problem}")
         return DataNotPrepared(message, hint)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -247,7 +248,7 @@ def _digest_once(path: Path, size: int, modified: int) -> str:
 
 
 def data_folder(dataset: Dataset, root: Path) -> Path:
-    return root / f"{dataset.name.replace('/', '-')}-v{dataset.version}"
+    return root / f"{re.sub('[/:]', '-', dataset.name)}-v{dataset.version}"
 
 
 def open_prepared(dataset: Dataset, root: Path) -> Prepared:

@@ -19,10 +19,11 @@ def unpacked(
 ) -> Path:
     """The folder with the files of `source`, which is a folder, an archive, or a folder of archives.
 
-    Archives are unpacked to `scratch`, other files of their folder are linked there. Files unpacked by an
-    earlier call are kept unless an archive has changed. Raises DataError for an archive that is damaged, has
-    a member that is no file below the folder, or unpacks to more than `largest` bytes, see `archives.opened`;
-    files that this call has unpacked from it are then removed.
+    Archives are unpacked to `scratch`, other files of their folder are linked there; archives at the top of
+    an archive are unpacked too, beside it. Files unpacked by an earlier call are kept unless an archive has
+    changed. Raises DataError for an archive that is damaged, has a member that is no file below the folder,
+    or unpacks to more than `largest` bytes, see `archives.opened`; files that this call has unpacked from it
+    are then removed.
     """
     links: list[Path] = []
     if source.is_dir():
@@ -44,6 +45,9 @@ def unpacked(
         if not link.exists():
             link.symlink_to(path.resolve())
     for archive in archives:
+        _unpack(archive, scratch, report, largest)
+    inner = [path for path in sorted(scratch.iterdir()) if is_archive(path) and not path.is_symlink()]
+    for archive in inner:
         _unpack(archive, scratch, report, largest)
     return scratch
 

@@ -11,7 +11,7 @@ from .depth import depth_frames
 from .flow import tvl1
 from .images import image, image_files, image_frames
 from .pixels import TIFFS, nearest, pixels, scaled
-from .probe import duration, image_size, log_mel_shape, tells_length, video_size
+from .probe import duration, frame_count, image_size, log_mel_shape, tells_length, video_size
 from .sound import log_mel, sound
 from .video import Box, Size, frame_rate, has_audio, video_frames
 
@@ -21,6 +21,7 @@ __all__ = [
     "Size",
     "depth_frames",
     "duration",
+    "frame_count",
     "frame_rate",
     "has_audio",
     "image",

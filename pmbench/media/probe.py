@@ -23,6 +23,15 @@ def video_size(path: str | PathLike[str]) -> tuple[int, int, int]:
     raise DataError(f"{path}: no frame can be decoded")
 
 
+def frame_count(path: str | PathLike[str]) -> int | None:
+    """Number of frames of the first video stream as its header says; None if it does not.
+
+    Old MPEG-4 files report one frame too many or too few.
+    """
+    with opened(path) as container:
+        return find_stream(container, "video", path).frames or None
+
+
 def image_size(path: str | PathLike[str]) -> tuple[int, int]:
     """Height and width in pixels as viewers show the image."""
     if Path(path).suffix.lower() in (*TIFFS, ".npy"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
@@ -24,9 +24,12 @@ Box = tuple[float, float, float, float]
 WHOLE_IMAGE: Box = (0.0, 0.0, 1.0, 1.0)
 
 
-def video_frames(path: str | PathLike[str], size: Size, *, crop: Box = WHOLE_IMAGE) -> Iterator[np.ndarray]:
+def video_frames(
+    path: str | PathLike[str], size: Size, *, crop: Box = WHOLE_IMAGE, fps: float | None = None
+) -> Iterator[np.ndarray]:
     """Every frame that can be decoded, uint8 (H, W, 3): cropped to `crop`, resized to `size` by bilinear
-    filtering.
+    filtering. With `fps` instead the frame shown at each multiple of 1 / `fps` seconds after the first one,
+    whatever the file's own, possibly variable, rate.
 
     Frames are decoded in order without seeking, since time stamps of MPEG-4 in AVI have gaps, and in one
     thread, so that equal files give equal bits. Raises DataError if the file has no video, is truncated or
@@ -35,8 +38,27 @@ def video_frames(path: str | PathLike[str], size: Size, *, crop: Box = WHOLE_IMA
     with opened(path) as container:
         stream = find_stream(container, "video", path)
         stream.thread_type = "NONE"
-        for frame in decoded(container, stream, path):
+        frames = decoded(container, stream, path)
+        for frame in frames if fps is None else at_rate(frames, fps):
             yield resized(frame, size, crop)
+
+
+def at_rate(frames: Iterable[Any], fps: float) -> Iterator[Any]:
+    """The frame shown at each multiple of 1 / `fps` seconds after the first one, up to the start of the last
+    frame. Frames without a time are left out.
+    """
+    start, shown, taken = 0.0, None, 0
+    for frame in frames:
+        if frame.time is None:
+            continue
+        if shown is None:
+            start = frame.time
+        while shown is not None and taken / fps < frame.time - start - 1e-6:
+            yield shown
+            taken += 1
+        shown = frame
+    if shown is not None and taken / fps <= shown.time - start + 1e-6:
+        yield shown
 
 
 def frame_rate(path: str | PathLike[str]) -> float:

@@ -75,6 +75,7 @@ class DatasetFacts:
     licence: str
     source: str
     citation: str
+    demo_of: str
     classes: tuple[str, ...]
     positive_class: int
     modalities: tuple[Modality, ...]

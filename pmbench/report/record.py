@@ -105,6 +105,11 @@ class CellInfo(StrictModel):
     placebo: Literal["shuffle", "noise"] | None = None
     matched_epochs: Annotated[int, Field(ge=1, le=10**6)] | None = None
 
+    @property
+    def is_demo(self) -> bool:
+        """Whether its data are made-up samples in the layout of a data set; such a cell is on no board."""
+        return self.dataset.endswith(":demo")
+
     @model_validator(mode="after")
     def _consistent(self) -> CellInfo:
         both = [*self.target, *self.privileged]

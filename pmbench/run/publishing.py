@@ -58,6 +58,11 @@ def collect(results: Iterable[Path]) -> dict[str, tuple[Path, Record]]:
             if name not in found or found[name][1].status != "done":
                 found[name] = folder, record
     for name, (_, record) in found.items():
+        if record.cell.is_demo:
+            raise UsageError(
+                f"{name} is of a demo, {record.cell.dataset}, whose samples are made up",
+                "give folders without it (`pmbench run --out`)",
+            )
         if record.status == "failed":
             raise DataError(
                 f"{name}: the cell of {label_of(record.cell)}, seed {record.cell.seed} failed",

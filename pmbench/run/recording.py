@@ -109,6 +109,7 @@ class Recorder:
             samples=SampleOutcomes.of(labels, predicted, prepared.index(split.test)[1]),
             sealed=True,
             deviations=[
+                *([f"demo: made-up samples, not those of {of}"] if (of := prepared.dataset.demo_of) else []),
                 *(f"incomplete data, {lack}" for lack in prepared.lacks),
                 *cell.method.deviations,
                 *notes,

@@ -58,7 +58,7 @@ class Sample:
 def check_declarations_are_complete(sample: Sample) -> None:
     """Name, classes, modalities, setting, metrics, backbones, licence, source and citation are declared."""
     d = sample.dataset
-    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*(/[\w.-]+)?", d.name):
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*(/[\w.-]+|:demo)?", d.name):
         raise Failed(f"name {d.name!r}: expected lower-case letters, digits, '-', '_' and '.'")
     for what in ("summary", "licence", "source", "citation"):
         if not str(getattr(d, what, "")).strip():

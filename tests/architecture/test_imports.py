@@ -140,7 +140,7 @@ def test_plugins_use_public_names_and_no_other_plugin(path):
     package = ".".join(path.relative_to(next(p for p in PLUGINS if p in path.parents).parent).parts[:-1])
     others = {plugin.name for plugin in PLUGINS} - {own}
     public = {"pmbench", *(f"pmbench.{name}" for name in pmbench.__all__)}
-    if path.name == "miniature.py":  # of tests alone
+    if path.name == "miniature.py":  # of tests and demos
         writers = "pmbench.testing.media"
         public |= {writers, *(f"{writers}.{name}" for name in media.__all__)}
     for other in imported(path, package):

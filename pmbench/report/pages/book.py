@@ -47,7 +47,8 @@ class Book:
         figures: bool = False,
         attestations: Attestations | None = None,
     ) -> Book:
-        return cls(tuple(records), front, files or {}, figures, attestations or Attestations())
+        shown = tuple(record for record in records if not record.cell.is_demo)
+        return cls(shown, front, files or {}, figures, attestations or Attestations())
 
     @cached_property
     def boards(self) -> list[Board]:

@@ -10,6 +10,9 @@ import zipfile
 
 import pytest
 import stored_rar
+from pmbench_hmdb.dataset import LISTS
+from pmbench_hmdb.demo import Hmdb51Demo
+from pmbench_hmdb.miniature import write_hmdb
 
 from pmbench.data.unpack import unpacked
 from pmbench.errors import DataError, UsageError
@@ -169,6 +172,39 @@ def test_a_truncated_archive_is_named(tmp_path, ending):
     with pytest.raises(DataError, match="is damaged or incomplete") as caught:
         unpacked(archive, tmp_path / "out")
     assert "again" in caught.value.hint
+
+
+def test_archives_in_an_archive_are_unpacked_beside_it(tmp_path):
+    """As HMDB51 is distributed: a rar of one rar for each class."""
+    inner = {name: stored_rar.archive({f"{name}/a[1];b&c.avi": name.encode()}) for name in ("run", "wave")}
+    archive = write(tmp_path / "x.rar", {f"{name}.rar": content for name, content in inner.items()})
+    for _ in range(2):
+        tree = unpacked(archive, tmp_path / "out")
+        found = {name: data for name, data in content(tree).items() if not name.endswith(".rar")}
+        assert found == {"run/a[1];b&c.avi": b"run", "wave/a[1];b&c.avi": b"wave"}
+    damaged = stored_rar.archive({"run/a.avi": bytes(1000)})[:-500]
+    broken = write(tmp_path / "y.rar", {"run.rar": damaged})
+    with pytest.raises(DataError, match=r"run\.rar is damaged or incomplete"):
+        unpacked(broken, tmp_path / "other")
+
+
+def test_hmdb51_is_read_from_its_archives(tmp_path):
+    """hmdb51_org.rar, which holds a rar for each class, and test_train_splits.rar, in one folder."""
+    tree = write_hmdb(tmp_path / "tree", clips=1, frames=(4, 5), size=(24, 32))
+    files = content(tree)
+    classes = {
+        f"{name}.rar": stored_rar.archive({f: c for f, c in files.items() if f.startswith(f"{name}/")})
+        for name in Hmdb51Demo.classes
+    }
+    (tmp_path / "downloads").mkdir()
+    write(tmp_path / "downloads" / "hmdb51_org.rar", classes)
+    lists = {f: c for f, c in files.items() if f.startswith(LISTS)}
+    write(tmp_path / "downloads" / "test_train_splits.rar", lists)
+    parts = dict(Hmdb51Demo().read(unpacked(tmp_path / "downloads", tmp_path / "out")))
+    assert sum(len(part.ids) for part in parts.values()) == 4 * 5
+    assert sorted(name for name in parts if parts[name].ids) == [
+        f"flags-{flags}-short" for flags in ("001", "111", "112", "121", "211")
+    ]
 
 
 def test_other_files_are_refused(tmp_path):

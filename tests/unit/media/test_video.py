@@ -64,6 +64,38 @@ def test_a_part_of_the_frames_is_cut_out(clip):
     assert {f.shape for f in media.video_frames(clip, 10, crop=(0.5, 0, 1, 1))} == {(10, 27, 3)}
 
 
+@pytest.mark.parametrize("ending", ["avi", "mp4", "mkv", "flv"])
+def test_written_videos_are_read_back(tmp_path, ending):
+    write_video(tmp_path / f"x.{ending}", moving_square(), sound=tone(1000))
+    frames = np.stack(list(media.video_frames(tmp_path / f"x.{ending}", (48, 64))))
+    assert np.abs(frames.astype(int) - moving_square()).mean() < 8
+    assert len(media.sound(tmp_path / f"x.{ending}")) / 32_000 == pytest.approx(1.2, abs=0.08)
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mkv"])
+@pytest.mark.parametrize("fps", [2.0, 5.0, 10.0, 40.0])
+def test_frames_are_taken_by_time(tmp_path, ending, fps):
+    """From 20 frames a second, of which some are missing, so that others are shown longer."""
+    times = [t for t in range(24) if t % 5 not in (1, 2)]  # 0, 3, 4, 5, 8, ...
+    write_video(tmp_path / f"x.{ending}", moving_square(24)[times], fps=20, times=times)
+    left = [
+        int((frame[24, :, 0].astype(int) - frame[24, :, 2] > 100).argmax()) / 2
+        for frame in media.video_frames(tmp_path / f"x.{ending}", (48, 64), fps=fps)
+    ]
+    moments = np.arange(len(left)) * 20 / fps  # in frames
+    shown = [max(t for t in times if t <= moment + 1e-6) for moment in moments]
+    assert left == pytest.approx(shown, abs=1)
+    assert len(left) == int(23 * fps / 20 + 1e-6) + 1
+
+
+def test_the_header_of_a_video_counts_its_frames(tmp_path):
+    write_video(tmp_path / "x.avi", moving_square(10))
+    write_video(tmp_path / "more.avi", moving_square(10), reported=11)
+    assert [media.frame_count(tmp_path / f"{name}.avi") for name in ("x", "more")] == [10, 11]
+    write_video(tmp_path / "x.mkv", moving_square(10))
+    assert media.frame_count(tmp_path / "x.mkv") is None
+
+
 def test_equal_files_give_equal_bits(clip):
     first, second = (np.stack(list(media.video_frames(clip, 32))) for _ in range(2))
     np.testing.assert_array_equal(first, second)

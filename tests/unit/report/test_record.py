@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from pmbench.errors import RecordError, StoreError, UsageError
 from pmbench.report.packing import pack
+from pmbench.report.pages.book import Book
 from pmbench.report.recompute import recompute
 from pmbench.report.record import Record, SampleOutcomes
 from pmbench.report.record_files import read_record, read_records, to_json, write_record
@@ -221,3 +222,9 @@ def test_damaged_groups_are_found(make_record: Any, packed: str) -> None:
     samples = record.samples.model_copy(update={"groups": packed})
     with pytest.raises(RecordError, match="kd on toy, seed 0"):
         recompute(record.model_copy(update={"samples": samples}))
+
+
+def test_records_of_demos_are_on_no_board(make_record: Any) -> None:
+    records = [make_record(), make_record(dataset="toy:demo"), make_record("hoffman", dataset="demo")]
+    assert [record.cell.is_demo for record in records] == [False, True, False]
+    assert [board.cell.dataset for board in Book.of(records).boards] == ["demo", "toy"]

@@ -204,4 +204,6 @@ def _named(folder: Path, ending: str) -> dict[str, Path]:
 
 @pm.hookimpl
 def pmbench_datasets() -> Iterable[pm.Dataset]:
-    return (Ntu60(), Ntu120())
+    from .demo import Ntu60Demo  # which imports this module
+
+    return (Ntu60(), Ntu120(), Ntu60Demo())

@@ -1,4 +1,4 @@
-"""Writes a small NTU RGB+D in the official layout, for tests."""
+"""Writes a small NTU RGB+D in the official layout, for tests and demos."""
 
 from __future__ import annotations
 

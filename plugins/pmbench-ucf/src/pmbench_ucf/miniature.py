@@ -1,4 +1,4 @@
-"""Writes a small UCF101 in the official layout, for tests."""
+"""Writes a small UCF101 in the official layout, for tests and demos."""
 
 from __future__ import annotations
 
