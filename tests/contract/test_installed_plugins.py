@@ -44,8 +44,8 @@ ALIKE = {
 """Methods with terms that are the same on any kind of input: checked on their usual kind here, and on all by
 `pmbench check NAME`. Others of the same plugins, such as `fitnet`, `rkd`, `crd`, `gmc` and `moddrop`, are
 checked on all here, too."""
-LONGEST = "overfits_eight_samples"
-"""Takes half of the time of all checks, so that it runs on the usual kind alone here."""
+LONGEST = ("overfits_eight_samples", "privilege_reaches_the_student")
+"""They take most of the time of all checks, so that they run on the usual kind alone here."""
 OFFERS = [(kind, n) for kind in ("method", "dataset", "backbone") for n in registry().names(kind)]
 CASES = [
     pytest.param(

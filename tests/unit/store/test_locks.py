@@ -32,7 +32,7 @@ MOUNTS = """\
 43 22 0:38 / /lustre2 rw - lustre mgs:/fs rw,localflock
 44 22 0:39 / /with\\040blank rw - fuse.sshfs host:/ rw
 45 22 0:40 / /scratch rw - beegfs beegfs_nodev rw
-46 22 0:41 / /tmp rw - tmpfs tmpfs rw
+46 22 0:41 / /ram rw - tmpfs tmpfs rw
 """
 
 
@@ -137,14 +137,14 @@ def test_a_lease_taken_between_look_and_move_is_given_back(
 @pytest.mark.parametrize(
     ("folder", "agrees"),
     [
-        ("/home/x", True),
+        ("/srv/x", True),
         ("/nfs/x", True),
         ("/nfs/alone/x", False),
         ("/lustre/x", True),
         ("/lustre2/x", False),
         ("/with blank/x", False),
         ("/scratch/x", False),
-        ("/tmp/x", True),
+        ("/ram/x", True),
     ],
 )
 def test_where_flock_holds_on_all_machines(folder: str, agrees: bool) -> None:
