@@ -87,13 +87,13 @@ def test_amid_learns_video_with_privileged_audio(prepared: Any) -> None:
 
 
 @pytest.mark.slow
-def test_mdms_and_moddrop_learn_video_with_privileged_depth(prepared: Any) -> None:
+def test_mdms_learns_video_with_privileged_depth(prepared: Any) -> None:
     workspace = prepared("ntu60-mini", lambda root: write_ntu(root, **NTU))
-    methods = "mdms,moddrop,target_only,privileged_only"
+    methods = "mdms,target_only,privileged_only"
     args = ("--dataset", "ntu60-mini", "--no-references", "--set", "recipe.epochs=15")
     found = accuracies(workspace, "--method", methods, *args)
     assert found["privileged_only"] > found["target_only"] > 2 * CHANCE_LEVEL
-    assert min(found["mdms"], found["moddrop"]) > CHANCE_LEVEL
+    assert found["mdms"] > CHANCE_LEVEL
 
 
 @pytest.mark.slow
