@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +19,7 @@ from ..isolation.forkserver import Forkserver
 from ..plugins import Registry
 from ..report.record import Record
 from ..report.record_files import read_record, write_record
+from ..store.keys import digest
 from ..store.store import Store
 from ..tracebacks import error_text, trace_of
 from .executors.local import LocalPool, WorkerDied, make_server
@@ -160,7 +162,7 @@ class Runner:
         for cell in queue.take_ready(self.store, self.reasons):
             error = self.reasons.get(cell.key) or queue.unsealed.get((cell.key, cell.inputs))
             if error is None:
-                running[helper.submit(self._evaluate, cell)] = _Evaluating(cell)
+                running[helper.submit(self._record, cell)] = _Evaluating(cell)
             else:
                 finished[id(cell)] = self._write(cell, self._closed(cell, error))
 
@@ -168,10 +170,14 @@ class Runner:
         """Handles the result of a task or an evaluation."""
         if isinstance(what, _Evaluating):
             try:
-                record = self._finished(what.cell, future.result())
+                record, reused = future.result()
             except Exception as error:
-                record = self._closed(what.cell, error)
-            finished[id(what.cell)] = self._write(what.cell, record)
+                finished[id(what.cell)] = self._write(what.cell, self._closed(what.cell, error))
+                return
+            if record is None:
+                queue.cells.append(what.cell)
+            else:
+                finished[id(what.cell)] = self._tell(record, reused)
             return
         try:
             done: TaskResult = future.result()
@@ -217,6 +223,20 @@ class Runner:
             self.reasons[key] = error
 
     # --- one cell -------------------------------------------------------------------------------------------
+
+    def _record(self, cell: PlannedCell) -> tuple[Record | None, bool]:
+        """The record of a cell, and whether another run has written it; None while one is evaluating it."""
+        with ExitStack() as stack:
+            place = digest([cell.identity, str(self.out.resolve())])
+            with suppress(StoreError):  # a store that cannot be written to
+                if not stack.enter_context(self.store.lock(place)):
+                    time.sleep(0.2)
+                    return None, False
+                if (kept := self._kept(cell)) is not None:
+                    return kept, True
+            record = self._finished(cell, self._evaluate(cell))
+            write_record(record, self._record_path(cell))
+            return record, False
 
     def _evaluate(self, cell: PlannedCell) -> dict[str, Any]:
         features = needs_features(cell.context)
@@ -280,8 +300,12 @@ class Runner:
 
     def _write(self, cell: PlannedCell, record: Record) -> Record:
         write_record(record, self._record_path(cell))
-        self.watcher.cell(record, False)
-        tell(self.registry, record, self.out)
+        return self._tell(record, False)
+
+    def _tell(self, record: Record, reused: bool) -> Record:
+        self.watcher.cell(record, reused)
+        if not reused:
+            tell(self.registry, record, self.out)
         return record
 
 

@@ -13,11 +13,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
-
 from ..errors import StoreError
 from ..files import explain, file_digest, folder_atomic, write_atomic, write_json, write_text
 from .keys import digest
+from .locks import lock_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -274,18 +273,15 @@ class Store:
         path = self.root / key[:2] / f".{key}.lock"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(path)
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                yield False
-                return
+            lock = lock_of(path, self.root)
+            mine = lock.acquire()
         except OSError as error:
             raise explain(error, path) from error
         try:
-            yield True
+            yield mine
         finally:
-            lock.release()
+            if mine:
+                lock.release()
 
     # --- housekeeping ---------------------------------------------------------------------------------------
 

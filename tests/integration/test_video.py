@@ -90,7 +90,8 @@ def test_amid_learns_video_with_privileged_audio(prepared: Any) -> None:
 def test_mdms_learns_video_with_privileged_depth(prepared: Any) -> None:
     workspace = prepared("ntu60-mini", lambda root: write_ntu(root, **NTU))
     methods = "mdms,target_only,privileged_only"
-    found = accuracies(workspace, "--method", methods, "--dataset", "ntu60-mini", "--no-references")
+    args = ("--dataset", "ntu60-mini", "--no-references", "--set", "recipe.epochs=15")
+    found = accuracies(workspace, "--method", methods, *args)
     assert found["privileged_only"] > found["target_only"] > 2 * CHANCE_LEVEL
     assert found["mdms"] > CHANCE_LEVEL
 
@@ -98,5 +99,6 @@ def test_mdms_learns_video_with_privileged_depth(prepared: Any) -> None:
 @pytest.mark.slow
 def test_rad_learns_video_with_privileged_flow(prepared: Any) -> None:
     workspace = prepared("ucf101-mini", lambda root: write_ucf(root, groups=FOLDS, frames=(8, 12)))
-    found = accuracies(workspace, "--method", "rad", "--dataset", "ucf101-mini", "--no-references")
+    args = ("--method", "rad", "--dataset", "ucf101-mini", "--no-references", "--set", "recipe.epochs=10")
+    found = accuracies(workspace, *args)
     assert found["rad"] > 100 / 6
