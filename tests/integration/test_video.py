@@ -78,10 +78,10 @@ def test_amid_learns_video_with_privileged_audio(prepared: Any) -> None:
         lambda root: write_ucf(root, clips=4, features=True),
         "8 of 128 samples lack 'audio'\n8 of 128 samples lack 'cnn14'\n",
     )
-    methods = "amid,ccl,crd[teacher=privileged],target_only,privileged_only"
+    methods = "amid,target_only,privileged_only"
     found = accuracies(workspace, "--method", methods, "--dataset", "ucf51-mini", "--no-references")
     assert found["privileged_only"] > found["target_only"] > 2 * CHANCE_LEVEL
-    assert min(found[name] for name in ("amid", "ccl", "crd")) > 2 * CHANCE_LEVEL
+    assert found["amid"] > 2 * CHANCE_LEVEL
     args = ("--dataset", "ucf51-mini", "--protocol", "with-cnn14", "--no-references")
     assert accuracies(workspace, "--method", "privileged_only", *args)["privileged_only"] > 3 * CHANCE_LEVEL
 
