@@ -35,6 +35,7 @@ def facts(value: Any) -> Any:
     return [facts(v) for v in value] if isinstance(value, list) else value
 
 
+@pytest.mark.slow
 def test_a_run_from_python_has_the_bits_of_the_command(workspace: Any, finished: Any) -> None:
     done = workspace.run_cli(program=(sys.executable, "-c", CALL))
     assert done.code == 0, done.stderr
