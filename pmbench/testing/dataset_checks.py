@@ -52,7 +52,8 @@ class Sample:
 
     @property
     def parts(self) -> list[str]:
-        return list(self.prepared.manifest["parts"])
+        """Parts with samples."""
+        return [name for name, entry in self.prepared.manifest["parts"].items() if entry["count"]]
 
 
 def check_declarations_are_complete(sample: Sample) -> None:
