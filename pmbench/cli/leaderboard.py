@@ -75,16 +75,18 @@ def leaderboard(
         raise UsageError(
             "--check compares the pages, not a site or a format", "leave out --format and --site"
         )
-    from ..report.attestations import attested_in
-
     folder = records or RECORDS
     found, problems = _read(folder)
     if attestations is not None and not attestations.is_dir():
         raise UsageError(
             f"{attestations} is not a folder", "give the folder that `pmbench verify --attest` wrote"
         )
-    attested, unread = attested_in(attestations or folder.parent / "attestations")
-    problems += unread
+    attested = None
+    if found:
+        from ..report.attestations import attested_in
+
+        attested, unread = attested_in(attestations or folder.parent / "attestations")
+        problems += unread
     for problem in problems:
         print(f"Warning: {problem.message}", file=sys.stderr)
     if check:
