@@ -36,25 +36,27 @@ def distribution(name):
 
 
 BACKBONES = registry().names("backbone")
-ALIKE = {
-    *("mars", "mers", "cmkd", "takd", "pkd", "pkt", "sp", "dist", "mlld"),
-    *("crcd", "wcord", "adda", "dmcl"),
-    *("graph_distill", "mfh_kd", "missing_token", "impute_regression", "mtnet"),
+BY_KIND = {
+    *("early_fusion", "late_fusion", "missing_fill", "hoffman", "mdms", "mdms_noisy"),
+    *("mdms_step3_connected", "admd", "rad", "dad", "rad_dad", "rad_dad_joint", "fitnet", "gmc"),
+    *("moddrop", "impute_ae"),
 }
-"""Methods with terms that are the same on any kind of input: checked on their usual kind here, and on all by
-`pmbench check NAME`. Others of the same plugins, such as `fitnet`, `rkd`, `crd`, `gmc` and `moddrop`, are
-checked on all here, too."""
+"""Methods that look at maps, or join networks: their code depends on the kind of input. They are checked on
+all kinds here, others on their usual kind; `pmbench check NAME` checks any method on all."""
 LONGEST = ("overfits_eight_samples", "privilege_reaches_the_student")
 """They take most of the time of all checks, so that they run on the usual kind alone here."""
 OFFERS = [(kind, n) for kind in ("method", "dataset", "backbone") for n in registry().names(kind)]
 CASES = [
     pytest.param(
-        suite, check, id=f"{kind}-{name}-{check.name}", marks=[pytest.mark.slow] if is_slow(check) else []
+        suite,
+        check,
+        id=f"{kind}-{name}-{check.name}",
+        marks=[pytest.mark.xdist_group(f"{kind}-{name}"), *([pytest.mark.slow] if is_slow(check) else [])],
     )
     for kind, name in OFFERS
     for suite, is_slow in [(suite_of(kind, name), slow(kind, name))]
     for check in suite.checks
-    if not (is_slow(check) and (name in ALIKE or check.name.startswith(LONGEST)))
+    if kind != "method" or not is_slow(check) or (name in BY_KIND and not check.name.startswith(LONGEST))
 ]
 
 
