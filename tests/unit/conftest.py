@@ -1,4 +1,4 @@
-"""Training in tests."""
+"""Training in unit tests."""
 
 from __future__ import annotations
 
