@@ -51,7 +51,7 @@ CASES = [
         suite,
         check,
         id=f"{kind}-{name}-{check.name}",
-        marks=[pytest.mark.xdist_group(f"{kind}-{name}"), *([pytest.mark.slow] if is_slow(check) else [])],
+        marks=[pytest.mark.slow] if is_slow(check) else [],
     )
     for kind, name in OFFERS
     for suite, is_slow in [(suite_of(kind, name), slow(kind, name))]
