@@ -41,7 +41,15 @@ def data_folder(given: Path | None) -> Path:
 def print_json(value: Any) -> None:
     import msgspec
 
-    typer.echo(msgspec.json.format(msgspec.json.encode(value, order="deterministic"), indent=1).decode())
+    encoded = msgspec.json.encode(value, enc_hook=_plain, order="deterministic")
+    typer.echo(msgspec.json.format(encoded, indent=1).decode())
+
+
+def _plain(value: Any) -> float:
+    """A float of a class of its own, such as NumPy's, as Python's; raises NotImplementedError for others."""
+    if isinstance(value, float):
+        return float(value)
+    raise NotImplementedError(f"{type(value).__name__} in JSON")
 
 
 def debugging() -> bool:
