@@ -96,10 +96,15 @@ def _train(case: Case, cells: list[PlannedCell]) -> Outcome:
             pretrained.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(case.weights / f"{digest}.safetensors", pretrained / f"{digest}.safetensors")
         plan = Plan(cells, graph_of(cells, Store(resources.store)), prepared)
-        recorder = Recorder(
-            partial(provenance, case.registry, case.device, resources.threads, isolation(case.workers)),
-            case.registry.published,
+        made = partial(
+            provenance,
+            case.registry,
+            case.device,
+            resources.threads,
+            isolation(case.workers),
+            ("verify", "--level", "retrain"),
         )
+        recorder = Recorder(made, case.registry.published)
         return Runner(
             plan, case.registry, resources, Path(scratch, "out"), case.workers, recorder, Silent(), LocalPool
         ).execute()
