@@ -17,7 +17,7 @@ DEMO = ":demo"
 def write_demo(registry: Registry, name: str, root: Path) -> Path:
     """Writes the files of the demo `<name>:demo` below `root`; returns their folder.
 
-    With a host, the plugin's code runs in a process of its own that may write below `root`.
+    With a host, the plugin's code runs in a process of its own that may write to this folder alone.
     """
     offer = registry.offer("dataset", name)
     if not offer.value.demo_of:
@@ -33,8 +33,7 @@ def write_demo(registry: Registry, name: str, root: Path) -> Path:
             f"{__name__}:write_here",
             [offer.distribution],
             options,
-            read=[Path("/")],
-            write=[root, Path("/dev/shm")],
+            write=[folder],
             limit=math.inf,
         )
     return folder
