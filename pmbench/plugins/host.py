@@ -25,6 +25,10 @@ _ENVIRONMENT = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "HOME", "LD_LIBRARY_PATH
 _INSIDE = "pmbench.plugins.inside"
 
 
+class Died(PluginError):
+    """A process ended without an answer: by a signal, an exit, or with the server of all processes."""
+
+
 class Host:
     """Calls functions where plugins are loaded.
 
@@ -56,9 +60,9 @@ class Host:
     ) -> Any:
         """The result of `function(registry, **options)`, "module:name", in a process of its own.
 
-        Its registry has the plugins of `distributions`. Raises the error that the function raised, or
-        PluginError if the process died or did not end in `limit` seconds, which may be infinite. It starts
-        in `folder`.
+        Its registry has the plugins of `distributions`. Raises the error that the function raised, Died, or
+        PluginError if the process did not end in `limit` seconds, which may be infinite. It starts in
+        `folder`.
         """
         names, limit = ", ".join(distributions) or CORE, self.limit if limit is None else limit
         with tempfile.TemporaryDirectory(prefix="pmbench-") as scratch:
@@ -86,12 +90,13 @@ class Host:
                         report(*answer["report"])
                 usage = child.wait()
             except ChildError as error:
-                raise PluginError(f"the process of {names} failed: {error}") from error
+                raise Died(f"the process of {names} failed: {error}") from error
         if isinstance(answer.get("error"), dict):
             raise from_answer(answer["error"])
         if "result" not in answer:
-            why = f"took longer than {limit:.0f} s" if child.timed_out else f"ended with code {usage.code}"
-            raise PluginError(f"the process of {names} {why}")
+            if child.timed_out:
+                raise PluginError(f"the process of {names} took longer than {limit:.0f} s")
+            raise Died(f"the process of {names} ended with code {usage.code}")
         return answer["result"]
 
     def ask(self, distribution: str) -> facts.Ask:
@@ -107,7 +112,8 @@ def survey(only: Collection[str] | None = None) -> Registry:
     """What all installed plugins declare, or those of the distributions `only`.
 
     Each is asked in a process of its own. pmbench itself is loaded in this process. A plugin that raises,
-    ends its process or hangs is in `broken`.
+    ends its process or hangs is in `broken`. One whose process has died is asked once more, when no other
+    is being asked: what killed it may have been another plugin, or a machine without memory.
     """
     registry, host = load_plugins([CORE]), Host()
     versions = {name: version for name, version, _ in entry_points() if name != CORE}
@@ -121,8 +127,10 @@ def survey(only: Collection[str] | None = None) -> Registry:
             return error
 
     with ThreadPoolExecutor(cores()) as pool:
-        for name, found in zip(names, pool.map(declared, names), strict=True):
-            _take(registry, name, versions[name], found, host)
+        answers = list(pool.map(declared, names))
+    for name, first in zip(names, answers, strict=True):
+        found = declared(name) if isinstance(first, Died) else first
+        _take(registry, name, versions[name], found, host)
     registry.settle()
     registry.host = host
     for offer in (offer for same in registry.offers["dataset"].values() for offer in same):

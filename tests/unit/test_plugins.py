@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
@@ -76,6 +77,7 @@ def pmbench_published():
 
 LOOK = """
 import json
+import sys
 from pmbench.plugins import load_plugins
 from pmbench.errors import PmbenchError
 found = load_plugins(ONLY)
@@ -214,3 +216,44 @@ def test_chosen_distributions_alone(afresh, site):
     assert [row[0] for row in found["broken"]] == ["lab-raises"]
     none = look(afresh, site, PMBENCH_PLUGINS="")
     assert (none["broken"], "kd" in none["names"], "target_only" in none["names"]) == ([], False, True)
+
+
+KILLED = """
+import json, os, signal, threading, time
+from pathlib import Path
+from pmbench.plugins.host import survey
+
+def children(pid):
+    return [int(p) for path in Path(f"/proc/{pid}/task").glob("*/children") for p in path.read_text().split()]
+
+killed = []
+def kill():
+    while not killed:
+        for server in children(os.getpid()):
+            if asked := children(server):
+                victim = server if VICTIM == "server" else asked[0]
+                time.sleep(0.3)
+                os.kill(victim, signal.SIGKILL)
+                killed.append(victim)
+                return
+        time.sleep(0.01)
+
+threading.Thread(target=kill).start()
+found = survey(["lab-good", "lab-slow"])
+names = sorted({"good_one", "slow_one"} & {*found.names("method")})
+print(json.dumps([len(killed), [b.error for b in found.broken], names]))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the children of processes from /proc")
+@pytest.mark.parametrize("victim", ["child", "server"])
+def test_plugins_whose_process_was_killed_are_asked_again(afresh, tmp_path, victim):
+    for name in ("good", "slow"):
+        info = tmp_path / f"lab_{name}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: lab-{name}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[pmbench]\nlab = lab_{name}\n")
+        text = GOOD.format(name=f"{name}_one")
+        (tmp_path / f"lab_{name}.py").write_text(f"import time\ntime.sleep(1)\n{text}")
+    printed = afresh(KILLED.replace("VICTIM", repr(victim)), path=[tmp_path])
+    assert json.loads(printed) == [1, [], ["good_one", "slow_one"]]
