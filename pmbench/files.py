@@ -17,6 +17,13 @@ from typing import Any
 from .errors import PmbenchError, StoreError
 
 
+def cache_folder(name: str) -> Path:
+    """A folder of pmbench in the user's cache, such as `store` or `data`."""
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("pmbench", appauthor=False)) / name
+
+
 def explain(error: OSError, path: Path) -> PmbenchError:
     """A StoreError for an OSError at `path`, with a hint."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):

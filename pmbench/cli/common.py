@@ -26,14 +26,14 @@ DEFAULT_OUT = Path("results")
 
 def store_folder(given: Path | None) -> Path:
     """The store: `given`, or a folder in the user's cache."""
-    from ..run.session import cache_folder
+    from ..files import cache_folder
 
     return given or cache_folder("store")
 
 
 def data_folder(given: Path | None) -> Path:
     """Prepared data: `given`, or a folder in the user's cache."""
-    from ..run.session import cache_folder
+    from ..files import cache_folder
 
     return given or cache_folder("data")
 

@@ -13,11 +13,13 @@ from typing import Any, ClassVar
 
 from ..contracts.metric import Evidence
 from ..errors import PluginError, from_answer
+from ..files import cache_folder
 from ..isolation import rights
 from ..isolation.forkserver import ChildError, Forkserver
 from ..processes import cores
 from ..tracebacks import printable, trace_of
 from . import facts
+from .cache import DeclarationCache
 from .inside import Report
 from .registry import CORE, Broken, Registry, entry_points, load_plugins
 
@@ -41,8 +43,8 @@ class Host:
 
     def __init__(self) -> None:
         environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-        self._environment = {**environment, "OMP_NUM_THREADS": "1"}
-        self._server = Forkserver([_INSIDE, "pmbench.plugins.registry:entry_points"], self._environment)
+        self.environment = {**environment, "OMP_NUM_THREADS": "1"}
+        self._server = Forkserver([_INSIDE, "pmbench.plugins.registry:entry_points"], self.environment)
         self.sources: list[tuple[str, Path]] = []
 
     def call(
@@ -83,7 +85,7 @@ class Host:
             }
             try:
                 seconds = None if limit == math.inf else limit
-                child = self._server.start(f"{_INSIDE}:serve", arguments, seconds, self._environment)
+                child = self._server.start(f"{_INSIDE}:serve", arguments, seconds, self.environment)
                 answer: Mapping[str, Any] = {}
                 for answer in child.answers():
                     if "report" in answer and report is not None:
@@ -111,20 +113,26 @@ class Host:
 def survey(only: Collection[str] | None = None) -> Registry:
     """What all installed plugins declare, or those of the distributions `only`.
 
-    Each is asked in a process of its own. pmbench itself is loaded in this process. A plugin that raises,
-    ends its process or hangs is in `broken`. One whose process has died is asked once more, when no other
-    is being asked: what killed it may have been another plugin, or a machine without memory.
+    Each is asked in a process of its own, unless its declarations are known from a command before. pmbench
+    itself is loaded in this process. A plugin that raises, ends its process or hangs is in `broken`. One
+    whose process has died is asked once more, when no other is being asked: what killed it may have been
+    another plugin, or a machine without memory.
     """
     registry, host = load_plugins([CORE]), Host()
     versions = {name: version for name, version, _ in entry_points() if name != CORE}
     versions = {name: version for name, version in versions.items() if only is None or name in only}
     names = sorted(versions)
+    cache = DeclarationCache(cache_folder("declarations"), host.environment)
 
     def declared(name: str) -> Any:
+        if (known := cache.find(name, versions[name])) is not None:
+            return known
         try:
-            return host.call(f"{_INSIDE}:declarations", [name], {})
+            found = host.call(f"{_INSIDE}:declarations", [name], {})
         except PluginError as error:
             return error
+        cache.keep(name, versions[name], found)
+        return found
 
     with ThreadPoolExecutor(cores()) as pool:
         answers = list(pool.map(declared, names))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
+import sysconfig
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,11 @@ from ..isolation.forkserver import Answer, add_site_packages
 from ..isolation.landlock import Rights
 from ..tracebacks import error_text, trace_of
 from . import facts
-from .registry import Registry, load_plugins
+from .registry import Registry, entry_points, load_plugins
 
+_INSTALLED = {"site-packages", "dist-packages"}
+_CORE = str(Path(__file__).parents[1]) + os.sep
+_STANDARD = tuple(str(Path(sysconfig.get_path(name))) + os.sep for name in ("stdlib", "platstdlib"))
 Report = Callable[[str, int, int], None]
 """Called with (what, number done, number in all)."""
 
@@ -46,7 +51,7 @@ def use_scratch(folder: str) -> None:
 
 
 def declarations(registry: Registry) -> dict[str, Any]:
-    """All that the distributions offer, the hooks they implement, and what cannot be used."""
+    """All that the distributions offer, the hooks they implement, what cannot be used, and their files."""
     offers: dict[str, list[Any]] = {"published": [facts.write(number) for number in registry.published]}
     places = (*registry.offers.values(), registry.families)
     for found in [offer for place in places for same in place.values() for offer in same]:
@@ -59,7 +64,25 @@ def declarations(registry: Registry) -> dict[str, Any]:
         "offers": offers,
         "hooks": [hook for hooks in registry.hooks.values() for hook in hooks],
         "broken": [[broken.where, broken.error, broken.trace] for broken in registry.broken],
+        "files": _files(registry.distributions),
     }
+
+
+def _files(distributions: Collection[str]) -> list[str]:
+    """Files that declarations may come from: of the packages of the distributions, with their folders, and
+    modules that lie outside of installed packages.
+    """
+    points = [point for name, _, point in entry_points() if name in distributions]
+    own = {point.module.partition(".")[0] for point in points}
+    found: dict[str, None] = {}
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if file and (name.partition(".")[0] in own or not _INSTALLED.intersection(Path(file).parts)):
+            found[file] = None
+        for folder in getattr(module, "__path__", ()) if name in own else ():
+            inside = (path for path in Path(folder).rglob("*") if "__pycache__" not in path.parts)
+            found |= dict.fromkeys(map(str, (folder, *inside)))
+    return [path for path in found if not path.startswith((_CORE, *_STANDARD))]
 
 
 def named_dataset(registry: Registry, dataset: str, name: str) -> dict[str, Any]:

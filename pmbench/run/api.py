@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..contracts.options import split_names
 from ..errors import OTHER_CHOICE, NothingToRun, UsageError, plural
+from ..files import cache_folder
 from ..processes import cores
 from ..report.results import Results, html_table, pandas_module
 from ..report.text import duration, escape, row_text
 from ..report.text import table as markdown_table
 from .request import DEFAULT_DATASET, Request, expanded, joined
-from .session import Session, cache_folder
+from .session import Session
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -19,13 +19,6 @@ if TYPE_CHECKING:
     from .request import Request
 
 
-def cache_folder(name: str) -> Path:
-    """`store` or `data` where neither an option nor a variable names one: a folder in the user's cache."""
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("pmbench", appauthor=False)) / name
-
-
 @dataclass(frozen=True)
 class Session:
     """Where a run works and with what.

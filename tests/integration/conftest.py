@@ -105,9 +105,12 @@ def _end_of_forks() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def environment() -> dict[str, str]:
-    """Where bytecode is kept, if not beside the sources."""
-    return {name: os.environ[name] for name in ("PYTHONPYCACHEPREFIX",) if name in os.environ}
+def environment(pytestconfig: pytest.Config) -> dict[str, str]:
+    """Where bytecode is kept, if not beside the sources, and what plugins have declared."""
+    cache = pytestconfig.cache
+    assert cache is not None
+    kept = {name: os.environ[name] for name in ("PYTHONPYCACHEPREFIX",) if name in os.environ}
+    return {**kept, "XDG_CACHE_HOME": str(cache.mkdir("user"))}
 
 
 @pytest.fixture(scope="session")

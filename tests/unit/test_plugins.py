@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+import time
 
 import pytest
 
@@ -77,7 +79,9 @@ def pmbench_published():
 
 LOOK = """
 import json
+import os
 import sys
+import time
 from pmbench.plugins import load_plugins
 from pmbench.errors import PmbenchError
 found = load_plugins(ONLY)
@@ -257,3 +261,72 @@ def test_plugins_whose_process_was_killed_are_asked_again(afresh, tmp_path, vict
         (tmp_path / f"lab_{name}.py").write_text(f"import time\ntime.sleep(1)\n{text}")
     printed = afresh(KILLED.replace("VICTIM", repr(victim)), path=[tmp_path])
     assert json.loads(printed) == [1, [], ["good_one", "slow_one"]]
+
+
+NUMBERED = """
+import os
+import pmbench as pm
+
+@pm.method(f"asked_{os.getpid()}", paper="none")
+def plan(setting):
+    "a method that is named after the process that declared it"
+    return pm.trained_on(*setting.target)
+
+@pm.hookimpl
+def pmbench_methods():
+    return [plan]
+"""
+ASK = """
+from pmbench.plugins.host import survey
+found = survey(["lab-numbered"])
+print([n for n in found.names("method") if n.startswith("asked_")][0], len(found.broken))
+"""
+
+
+def test_declarations_are_kept_until_something_changes(afresh, tmp_path):
+    site, package = tmp_path / "site", tmp_path / "site" / "lab_numbered"
+
+    def install(name, text=""):
+        info = site / f"{name}-1.0.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(text)
+
+    def age(seconds):
+        """As if all files had been written some time ago."""
+        for path in (package, *package.iterdir()):
+            os.utime(path, ns=(time.time_ns() - int(seconds * 1e9),) * 2)
+
+    def asked(**environment):
+        return afresh(ASK, path=[site], XDG_CACHE_HOME=str(tmp_path / "cache"), **environment).split()
+
+    install("lab-numbered", "[pmbench]\nlab = lab_numbered\n")
+    package.mkdir()
+    (package / "__init__.py").write_text(NUMBERED)
+    age(-100)
+    assert asked() != asked(), "a file that was written just now may change once more"
+    age(100)
+    first = asked()
+    assert asked() == first
+    assert asked(HOME=str(tmp_path)) == first
+    changes = {
+        "source": lambda: (package / "__init__.py").write_text(NUMBERED + "\n"),
+        "data": lambda: (package / "published.csv").write_text("paper"),
+        "package": lambda: install("some-library"),
+        "cache": lambda: [p.write_text("{") for p in (tmp_path / "cache").rglob("*.json")],
+    }
+    for seconds, (name, change) in enumerate(changes.items(), 90):
+        change()
+        age(seconds)
+        now = asked()
+        assert now != first, name
+        assert asked() == now, name
+        first = now
+    assert asked(LANG="xx") != first
+    (package / "__init__.py").write_text(
+        f"{NUMBERED}\n@pm.hookimpl\ndef pmbench_datasets():\n    return [3]\n"
+    )
+    age(10)
+    broken = [asked(), asked()]
+    assert [b[1] for b in broken] == ["1", "1"]
+    assert broken[0] != broken[1], "what is broken is asked again"

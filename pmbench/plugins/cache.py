@@ -1,0 +1,83 @@
+"""What plugins have declared, kept on disk for the commands that follow.
+
+A declaration holds as long as nothing that it came from has changed: the files of the plugin, the modules
+outside of installed packages that it imported, the installed packages, pmbench, Python, and the environment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ..errors import StoreError
+from ..files import write_atomic
+
+_FRESH_NS = 2_000_000_000
+"""A file that was written so recently may be written again without another time."""
+_INSTALLED = (".dist-info", ".egg-info", ".pth", ".egg-link")
+_ELSEWHERE = ("HOME", "PYTHONPATH")
+"""Variables that do not count: plugins cannot read the home folder, and the import path counts itself."""
+_CORE = Path(__file__).parents[1]
+
+
+class DeclarationCache:
+    """One file for each distribution, in `folder`. A file that cannot be read or written counts as absent."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+        self._folder = folder
+        self._environment = {name: v for name, v in environment.items() if name not in _ELSEWHERE}
+
+    def find(self, name: str, version: str) -> dict[str, Any] | None:
+        """What the distribution has declared, or None if it has to be asked."""
+        try:
+            kept = json.loads(self._path(name).read_bytes())
+            if kept["of"] == [version, self._machine] and kept["files"] == _states(kept["files"]):
+                return kept["declared"]
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+        return None
+
+    def keep(self, name: str, version: str, declared: Mapping[str, Any]) -> None:
+        """Keeps an answer of `inside.declarations` if nothing in it is broken and its files are not new."""
+        try:
+            files = _states(declared["files"])
+        except (OSError, KeyError, TypeError, ValueError):
+            return
+        if (
+            declared.get("broken")
+            or max((t for t, _ in files.values()), default=0) > time.time_ns() - _FRESH_NS
+        ):
+            return
+        text = json.dumps({"of": [version, self._machine], "files": files, "declared": declared})
+        with contextlib.suppress(StoreError):
+            write_atomic(self._path(name), lambda path: _write(path, text), durable=False)
+
+    def _path(self, name: str) -> Path:
+        place = hashlib.sha256(f"{sys.prefix}\n{name}".encode()).hexdigest()[:16]
+        return self._folder / f"{place}.json"
+
+    @cached_property
+    def _machine(self) -> str:
+        """A digest of all that declarations of any plugin may depend on."""
+        paths = [path for path in sys.path if os.path.isdir(path) and os.listdir(path)]
+        installed = [n for path in paths for n in sorted(os.listdir(path)) if n.endswith(_INSTALLED)]
+        core = _states(str(path) for path in _CORE.rglob("*.py"))
+        facts = [sys.version, paths, installed, sorted(core.items()), sorted(self._environment.items())]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _states(files: Iterable[str]) -> dict[str, list[int]]:
+    """Path -> time of the last change in ns and size; raises OSError for an absent file."""
+    return {path: [(stat := os.stat(path)).st_mtime_ns, stat.st_size] for path in files}
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
