@@ -1,6 +1,7 @@
 """Adds `tests/lab` to the path, also for the processes that tests start."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,20 @@ def pytest_configure(config):
     """Keeps bytecode in the cache if Python is told to write none, so that commands start faster."""
     if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
         os.environ["PYTHONPYCACHEPREFIX"] = str(config.cache.mkdir("bytecode"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Keeps the tests of a file, or the contract checks of a plugin, in one process: they share fixtures."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file, _, test = nodeid.partition("::")
+            subject = re.match(r"test_contract\[(\w+-\w+)", test)
+            return f"{file}::{subject[1]}" if subject else file
+
+    return ByFile(config, log)
 
 
 @pytest.fixture
