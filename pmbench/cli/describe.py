@@ -109,6 +109,8 @@ def protocol_values(dataset: Dataset, protocol: Protocol) -> Values:
         "metrics": list(protocol.metrics),
         "labels_per_class": protocol.labels_per_class,
         "paired_percent": protocol.paired_percent,
+        "noise": protocol.corruption.noise,
+        "delay": protocol.corruption.delay,
     }
 
 

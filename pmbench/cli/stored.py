@@ -79,6 +79,8 @@ def data_text(inputs: Mapping[str, Any]) -> str | None:
         parts.append(f"{protocol['labels_per_class']} labels a class")
     if protocol.get("paired_percent", 100) < 100:
         parts.append(f"{protocol['paired_percent']} % paired")
+    for name, wrong in inputs.get("corruption", {}).items():
+        parts.append(f"{name} with noise {wrong['noise']:g} and delay {wrong['delay']}")
     return ", ".join(parts)
 
 

@@ -203,10 +203,11 @@ class Dataset:
         """The protocol called `name`: `<part>[+<part>...][@<target modality>]`.
 
         A part is an official split, `few-K` (K labelled training samples of each class), `privileged-P` (P %
-        of the training samples have the privileged modalities), `with-m` (modality m is privileged in place
-        of the default ones; repeatable), and for clips `clip-F` (F consecutive frames) or
-        `even-F` (F frames spread over the recording). The default split is the first one. `@m` tests on
-        modality m and makes the data set's target modalities privileged.
+        of the training samples have the privileged modalities; also `missing-(100-P)`), `noise-S` (the
+        privileged modalities have normal noise of S stds of each channel), `delay-N` (they come N frames
+        late), `with-m` (modality m is privileged in place of the default ones; repeatable), and for clips
+        `clip-F` (F consecutive frames) or `even-F` (F frames spread over the recording). The default split
+        is the first one. `@m` tests on modality m and makes the data set's target modalities privileged.
         """
         return parse_protocol(self, name)
 

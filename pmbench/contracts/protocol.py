@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UnknownName, UsageError
 from .modality import Modality
-from .samples import Sampling
+from .samples import Corruption, Sampling
 
 if TYPE_CHECKING:
     from .dataset import Dataset
@@ -37,7 +37,8 @@ class Protocol:
 
     `labels_per_class` K: only K training samples of each class (drawn by seed) keep their label, as do K of
     each class in the validation data; the rest stay, paired and unlabelled. `paired_percent` P: only P % of
-    the training samples (drawn by seed) have the privileged modalities.
+    the training samples (drawn by seed) have the privileged modalities. `corruption`: what is wrong with
+    these.
     """
 
     name: str
@@ -49,6 +50,12 @@ class Protocol:
     labels_per_class: int | None = None
     paired_percent: int = 100
     sampling: Sampling | None = None
+    corruption: Corruption = field(default_factory=Corruption)
+
+    def corruption_of(self, modality: str) -> Corruption | None:
+        """What is wrong with a modality; None if nothing is."""
+        wrong = modality in self.privileged and self.corruption != Corruption()
+        return self.corruption if wrong else None
 
     def seen(self, modality: Modality) -> Modality:
         """The modality at the network's input: clips have `sampling.frames` frames."""
@@ -68,7 +75,8 @@ class Protocol:
     def identity(self) -> dict[str, Any]:
         """Fields that determine the training samples; they enter every stage's key.
 
-        Both directions share their streams, so the direction is left out.
+        Both directions share their streams, so the direction is left out. A corruption enters the keys of
+        the stages that read what it changes.
         """
         thinned = {"paired_percent": self.paired_percent, "privileged": list(self.privileged)}
         return {
@@ -93,9 +101,10 @@ def parse_protocol(dataset: Dataset, name: str) -> Protocol:
             splits.append(part)
             continue
         kind, value = _kind_of(part)
-        if kind is None and (number := re.fullmatch(r"(few|privileged)-([+-]?\d+)", part)):
-            span = "of 1 or more" if number[1] == "few" else "from 1 to 99"
-            raise UsageError(f"protocol {name!r}: {part} is not possible; expected a number {span}")
+        if kind is None and (number := re.fullmatch(rf"({'|'.join(_NUMBERS)})-([+-]?\d+)", part)):
+            raise UsageError(
+                f"protocol {name!r}: {part} is not possible; expected a number {_NUMBERS[number[1]]}"
+            )
         if kind is None or value in values[kind.pattern] or (values[kind.pattern] and not kind.repeats):
             raise _unknown(dataset, name)
         values[kind.pattern].append(value)
@@ -107,6 +116,8 @@ def parse_protocol(dataset: Dataset, name: str) -> Protocol:
         if values[kind.pattern]:
             protocol = kind.read(dataset, protocol, values[kind.pattern])
             parts += kind.write(dataset, protocol)
+    if protocol.corruption.delay:
+        _check_delay(dataset, protocol)
     if split != dataset.default_split or not parts or parts[0].startswith("@"):
         parts.insert(0, split)
     return replace(protocol, name="+".join(parts).replace("+@", "@"))
@@ -150,6 +161,40 @@ def _read_few(dataset: Dataset, protocol: Protocol, values: list[str]) -> Protoc
 
 def _read_paired(dataset: Dataset, protocol: Protocol, values: list[str]) -> Protocol:
     return replace(protocol, paired_percent=int(values[0]))
+
+
+def _read_missing(dataset: Dataset, protocol: Protocol, values: list[str]) -> Protocol:
+    if protocol.paired_percent < 100:
+        raise UsageError(
+            f"protocol {protocol.name!r}: privileged-{protocol.paired_percent} and missing-{values[0]} both "
+            "say how many samples have the privileged modalities; drop one of them"
+        )
+    return replace(protocol, paired_percent=100 - int(values[0]))
+
+
+def _read_noise(dataset: Dataset, protocol: Protocol, values: list[str]) -> Protocol:
+    if not float(values[0]):
+        raise UsageError(
+            f"protocol {protocol.name!r}: noise-{values[0]} is not possible; "
+            f"expected a number {_NUMBERS['noise']}"
+        )
+    return replace(protocol, corruption=replace(protocol.corruption, noise=float(values[0])))
+
+
+def _read_delay(dataset: Dataset, protocol: Protocol, values: list[str]) -> Protocol:
+    return replace(protocol, corruption=replace(protocol.corruption, delay=int(values[0])))
+
+
+def _check_delay(dataset: Dataset, protocol: Protocol) -> None:
+    """Raises UsageError if a privileged modality has no time axis, or one as short as the delay."""
+    for modality in (protocol.seen(dataset.modality(name)) for name in protocol.privileged):
+        frames = modality.shape[1] if modality.kind in ("sequence", "clip") else 0
+        if frames <= protocol.corruption.delay:
+            has = f"has {frames} frames" if frames else f"is of kind {modality.kind}, without a time axis"
+            raise UsageError(
+                f"protocol {protocol.name!r}: {modality.name!r} {has}; "
+                f"delay-{protocol.corruption.delay} needs more than {protocol.corruption.delay}"
+            )
 
 
 def _read_privileged(dataset: Dataset, protocol: Protocol, values: list[str]) -> Protocol:
@@ -198,6 +243,14 @@ def _read_direction(dataset: Dataset, protocol: Protocol, values: list[str]) -> 
     return replace(protocol, target=(modality,), privileged=privileged)
 
 
+_NUMBERS = {
+    "few": "of 1 or more",
+    "privileged": "from 1 to 99",
+    "missing": "from 1 to 99",
+    "noise": "above 0 and below 1000",
+    "delay": "of 1 or more",
+}
+"""Kinds of parts with a number, and which numbers they take."""
 SAMPLING = r"((?:clip|even)-[1-9]\d*)"
 KINDS = (
     # few-K: K labelled training samples of each class
@@ -209,6 +262,17 @@ KINDS = (
         lambda _, p: [f"privileged-{p.paired_percent}"],
         lambda _: ["privileged-50"],
     ),
+    # missing-P: P % of the training samples lack the privileged modalities, as privileged-(100 - P)
+    PartKind(r"missing-(0*[1-9]\d?)", _read_missing, lambda _, p: [f"privileged-{p.paired_percent}"]),
+    # noise-S: the privileged modalities have normal noise of S stds of each channel
+    PartKind(
+        r"noise-(\d{1,3}(?:\.\d{1,3})?)",
+        _read_noise,
+        lambda _, p: [f"noise-{p.corruption.noise:g}"],
+        lambda _: ["noise-1"],
+    ),
+    # delay-N: the privileged modalities come N frames late
+    PartKind(r"delay-([1-9]\d*)", _read_delay, lambda _, p: [f"delay-{p.corruption.delay}"]),
     # with-M: modality M is privileged instead of the usual ones; several parts make several privileged
     PartKind(
         r"with-(.*)",

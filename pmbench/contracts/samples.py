@@ -76,6 +76,18 @@ class Sampling:
         return [(k + 0.5) / self.test_clips for k in range(self.test_clips)]
 
 
+@dataclass(frozen=True)
+class Corruption:
+    """What is wrong with the privileged modalities under a protocol, in all parts.
+
+    `noise`: normal noise of so many stds of each channel is added. `delay`: they come so many frames late;
+    the first frame of a sample stands for those before it.
+    """
+
+    noise: float = 0.0
+    delay: int = 0
+
+
 class CropParams(NamedTuple):
     """Position of a crop along time `t`, height `y` and width `x`, in [0, 1]; 0.5 is the center.
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from ..contracts.dataset import Dataset
 from ..contracts.modality import Modality
 from ..contracts.protocol import Protocol, Split
-from ..contracts.samples import Column, CropParams, Sampling
+from ..contracts.samples import Column, Corruption, CropParams, Sampling
 from ..errors import DataError, plural
 from ..files import file_digest
 from ..store.keys import digests_of
@@ -123,13 +123,16 @@ class Prepared:
         )
 
     def column(self, part: str, name: str, protocol: Protocol | None = None) -> Column:
-        """One modality of a part, with clips as the protocol (by default the data set's) samples them.
+        """One modality of a part, as the protocol (by default the data set's) samples and corrupts it.
 
         Raises DataError if a file is missing or its digest differs.
         """
         protocol = protocol or self.dataset.protocol(self.dataset.default_protocol)
-        modality = protocol.seen(self.dataset.modality(name))
-        return concat_columns([self._column(p, modality, protocol.sampling) for p in part.split("+")])
+        modality, sampling = protocol.seen(self.dataset.modality(name)), protocol.sampling
+        corruption = protocol.corruption_of(name)
+        return concat_columns(
+            [open_column(self.checked(p, name), modality, sampling, corruption, p) for p in part.split("+")]
+        )
 
     def complete(self, part: str, names: Sequence[str]) -> np.ndarray:
         """(n,) positions of the samples of a part that have all of these modalities."""
@@ -138,9 +141,6 @@ class Prepared:
         masks = [self.column(part, name).present for name in names]
         every = np.ones(self.count(part), bool)
         return np.flatnonzero(np.logical_and.reduce([every, *(m for m in masks if m is not None)]))
-
-    def _column(self, part: str, modality: Modality, sampling: Sampling | None) -> Column:
-        return open_column(self.checked(part, modality.name), modality, sampling)
 
     def _entry(self, part: str, name: str) -> dict[str, Any]:
         return self.manifest["parts"][part]["files"][name]
@@ -168,8 +168,30 @@ class Prepared:
         return f"delete {self.folder} and run `pmbench data prepare {self.dataset.name}` again"
 
 
-def open_column(path: Path, modality: Modality, sampling: Sampling | None) -> Column:
-    """The column of one file; raises DataError if its samples are not of the modality's shape."""
+def open_column(
+    path: Path, modality: Modality, sampling: Sampling | None, corruption: Corruption | None, part: str
+) -> Column:
+    """The column of a part's file; raises DataError if its samples are not of the modality's shape."""
+    if corruption is None:
+        return _column(path, modality, sampling)
+    return _corrupted(path, path.stat().st_mtime_ns, modality, sampling, corruption, part)
+
+
+@functools.lru_cache(maxsize=8)
+def _corrupted(
+    path: Path,
+    mtime_ns: int,
+    modality: Modality,
+    sampling: Sampling | None,
+    corruption: Corruption,
+    part: str,
+) -> Column:
+    from .corruption import corrupted
+
+    return corrupted(_column(path, modality, sampling), corruption, f"{part}/{modality.name}")
+
+
+def _column(path: Path, modality: Modality, sampling: Sampling | None) -> Column:
     import numpy as np
 
     if path.suffix == ".arrow":

@@ -84,6 +84,9 @@ class EvaluationRequest:
             "parts": parts,
             "modalities": [asdict(modality) for modality in self.modalities],
             "sampling": asdict(self.protocol.sampling) if self.protocol.sampling else None,
+            "corruptions": {
+                name: asdict(found) for name in self.inputs if (found := self.protocol.corruption_of(name))
+            },
             "out": scratch,
             "epochs": str(self.epochs) if self.epochs else None,
             "features": self.features,

@@ -1,6 +1,6 @@
 """Runs a sealed program over test samples, in a process that can open the program and these samples alone.
 
-No plugin is imported here: modalities and sampling are values of the request.
+No plugin is imported here: modalities, sampling and corruptions are values of the request.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from safetensors.torch import load_file
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..contracts.modality import Modality
-from ..contracts.samples import Column, CropParams, Sampling
-from ..data import frames
+from ..contracts.samples import Column, Corruption, CropParams, Sampling
+from ..data import corruption, frames
 from ..data.prepared import concat_columns, open_column
 from ..errors import DataError, PmbenchError, SealError, plural
 from ..files import file_digest
@@ -203,6 +203,8 @@ def rehearse() -> None:
             module(zeros)
         _write_frames(Path(folder, "tiny.arrow"))
         frames.Frames(Path(folder, "tiny.arrow")).read(0, [0])
+        noisy = Column(2, np.zeros((2, 2, 3), np.float32))
+        corruption.corrupted(noisy, Corruption(noise=1.0, delay=1), "warm-up")
 
 
 def _evaluate(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -219,9 +221,15 @@ def _evaluate(request: Mapping[str, Any]) -> dict[str, Any]:
     module = program.module()
     runner = Runner(module, sampling.moments() if sampling else [0.5], device, request["data_workers"])
     parts = {}
+    corruptions = {name: Corruption(**values) for name, values in request["corruptions"].items()}
     for entry in request["parts"]:
         columns = {
-            name: concat_columns([open_column(Path(f), modality, sampling) for f in entry["files"][name]])
+            name: concat_columns(
+                [
+                    open_column(Path(file), modality, sampling, corruptions.get(name), part)
+                    for part, file in zip(entry["name"].split("+"), entry["files"][name], strict=True)
+                ]
+            )
             for name, modality in modalities.items()
         }
         parts[entry["file"]] = Part(entry["name"], columns, entry["gallery"])

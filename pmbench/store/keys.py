@@ -250,6 +250,7 @@ class Context:
             "seed": self.seed,
             "engine": ENGINE_VERSION,
             **self._placebo(document),
+            **self._corruption(document),
             **self._others(document),
         }
 
@@ -257,6 +258,12 @@ class Context:
         """The placebo, for a stage that reads it; nothing otherwise, so that other keys are as without."""
         reads = self.placebo and not set(self.protocol.privileged).isdisjoint(document.reads)
         return {"placebo": self.placebo} if reads else {}
+
+    def _corruption(self, document: StageDocument) -> dict[str, Any]:
+        """What is wrong with modalities that it reads; nothing where nothing is."""
+        found = {name: self.protocol.corruption_of(name) for name in document.reads}
+        wrong = {name: dataclasses.asdict(one) for name, one in found.items() if one}
+        return {"corruption": wrong} if wrong else {}
 
     def _others(self, document: StageDocument) -> dict[str, Any]:
         """The backbones that it names; nothing for a stage that names none."""

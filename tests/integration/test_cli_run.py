@@ -228,3 +228,18 @@ class Holes(pm.Dataset):
 def pmbench_datasets():
     return [Holes()]
 """
+
+
+@pytest.mark.slow
+def test_faults_of_the_privileged_modality_hold_at_test_too(workspace: Any) -> None:
+    """The ceiling is tested on noisy data; the floor, which does not read them, is one stage for both."""
+    found = {}
+    for protocol in ("shared-10", "noise-3"):
+        args = ("-m", "target_only,privileged_only", "-d", "planted", "-p", protocol, "--seed", "0")
+        done = workspace.run_cli("run", *args, "--no-references", "--set", "recipe.epochs=4", "--json")
+        found[protocol] = {r["cell"]["method"]: r for r in done.json()["records"]}
+    clean, noisy = found["shared-10"], found["noise-3"]
+    floors = [[stage["key"] for stage in r["target_only"]["stages"]] for r in (clean, noisy)]
+    assert floors[0] == floors[1]
+    accuracy = [r["privileged_only"]["metrics"]["accuracy"] for r in (clean, noisy)]
+    assert accuracy[0] > accuracy[1] + 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import ClassVar
 
 import pytest
@@ -64,10 +65,34 @@ def test_round_trip(split, few, paired, direction, rng):
         ("with-bones+with-depth", "with-depth+with-bones"),
         ("with-ir+with-depth", "cross-subject"),
         ("fold-2+with-ir@depth", "fold-2+with-ir@depth"),
+        ("missing-90", "privileged-10"),
+        ("noise-0.50+few-5", "few-5+noise-0.5"),
+        ("with-ir+noise-2@depth", "noise-2+with-ir@depth"),
     ],
 )
 def test_canonical_names(name, canonical):
     assert DATASET.protocol(name).name == canonical
+
+
+def test_missing_and_privileged_contradict_each_other():
+    with pytest.raises(UsageError, match="privileged-50 and missing-25 both say"):
+        DATASET.protocol("missing-25+privileged-50")
+
+
+def test_a_delay_needs_time():
+    with pytest.raises(
+        UsageError, match="'depth' is of kind vector, without a time axis; delay-2 needs more than 2"
+    ):
+        DATASET.protocol("delay-2")
+    timed = Scenes()
+    timed.modalities = tuple(
+        dataclasses.replace(m, kind="sequence", shape=(3, 8)) if m.name == "ir" else m
+        for m in DATASET.modalities
+    )
+    assert timed.protocol("with-ir+delay-7").name == "delay-7+with-ir"
+    assert timed.protocol("with-ir+delay-7").corruption_of("rgb") is None
+    with pytest.raises(UsageError, match="'ir' has 8 frames; delay-8 needs more than 8"):
+        timed.protocol("with-ir+delay-8")
 
 
 @given(st.text(st.sampled_from("few-10+privlgdcosubt@rhi "), max_size=20))
@@ -92,6 +117,9 @@ def test_anything_else_is_an_error_of_ours(name):
         "fold-9",
         "few-5 ",
         "with-ir+with-ir",
+        "noise-1.2345",
+        "noise-1.2.3",
+        "noise-1+noise-2",
     ],
 )
 def test_refused(name):
@@ -107,6 +135,10 @@ def test_refused(name):
         ("fold-2+few-0", "of 1 or more"),
         ("privileged-0", "from 1 to 99"),
         ("privileged-100", "from 1 to 99"),
+        ("missing-0", "from 1 to 99"),
+        ("noise-0", "above 0"),
+        ("noise--1", "above 0"),
+        ("delay-0", "of 1 or more"),
     ],
 )
 def test_refused_numbers(name, span):
