@@ -70,6 +70,7 @@ def dataset_values(dataset: Dataset) -> Values:
         "target": list(dataset.target),
         "privileged": list(dataset.privileged),
         "splits": {name: dataclasses.asdict(split) for name, split in dataset.splits.items()},
+        "averages": {name: list(splits) for name, splits in dataset.averages.items()},
         "default_protocol": dataset.protocol(dataset.default_protocol).name,
         "protocols": dataset.protocol_names(),
         "metrics": list(dataset.metrics),

@@ -101,13 +101,15 @@ def _show(outcome: object, board: Path, out: Path, as_json: bool) -> None:
 
     from ..errors import plural
     from ..report.boards import boards
-    from ..report.terminal import ablation_tables, legend, terminal_tables, without_result
+    from ..report.terminal import ablation_tables, legend, means, terminal_tables, without_result
 
     console = Console()
     if not console.is_terminal:
         console = Console(width=160)
     found = boards(outcome.records)
     console.print(*terminal_tables(found), sep="\n")
+    if averaged := means(found):
+        console.print(*averaged, sep="\n")
     console.print(legend(found), markup=False, highlight=False)
     if any(r.cell.ablation for r in outcome.records):
         console.print(*ablation_tables(found), sep="\n")

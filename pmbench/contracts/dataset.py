@@ -56,6 +56,9 @@ class Dataset:
 
     splits: ClassVar[Mapping[str, Split]]
     """Official splits by name; the first is the default."""
+    averages: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Name -> splits whose mean result is reported, such as the folds of a cross-validation. As a protocol it
+    stands for those of all its splits."""
     target: ClassVar[tuple[str, ...]]
     """Modalities that are there at test."""
     privileged: ClassVar[tuple[str, ...]]

@@ -100,6 +100,12 @@ def parse_protocol(dataset: Dataset, name: str) -> Protocol:
         if part in dataset.splits and not splits:
             splits.append(part)
             continue
+        if part in dataset.averages:
+            one = members(dataset, name)[0]
+            raise UsageError(
+                f"protocol {name!r} stands for {len(dataset.averages[part])} protocols, the mean of which is "
+                f"reported; expected one of them, such as {one!r}"
+            )
         kind, value = _kind_of(part)
         if kind is None and (number := re.fullmatch(rf"({'|'.join(_NUMBERS)})-([+-]?\d+)", part)):
             raise UsageError(
@@ -121,6 +127,31 @@ def parse_protocol(dataset: Dataset, name: str) -> Protocol:
     if split != dataset.default_split or not parts or parts[0].startswith("@"):
         parts.insert(0, split)
     return replace(protocol, name="+".join(parts).replace("+@", "@"))
+
+
+def members(dataset: Dataset, name: str) -> list[str]:
+    """The protocols that a name stands for: those of the splits of an average, or the name itself."""
+    body, at, direction = name.partition("@")
+    parts = body.split("+")
+    for place, part in enumerate(parts):
+        if part in dataset.averages:
+            both = [
+                "+".join([*parts[:place], split, *parts[place + 1 :]]) for split in dataset.averages[part]
+            ]
+            return [f"{one}{at}{direction}" for one in both]
+    return [name]
+
+
+def averages_of(dataset: Dataset, protocol: Protocol) -> dict[str, list[str]]:
+    """Name of each average that a protocol is part of -> its protocols: `5-fold+few-10` -> `few-10`, ..."""
+    found = {}
+    for average, splits in dataset.averages.items():
+        if protocol.split_name in splits:
+            body, at, direction = protocol.name.partition("@")
+            others = [part for part in body.split("+") if part and part not in dataset.splits]
+            name = "+".join([average, *others]) + at + direction
+            found[name] = [parse_protocol(dataset, member).name for member in members(dataset, name)]
+    return found
 
 
 def with_sampling(dataset: Dataset, name: str, sampling: str) -> Protocol:
@@ -313,5 +344,5 @@ def _candidates(dataset: Dataset) -> list[str]:
 
 def _unknown(dataset: Dataset, name: str) -> UnknownName:
     examples = [example for kind in KINDS for example in kind.examples(dataset)]
-    known = [*dataset.protocol_names(), *examples]
+    known = [*dataset.protocol_names(), *dataset.averages, *examples]
     return UnknownName(f"protocol of data set {dataset.name!r}", name, known)

@@ -19,6 +19,7 @@ from typing import Any
 
 from ..errors import StoreError
 from ..files import write_atomic
+from .registry import entry_points, normal_name
 
 _FRESH_NS = 2_000_000_000
 """A file that was written so recently may be written again without another time."""
@@ -67,11 +68,22 @@ class DeclarationCache:
     @cached_property
     def _machine(self) -> str:
         """A digest of all that declarations of any plugin may depend on."""
-        paths = [path for path in sys.path if os.path.isdir(path) and os.listdir(path)]
-        installed = [n for path in paths for n in sorted(os.listdir(path)) if n.endswith(_INSTALLED)]
         core = _states(str(path) for path in _CORE.rglob("*.py"))
-        facts = [sys.version, paths, installed, sorted(core.items()), sorted(self._environment.items())]
+        facts = [sys.version, _libraries(), sorted(core.items()), sorted(self._environment.items())]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _libraries() -> list[tuple[str, list[str]]]:
+    """Folders of the import path with what is installed there, without plugins: no plugin needs another."""
+    plugins = {normal_name(name) for name, _, _ in entry_points()}
+    found = []
+    for path in filter(os.path.isdir, sys.path):
+        names = sorted(os.listdir(path))
+        installed = [name for name in names if name.endswith(_INSTALLED)]
+        others = [name for name in installed if normal_name(name.rpartition("-")[0]) not in plugins]
+        if others or (names and not installed):
+            found.append((path, others))
+    return found
 
 
 def _states(files: Iterable[str]) -> dict[str, list[int]]:

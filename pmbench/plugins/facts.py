@@ -81,6 +81,7 @@ class DatasetFacts:
     modalities: tuple[Modality, ...]
     expected: dict[str, int | tuple[int, ...]]
     splits: dict[str, Split]
+    averages: dict[str, tuple[str, ...]]
     target: tuple[str, ...]
     privileged: tuple[str, ...]
     default_protocol: str

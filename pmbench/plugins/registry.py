@@ -224,20 +224,20 @@ def entry_points() -> list[tuple[str, str, importlib.metadata.EntryPoint]]:
     found = importlib.metadata.entry_points(group=hooks.ENTRY_POINT_GROUP)
     named = [(p.dist.name, p.dist.version, p) if p.dist else ("unknown", "unknown", p) for p in found]
     if (chosen := os.environ.get("PMBENCH_PLUGINS")) is not None:
-        installed = {_normal(name): name for name, _, _ in named}
+        installed = {normal_name(name): name for name, _, _ in named}
         wanted = [part.strip() for part in chosen.split(",") if part.strip()]
         for name in wanted:
-            if _normal(name) not in installed:
+            if normal_name(name) not in installed:
                 raise UnknownName("distribution in PMBENCH_PLUGINS", name, installed.values(), _CHOOSE)
-        kept = {CORE, *(_normal(name) for name in wanted)}
-        named = [one for one in named if _normal(one[0]) in kept]
+        kept = {CORE, *(normal_name(name) for name in wanted)}
+        named = [one for one in named if normal_name(one[0]) in kept]
     return sorted(named, key=lambda one: (one[0], one[2].name))
 
 
 _CHOOSE = "PMBENCH_PLUGINS takes names of installed distributions, such as pmbench-kd,pmbench-hapt"
 
 
-def _normal(distribution: str) -> str:
+def normal_name(distribution: str) -> str:
     """A distribution's name as package indexes compare it."""
     return re.sub(r"[-_.]+", "-", distribution).lower()
 
@@ -245,12 +245,12 @@ def _normal(distribution: str) -> str:
 def _check_contract(distribution: str, requires: Iterable[str]) -> None:
     """Raises ContractError if a distribution requires other releases of pmbench than the installed one."""
     for text in requires:
-        if _normal(text[: len(CORE)]) != CORE:
+        if normal_name(text[: len(CORE)]) != CORE:
             continue
         from packaging.requirements import Requirement
 
         wanted = Requirement(text)
-        if _normal(wanted.name) == CORE and not wanted.specifier.contains(__version__, prereleases=True):
+        if normal_name(wanted.name) == CORE and not wanted.specifier.contains(__version__, prereleases=True):
             raise ContractError(
                 f"it was written for the contract of pmbench {wanted.specifier}, and pmbench {__version__} "
                 f"is installed; install a release of {distribution} for this pmbench"

@@ -19,7 +19,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from ..errors import RecordError, StoreError
 from ..files import write_json
-from .record import Name, Record, Sha256, StrictModel, Text
+from .fields import Name, Sha256, Text
+from .record import Record, StrictModel
 from .record_files import summary
 
 Level = Literal["recompute", "reinfer", "retrain"]

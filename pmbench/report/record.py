@@ -6,10 +6,9 @@ and plugins is checked.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from graphlib import CycleError, TopologicalSorter
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -18,42 +17,26 @@ from pydantic.types import FiniteFloat
 from ..contracts.metric import Evidence, Metric
 from ..errors import RecordError, UsageError, plural
 from ..metrics.builtin import METRICS
+from .fields import (
+    Count,
+    Departure,
+    Floats,
+    Name,
+    Names,
+    Option,
+    Percent,
+    Seconds,
+    Sha256,
+    Text,
+    Texts,
+    lists,
+)
 from .packing import LARGEST, pack, unpack
 
 SCHEMA_VERSION = 3
-LONGEST = 4000
-"""Characters that a text may have."""
 Role = Literal["method", "floor", "ceiling", "control", "reference"]
 TestsOn = Literal["target", "privileged", "all"]
 Isolation = Literal["landlock", "audit-hook", "none", "unknown"]
-
-
-def _lists(value: Any) -> Any:
-    """The value with lists for tuples, so that a record equals the one read back from its JSON."""
-    if isinstance(value, dict):
-        return {key: _lists(v) for key, v in value.items()}
-    return [_lists(v) for v in value] if isinstance(value, (list, tuple)) else value
-
-
-def plain_text(value: Any) -> Any:
-    """Text without control characters and without characters that change the direction of others."""
-    if not isinstance(value, str):
-        return value
-    lines = value.replace("\r\n", "\n").replace("\t", " ")
-    return "".join(c for c in lines if c == "\n" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co"))
-
-
-Text = Annotated[str, BeforeValidator(plain_text), Field(max_length=LONGEST)]
-Name = Annotated[str, BeforeValidator(plain_text), Field(max_length=200)]
-Option = Annotated[bool | int | float | Text | list[Any] | None, BeforeValidator(_lists)]
-Names = Annotated[list[Name], BeforeValidator(_lists), Field(max_length=1000)]
-Texts = Annotated[list[Text], BeforeValidator(_lists), Field(max_length=1000)]
-Floats = Annotated[list[FiniteFloat], BeforeValidator(_lists), Field(max_length=100_000)]
-Departure = Annotated[list[Any], BeforeValidator(_lists), Field(min_length=2, max_length=2)]
-Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-Count = Annotated[int, Field(ge=0, le=10**18)]
-Seconds = Annotated[FiniteFloat, Field(ge=0, le=1e9)]
-Percent = Annotated[FiniteFloat, Field(ge=-1e6, le=1e6)]
 
 
 class StrictModel(BaseModel):
@@ -136,7 +119,7 @@ class StageRun(StrictModel):
 
     key: Sha256
     stage: Name
-    parents: Annotated[list[Sha256], BeforeValidator(_lists), Field(max_length=1000)]
+    parents: Annotated[list[Sha256], BeforeValidator(lists), Field(max_length=1000)]
     reads: Names
     reused: bool
     seconds: Seconds
@@ -273,6 +256,14 @@ class PublishedNumber(StrictModel):
     differs: Texts = []
 
 
+class Average(StrictModel):
+    """The mean over several protocols, to which a cell's result belongs, and what papers print for it."""
+
+    protocol: Name
+    of: Names
+    published: Annotated[list[PublishedNumber], Field(max_length=1000)] = []
+
+
 class Provenance(StrictModel):
     """Software, hardware and command of a run. `date` is ISO 8601; `distributions` maps names to versions.
 
@@ -307,8 +298,8 @@ class Record(StrictModel):
     """The outcome of one cell. `cell_key` identifies cell, last stage and data.
 
     A finished cell has metrics (in percent), samples, cost and digests; another one has a `reason`.
-    `published` are the numbers of papers for it at the time of writing. `metric_info` describes metrics that
-    are not built in.
+    `published` are the numbers of papers for it at the time of writing. `averages`: the means over protocols
+    that it is part of. `metric_info` describes metrics that are not built in.
     """
 
     schema_version: Literal[3] = 3
@@ -328,6 +319,7 @@ class Record(StrictModel):
     sealed: bool = False
     deviations: Texts = []
     published: Annotated[list[PublishedNumber], Field(max_length=1000)] = []
+    averages: Annotated[list[Average], Field(max_length=10)] = []
     provenance: Provenance
 
     @model_validator(mode="after")

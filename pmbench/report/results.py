@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from ..errors import RecordError, UsageError
+from .averages import mean_tables
 from .boards import Board, boards
 from .headlines import marked, names, sentence
 from .record import Record
 from .record_files import read_files, read_record
 from .rows import Row
-from .terminal import ablation_tables, legend, terminal_tables, without_result
+from .terminal import ablation_tables, legend, means, terminal_tables, without_result
 from .text import gap_text, interval
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ class Results(Sequence[Record]):
         from rich.text import Text
 
         yield from terminal_tables(self.boards)
+        yield from means(self.boards)
         yield Text(legend(self.boards))
         yield from ablation_tables(self.boards)
         yield from map(Text, without_result(self.records))
@@ -123,6 +125,9 @@ class Results(Sequence[Record]):
             lines += [[absent.label, absent.status, "-", "-"] for absent in board.absent]
             parts.append(f"<p><b>{escape(name)}: {escape(sentence(board))}.</b></p>")
             parts.append(html_table(["method", metric, "gain over floor", "gap recovered"], lines))
+        for mean in (mean for mean in mean_tables(self.boards) if mean.rows):
+            parts.append(f"<p><b>{escape(mean.title)}: {escape(mean.sentence)}.</b></p>")
+            parts.append(html_table(mean.lines[0], mean.lines[1:]))
         notes = [legend(self.boards), *without_result(self.records)] if self.boards else ["No records."]
         return "".join([*parts, *(f"<p>{escape(note)}</p>" for note in notes)])
 

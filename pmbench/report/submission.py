@@ -24,7 +24,8 @@ from pydantic import Field, ValidationError
 from ..errors import RecordError
 from ..files import write_text
 from .attestations import digest_of
-from .record import Name, Record, Sha256, StrictModel, Text
+from .fields import Name, Sha256, Text
+from .record import Record, StrictModel
 from .record_files import LARGEST_FILE, read_record, summary
 
 FILE = "submission.toml"

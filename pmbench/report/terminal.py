@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from . import headlines
+from .averages import mean_tables
 from .boards import Board
 from .headlines import INTERVALS, marked, names, sentence
 from .record import Record
@@ -43,6 +44,24 @@ def terminal_tables(boards: Sequence[Board]) -> list[Table]:
             drawn.add_row(*map(Text, _line(row, board)))
         if lines := [*teacher_lines(board), *left_lines(board)]:
             drawn.caption, drawn.caption_justify = Text("\n".join(lines)), "left"
+        found.append(drawn)
+    return found
+
+
+def means(boards: Sequence[Board]) -> list[Table]:
+    """A table for each mean over protocols, of those that were run whole."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    found = []
+    for mean in (mean for mean in mean_tables(boards) if mean.rows):
+        title = Text(f"{mean.title}: {mean.sentence}.", style="bold")
+        drawn = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, title=title, title_justify="left")
+        for place, head in enumerate(mean.lines[0]):
+            drawn.add_column(head, justify="right" if 0 < place < 4 else "left", overflow="fold")
+        for line in mean.lines[1:]:
+            drawn.add_row(*map(Text, line))
         found.append(drawn)
     return found
 

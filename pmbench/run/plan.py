@@ -14,7 +14,7 @@ from typing import Any
 
 from ..contracts.dataset import Dataset
 from ..contracts.method import Method
-from ..contracts.protocol import with_sampling
+from ..contracts.protocol import members, with_sampling
 from ..contracts.recipe import NO_SETUP, Recipe
 from ..contracts.setting import Setting
 from ..data.carve import too_few
@@ -156,7 +156,8 @@ def make_plan(request: Request, registry: Registry, data: Path, store: Store) ->
     for name in request.datasets:
         prepared = opened[name] = _prepared(request, registry, name, data)
         dataset = prepared.dataset
-        named = request.protocols or (dataset.default_protocol,)
+        given = request.protocols or (dataset.default_protocol,)
+        named = dict.fromkeys(member for protocol in given for member in members(dataset, protocol))
         setup = dataset.setups.get(request.recipe or dataset.recipe_name, NO_SETUP)
         variants, recipe_sets = variants_of(request, registry, setup)
         protocols = [with_sampling(dataset, name, setup.sampling) for name in named]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from ..contracts.protocol import with_sampling, without_sampling
+from ..contracts.protocol import averages_of, with_sampling, without_sampling
 from ..contracts.published import Published
 from ..contracts.samples import Sampling
-from ..report.record import PublishedNumber
+from ..report.record import Average, PublishedNumber
 from .plan import PlannedCell
 
 UNDECLARED = "the paper's setting is not declared"
@@ -19,10 +19,28 @@ def published_for(cell: PlannedCell, published: Iterable[Published]) -> list[Pub
     Placebos and floors of matched compute have none. `differs` of a number on the same data says how the run
     departs from that of the paper.
     """
+    dataset = cell.context.dataset
+    return _published(cell, published, without_sampling(dataset, cell.context.protocol).name)
+
+
+def averages_for(cell: PlannedCell, published: Iterable[Published]) -> list[Average]:
+    """The means over protocols that a cell belongs to, with their published numbers."""
+    dataset, protocol = cell.context.dataset, cell.context.protocol
+    names = averages_of(dataset, without_sampling(dataset, protocol))
+    found = averages_of(dataset, protocol)
+    numbers = list(published) if found else []
+    return [
+        Average(protocol=name, of=of, published=_published(cell, numbers, printed))
+        for (name, of), printed in zip(found.items(), names, strict=True)
+    ]
+
+
+def _published(cell: PlannedCell, published: Iterable[Published], protocol: str) -> list[PublishedNumber]:
+    """Published numbers of a cell under the name of a protocol."""
     variant, dataset = cell.variant, cell.context.dataset
     if variant.placebo or variant.matched:
         return []
-    place = (cell.method.name, dataset.name, without_sampling(dataset, cell.context.protocol).name)
+    place = (cell.method.name, dataset.name, protocol)
 
     def belongs(number: Published) -> bool:
         if variant.ablation:

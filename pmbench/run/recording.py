@@ -13,8 +13,8 @@ from ..contracts.published import Published
 from ..data.prepared import Prepared
 from ..evaluation.scoring import score_predictions
 from ..metrics.builtin import METRICS
+from ..report.fields import LONGEST
 from ..report.record import (
-    LONGEST,
     AblationRow,
     Audit,
     CellInfo,
@@ -29,7 +29,7 @@ from ..report.record import (
 )
 from ..store.keys import digest
 from .plan import PlannedCell, Variant, recipe_name
-from .published import published_for
+from .published import averages_for, published_for
 
 FLAT_POINTS = 1.0
 """Percentage points that the last quarter of a flat validation curve may gain over the quarter before."""
@@ -115,6 +115,7 @@ class Recorder:
                 *notes,
             ],
             published=published_for(cell, self.published),
+            averages=averages_for(cell, self.published),
             provenance=self.provenance(cell.spec.recipe.precision),
         )
 
@@ -127,6 +128,7 @@ class Recorder:
             status="skipped" if skip else "failed",
             reason=(skip or failure)[:LONGEST],
             published=published_for(cell, self.published),
+            averages=averages_for(cell, self.published),
             provenance=self.provenance(cell.spec.recipe.precision),
         )
 

@@ -89,6 +89,11 @@ def check_declarations_are_complete(sample: Sample) -> None:
 def check_protocols_resolve(sample: Sample) -> None:
     """Every listed protocol resolves by its name and has that name."""
     d = sample.dataset
+    for average, splits in d.averages.items():
+        if unknown := sorted(set(splits) - set(d.splits)):
+            raise Failed(f"average {average!r} is of {', '.join(unknown)}, expected splits of the data set")
+        if average in d.splits or len(set(splits)) < 2:
+            raise Failed(f"average {average!r} needs a name of its own and several splits")
     for name in [*d.protocol_names(), f"{d.default_split}+few-3", "few-3+privileged-50"]:
         protocol = d.protocol(name)
         again = d.protocol(protocol.name)

@@ -243,3 +243,52 @@ def test_faults_of_the_privileged_modality_hold_at_test_too(workspace: Any) -> N
     assert floors[0] == floors[1]
     accuracy = [r["privileged_only"]["metrics"]["accuracy"] for r in (clean, noisy)]
     assert accuracy[0] > accuracy[1] + 5
+
+
+FOLDS = """
+import numpy as np
+import pmbench as pm
+
+class Folded(pm.Dataset):
+    '''Two halves, each tested by what is trained on the other.'''
+    name, summary = "folded", "made up"
+    classes = ("a", "b")
+    modalities = (pm.Modality("seen", "vector", (4,), "1"), pm.Modality("hidden", "vector", (4,), "1"))
+    target, privileged = ("seen",), ("hidden",)
+    splits = {"fold-1": pm.Split("two", "one"), "fold-2": pm.Split("one", "two")}
+    averages = {"2-fold": ("fold-1", "fold-2")}
+    default_protocol = "fold-1"
+    backbones = {"seen": "mlp-64", "hidden": "mlp-64"}
+    licence, source, citation, access = "Apache-2.0", "made up", "none", "made up"
+
+    def find_source(self):
+        from pathlib import Path
+        return Path(__file__)
+
+    def read(self, source):
+        rng = np.random.default_rng(0)
+        for part in ("one", "two"):
+            labels = np.arange(120) % 2
+            drawn = {m.name: labels[:, None] + rng.normal(size=(120, 4)) for m in self.modalities}
+            yield part, pm.Part([f"{part}-{i}" for i in range(120)], labels, drawn)
+
+@pm.hookimpl
+def pmbench_datasets():
+    return [Folded()]
+"""
+
+
+@pytest.mark.slow
+def test_a_mean_over_folds_runs_all_of_them(workspace: Any) -> None:
+    workspace.install("pmbench-folded", FOLDS)
+    args = ("run", "-m", "kd", "-d", "folded", "-p", "2-fold", "--seeds", "2", "--set", "recipe.epochs=2")
+    done = workspace.run_cli(*args, "--workers", "1")
+    assert done.code == 0, done.stderr
+    assert "folded, 2-fold: mean over fold-1, fold-2, on the seeds of all of them" in done.stdout
+    records = workspace.run_cli(*args, "--json").json()["records"]
+    assert {r["cell"]["protocol"] for r in records} == {"fold-1", "fold-2"}
+    assert {r["averages"][0]["protocol"] for r in records} == {"2-fold"}
+    found = [r["metrics"]["accuracy"] for r in records if r["cell"]["method"] == "kd"]
+    assert len(found) == 4
+    page = next((workspace.out / "tables").glob("folded*1.md")).read_text(encoding="utf-8")
+    assert f"{sum(found) / 4:.2f}" in page.partition("## Folded, 2-fold")[2].partition("##")[0]

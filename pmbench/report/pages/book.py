@@ -9,6 +9,7 @@ from functools import cached_property
 from urllib.parse import quote
 
 from ..attestations import Attestations
+from ..averages import MeanTable, mean_tables
 from ..boards import Absent, Board, boards
 from ..headlines import names
 from ..record import Record
@@ -53,6 +54,15 @@ class Book:
     @cached_property
     def boards(self) -> list[Board]:
         return boards(self.records)
+
+    @cached_property
+    def means(self) -> list[MeanTable]:
+        """The means over boards that belong together."""
+        return mean_tables(self.boards)
+
+    def means_of(self, board: Board) -> list[MeanTable]:
+        """The means that a board is part of."""
+        return [mean for mean in self.means if any(one is board for one in mean.boards)]
 
     @cached_property
     def names(self) -> list[str]:

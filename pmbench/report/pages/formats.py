@@ -120,6 +120,9 @@ def to_markdown(book: Book) -> str:
         marks = {"best": "**{}**", "tied": "<u>{}</u>"}
         rows = [_head(one.board), *_rows(one.board, code, escape, marks)]
         parts += [f"**{escape(one.name)}**", table(rows, left=(0,))]
+    for mean in (mean for mean in book.means if mean.rows):
+        rows = [[code(label), *map(escape, cells)] for label, *cells in mean.lines[1:]]
+        parts += [f"**{escape(mean.title)}**: {escape(mean.sentence)}", table([mean.lines[0], *rows], (0, 4))]
     return "\n\n".join([*parts, wrap(f"{INTERVALS} {TIED}")]) + "\n" if parts else ""
 
 

@@ -132,9 +132,14 @@ def introduction(book: Book) -> str:
 
 
 def _sentences(book: Book) -> str:
-    return "\n".join(
-        wrap(f"- [{escape(t.name)}][table-{t.slug}]: {escape(sentence(t.board))}.", "  ") for t in book.tables
-    )
+    lines = [f"[{escape(t.name)}][table-{t.slug}]: {escape(sentence(t.board))}." for t in book.tables]
+    slug = {id(t.board): t.slug for t in book.tables}
+    lines += [
+        f"[{escape(mean.title)}][table-{slug[id(mean.boards[0])]}]: {escape(mean.sentence)}."
+        for mean in book.means
+        if mean.rows
+    ]
+    return "\n".join(wrap(f"- {line}", "  ") for line in lines)
 
 
 def _methods(book: Book) -> list[str]:

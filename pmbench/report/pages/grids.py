@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ..averages import MeanTable
 from ..boards import Board
 from ..headlines import EDGE, INTERVALS, controls, mark, methods
 from ..record import Record
@@ -295,6 +296,18 @@ def others_grid(book: Book, board: Board) -> Grid:
         rows.append(Line(tuple(cells)))
     columns = (Column("method", numeric=False), *(Column(title_of(board, name)) for name in metrics))
     return Grid("others", "Other metrics", "± over seeds.", columns, tuple(rows) if metrics else ())
+
+
+def mean_grid(mean: MeanTable, place: int) -> Grid:
+    """A mean over protocols that the table is part of."""
+    heads, *lines = mean.lines or [[]]
+    rows = []
+    for one, line in zip(mean.rows, lines, strict=True):
+        gain = None if one.gain is None else one.gain.difference
+        values = (one.row.label, one.interval.mean, gain, len(one.seeds), None)
+        rows.append(Line(tuple(cell(text, value) for text, value in zip(line, values, strict=True))))
+    columns = tuple(Column(head, numeric=0 < i < 4) for i, head in enumerate(heads))
+    return Grid(f"mean-{place}", mean.title, f"{mean.sentence}.", columns, tuple(rows))
 
 
 def costs_grid(book: Book, board: Board) -> Grid:

@@ -44,6 +44,7 @@ from .grids import (
     controls_grid,
     costs_grid,
     gain_cell,
+    mean_grid,
     others_grid,
     overview_grid,
     pairs_grid,
@@ -166,6 +167,7 @@ def _table(book: Book, one: Table, files: Files, figures: Mapping[str, Planned])
         costs_grid(book, board),
         seeds_grid(book, board, files),
     ]
+    grids += [mean_grid(mean, place) for place, mean in enumerate(book.means_of(board)) if mean.rows]
     grids += [ablation_grid(book, board, place) for place in range(len(board.ablations))]
     absent = [f"{a.label}: {a.text}" for a in board.absent]
     return {

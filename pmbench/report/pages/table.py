@@ -87,6 +87,7 @@ def table_page(book: Book, place: int, figures: Mapping[str, str]) -> str:
     how = wrap(HOW_TO_READ.format(marks=legend([board])))
     parts += ["## Results\n\n" + how, *_results(book, board), _skipped(board)]
     parts += [_list("Methods", method_lines(board)), _controls(board)]
+    parts += _means(book, board)
     parts += [_list(TEACHERS, teacher_lines(board)), _left(board), *_others(board), *matrix_text(board)]
     parts += _costs(board)
     parts += _epochs(board)
@@ -191,6 +192,17 @@ def _cells(book: Book, row: Row, board: Board) -> list[str]:
         "-" if row.rank is None or row.rank.best is None else percent(row.rank.best),
         _seeds(row, board),
     ]
+
+
+def _means(book: Book, board: Board) -> list[str]:
+    """The means over protocols that the table is part of."""
+    parts = []
+    for mean in book.means_of(board):
+        parts += [f"## {escape(_capital(mean.title))}", wrap(f"{escape(_capital(mean.sentence))}.")]
+        if lines := mean.lines:
+            rows = [[code(label), *map(escape, cells)] for label, *cells in lines[1:]]
+            parts.append(table([lines[0], *rows], left=(0, 4)))
+    return parts
 
 
 def _skipped(board: Board) -> str:

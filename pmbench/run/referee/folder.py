@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ...files import file_digest
-from ...report.record import SCHEMA_VERSION, plain_text
+from ...report.fields import plain_text
+from ...report.record import SCHEMA_VERSION
 from ...report.record_files import layout
 from ...report.submission import FILE, LARGEST
 from .case import Case

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from ...errors import PmbenchError
 from ...report.attestations import Level
-from ...report.record import plain_text
+from ...report.fields import plain_text
 from ...tracebacks import error_text
 from .case import Case
 

@@ -8,7 +8,7 @@ from ...plugins import CORE
 from ...report.record import Record
 from ...report.submission import FILE
 from ..plan import PlannedCell
-from ..published import published_for
+from ..published import averages_for, published_for
 from ..recording import cell_info, digests_of_data, rule_of
 from .case import KNOWN, Case, Unknown, Wrong, distributions_of
 from .outcome import Problem
@@ -60,6 +60,8 @@ def differences(case: Case, record: Record, planned: PlannedCell) -> Iterator[st
             yield f"{name} is {getattr(record.cell, name)!r}; planned is {getattr(info, name)!r}"
     if record.published != published_for(planned, case.registry.published):
         yield "its published numbers are not those of the papers"
+    if record.averages != averages_for(planned, case.registry.published):
+        yield "the means over protocols that it names are not those of its data set"
     if record.status == "failed":
         yield f"a cell that failed is no result: {record.reason}"
         return

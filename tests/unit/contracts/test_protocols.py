@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pmbench as pm
+from pmbench.contracts.protocol import averages_of, members
 from pmbench.errors import UnknownName, UsageError
 
 
@@ -77,6 +78,24 @@ def test_canonical_names(name, canonical):
 def test_missing_and_privileged_contradict_each_other():
     with pytest.raises(UsageError, match="privileged-50 and missing-25 both say"):
         DATASET.protocol("missing-25+privileged-50")
+
+
+def test_a_mean_over_splits_stands_for_their_protocols():
+    folds = Scenes()
+    folds.averages = {"both": ("fold-1", "fold-2"), "views": ("cross-subject", "fold-1")}
+    assert members(folds, "few-5+both+with-ir@depth") == [f"few-5+fold-{k}+with-ir@depth" for k in (1, 2)]
+    assert members(folds, "few-5@ir") == ["few-5@ir"]
+    found = averages_of(folds, folds.protocol("few-5+fold-1@ir"))
+    assert found == {
+        "both+few-5@ir": ["fold-1+few-5@ir", "fold-2+few-5@ir"],
+        "views+few-5@ir": ["few-5@ir", "fold-1+few-5@ir"],
+    }
+    assert averages_of(folds, folds.protocol("cross-subject")) == {"views": ["cross-subject", "fold-1"]}
+    assert averages_of(DATASET, DATASET.protocol("fold-1")) == {}
+    with pytest.raises(UsageError, match=r"'both' stands for 2 protocols, .* such as 'fold-1'"):
+        folds.protocol("both")
+    with pytest.raises(UnknownName, match="both"):
+        folds.protocol("botx")
 
 
 def test_a_delay_needs_time():

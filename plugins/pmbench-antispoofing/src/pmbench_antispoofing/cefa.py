@@ -110,6 +110,7 @@ class CasiaCefa(Faces):
     name = "casia-cefa"
     summary = "live faces, prints, screens and masks, three ethnicities: depth and infrared -> colour"
     splits: ClassVar = SPLITS
+    averages: ClassVar = {"1.x": ("1.1", "1.3", "1.5"), "2.x": ("2.1", "2.2"), "4.x": ("4.1", "4.3", "4.5")}
     default_protocol = "4.1"
     expected: ClassVar = published_counts()
     recipes: ClassVar = {"mmh/cefa": MMH}

@@ -36,6 +36,7 @@ class CremaD(AudioVisual):
         f"fold-{k}": pm.Split("+".join(f"fold-{other}" for other in FOLDS if other != k), f"fold-{k}")
         for k in FOLDS
     }
+    averages: ClassVar = {"5-fold": tuple(f"fold-{k}" for k in FOLDS)}
     default_protocol = "fold-1"
     expected: ClassVar = {ALL: (1_271, 1_271, 1_271, 1_271, 1_087, 1_271)}
     licence = "Open Database License 1.0; nothing is redistributed"

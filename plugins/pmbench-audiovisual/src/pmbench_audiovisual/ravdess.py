@@ -43,6 +43,7 @@ class Ravdess(AudioVisual):
         f"fold-{k}": pm.Split("+".join(f"fold-{other}" for other in FOLDS if other != k), f"fold-{k}")
         for k in FOLDS
     }
+    averages: ClassVar = {"5-fold": tuple(f"fold-{k}" for k in FOLDS)}
     default_protocol = "fold-1"
     expected: ClassVar = {
         **{f"fold-{k}": 60 * len(actors) for k, actors in FOLDS.items()},

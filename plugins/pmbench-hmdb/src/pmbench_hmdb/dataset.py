@@ -45,6 +45,10 @@ class Hmdb51(pm.Dataset):
             for k in SPLITS
         },
     }
+    averages: ClassVar = {
+        "3-split": tuple(f"split-{k}" for k in SPLITS),
+        "3-split-drop-short": tuple(f"split-{k}-drop-short" for k in SPLITS),
+    }
     default_protocol = "split-1"
     sampling = pm.Sampling(frames=16, test_clips=10)
     expected: ClassVar = {

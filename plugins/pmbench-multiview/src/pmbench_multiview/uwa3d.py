@@ -37,6 +37,7 @@ class Uwa3d(Actions):
     names = (r"(\d+),?\.jpg", r"(\d+)\.png")
     known = range(1_065, 1_085)
     splits: ClassVar = {"garcia": pm.Split("view-1+view-2+view-3", "view-4"), **pair_splits()}
+    averages: ClassVar = {"pairs": tuple(pair_splits())}
     default_protocol = "garcia"
     recipes: ClassVar = {"mdms/uwa3d": MDMS}
     setups: ClassVar = {"mdms/uwa3d": SETUP}

@@ -40,6 +40,7 @@ class Ucf(pm.Dataset):
     """
 
     splits: ClassVar = SPLIT
+    averages: ClassVar = {"3-split": tuple(SPLIT)}
     target = ("rgb",)
     default_protocol = "split-1"
     sampling = pm.Sampling(frames=16, test_clips=10)
