@@ -32,7 +32,7 @@ CONTRACTS = (
     "Setting", "Method", "Ablation", "Options", "Stage", "Bench", "Batch", "Step", "Group", "Recipe",
     "Setup", "Dataset", "Split", "Part", "Files", "Download", "Sampling", "AugmentRng", "CropParams",
     "Modality", "ModalityKind", "Backbone", "BackboneFamily", "Pretrained", "Weights", "Metric",
-    "Evidence", "Published",
+    "Evidence", "Published", "Epoch",
 )  # fmt: skip
 """Contracts of plugins, in reading order."""
 NETWORKS = (

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .contracts.backbone import Backbone, BackboneFamily, Pretrained, Weights, backbone, renamed
     from .contracts.batch import Batch
     from .contracts.dataset import Dataset
+    from .contracts.event import Epoch
     from .contracts.hooks import hookimpl
     from .contracts.method import Ablation, Method, method
     from .contracts.metric import Evidence, Metric
@@ -67,6 +68,7 @@ _HOMES = {
     "contracts.backbone": "Backbone BackboneFamily Pretrained Weights backbone renamed",
     "contracts.batch": "Batch",
     "contracts.dataset": "Dataset",
+    "contracts.event": "Epoch",
     "contracts.hooks": "hookimpl",
     "networks.contrast": "MemoryBank ProjectionHead",
     "networks.losses": "cross_entropy kl_divergence mse soft_cross_entropy",

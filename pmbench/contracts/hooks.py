@@ -1,4 +1,4 @@
-"""The seven plugin hooks; distributions register in the entry-point group `pmbench`."""
+"""The eight plugin hooks; distributions register in the entry-point group `pmbench`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pluggy
 if TYPE_CHECKING:
     from .backbone import Backbone, BackboneFamily
     from .dataset import Dataset
+    from .event import Epoch
     from .method import Method
     from .metric import Metric
     from .modality import ModalityKind
@@ -57,9 +58,20 @@ def pmbench_published() -> Iterable[Published]:
 
 
 @hookspec
+def pmbench_epoch_finished(event: Epoch) -> None:
+    """Called after each epoch of a stage that is being trained, in the process of `pmbench_run_finished`.
+
+    Epochs of a stage come in order, those of stages that are trained side by side mixed, and all of them
+    before the record of a cell that uses the stage. Training does not wait for this hook.
+    """
+
+
+@hookspec
 def pmbench_run_finished(record: Any) -> None:
     """Called after each record is written, with that record.
 
-    The process loads this distribution alone. It can use the network, and write into its working folder,
-    `listeners/<distribution>` of `--out`.
+    One process for the whole run loads this distribution alone, and calls its hooks one after the other. It
+    can use the network, and write into its working folder, `listeners/<distribution>` of `--out`. It has the
+    environment variables that start with the distribution's name: `MLFLOW_` for `pmbench-mlflow`. It is
+    ended after the last call without running exit handlers: a hook has to write what it keeps.
     """

@@ -23,18 +23,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 LONGEST = 1 << 28
 """Bytes that an answer of a child may have."""
 _KILL_WITH_PARENT, _ADOPT_ORPHANS = 1, 36
 """Options of prctl."""
-
-Answer = Callable[[Mapping[str, Any]], None]
-"""Sends a JSON object from a child to the process that started it."""
 
 
 class ChildError(Exception):
@@ -160,16 +157,35 @@ class Child:
     ) -> None:
         self._work, self._reports = work, reports
         self.timed_out = False
-        self._timer = threading.Timer(timeout_s or 0.0, self._time_out)
-        self._timer.daemon = True
-        if timeout_s is not None:
-            self._timer.start()
+        self._timer: threading.Timer | None = None
+        self.limit(timeout_s)
         line = json.dumps(request).encode() + b"\n"
-        threading.Thread(target=self._send, args=(line,), daemon=True).start()
+        self._request = threading.Thread(target=self._send, args=(line,), daemon=True)
+        self._request.start()
 
     def _send(self, line: bytes) -> None:
         with contextlib.suppress(OSError):
             self._work.sendall(line)
+
+    def send(self, value: Mapping[str, Any]) -> None:
+        """Sends one more JSON object (`Answer.received`); waits for the child to read it if it is large."""
+        self._request.join()
+        self._send(json.dumps(value).encode() + b"\n")
+
+    def end(self) -> None:
+        """Tells the child that no more is sent."""
+        self._request.join()
+        with contextlib.suppress(OSError):
+            self._work.shutdown(socket.SHUT_WR)
+
+    def limit(self, timeout_s: float | None) -> None:
+        """Kills the child `timeout_s` seconds from now, in place of the limit before; None is no limit."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if timeout_s is not None:
+            self._timer = threading.Timer(timeout_s, self._time_out)
+            self._timer.daemon = True
+            self._timer.start()
 
     def _time_out(self) -> None:
         self.timed_out = True
@@ -193,7 +209,7 @@ class Child:
         """What the child used, once it has ended; raises ChildError if the server has ended."""
         with self._reports, self._reports.makefile("rb") as file:
             line = file.readline()
-        self._timer.cancel()
+        self.limit(None)
         self._work.close()
         if not line:
             raise ChildError("the server of child processes has ended")
@@ -318,6 +334,21 @@ def _prctl(option: int, value: int) -> None:
 # --- in the child -------------------------------------------------------------------------------------------
 
 
+class Answer:
+    """The way from a child to the process that started it; a call sends a JSON object."""
+
+    def __init__(self, work: socket.socket, lines: BinaryIO) -> None:
+        self._work, self._lines, self._lock = work, lines, threading.Lock()
+
+    def __call__(self, value: Mapping[str, Any]) -> None:
+        with self._lock:
+            self._work.sendall(json.dumps(value).encode() + b"\n")
+
+    def received(self) -> Iterator[dict[str, Any]]:
+        """The JSON objects that come after the arguments (`Child.send`), until `Child.end`."""
+        return map(json.loads, self._lines)
+
+
 def _fork(function: str, work: socket.socket) -> int:
     """Forks a child that runs `function`; returns its process id to the server."""
     server = os.getpid()
@@ -350,15 +381,11 @@ def _leave_server(server: int, keep: int) -> None:
 
 
 def _run(function: str, work: socket.socket) -> None:
-    lines, lock = work.makefile("rb"), threading.Lock()
+    lines = work.makefile("rb")
     request = json.loads(lines.readline())
     os.environ.clear()
     os.environ.update(request["environment"])
-
-    def answer(value: Mapping[str, Any]) -> None:
-        with lock:
-            work.sendall(json.dumps(value).encode() + b"\n")
-
+    answer = Answer(work, lines)
     module, _, name = function.partition(":")
     getattr(importlib.import_module(module), name)(request["arguments"], answer)
     sys.stderr.flush()

@@ -4,6 +4,6 @@ May import `errors`, `files`, `isolation`, `contracts` and `metrics`.
 """
 
 from .host import Host, survey
-from .registry import CORE, Broken, Offer, Registry, load_plugins
+from .registry import CORE, LISTENING, Broken, Offer, Registry, load_plugins
 
-__all__ = ["CORE", "Broken", "Host", "Offer", "Registry", "load_plugins", "survey"]
+__all__ = ["CORE", "LISTENING", "Broken", "Host", "Offer", "Registry", "load_plugins", "survey"]

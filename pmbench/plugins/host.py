@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import os
 import tempfile
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,7 +16,7 @@ from ..contracts.metric import Evidence
 from ..errors import PluginError, from_answer
 from ..files import cache_folder
 from ..isolation import rights
-from ..isolation.forkserver import ChildError, Forkserver
+from ..isolation.forkserver import Child, ChildError, Forkserver
 from ..processes import cores
 from ..tracebacks import printable, trace_of
 from . import facts
@@ -67,6 +68,52 @@ class Host:
         `folder`.
         """
         names, limit = ", ".join(distributions) or CORE, self.limit if limit is None else limit
+        try:
+            with self.process(
+                function,
+                distributions,
+                options,
+                read=read,
+                write=write,
+                network=network,
+                folder=folder,
+                reports=report is not None,
+            ) as child:
+                child.limit(None if limit == math.inf else limit)
+                answer: Mapping[str, Any] = {}
+                for answer in child.answers():
+                    if "report" in answer and report is not None:
+                        report(*answer["report"])
+                usage = child.wait()
+        except ChildError as error:
+            raise Died(f"the process of {names} failed: {error}") from error
+        if isinstance(answer.get("error"), dict):
+            raise from_answer(answer["error"])
+        if "result" not in answer:
+            if child.timed_out:
+                raise PluginError(f"the process of {names} took longer than {limit:.0f} s")
+            raise Died(f"the process of {names} ended with code {usage.code}")
+        return answer["result"]
+
+    @contextlib.contextmanager
+    def process(
+        self,
+        function: str,
+        distributions: Sequence[str],
+        options: Mapping[str, Any],
+        *,
+        read: Iterable[Path] = (),
+        write: Iterable[Path] = (),
+        network: bool = False,
+        folder: Path | None = None,
+        reports: bool = False,
+        talks: bool = False,
+        environment: Mapping[str, str] | None = None,
+    ) -> Iterator[Child]:
+        """The process of a call. A function that `talks` is given the option `answer`, an `Answer`.
+
+        `environment` is added to the variables that all processes of plugins have.
+        """
         with tempfile.TemporaryDirectory(prefix="pmbench-") as scratch:
             allowed = rights.of_code(
                 read=read,
@@ -78,28 +125,14 @@ class Host:
                 "function": function,
                 "distributions": list(distributions),
                 "options": _plain(options, Path(scratch)),
-                "reports": report is not None,
+                "reports": reports,
+                "talks": talks,
                 "rights": dataclasses.asdict(allowed),
                 "scratch": scratch,
                 "folder": str(folder or scratch),
             }
-            try:
-                seconds = None if limit == math.inf else limit
-                child = self._server.start(f"{_INSIDE}:serve", arguments, seconds, self.environment)
-                answer: Mapping[str, Any] = {}
-                for answer in child.answers():
-                    if "report" in answer and report is not None:
-                        report(*answer["report"])
-                usage = child.wait()
-            except ChildError as error:
-                raise Died(f"the process of {names} failed: {error}") from error
-        if isinstance(answer.get("error"), dict):
-            raise from_answer(answer["error"])
-        if "result" not in answer:
-            if child.timed_out:
-                raise PluginError(f"the process of {names} took longer than {limit:.0f} s")
-            raise Died(f"the process of {names} ended with code {usage.code}")
-        return answer["result"]
+            variables = {**self.environment, **(environment or {})}
+            yield self._server.start(f"{_INSIDE}:serve", arguments, environment=variables)
 
     def ask(self, distribution: str) -> facts.Ask:
         """Calls functions of `inside` in processes with one distribution."""

@@ -39,6 +39,8 @@ def serve(arguments: Mapping[str, Any], answer: Answer) -> None:
         options = dict(arguments["options"])
         if arguments["reports"]:
             options["report"] = lambda *news: answer({"report": news})
+        if arguments["talks"]:
+            options["answer"] = answer
         answer({"result": function(registry, **options)})
     except (Exception, SystemExit) as error:
         answer({"error": as_answer(error)})

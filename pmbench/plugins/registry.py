@@ -36,6 +36,8 @@ _KINDS: dict[str, tuple[str, type]] = {
     "modality_kind": ("pmbench_modality_kinds", ModalityKind),
 }
 _HOOKS: dict[str, tuple[str, type]] = {**_KINDS, "published": ("pmbench_published", Published)}
+LISTENING = ("pmbench_epoch_finished", "pmbench_run_finished")
+"""Hooks that are called while a run is under way."""
 _SHOWN = {
     "method": "method",
     "dataset": "data set",
@@ -83,8 +85,8 @@ class Broken:
 class Registry:
     """What plugins offer. A name that two plugins offer raises PluginError when it is requested.
 
-    `hooks` maps distributions to the hooks that they implement, `listeners` has the implementations of
-    `pmbench_run_finished` that this process has loaded. With a `host`, the code of all plugins is in
+    `hooks` maps distributions to the hooks that they implement, `listeners` those whose code this process
+    has loaded to (hook, implementation) of LISTENING. With a `host`, the code of all plugins is in
     processes that it starts, and the offers have their declarations alone.
     """
 
@@ -93,7 +95,7 @@ class Registry:
     families: dict[str, list[Offer]] = field(default_factory=dict)
     published: tuple[Published, ...] = ()
     hooks: dict[str, list[str]] = field(default_factory=dict)
-    listeners: dict[str, list[Callable[..., object]]] = field(default_factory=dict)
+    listeners: dict[str, list[tuple[str, Callable[..., object]]]] = field(default_factory=dict)
     distributions: dict[str, str] = field(default_factory=dict)
     host: Host | None = None
     _made: dict[str, list[Offer]] = field(default_factory=dict)
@@ -286,8 +288,9 @@ def load_plugins(only: Collection[str] | None = None) -> Registry:
             hooked = registry.hooks.setdefault(distribution, [])
             hooked += [caller.name for caller in manager.get_hookcallers(plugin) or ()]
             registry.listeners.setdefault(distribution, []).extend(
-                implementation.function
-                for implementation in manager.hook.pmbench_run_finished.get_hookimpls()
+                (hook, implementation.function)
+                for hook in LISTENING
+                for implementation in getattr(manager.hook, hook).get_hookimpls()
                 if implementation.plugin is plugin
             )
         except (Exception, SystemExit) as error:

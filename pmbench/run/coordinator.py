@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
+from ..contracts.event import Epoch, EpochValues
 from ..data.prepared import Prepared
 from ..errors import PmbenchError, RecordError, StoreError, Unsupported
 from ..evaluation.evaluator import EvaluationRequest, Evaluator
@@ -23,7 +25,7 @@ from ..store.keys import digest
 from ..store.store import Store
 from ..tracebacks import error_text, trace_of
 from .executors.local import LocalPool, WorkerDied, make_server
-from .listeners import tell
+from .listeners import Listeners
 from .plan import Plan, PlannedCell, PlannedStage, needed
 from .queue import Queue
 from .recording import Recorder
@@ -72,6 +74,7 @@ class Runner:
         self.store = Store(self.resources.store)
         self.server = make_server(self.resources)
         self.evaluator = Evaluator(self.server)
+        self.listeners = Listeners(self.registry, self.out)
         self.reasons: dict[str, Exception] = {}
         self.fresh: dict[str, float] = {}
         self.retried: set[str] = set()
@@ -121,16 +124,18 @@ class Runner:
                     time.sleep(0.2)
                 if not self._busy(running):
                     queue.release()
-                for key, done, total in pool.progress() if pool else ():
-                    self.watcher.epoch(key, done, total)
+                for news in pool.progress() if pool else ():
+                    self._epoch(*news)
                 for future in ended:
                     self._ended(running.pop(future), future, queue, finished)
             outcome.trained = len(self.fresh)
             if pool is not None:
                 pool.close()
+            self.listeners.close()
         except BaseException:
             if pool is not None:
                 pool.kill()
+            self.listeners.kill()
             raise
         finally:
             helper.shutdown(wait=False, cancel_futures=True)
@@ -222,6 +227,36 @@ class Runner:
         for key in queue.fail(task.key):
             self.reasons[key] = error
 
+    @cached_property
+    def _methods(self) -> dict[str, set[str]]:
+        """Key of each stage -> methods of the cells that use it."""
+        found: dict[str, set[str]] = {}
+        for cell in self.plan.cells:
+            for key in cell.keys:
+                found.setdefault(key, set()).add(cell.method.name)
+        return found
+
+    def _epoch(self, key: str, done: int, total: int, values: EpochValues | None) -> None:
+        """Shows the progress of a stage, and tells the listeners of an epoch that was trained."""
+        self.watcher.epoch(key, done, total)
+        if values is None:
+            return
+        spec = self.plan.nodes[key].spec
+        self.listeners.epoch(
+            Epoch(
+                key=key,
+                stage=self.plan.nodes[key].stage.kind,
+                methods=tuple(sorted(self._methods[key])),
+                dataset=spec.dataset,
+                protocol=spec.protocol,
+                seed=spec.seed,
+                placebo=spec.placebo,
+                epoch=done,
+                epochs=total,
+                **vars(values),
+            )
+        )
+
     # --- one cell -------------------------------------------------------------------------------------------
 
     def _record(self, cell: PlannedCell) -> tuple[Record | None, bool]:
@@ -305,7 +340,7 @@ class Runner:
     def _tell(self, record: Record, reused: bool) -> Record:
         self.watcher.cell(record, reused)
         if not reused:
-            tell(self.registry, record, self.out)
+            self.listeners.record(record)
         return record
 
 

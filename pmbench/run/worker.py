@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from ..contracts.event import EpochValues
 from ..data.prepared import Prepared, open_prepared
 from ..errors import PmbenchError, TrainingError, as_answer, from_answer
 from ..isolation.forkserver import Answer, add_site_packages
@@ -83,8 +86,10 @@ class TaskResult:
     notes: tuple[str, ...] = field(default=())
 
 
-Report = Callable[[str, int, int], None]
-"""Called with (key, epochs done, epochs)."""
+News = tuple[str, int, int, EpochValues | None]
+"""(key of a stage, epochs done, epochs, what the last of them measured); None before the first epoch."""
+Report = Callable[[str, int, int, Mapping[str, Any] | None], None]
+"""Called with news, with the fields of the values."""
 
 
 _plugins: Mapping[str, Any] | None = None
@@ -120,7 +125,7 @@ Work = Callable[[Task, Resources, Report], float]
 
 
 def perform(
-    task: Task, resources: Resources, report: Report = lambda key, done, total: None, work: Work | None = None
+    task: Task, resources: Resources, report: Report = lambda *news: None, work: Work | None = None
 ) -> TaskResult:
     """Carries out a task under the lock of its stage. `work` is `in_this_process` if it is None."""
     store = Store(resources.store)
@@ -156,9 +161,11 @@ def in_child(arguments: Mapping[str, Any], answer: Answer) -> None:
     try:
         kind: type[Task] = Seal if "inputs" in arguments["task"] else Train
         task = msgspec.convert(arguments["task"], kind)
-        in_this_process(
-            task, resources, lambda key, done, total: answer({"epochs": [done, total]}), staged=True
-        )
+
+        def report(key: str, done: int, total: int, values: Mapping[str, Any] | None) -> None:
+            answer({"epochs": [done, total], **({"values": values} if arguments["values"] else {})})
+
+        in_this_process(task, resources, report, staged=True)
         answer({"ok": True})
     except (Exception, SystemExit) as error:
         answer({"error": as_answer(error)})
@@ -180,11 +187,20 @@ def _train(task: Train, resources: Resources, report: Report, staged: bool) -> N
 
     fabric = make_fabric(resources.device, resources.devices)
     if resources.devices > 1:
-        errors = multiprocessing.get_context("spawn").SimpleQueue()
+        spawned = multiprocessing.get_context("spawn")
+        errors, (news, sender) = spawned.SimpleQueue(), spawned.Pipe(duplex=False)
+        reader = threading.Thread(target=_forward, args=(news, report), daemon=True)
+        reader.start()
         try:
             # a partial: `launch` would rebuild its arguments, which fails for frozen dataclasses
             share = partial(
-                _train_share, task=task, resources=resources, errors=errors, staged=staged, plugins=_plugins
+                _train_share,
+                task=task,
+                resources=resources,
+                errors=errors,
+                news=sender,
+                staged=staged,
+                plugins=_plugins,
             )
             fabric.launch(share)
         except Exception as error:
@@ -192,9 +208,19 @@ def _train(task: Train, resources: Resources, report: Report, staged: bool) -> N
                 last = str(error).strip().splitlines()[-1:] or [type(error).__name__]
                 raise TrainingError(f"a process of {resources.devices} devices failed: {last[0]}") from error
             raise from_answer(errors.get()) from None
+        finally:
+            sender.close()
+            reader.join()
     else:
         fabric.launch()
         _train_part(fabric, task, resources, staged, report)
+
+
+def _forward(news: Any, report: Report) -> None:
+    """Reports what comes through a pipe until all its other ends are closed."""
+    with suppress(EOFError, OSError):
+        while True:
+            report(*news.recv())
 
 
 def _train_share(
@@ -202,10 +228,12 @@ def _train_share(
     task: Train,
     resources: Resources,
     errors: Any,
+    news: Any,
     staged: bool,
     plugins: Mapping[str, Any] | None,
 ) -> None:
-    """One of several processes. `errors` receives its exception, of which the parent sees only a text.
+    """One of several processes. `errors` receives its exception, of which the parent sees only a text, and
+    `news` what the first process reports.
 
     All processes leave the process group together: one that exits while its threads run would abort.
     """
@@ -216,7 +244,8 @@ def _train_share(
     if plugins is not None:
         use_plugins(plugins)
     try:
-        _train_part(fabric, task, resources, staged)
+        report = (lambda *told: news.send(told)) if fabric.global_rank == 0 else None
+        _train_part(fabric, task, resources, staged, report)
     except Exception as error:
         known = isinstance(error, PmbenchError)
         errors.put(as_answer(error if known else TrainingError(error_text(error))))
@@ -241,5 +270,5 @@ def _train_part(
         Store(resources.store, staged),
         accelerator(fabric, mixed),
         data_workers=resources.data_workers,
-        progress=lambda done, total: report(task.key, done, total) if report else None,
+        progress=lambda *epoch: report(task.key, *epoch) if report else None,
     )

@@ -29,8 +29,8 @@ from .optimizers import OptimizerStep, Seen, optimizers_of
 from .samples import ChannelStats, TrainingView
 from .schedule import checked_recipe, rate_factor
 
-Progress = Callable[[int, int], None]
-"""Called after each epoch with (epochs done, epochs)."""
+Progress = Callable[[int, int, Mapping[str, Any] | None], None]
+"""Called after each epoch with (epochs done, epochs, fields of `EpochValues`); with None before the first."""
 
 AUDITED_BYTES = 1 << 25
 """The weights of all epochs are kept, for the audit of the selected epoch, if they are not larger."""
@@ -115,7 +115,7 @@ class Training:
 
     # --- the loop -------------------------------------------------------------------------------------------
 
-    def run(self, progress: Progress = lambda done, total: None) -> nn.Module:
+    def run(self, progress: Progress = lambda done, total, values: None) -> nn.Module:
         """The delivered network with the weights of the selected epoch, in evaluation mode.
 
         Raises PluginError or ContractError for a defect of the stage, TrainingError for values that are not
@@ -123,7 +123,7 @@ class Training:
         """
         epochs = self.recipe.epochs
         self._resume()
-        progress(self.state.epoch, epochs)
+        progress(self.state.epoch, epochs, None)
         for epoch in range(self.state.epoch, epochs):
             started = time.perf_counter()
             terms = self._epoch(epoch)
@@ -134,11 +134,13 @@ class Training:
                 for name, seen in terms.items()
             }
             self._record(epoch, value, means)
-            self.state.seconds += time.perf_counter() - started
+            seconds = time.perf_counter() - started
+            self.state.seconds += seconds
             self.state.epoch = epoch + 1
             if self.accelerator.first and epoch + 1 < epochs and time.perf_counter() >= self._due:
                 self._checkpoint()
-            progress(epoch + 1, epochs)
+            values = {"terms": means, "metric": self.metric.name, "validation": value, "seconds": seconds}
+            progress(epoch + 1, epochs, values)
         if not epochs:
             self.untrained = self._validate()
         network = self._deliver()

@@ -17,7 +17,7 @@ from ..data.prepared import Prepared
 from ..store.keys import Context
 from ..store.store import Store
 from .device import Accelerator, nondeterministic_operations
-from .loop import Training
+from .loop import Progress, Training
 from .samples import training_view
 
 
@@ -72,14 +72,14 @@ def train_stage(
     *,
     data_workers: int = 0,
     begun: Callable[[Training], None] = lambda training: None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = lambda done, total, values: None,
     environment: Mapping[str, Any] | None = None,
 ) -> Trained:
     """Trains a stage; the first process of `accelerator` stores the result.
 
-    `begun` is called with the training before its first step, `progress` after each epoch with (epochs done,
-    epochs). Raises TrainingError unless the stage has the planned key before and after training; its source
-    has changed otherwise.
+    `begun` is called with the training before its first step, `progress` after each epoch. Raises
+    TrainingError unless the stage has the planned key before and after training; its source has changed
+    otherwise.
     """
     stage, context = job.stage, job.context
     context.require_key(stage, job.key)

@@ -34,6 +34,7 @@ def test_there_are_hooks():
     assert HOOKS == [
         "pmbench_backbones",
         "pmbench_datasets",
+        "pmbench_epoch_finished",
         "pmbench_methods",
         "pmbench_metrics",
         "pmbench_modality_kinds",

@@ -6,13 +6,15 @@ import contextlib
 import sys
 from collections.abc import Mapping
 from concurrent.futures import Future
+from typing import Any
 
+from ...contracts.event import EpochValues
 from ...data.prepared import Prepared
 from ...isolation.forkserver import Forkserver
 from ...plugins import Registry
 from ...processes import set_threads
 from ...store.keys import Context
-from ..worker import Resources, Task, TaskResult, perform
+from ..worker import News, Resources, Task, TaskResult, perform
 
 
 class Inline:
@@ -31,18 +33,21 @@ class Inline:
     ) -> None:
         set_threads(resources.threads)
         self.resources = resources
-        self._progress: list[tuple[str, int, int]] = []
+        self._progress: list[News] = []
 
     def submit(self, task: Task, context: Context) -> Future[TaskResult]:
+        def report(key: str, done: int, total: int, values: Mapping[str, Any] | None) -> None:
+            self._progress.append((key, done, total, EpochValues(**values) if values else None))
+
         future: Future[TaskResult] = Future()
         try:
             with contextlib.redirect_stdout(sys.stderr):  # standard output belongs to the command
-                future.set_result(perform(task, self.resources, lambda *news: self._progress.append(news)))
+                future.set_result(perform(task, self.resources, report))
         except Exception as error:
             future.set_exception(error)
         return future
 
-    def progress(self) -> list[tuple[str, int, int]]:
+    def progress(self) -> list[News]:
         news, self._progress = self._progress, []
         return news
 

@@ -10,6 +10,9 @@ from dataclasses import asdict
 from queue import SimpleQueue
 from typing import Any
 
+import msgspec
+
+from ...contracts.event import EpochValues
 from ...data.prepared import Prepared
 from ...errors import PluginError, from_answer
 from ...evaluation import evaluator
@@ -19,7 +22,8 @@ from ...plugins import Registry
 from ...plugins.excerpt import excerpt
 from ...store.keys import Context
 from ...store.store import Store
-from ..worker import Report, Resources, Seal, Task, TaskResult, Train, perform
+from ..listeners import EPOCH
+from ..worker import News, Report, Resources, Seal, Task, TaskResult, Train, perform
 
 _PRELOAD = (
     *("pmbench.run.worker", "pmbench.training.train", "pmbench.evaluation.seal", "lightning_fabric"),
@@ -56,7 +60,7 @@ class WorkerDied(Exception):
 
 
 class LocalPool:
-    """Runs up to `workers` tasks side by side; `progress()` returns new (key, epochs done, epochs)."""
+    """Runs up to `workers` tasks side by side; `progress()` returns the news since its last call."""
 
     exclusive = False
 
@@ -71,18 +75,21 @@ class LocalPool:
         self.resources, self.prepared, self.registry = resources, prepared, registry
         self._server = server
         self._threads = ThreadPoolExecutor(workers, "pmbench-task")
-        self._progress: SimpleQueue[tuple[str, int, int]] = SimpleQueue()
+        self._progress: SimpleQueue[News] = SimpleQueue()
+        self._values = any(EPOCH in hooks for hooks in registry.hooks.values())
         self._children: set[Child] = set()
 
     def submit(self, task: Task, context: Context) -> Future[TaskResult]:
         def work(task: Task, resources: Resources, report: Report) -> float:
             return self._work(task, context, report)
 
-        return self._threads.submit(
-            perform, task, self.resources, lambda *news: self._progress.put(news), work
-        )
+        def report(key: str, done: int, total: int, values: Mapping[str, Any] | None) -> None:
+            measured = None if values is None else msgspec.convert(values, EpochValues)
+            self._progress.put((key, done, total, measured))
 
-    def progress(self) -> list[tuple[str, int, int]]:
+        return self._threads.submit(perform, task, self.resources, report, work)
+
+    def progress(self) -> list[News]:
         found = []
         while not self._progress.empty():
             found.append(self._progress.get())
@@ -109,6 +116,7 @@ class LocalPool:
             "resources": resources,
             "plugins": self._plugins(task, context),
             "scratch": str(scratch),
+            "values": self._values,
         }
         usage = self._run(task, arguments, report)
         shutil.rmtree(scratch, ignore_errors=True)
@@ -130,11 +138,11 @@ class LocalPool:
             for told in child.answers():
                 if "epochs" in told:
                     done, total = told["epochs"]
-                    report(task.key, int(done), int(total))
+                    report(task.key, int(done), int(total), told.get("values"))
             usage = child.wait()
         except ChildError as broken:
             raise WorkerDied(str(broken)) from broken
-        except (TypeError, ValueError) as odd:
+        except (TypeError, ValueError, msgspec.ValidationError) as odd:
             raise PluginError(f"the process of stage {task.stage.kind} sent {told}") from odd
         finally:
             child.kill()

@@ -56,12 +56,23 @@ def train(stage, resources, spec=SPEC, report=lambda *news: None):
     return task.key, perform(task, resources, report)
 
 
+def check_values(news, stage):
+    """What was reported of each epoch is what the stage's curves say."""
+    values = [told[3] for told in news]
+    assert values[0] is None
+    assert [v["terms"]["ce"] for v in values[1:]] == stage["terms"]["ce"]
+    assert [v["validation"] for v in values[1:]] == stage["curve"]
+    assert {v["metric"] for v in values[1:]} == {"accuracy"}
+    assert sum(v["seconds"] for v in values[1:]) == pytest.approx(stage["cost"]["seconds"])
+
+
 def test_a_stage_is_trained_once(tmp_path, data):
     resources, stage, news = Resources(tmp_path, data), pm.Stream("target_view"), []
     key, done = train(stage, resources, report=lambda *n: news.append(n))
     assert (done.busy, done.hit) == (False, False)
     assert done.seconds > 0
-    assert news == [(key, 0, 2), (key, 1, 2), (key, 2, 2)]
+    assert [told[:3] for told in news] == [(key, 0, 2), (key, 1, 2), (key, 2, 2)]
+    check_values(news, Store(tmp_path).stage(key))
     store = Store(tmp_path)
     before = file_digest(store.folder(key) / "weights.safetensors")
     entry = store.stage(key)
@@ -188,7 +199,8 @@ def test_two_processes_give_what_one_gives(tmp_path, data):
     stage = pm.Stream("target_view")
     alone, halves = Resources(tmp_path / "one", data), Resources(tmp_path / "two", data, devices=2)
     key, _ = train(stage, alone)
-    same, done = train(stage, halves)
+    news = []
+    same, done = train(stage, halves, report=lambda *n: news.append(n))
     assert same == key
     assert not done.hit
     one, two = Store(tmp_path / "one"), Store(tmp_path / "two")
@@ -196,6 +208,7 @@ def test_two_processes_give_what_one_gives(tmp_path, data):
     assert len(two.entries()) == 1
     assert two.leftovers(-60) == []
     entry = two.stage(key)
+    check_values(news, entry)
     assert entry["environment"]["processes"] == 2
     assert entry["cost"]["steps"] == one.stage(key)["cost"]["steps"]
     start = copy.deepcopy(one.weights(key))

@@ -28,7 +28,7 @@ class Interrupted(Exception):
 def interrupt(training, after):
     """Runs the training and interrupts it after `after` epochs."""
 
-    def progress(done, total):
+    def progress(done, total, values):
         if done == after:
             raise Interrupted
 
