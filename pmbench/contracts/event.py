@@ -28,6 +28,8 @@ class Epoch:
     """Key of the stage, 64 hexadecimal digits; `record.stages` of its cells have the same."""
     stage: str
     """Name of the stage's class."""
+    reads: tuple[str, ...]
+    """Modalities in its batches."""
     methods: tuple[str, ...]
     """Methods of the run whose cells use the stage, sorted."""
     dataset: str

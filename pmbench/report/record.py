@@ -93,6 +93,16 @@ class CellInfo(StrictModel):
         """Whether its data are made-up samples in the layout of a data set; such a cell is on no board."""
         return self.dataset.endswith(":demo")
 
+    @property
+    def parameters(self) -> dict[str, bool | int | float | str]:
+        """What was run, as flat names and values without None; options are `option.<name>`."""
+        fields = "dataset method protocol seed recipe_set values target privileged placebo matched_epochs"
+        found = {name: getattr(self, name) for name in fields.split()}
+        found |= {f"backbone.{m}": name for m, name in self.backbones.items()}
+        found |= {f"option.{n}": v for n, v in self.options.items()}
+        plain = {n: ", ".join(map(str, v)) if isinstance(v, list) else v for n, v in found.items()}
+        return {n: v for n, v in plain.items() if v is not None}
+
     @model_validator(mode="after")
     def _consistent(self) -> CellInfo:
         both = [*self.target, *self.privileged]

@@ -241,11 +241,13 @@ class Runner:
         self.watcher.epoch(key, done, total)
         if values is None:
             return
-        spec = self.plan.nodes[key].spec
+        node = self.plan.nodes[key]
+        spec = node.spec
         self.listeners.epoch(
             Epoch(
                 key=key,
-                stage=self.plan.nodes[key].stage.kind,
+                stage=node.stage.kind,
+                reads=node.stage.reads,
                 methods=tuple(sorted(self._methods[key])),
                 dataset=spec.dataset,
                 protocol=spec.protocol,

@@ -23,8 +23,9 @@ EPOCH, RECORD = LISTENING
 class Listeners:
     """The listening processes of one run, started when there is something to tell them.
 
-    What is told waits in a queue. A process that does not end a call in `Host.limit` seconds, or dies, is
-    told nothing more; one whose hook raises is told what comes next. The registry notes each error once.
+    What is told waits in a queue. A process that dies, or does not end a call in `Host.limit` seconds (three
+    times that for the first call, which imports libraries), is told nothing more; one whose hook raises is
+    told what comes next. The registry notes each error once.
     """
 
     def __init__(self, registry: Registry, out: Path) -> None:
@@ -98,13 +99,14 @@ class _Listener:
                 environment=own_variables(self._distribution),
             ) as child:
                 self._child = child
-                answers = child.answers()
+                answers, limit = child.answers(), 3 * self._host.limit
                 while (told := self.queue.get()) is not None:
                     hook, value = told
-                    child.limit(self._host.limit)
+                    child.limit(limit)
                     child.send({"hook": hook, "value": value})
                     self._answered(hook, child, answers)
                     child.limit(None)
+                    limit = self._host.limit
                 child.end()
                 child.limit(self._host.limit)
                 child.wait()
@@ -115,8 +117,8 @@ class _Listener:
         """Waits for the end of a call; raises PluginError if the process has ended, or could not start."""
         answer = next(answers, None)
         if answer is None:
-            usage, late = child.wait(), child.timed_out
-            reason = f"took longer than {self._host.limit:.0f} s" if late else f"ended with code {usage.code}"
+            code = child.wait().code
+            reason = "was killed, as the call took too long" if child.timed_out else f"ended with code {code}"
             raise PluginError(
                 f"the process of {self._distribution} {reason}; it is told nothing more in this run"
             )
@@ -146,7 +148,7 @@ def heard(registry: Registry, distribution: str, hook: str, value: Mapping[str, 
     """Calls the implementations of a hook that this process has loaded; raises PluginError if one raises."""
     given: Epoch | Record
     if hook == EPOCH:
-        given = Epoch(**{**value, "methods": tuple(value["methods"])})
+        given = Epoch(**{n: tuple(v) if isinstance(v, list) else v for n, v in value.items()})
     else:
         given = Record.model_validate(value)
     for name, function in registry.listeners[distribution]:

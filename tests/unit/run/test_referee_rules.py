@@ -34,7 +34,8 @@ def records():
 
 
 def test_known_plugins_are_those_of_the_repository():
-    assert {path.name for path in (REPOSITORY / "plugins").glob("pmbench-*")} == KNOWN
+    listeners = {f"pmbench-{name}" for name in ("mlflow", "tensorboard", "wandb")}  # in no record
+    assert {path.name for path in (REPOSITORY / "plugins").glob("pmbench-*")} - listeners == KNOWN
 
 
 # --- plausibility -------------------------------------------------------------------------------------------
