@@ -22,6 +22,7 @@ _stages: dict[str, tuple[str, pm.Epoch]] = {}
 @cache
 def _client() -> tuple[MlflowClient, str]:
     """A client of MLFLOW_TRACKING_URI, else of `mlflow.db` in the working folder; and its experiment."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 

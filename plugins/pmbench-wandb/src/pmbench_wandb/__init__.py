@@ -24,6 +24,7 @@ def pmbench_epoch_finished(event: pm.Epoch) -> None:
 def pmbench_run_finished(record: Any) -> None:
     if record.status == "skipped":
         return
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     import wandb
 
     cell = record.cell
@@ -44,6 +45,7 @@ def pmbench_run_finished(record: Any) -> None:
     if record.reason:
         run.summary["reason"] = record.reason
     run.finish(exit_code=0 if record.status == "done" else 1)
+    wandb.teardown()  # waits for the process that writes the run, which would be killed with this one
 
 
 def _rows(record: Any) -> list[dict[str, float]]:
