@@ -10,6 +10,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+import msgspec
+
 from ..contracts.event import Epoch
 from ..errors import PluginError, as_answer, from_answer
 from ..isolation.forkserver import Answer, Child, ChildError
@@ -148,7 +150,7 @@ def heard(registry: Registry, distribution: str, hook: str, value: Mapping[str, 
     """Calls the implementations of a hook that this process has loaded; raises PluginError if one raises."""
     given: Epoch | Record
     if hook == EPOCH:
-        given = Epoch(**{n: tuple(v) if isinstance(v, list) else v for n, v in value.items()})
+        given = msgspec.convert(value, Epoch)
     else:
         given = Record.model_validate(value)
     for name, function in registry.listeners[distribution]:
