@@ -148,11 +148,7 @@ def listen(registry: Registry, distribution: str, answer: Answer) -> None:
 
 def heard(registry: Registry, distribution: str, hook: str, value: Mapping[str, Any]) -> None:
     """Calls the implementations of a hook that this process has loaded; raises PluginError if one raises."""
-    given: Epoch | Record
-    if hook == EPOCH:
-        given = msgspec.convert(value, Epoch)
-    else:
-        given = Record.model_validate(value)
+    given = msgspec.convert(value, Epoch) if hook == EPOCH else Record.model_validate(value)
     for name, function in registry.listeners[distribution]:
         if name == hook:
             try:
