@@ -85,6 +85,7 @@ class _Listener:
     def kill(self) -> None:
         if self._child is not None:
             self._child.kill()
+        self.queue.put(None)
 
     def _run(self) -> None:
         hook = RECORD

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from pmbench.contracts.event import Epoch
-from pmbench.plugins import Host, load_plugins, survey
+from pmbench.plugins import Host, Registry, load_plugins, survey
 from pmbench.plugins.registry import entry_points
 from pmbench.report.record_files import read_record
-from pmbench.run.listeners import Listeners
+from pmbench.run.listeners import EPOCH, Listeners
 
 RECORDS = Path(__file__).parents[3] / "leaderboard" / "records"
 PLUGIN = """
@@ -131,6 +131,21 @@ def test_each_error_is_noted_once(told):
     assert "no ears for accuracy" in found["lab-raises"][1]
     assert "ended with code 3; it is told nothing more" in found["lab-dies"][1]
     assert "was killed, as the call took too long" in found["lab-hangs"][1]
+
+
+def test_in_the_process_of_the_command_hooks_are_called_at_once(tmp_path):
+    heard = []
+
+    def hook(event):
+        heard.append(event)
+        raise ValueError("no ears")
+
+    registry = Registry(hooks={"lab": [EPOCH]}, listeners={"lab": [(EPOCH, hook)]})
+    listeners = Listeners(registry, tmp_path)
+    listeners.epoch(epoch(1))
+    listeners.epoch(epoch(2))
+    assert heard == [epoch(1), epoch(2)]
+    assert [(b.distribution, b.where) for b in registry.broken] == [("lab", EPOCH)]
 
 
 def test_without_listeners_there_is_no_process(tmp_path, record):

@@ -333,7 +333,7 @@ def _train_for_long(root, pipe):
     lab = toys.Lab(root)
     lab = lab.but(recipe=lab.recipe.but(epochs=2000))
     training = lab.training(toys.Plain("wave", dropout=0.5))
-    training.run(lambda done, total: pipe.send((training.key, done)))
+    training.run(lambda done, total, values: pipe.send((training.key, done)))
 
 
 def test_killed_while_training_a_checkpoint_is_whole(tmp_path):
