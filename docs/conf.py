@@ -13,7 +13,8 @@ import pmbench  # noqa: E402
 project, author = "pmbench", "the pmbench contributors"
 copyright = author
 version = release = pmbench.__version__
-extensions = ["myst_parser"]
+extensions = ["myst_nb"]
+nb_execution_mode = "off"  # the notebook is committed with its output; a test runs it
 myst_enable_extensions = ["colon_fence", "html_image"]
 myst_heading_anchors = 4
 exclude_patterns = ["example"]

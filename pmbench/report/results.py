@@ -54,6 +54,17 @@ def html_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 
 @dataclass(frozen=True)
+class Figure:
+    """A figure of a leaderboard as SVG, which notebooks show. `alternative` says what it shows."""
+
+    svg: str
+    alternative: str
+
+    def _repr_svg_(self) -> str:
+        return self.svg
+
+
+@dataclass(frozen=True)
 class Results(Sequence[Record]):
     """Records, and the tables that compare them; printed by rich and by notebooks as `pmbench run` does.
 
@@ -106,6 +117,15 @@ class Results(Sequence[Record]):
         from .pages.formats import to_csv
 
         return pandas_module().read_csv(io.StringIO(to_csv(Book.of(self.records))))
+
+    def figures(self, *, dark: bool = False) -> dict[str, Figure]:
+        """Name -> figure of all figures of `pmbench leaderboard`; needs matplotlib."""
+        from .pages.book import Book
+        from .pages.figures import draw, plan
+
+        kind = "-dark" if dark else ""
+        planned = plan(Book.of(self.records, figures=True))
+        return {name: Figure(draw(one)[kind], one.alternative) for name, one in planned.items()}
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         from rich.text import Text

@@ -39,19 +39,18 @@ BACKBONES = registry().names("backbone")
 BY_KIND = {
     "early_fusion",
     "late_fusion",
-    "hoffman",
     "mdms",
     "admd",
     "rad",
     "dad",
-    "fitnet",
-    "moddrop",
     "impute_ae",
 }
 """Methods that look at maps, or join networks: their code depends on the kind of input. They are checked on
 all kinds here, others on their usual kind; `pmbench check NAME` checks any method on all."""
 LONGEST = ("overfits_eight_samples", "privilege_reaches_the_student")
 """They take most of the time of all checks, so that they run on the usual kind alone here."""
+OF_WIDE = ("it_exports", "pooled_is_the_mean", "init_depends_only_on_seed")
+"""Checks of wide and pretrained backbones here, on their first kind of input; `pmbench check` does all."""
 OFFERS = [(kind, n) for kind in ("method", "dataset", "backbone") for n in registry().names(kind)]
 CASES = [
     pytest.param(
@@ -63,7 +62,9 @@ CASES = [
     for kind, name in OFFERS
     for suite, is_slow in [(suite_of(kind, name), slow(kind, name))]
     for check in suite.checks
-    if kind != "method" or not is_slow(check) or (name in BY_KIND and not check.name.startswith(LONGEST))
+    if not is_slow(check)
+    or (kind == "method" and name in BY_KIND and not check.name.startswith(LONGEST))
+    or (kind == "backbone" and check.name.startswith(OF_WIDE) and check.case == suite.checks[0].case)
 ]
 
 

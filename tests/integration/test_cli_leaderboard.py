@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
+
 
 def test_nothing_yet(run_cli: Any, workspace: Any) -> None:
     done = run_cli("leaderboard")
@@ -17,6 +19,7 @@ def test_nothing_yet(run_cli: Any, workspace: Any) -> None:
     assert not workspace.out.exists()
 
 
+@pytest.mark.slow
 def test_draw_is_what_the_run_drew(copied: Any) -> None:
     board = copied.out / "LEADERBOARD.md"
     drawn = {path: path.read_text() for path in copied.out.rglob("*.md")}

@@ -25,13 +25,9 @@ finally:
     "args",
     [
         ("--help",),
-        ("list",),
         ("show", "hoffman"),
-        ("plugins",),
         ("data", "list"),
-        ("store", "list"),
         ("leaderboard", "--check"),
-        ("leaderboard", "--json"),
         ("plan", "-m", "all", "-d", "planted", "--json"),
     ],
     ids=" ".join,

@@ -55,6 +55,7 @@ def test_list(finished: Any) -> None:
     assert " self_distill " in line
 
 
+@pytest.mark.slow
 def test_a_stage_names_all_methods_that_used_it(copied: Any) -> None:
     """Also those whose records are there already, and those of other runs."""
     kept = {s["key"]: s["methods"] for s in copied.run_cli("store", "list", "--json").json()}

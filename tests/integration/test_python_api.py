@@ -56,6 +56,15 @@ def results(finished: Any) -> pmbench.report.results.Results:
     return pmbench.records(finished.out)
 
 
+def test_figures_are_those_of_the_leaderboard(results: Any) -> None:
+    found = results.figures()
+    assert {name.rpartition("-")[2] for name in found} == {"costs", "curves", "terms"}
+    for figure in found.values():
+        assert figure._repr_svg_().lstrip().startswith("<?xml")
+        assert figure.alternative
+    assert results.figures(dark=True)["planted-shared-10-costs"].svg != found["planted-shared-10-costs"].svg
+
+
 def test_records_as_tables(results: Any, finished: Any) -> None:
     assert [r.cell.method for r in results] == [r.cell.method for r in results[:]]
     assert len(results) == 5

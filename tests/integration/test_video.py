@@ -72,6 +72,7 @@ def test_amid_on_an_incomplete_ucf51(workspace: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.science
 def test_amid_learns_video_with_privileged_audio(prepared: Any) -> None:
     workspace = prepared(
         "ucf51-mini",
@@ -87,6 +88,7 @@ def test_amid_learns_video_with_privileged_audio(prepared: Any) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.science
 def test_mdms_learns_video_with_privileged_depth(prepared: Any) -> None:
     workspace = prepared("ntu60-mini", lambda root: write_ntu(root, **NTU))
     methods = "mdms,target_only,privileged_only"
@@ -96,6 +98,7 @@ def test_mdms_learns_video_with_privileged_depth(prepared: Any) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.science
 def test_rad_learns_video_with_privileged_flow(prepared: Any) -> None:
     workspace = prepared("ucf101-mini", lambda root: write_ucf(root, groups=FOLDS, frames=(8, 12)))
     args = ("--method", "rad", "--dataset", "ucf101-mini", "--no-references", "--set", "recipe.epochs=10")

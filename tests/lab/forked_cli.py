@@ -1,6 +1,7 @@
 """Runs `pmbench` in processes forked from one that has imported it: a second faster than a new interpreter.
 
-The server imports no plugin and no torch, has one thread, and runs no command itself.
+The server imports no plugin and no torch, has one thread, and runs no command itself. Runs without plugins of
+their own share the server of their training processes.
 """
 
 from __future__ import annotations
@@ -18,6 +19,12 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
+
+from shared_server import SharedServer
+
+import pmbench.run.coordinator
+import pmbench.run.referee.case
+from pmbench.run.worker import Resources
 
 PRELOAD = (
     "pmbench.cli", "pmbench.run.coordinator", "pmbench.run.recording", "pmbench.evaluation.scoring",
@@ -85,12 +92,21 @@ def serve(descriptor: int) -> NoReturn:
     for name in PRELOAD:
         importlib.import_module(name)
     assert "torch" not in sys.modules
+    server = SharedServer.of(Resources(Path(), Path()))
     channel = socket.socket(fileno=descriptor)
     for line in channel.makefile("rb"):
+        request = json.loads(line)
+        has_plugins = os.path.isdir(request["environment"].get("PYTHONPATH", ""))
+        shares = request["args"][:1] in (["run"], ["verify"], ["publish"]) and not has_plugins
+        if shares:
+            server.launch()
         pid = os.fork()
         if pid == 0:
             channel.close()
-            _run(**json.loads(line))
+            if shares:
+                pmbench.run.coordinator.make_server = lambda resources: server
+                pmbench.run.referee.case.Forkserver = lambda preload, environment: server
+            _run(**request)
         _, status = os.waitpid(pid, 0)
         channel.sendall(str(os.waitstatus_to_exitcode(status)).encode())
     os._exit(0)

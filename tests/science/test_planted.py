@@ -18,7 +18,7 @@ from pmbench.report.boards import boards
 from pmbench.report.record_files import read_records
 from pmbench.testing.collect import registry
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.slow, pytest.mark.science, pytest.mark.timeout(3600)]
 FULL, NONE, SEEDS = "shared-40", "shared-0", 10
 ALPHA = 0.05
 VARIANTS = (("kd", "teacher=privileged"), ("rad", "teacher=late"))

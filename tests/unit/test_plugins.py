@@ -309,7 +309,7 @@ def test_declarations_are_kept_until_something_changes(afresh, tmp_path):
     first = asked()
     assert asked() == first
     assert asked(HOME=str(tmp_path)) == first
-    changes = {
+    changes = {  # one after the other
         "source": lambda: (package / "__init__.py").write_text(NUMBERED + "\n"),
         "data": lambda: (package / "published.csv").write_text("paper"),
         "package": lambda: install("some-library"),

@@ -119,8 +119,17 @@ def rad_loop(slow_mmh, w, rows, phi_i, weight_i, query, key, weighting, fixed=No
     return 0.7 * sum(o * v for o, v in zip(omega, g, strict=True)), g
 
 
-@pytest.mark.parametrize("weighting", ["learned", "detached_G", "uniform"])
-@pytest.mark.parametrize(("axes", "present"), [(1, None), (1, PRESENT), (2, PRESENT)])
+@pytest.mark.parametrize(
+    ("weighting", "axes", "present"),
+    [
+        ("learned", 1, PRESENT),
+        ("learned", 2, PRESENT),
+        ("detached_G", 1, None),
+        pytest.param("detached_G", 2, PRESENT, marks=pytest.mark.slow),
+        ("uniform", 1, PRESENT),
+        pytest.param("uniform", 2, PRESENT, marks=pytest.mark.slow),
+    ],
+)
 def test_rad_equals_plain_loops_in_value_and_gradient(slow_mmh, weighting, axes, present):
     w = world(axes)
     rows = list(range(B)) if present is None else np.flatnonzero(present)
