@@ -18,6 +18,7 @@ from pmbench_iemocap.reading import sequence
 from pmbench_iemocap.release import CLASS_OF, FOLDER, Utterance, labelled, release, transcripts, utterances
 
 import pmbench as pm
+from pmbench.contracts.protocol import averages_of
 from pmbench.data.checks import check_counts
 from pmbench.data.prepare import prepare
 from pmbench.testing.media import write_video
@@ -104,6 +105,10 @@ def test_each_setting_of_the_paper_has_a_protocol_and_its_numbers():
     numbers = [n for n in pmbench_amid.pmbench_published() if n.dataset == "iemocap"]
     assert {(n.variant, n.protocol) for n in numbers} == set(settings.items())
     assert {n.metric for n in numbers} == set(Iemocap.metrics)
+    for fold in Iemocap.splits:
+        for suffix in ("", "+with-audio", "+with-text"):
+            mean = averages_of(Iemocap(), Iemocap().protocol(f"{fold}{suffix}"))
+            assert list(mean) == [f"5-fold{suffix}"]
     seen = [Iemocap().protocol(f"fold-2+with-{m}").privileged for m in ("audio", "text")]
     assert [*seen, Iemocap().protocol("fold-2").privileged] == [("audio",), ("text",), ("audio", "text")]
 
