@@ -83,7 +83,7 @@ def write_features(root: Path, widths: Mapping[str, int], *, seed: int = 0) -> P
         means = dict(zip(sorted(set(CLASS_OF.values())), rng.normal(0, 1, (4, width)), strict=True))
         for number, one in enumerate(used):
             steps = 70 if number % 9 == 8 else int(rng.integers(4, 13))
-            noise = rng.normal(0, 3.0 if modality == "visual" else 0.7, (steps, width))
+            noise = rng.normal(0, 6.0 if modality == "visual" else 0.7, (steps, width))
             values = means[CLASS_OF[one.label]] + noise
             np.save(folder / f"{one.name}.npy", values.astype(np.float32), allow_pickle=False)
     return root
