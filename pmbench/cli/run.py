@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -41,6 +42,9 @@ class RunOptions(Selection):
         ),
     ] = None
     out: OutOption = DEFAULT_OUT
+    download: Annotated[
+        bool, typer.Option("--download", help="First fetch and prepare data sets whose download is open.")
+    ] = False
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False
 
 
@@ -55,6 +59,8 @@ def run(options: RunOptions) -> None:
     from ..run.session import Session
     from .describe import warn_broken
 
+    if options.download:
+        _download(options)
     session = Session(
         out=options.out,
         store=store_folder(options.store),
@@ -79,6 +85,19 @@ def run(options: RunOptions) -> None:
             "every cell was skipped: " + "; ".join(sorted({str(r.reason) for r in outcome.records})),
             OTHER_CHOICE,
         )
+
+
+def _download(options: RunOptions) -> None:
+    """Prepares the data sets of a run that are not prepared and that can be downloaded."""
+    from ..plugins import survey
+    from .data import prepare, state_of
+
+    registry, root = survey(), data_folder(options.data)
+    for name in dict.fromkeys(name for one in options.requests(registry) for name in one.datasets):
+        dataset = registry.dataset(name)
+        if dataset.downloads and state_of(dataset, root).folder is None:
+            with redirect_stdout(sys.stderr):
+                prepare(name, download=True, data=options.data)
 
 
 def _show(outcome: object, board: Path, out: Path, as_json: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -57,7 +57,7 @@ def html_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 class Figure:
     """A figure of a leaderboard as SVG, which notebooks show. `alternative` says what it shows."""
 
-    svg: str
+    svg: str = field(repr=False)
     alternative: str
 
     def _repr_svg_(self) -> str:

@@ -71,7 +71,7 @@ def test_the_pages_have_every_public_name(generate: ModuleType, pages: dict[str,
 
 def test_every_page_is_in_the_table_of_contents(pages: dict[str, str]) -> None:
     listed = set(re.findall(r"^([\w/-]+)$", (DOCS / "index.md").read_text(encoding="utf-8"), re.MULTILINE))
-    written = {p.stem for p in DOCS.glob("*.md")} - {"index"}
+    written = {p.stem for kind in ("*.md", "*.ipynb") for p in DOCS.glob(kind)} - {"index"}
     assert listed == written | {f"reference/{path.removesuffix('.md')}" for path in pages}
 
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
+import threading
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 NEEDS_SOURCE = """
 from pathlib import Path
@@ -140,3 +145,28 @@ def test_a_place_that_cannot_be_written(workspace: Any) -> None:
     assert done.code == 1
     assert str(workspace.data) in done.error
     assert "defect" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_run_fetches_what_is_open(workspace: Any, tmp_path: Path) -> None:
+    """From a server on loopback, once; without --download it says what to do."""
+    (tmp_path / "web").mkdir()
+    (tmp_path / "web" / "far.txt").write_text("1234")
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path / "web"))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/far.txt"
+        opened = f"    downloads = (pm.Download({address!r}, 'far.txt', 4),)\n\n    def read(self, source):\n"
+        source = NEEDS_SOURCE.replace("    def read(self, source):\n", opened)
+        source = source.replace("Path(source).read_text()", "(Path(source) / 'far.txt').read_text()")
+        workspace.install("pmbench-far", source.replace("mlp-8", "mlp-64"))
+        args = ("run", "-m", "target_only", "-d", "far", "--seed", "0", "--no-references")
+        refused = workspace.run_cli(*args)
+        assert refused.code == 2
+        assert "not prepared" in refused.error
+        done = workspace.run_cli(*args, "--set", "recipe.epochs=1", "--download", "--json")
+        assert [r["status"] for r in done.json()["records"]] == ["done"]
+        assert "far-v1 (6 samples" in done.stderr
+        server.shutdown()
+    again = workspace.run_cli(*args, "--set", "recipe.epochs=1", "--download", "--json")
+    assert (again.json()["trained"], again.json()["reused"]) == (0, 1)

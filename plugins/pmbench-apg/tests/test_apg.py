@@ -1,4 +1,4 @@
-"""Patches with the signals of a node, and SensIT: pairing, miniatures, and wrong copies."""
+"""Patches with the signals of a node, SensIT and MOD: pairing, miniatures, and wrong copies."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from pmbench_apg import Apg, Sensit
-from pmbench_apg.miniature import PLACES, write_apg, write_sensit
+import scipy.io.wavfile
+from pmbench_apg import Apg, Mod, Sensit
+from pmbench_apg.miniature import PLACES, write_apg, write_mod, write_sensit
+from pmbench_apg.mod import signal, window
 from pmbench_apg.patches import RATE, Patch, node_of, patches, signals
 
 import pmbench as pm
@@ -118,10 +120,61 @@ def test_sensit(tmp_path):
             list(SmallSensit().read(tmp_path / "source"))
 
 
+def test_windows_of_mod_hold_two_seconds_of_both_sensors(tmp_path):
+    source = write_mod(tmp_path / "source")
+    found = prepare(Mod(), source, tmp_path / "data")
+    assert (found.count("train"), found.count("test")) == (7 * 2 * 3, 7 * 3)  # 6.5 s: three windows
+    ids, groups = found.index("test")
+    assert (ids[1], groups[1]) == ("k0-r2-0001", "k0-r2")
+    assert found.labels("test").tolist() == [kind for kind in range(7) for _ in range(3)]
+    seismic = np.load(source / "seismic" / "k0-r2.npy")
+    np.testing.assert_array_equal(found.column("test", "seismic").array[1, 0], seismic[200:400])
+    _, acoustic = scipy.io.wavfile.read(source / "acoustic" / "k0-r2.wav")
+    np.testing.assert_array_equal(found.column("test", "acoustic").array[1, 0], acoustic[16_000:32_000])
+    assert "no published number" in found.notes[0]
+    view = training_view(found, Mod().protocol("recordings"), 0)
+    _, groups = found.index("train")
+    assert not {groups[r] for r in view.train.rows} & {groups[r] for r in view.validation.rows}
+    for _, part in Mod().read(source):
+        pickle.dumps([files.load for files in part.arrays.values()])
+
+
+def test_wrong_copies_of_mod_are_named(tmp_path):
+    (tmp_path / "sample.pt").touch()
+    with pytest.raises(pm.DataError, match=r"has no recordings\.csv, but files \.pt$") as raised:
+        list(Mod().read(tmp_path))
+    assert "the packing of the authors is not read" in raised.value.hint
+    source = write_mod(tmp_path / "source", seconds=2, kinds=1)
+    table = source / "recordings.csv"
+    text = table.read_text()
+    for old, new in (("train,0", "train,7"), ("train,0", "train,tank"), ("train,0", "val,0")):
+        table.write_text(text.replace(old, new, 1))
+        with pytest.raises(pm.DataError, match=r"line 2: split .* expected train or test, and 0 to 6"):
+            list(Mod().read(source))
+    table.write_text(text)
+    sound = source / "acoustic" / "k0-r1.wav"
+    scipy.io.wavfile.write(sound, 16_000, np.zeros(32_000, np.int16))
+    with pytest.raises(pm.DataError, match=r"k0-r1\.wav has 16,000 samples a second; expected 8,000"):
+        list(Mod().read(source))
+    scipy.io.wavfile.write(sound, 8_000, np.zeros((16_000, 2), np.int16))
+    with pytest.raises(pm.DataError, match=r"has shape \(16000, 2\) of int16"):
+        window((sound, 0), 8_000)
+    sound.write_bytes(b"none")
+    with pytest.raises(pm.DataError, match=r"k0-r1\.wav cannot be read"):
+        list(Mod().read(source))
+    sound.unlink()
+    with pytest.raises(pm.DataError, match=r"acoustic has neither k0-r1\.npy nor k0-r1\.wav"):
+        list(Mod().read(source))
+    np.save(tmp_path / "x.npy", np.array([{}]), allow_pickle=True)
+    with pytest.raises(pm.DataError, match=r"x\.npy cannot be read"):
+        signal(tmp_path / "x.npy", 100)
+
+
 @pytest.mark.parametrize(
     ("dataset", "texts"),
     [
         (Apg(), ("no public download", "README of pmbench-apg", "pmbench data prepare apg --source")),
+        (Mod(), ("tomoyoshki/focal", "README of pmbench-apg", "pmbench data prepare mod --source")),
         (Sensit(), ("combined.bz2", "libsvmtools", "pmbench data prepare sensit --source")),
     ],
 )

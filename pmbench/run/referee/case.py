@@ -32,8 +32,8 @@ from ..request import Variant
 
 _OWN = (
     "activitynet adda amid antispoofing apg audiovisual cgan contrast distill dmcl graph hallucination hapt "
-    "hmdb htad kd mfeat mfh missing mmh multiview ntu nyud panns pines pytorchvideo timm torchvision ucf "
-    "utd-mhad"
+    "hmdb htad iemocap kd mfeat mfh missing mmh multiview ntu nyud panns pines pytorchvideo timm torchvision "
+    "ucf utd-mhad"
 )
 KNOWN = frozenset(f"pmbench-{name}" for name in _OWN.split())
 """Plugins of pmbench's own repository. The code of others is not imported unless the referee is asked to."""

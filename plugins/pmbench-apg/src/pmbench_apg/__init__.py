@@ -1,4 +1,4 @@
-"""Seismic and acoustic sensors: beside image patches (`apg`), and beside each other (`sensit`)."""
+"""Seismic and acoustic sensors: beside image patches (`apg`), and beside each other (`sensit`, `mod`)."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Iterable
 
 import pmbench as pm
 
+from .mod import Mod
 from .patches import Apg
 from .sensit import Sensit
 
-__all__ = ["Apg", "Sensit"]
+__all__ = ["Apg", "Mod", "Sensit"]
 
 
 @pm.hookimpl
 def pmbench_datasets() -> Iterable[pm.Dataset]:
-    return (Apg(), Sensit())
+    return (Apg(), Sensit(), Mod())

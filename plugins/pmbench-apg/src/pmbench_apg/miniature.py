@@ -1,4 +1,4 @@
-"""Writes small folders of both kinds, for tests."""
+"""Writes small folders of the three kinds, for tests."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import scipy.io.wavfile
 
 from pmbench.testing.media import write_image
 
+from .mod import COLUMNS, RATES
 from .patches import NODES, PATCHES, RATE, SIDE
 
 PLACES = {"n1": (0.0, 0.0), "n2": (30.0, 0.0), "n3": (60.0, 0.0)}
@@ -66,6 +68,33 @@ def write_sensit(root: Path, *, counts: tuple[int, int] = (30, 12), seed: int = 
             pairs = " ".join(f"{index}:{value:.5g}" for index, value in enumerate(values, 1) if index % 17)
             lines.append(f"{number % 3 + 1} {pairs} \n")
         (root / name).write_bytes(bz2.compress("".join(lines).encode()))
+    return root
+
+
+def write_mod(root: Path, *, seconds: float = 6.5, kinds: int = 7, seed: int = 0) -> Path:
+    """Writes `recordings.csv`, `acoustic` and `seismic` into `root` and returns it.
+
+    Each kind of target has three recordings of `seconds`, the last of which tests. It is a tone of its own in
+    both sensors, noisy in the seismic one. Sounds are WAV files, other signals arrays.
+    """
+    rng = np.random.default_rng(seed)
+    rows = []
+    for sensor in RATES:
+        (root / sensor).mkdir(parents=True, exist_ok=True)
+    for kind in range(kinds):
+        for number in range(3):
+            name = f"k{kind}-r{number}"
+            rows.append((name, "test" if number == 2 else "train", kind))
+            for sensor, rate in RATES.items():
+                hertz = rate / 50 * (2 + 3 * kind)
+                tone = np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)
+                heard = 0.2 * tone + rng.normal(0, 0.3 if sensor == "seismic" else 0.02, len(tone))
+                if sensor == "acoustic":
+                    samples = (32_767 * np.clip(heard, -1, 1)).astype(np.int16)
+                    scipy.io.wavfile.write(root / sensor / f"{name}.wav", rate, samples)
+                else:
+                    np.save(root / sensor / f"{name}.npy", heard.astype(np.float32), allow_pickle=False)
+    _write(root / "recordings.csv", COLUMNS, rows)
     return root
 
 

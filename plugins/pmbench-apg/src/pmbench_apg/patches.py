@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import pmbench as pm
+
+from .tables import read_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -126,7 +127,7 @@ def node_of(patch: Patch, nodes: Mapping[str, tuple[float, float]]) -> str:
 def patches(path: Path) -> list[Patch]:
     """The rows of patches.csv; raises DataError with the line of a wrong one."""
     found = []
-    for line, row in _rows(path, PATCHES):
+    for line, row in read_table(path, PATCHES):
         where = f"{path}, line {line}"
         if row["split"] not in ("train", "test") or row["label"] not in ("0", "1"):
             raise pm.DataError(
@@ -149,7 +150,7 @@ def patches(path: Path) -> list[Patch]:
 def places(path: Path) -> dict[str, tuple[float, float]]:
     """Node -> its place in metres, of nodes.csv."""
     try:
-        return {row["node"]: (float(row["x"]), float(row["y"])) for _, row in _rows(path, NODES)}
+        return {row["node"]: (float(row["x"]), float(row["y"])) for _, row in read_table(path, NODES)}
     except ValueError as error:
         raise pm.DataError(f"{path}: {error}; expected metres") from error
 
@@ -190,19 +191,3 @@ def window(path: Path, time: float) -> np.ndarray:
             f"expected (n,) at {RATE:,} hertz from the start of the recording",
         )
     return np.asarray(signal[start : start + RATE], np.float32)
-
-
-def _rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            if missing := [name for name in columns if name not in (reader.fieldnames or ())]:
-                raise pm.DataError(
-                    f"{path} has no column {', '.join(missing)}", f"expected the columns {', '.join(columns)}"
-                )
-            for row in reader:
-                yield reader.line_num, {name: row[name] or "" for name in columns}
-    except (OSError, UnicodeDecodeError) as error:
-        raise pm.DataError(
-            f"{path} cannot be read: {error}", "the README of pmbench-apg says what it holds"
-        ) from error
