@@ -56,6 +56,17 @@ def state_of(dataset: Dataset, root: Path) -> State:
     return State("yes", prepared.folder, {name: part["count"] for name, part in parts.items()}, size)
 
 
+def access_of(dataset: Dataset) -> str:
+    """How the official files are had; what "by hand" means is in `Dataset.access`."""
+    if dataset.demo_of:
+        return "made up"
+    if dataset.takes_names:
+        return "own files"
+    if dataset.find_source() is not None:
+        return "package"
+    return "--download" if dataset.downloads else "by hand"
+
+
 def prepared_by_name(dataset: Dataset, root: Path) -> list[Dataset]:
     if not dataset.takes_names:
         return []
@@ -93,6 +104,9 @@ def list_(data: DataOption = None, json_: JsonOption = False) -> None:
                     "folder": str(s.folder) if s.folder else None,
                     "samples": s.samples,
                     "size": s.size,
+                    "target": list(d.target),
+                    "privileged": list(d.privileged),
+                    "access_kind": access_of(d),
                     "access": d.access,
                     "source": d.source,
                 }
@@ -103,16 +117,16 @@ def list_(data: DataOption = None, json_: JsonOption = False) -> None:
         rows = [
             (
                 d.name,
-                d.version,
+                f"{', '.join(d.privileged)} -> {', '.join(d.target)}" if d.target else "-",
+                access_of(d),
                 s.text,
                 sum(s.samples.values()) if s.samples else "-",
                 size_text(s.size) if s.size is not None else "-",
             )
             for d, s in states
         ]
-        table(
-            ("data set", "version", "prepared", "samples", "size"), rows, right=("version", "samples", "size")
-        )
+        heads = ("data set", "privileged -> target", "access", "prepared", "samples", "size")
+        table(heads, rows, right=("samples", "size"))
         typer.echo(f"\nPrepared data is in {root}.")
     warn_broken(registry)
 

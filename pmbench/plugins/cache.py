@@ -36,17 +36,17 @@ class DeclarationCache:
         self._folder = folder
         self._environment = {name: v for name, v in environment.items() if name not in _ELSEWHERE}
 
-    def find(self, name: str, version: str) -> dict[str, Any] | None:
+    def find(self, name: str) -> dict[str, Any] | None:
         """What the distribution has declared, or None if it has to be asked."""
         try:
             kept = json.loads(self._path(name).read_bytes())
-            if kept["of"] == [version, self._machine] and kept["files"] == _states(kept["files"]):
+            if kept["of"] == [_metadata(name), self._machine] and kept["files"] == _states(kept["files"]):
                 return kept["declared"]
         except (OSError, ValueError, KeyError, TypeError):
             pass
         return None
 
-    def keep(self, name: str, version: str, declared: Mapping[str, Any]) -> None:
+    def keep(self, name: str, declared: Mapping[str, Any]) -> None:
         """Keeps an answer of `inside.declarations` if nothing in it is broken and its files are not new."""
         try:
             files = _states(declared["files"])
@@ -57,7 +57,7 @@ class DeclarationCache:
             or max((t for t, _ in files.values()), default=0) > time.time_ns() - _FRESH_NS
         ):
             return
-        text = json.dumps({"of": [version, self._machine], "files": files, "declared": declared})
+        text = json.dumps({"of": [_metadata(name), self._machine], "files": files, "declared": declared})
         with contextlib.suppress(StoreError):
             write_atomic(self._path(name), lambda path: _write(path, text), durable=False)
 
@@ -71,6 +71,12 @@ class DeclarationCache:
         core = _states(str(path) for path in _CORE.rglob("*.py"))
         facts = [sys.version, _libraries(), sorted(core.items()), sorted(self._environment.items())]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _metadata(name: str) -> list[list[Any]]:
+    """Version, entry points and requirements of a distribution."""
+    points = [(version, point) for owner, version, point in entry_points() if owner == name]
+    return [[v, p.name, p.value, list((p.dist.requires if p.dist else None) or ())] for v, p in points]
 
 
 def _libraries() -> list[tuple[str, list[str]]]:

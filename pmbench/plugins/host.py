@@ -158,13 +158,13 @@ def survey(only: Collection[str] | None = None) -> Registry:
     cache = DeclarationCache(cache_folder("declarations"), host.environment)
 
     def declared(name: str) -> Any:
-        if (known := cache.find(name, versions[name])) is not None:
+        if (known := cache.find(name)) is not None:
             return known
         try:
             found = host.call(f"{_INSIDE}:declarations", [name], {})
         except PluginError as error:
             return error
-        cache.keep(name, versions[name], found)
+        cache.keep(name, found)
         return found
 
     with ThreadPoolExecutor(cores()) as pool:

@@ -53,7 +53,12 @@ def test_list_before_and_after(run_cli: Any) -> None:
     after = {d["name"]: d for d in run_cli("data", "list", "--json").json()}
     assert after["planted"]["prepared"] is True
     assert after["planted"]["samples"]["shared-10-train"] == 400
-    assert "MB" in run_cli("data", "list").stdout
+    shown = run_cli("data", "list").stdout
+    assert "MB" in shown
+    lines = {words[0]: words for words in (line.split() for line in shown.splitlines()) if words}
+    assert lines["planted"][1:5] == ["privileged_view", "->", "target_view", "package"]
+    assert lines["ravdess"][1:5] == ["audio", "->", "rgb", "--download"]
+    assert lines["ntu60"][1:6] == ["depth", "->", "rgb", "by", "hand"]
     left = Path(after["planted"]["folder"]).parent / ".planted-v1.partial"
     left.mkdir()  # as a preparation leaves it that is killed at its end
     again = run_cli("data", "prepare", "planted")

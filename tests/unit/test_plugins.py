@@ -306,13 +306,14 @@ def test_declarations_are_kept_until_something_changes(afresh, tmp_path):
     age(-100)
     assert asked() != asked(), "a file that was written just now may change once more"
     age(100)
-    first = asked()
+    first, metadata = asked(), site / "lab-numbered-1.0.dist-info" / "METADATA"
     assert asked() == first
     assert asked(HOME=str(tmp_path)) == first
     changes = {  # one after the other
         "source": lambda: (package / "__init__.py").write_text(NUMBERED + "\n"),
         "data": lambda: (package / "published.csv").write_text("paper"),
         "package": lambda: install("some-library"),
+        "requirement": lambda: metadata.write_text(metadata.read_text() + "Requires-Dist: numpy\n"),
         "cache": lambda: [p.write_text("{") for p in (tmp_path / "cache").rglob("*.json")],
     }
     for seconds, (name, change) in enumerate(changes.items(), 90):
