@@ -133,10 +133,10 @@ def test_records_that_are_none(tmp_path: Path) -> None:
 
 
 def test_the_arguments_are_those_of_the_command() -> None:
-    """Every option of `pmbench run` is an argument, but for those that print."""
+    """Every option of `pmbench run` is an argument, but for those that print or prepare data."""
     from pmbench.cli.run import RunOptions
 
-    options = set(inspect.signature(RunOptions).parameters) - {"matrix", "json_"}
+    options = set(inspect.signature(RunOptions).parameters) - {"matrix", "json_", "download"}
     names = {"method": "methods", "dataset": "datasets", "protocol": "protocols", "backbone": "backbones"}
     names |= {"seed": "seeds", "set_": "options"}
     assert {names.get(o, o) for o in options} == set(inspect.signature(pmbench.run).parameters)
