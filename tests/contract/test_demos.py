@@ -28,11 +28,11 @@ def test_demos_are_declared_as_what_they_stand_for():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["crema-d:demo", "utd-mhad:demo"])
+@pytest.mark.parametrize("name", ["utd-mhad:demo"])
 def test_contract_of_prepared_demos(name, tmp_path):
     """The contract checks that need data, which real data sets skip where their files are not there.
 
-    One data set of a family of video with sound, and one with sensors; the readers of the others have tests.
+    One data set of video and sensors; the readers of the others have tests.
     """
     folder = write_demo(registry(), name, tmp_path)
     prepare(DEMOS[name], folder, tmp_path)

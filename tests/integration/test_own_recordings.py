@@ -127,7 +127,6 @@ def test_the_commands_of_the_manual_print_what_it_shows(run_cli: Any, tmp_path: 
 PROTOCOLS = {
     "video": "official",
     "imu": "official@imu",
-    "face": "official@face",
     "audio": "official@audio",
 }
 

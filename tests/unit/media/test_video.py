@@ -257,7 +257,7 @@ def test_log_mel_is_what_its_definition_gives():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("length", [1, 833, 20_003])
+@pytest.mark.parametrize("length", [1, 833])
 def test_log_mel_has_the_bits_of_librosa(length):
     """Data that was prepared with librosa keeps its digest."""
     import librosa
