@@ -45,7 +45,7 @@ def of_code(
     gradients, it may use TCP and shared memory; with `network` TCP alone.
     """
     several = processes > 1
-    packages, folders = _packages(tuple(sorted(map(str, hidden))))
+    packages, folders = _packages(tuple(sorted(map(str, hidden))), tuple(sys.path))
     return Rights(
         read=(
             *_SYSTEM,
@@ -67,9 +67,9 @@ def of_code(
 
 
 @functools.cache
-def _packages(data: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Paths of code, and folders in which it is searched."""
-    roots = [Path(p).resolve() for p in dict.fromkeys(filter(None, sys.path)) if os.path.isdir(p)]
+def _packages(data: tuple[str, ...], places: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Paths of code, and folders in which it is searched; `places` is the import path."""
+    roots = [Path(p).resolve() for p in dict.fromkeys(filter(None, places)) if os.path.isdir(p)]
     standard = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")}
     programs = {Path(prefix, "bin").resolve() for prefix in (sys.base_prefix, sys.prefix)}
     roots = [r for r in roots if r.name in _SITES or not any(r.is_relative_to(s) for s in standard)]

@@ -61,13 +61,15 @@ def test_only_several_processes_may_use_the_network(granted):
 
 
 @pytest.mark.skipif(not version(), reason="this kernel has no Landlock")
-def test_under_these_rights_plugins_load_and_their_data_does_not_open(afresh):
+def test_under_these_rights_plugins_load_and_their_data_does_not_open(afresh, tmp_path):
     code = f"""
 from pathlib import Path
 from pmbench.isolation import rights
 from pmbench.plugins import load_plugins
+from pmbench.plugins.inside import use_scratch
 files = [Path(p) for p in {[str(p) for p in FILES.values()]!r}]
-rights.of_code((), (), files, gpu=False, processes=1).apply()
+rights.of_code((), (Path({str(tmp_path)!r}),), files, gpu=False, processes=1).apply()
+use_scratch({str(tmp_path)!r})
 registry = load_plugins()
 import torch, torchvision, timm
 print(len(registry.broken), len(registry.names("method")) > 10)

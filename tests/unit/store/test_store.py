@@ -435,7 +435,7 @@ def test_a_full_disk_while_training(tiny, tmp_path):
     key = lab.context.key(stage)
     ballast = tiny / "ballast"
 
-    def fill(done, total):
+    def fill(done, total, values):
         if done == 1 and not ballast.exists():
             with ballast.open("wb") as file:
                 free = shutil.disk_usage(tiny).free
