@@ -34,6 +34,7 @@ RUN = ("run", "-m", "tuned,self_train", "-d", "planted", "--seed", "0", "--set",
        "--workers", "1", "--device", "cpu")  # fmt: skip
 
 
+@pytest.mark.science
 def test_sets_of_values_are_kept_apart(workspace: Any) -> None:
     workspace.install("pmbench-tuned", SOURCE)
     paper = workspace.run_cli(*RUN, "--json").json()

@@ -28,7 +28,9 @@ def workspace(new_workspace: Any) -> Any:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [pytest.param("casia-surf-mini", marks=pytest.mark.science), "nw-ucla-mini", "apg"]
+)
 def test_from_files_to_a_record(name: str, workspace: Any, tmp_path: Path) -> None:
     write, arguments, method = CASES[name]
     done = workspace.run_cli("data", "prepare", name, "--source", write(tmp_path, **arguments))

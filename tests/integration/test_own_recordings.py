@@ -184,6 +184,7 @@ def test_models_repeat_their_test_predictions_on_the_files(
     assert {part.split()[0] for part in alone.stdout.strip().split(", ")} == {"sit", "walk"}
 
 
+@pytest.mark.science
 def test_a_model_of_another_data_set_takes_arrays_and_exports_to_onnx(
     run_cli: Any, workspace: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "tune.py"
 
 
 @pytest.mark.slow
+@pytest.mark.science
 def test_every_method_gets_as_many_trials_and_test_data_is_never_opened(workspace: Any) -> None:
     assert workspace.run_cli("data", "prepare", "planted").code == 0
     removed = [p for part in workspace.data.rglob("shared-10-test") for p in part.glob("*.npy")]

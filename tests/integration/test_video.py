@@ -107,6 +107,7 @@ def test_rad_learns_video_with_privileged_flow(prepared: Any) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.science
 def test_a_demo_goes_from_files_to_a_table_and_to_no_board(workspace: Any) -> None:
     """HMDB51: clips with odd names, a list for each class and split, flow; two epochs, so no result."""
     done = workspace.run_cli("data", "prepare", "hmdb51", "--demo")

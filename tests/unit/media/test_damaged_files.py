@@ -23,6 +23,7 @@ def test_some_damaged_files(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.science
 def test_a_thousand_damaged_files(tmp_path):
     check(damaging.run(tmp_path, THOROUGH, seed=1))
 
