@@ -70,14 +70,14 @@ def write(
     for modality, model in models.items():
         place = source / FEATURES / modality
         place.mkdir(parents=True, exist_ok=True)
-        todo = [one for one in used if not (place / f"{one.name}.npy").exists()]
-        report(f"{modality}: {len(todo):,} of {len(used):,} utterances to write, by {model}")
-        if not todo:
+        remaining = [one for one in used if not (place / f"{one.name}.npy").exists()]
+        report(f"{modality}: {len(remaining):,} of {len(used):,} utterances to write, by {model}")
+        if not remaining:
             continue
         if modality == "visual":
-            made = visual(folder, todo, model, device, left, source / FEATURES / "halves")
+            made = visual(folder, remaining, model, device, left, source / FEATURES / "halves")
         else:
-            made = {"audio": audio, "text": text}[modality](folder, todo, model, device)
+            made = {"audio": audio, "text": text}[modality](folder, remaining, model, device)
         for name, values in made:
             path = place / f"{name}.npy"
             check_width(values, path, dataset.modality(modality).shape[0])
@@ -87,7 +87,7 @@ def write(
             unfinished.replace(path)
 
 
-def audio(folder: Path, todo: Sequence[Utterance], model: str, device: str) -> Made:
+def audio(folder: Path, remaining: Sequence[Utterance], model: str, device: str) -> Made:
     """Utterance and (T, D): mean of the vectors of wav2vec 2.0 over each step of 1 / `STEPS` seconds."""
     import numpy as np
 
@@ -95,7 +95,7 @@ def audio(folder: Path, todo: Sequence[Utterance], model: str, device: str) -> M
     prepared = transformers.AutoFeatureExtractor.from_pretrained(model)
     network = transformers.AutoModel.from_pretrained(model).eval().to(device)
     together = max(1, round(RATE / math.prod(network.config.conv_stride) / STEPS))
-    for one in todo:
+    for one in remaining:
         path = folder / f"Session{one.session}" / "sentences" / "wav" / one.dialog / f"{one.name}.wav"
         values = prepared(sound(path), sampling_rate=RATE, return_tensors="pt")["input_values"]
         with torch.inference_mode():
@@ -103,12 +103,12 @@ def audio(folder: Path, todo: Sequence[Utterance], model: str, device: str) -> M
         yield one.name, np.stack([piece.mean(0).cpu().numpy() for piece in found.split(together)])
 
 
-def text(folder: Path, todo: Sequence[Utterance], model: str, device: str) -> Made:
+def text(folder: Path, remaining: Sequence[Utterance], model: str, device: str) -> Made:
     """Utterance and (T, D): the vectors of BERT, one a token."""
     transformers, torch = _library("transformers"), _library("torch")
     tokens = transformers.AutoTokenizer.from_pretrained(model)
     network = transformers.AutoModel.from_pretrained(model).eval().to(device)
-    for dialog, spoken in groupby(todo, lambda one: one.dialog):
+    for dialog, spoken in groupby(remaining, lambda one: one.dialog):
         words = transcripts(folder, dialog)
         for one in spoken:
             if one.name not in words:
@@ -121,7 +121,12 @@ def text(folder: Path, todo: Sequence[Utterance], model: str, device: str) -> Ma
 
 
 def visual(
-    folder: Path, todo: Sequence[Utterance], model: str, device: str, left: Mapping[str, str], shown: Path
+    folder: Path,
+    remaining: Sequence[Utterance],
+    model: str,
+    device: str,
+    left: Mapping[str, str],
+    shown: Path,
 ) -> Made:
     """Utterance and (T, D): the mean over the frame of a DenseNet's last layer, `STEPS` frames a second.
 
@@ -135,7 +140,7 @@ def visual(
     config = timm.data.resolve_model_data_config(network)
     mean, std = (torch.tensor(config[name], device=device) for name in ("mean", "std"))
     shown.mkdir(parents=True, exist_ok=True)
-    for dialog, group in groupby(todo, lambda one: one.dialog):
+    for dialog, group in groupby(remaining, lambda one: one.dialog):
         spoken = list(group)
         path = folder / f"Session{dialog[4]}" / "dialog" / "avi" / "DivX" / f"{dialog}.avi"
         speakers = {one.name: one.speaker for one in spoken}
