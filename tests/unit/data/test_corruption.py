@@ -88,3 +88,11 @@ def test_keys_of_what_reads_it_alone_change(lab):
     assert len({near for near, _ in key.values()}) == 1
     assert len({far for _, far in key.values()}) == 3
     assert toys.Toy().protocol("noise-1").corruption_of("near") is None
+
+
+def test_noise_is_pinned():
+    """Keys hold how much noise there is, not how it is drawn: whoever changes that raises ENGINE_VERSION."""
+    of = Column(3, np.arange(12, dtype=np.float32).reshape(3, 2, 2))
+    found = corruption.corrupted(of, Corruption(noise=1.0, delay=1), "part/wave").array[1]
+    expected = [[6.528100967407227, 0.9276299476623535], [7.397000312805176, 9.132349967956543]]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
