@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .contracts.dataset import Dataset
     from .contracts.event import Epoch
     from .contracts.hooks import hookimpl
-    from .contracts.method import Ablation, Method, method
+    from .contracts.method import Ablation, Delivery, Method, method
     from .contracts.metric import Evidence, Metric
     from .contracts.modality import Modality, ModalityKind
     from .contracts.options import Options, option
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         tail_of,
     )
     from .networks.stages import (
+        TEACHERS,
         Distill,
         DistillOptions,
         EarlyFusion,
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
         Stream,
         Supervised,
         TeacherStudent,
+        teacher_of,
         trained_on,
     )
     from .report.results import records
@@ -63,7 +65,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "networks.stages": (
         "Distill DistillOptions EarlyFusion JointLateFusion LateFusion PseudoLabel PseudoLabelOptions Stream "
-        "Supervised TeacherStudent trained_on"
+        "Supervised TEACHERS TeacherStudent teacher_of trained_on"
     ),
     "contracts.backbone": "Backbone BackboneFamily Pretrained Weights backbone renamed",
     "contracts.batch": "Batch",
@@ -72,7 +74,7 @@ _HOMES = {
     "contracts.hooks": "hookimpl",
     "networks.contrast": "MemoryBank ProjectionHead",
     "networks.losses": "cross_entropy kl_divergence mse soft_cross_entropy",
-    "contracts.method": "Ablation Method method",
+    "contracts.method": "Ablation Delivery Method method",
     "networks.modules": ("Classifier Encoder Frozen Fusion Head Joint MapInfo Mean Nets Output tail_of"),
     "contracts.options": "Options option",
     "contracts.published": "Published read_published",

@@ -72,7 +72,11 @@ def missing_fill(setting: pm.Setting, options: MissingFillOptions) -> pm.Stage:
 
 
 @pm.method(
-    "self_distill", paper="arXiv:1503.02531, without privilege", role="control", teachers="target_only"
+    "self_distill",
+    paper="arXiv:1503.02531, without privilege",
+    role="control",
+    teachers="target_only",
+    search={"temperature": (1.0, 2.0, 4.0, 8.0), "imitation": "[0.1, 0.9]"},
 )
 def self_distill(setting: pm.Setting, options: pm.DistillOptions) -> pm.Stage:
     """Student taught by its own network from another seed: the control of `kd`, without privilege"""
@@ -81,7 +85,11 @@ def self_distill(setting: pm.Setting, options: pm.DistillOptions) -> pm.Stage:
 
 
 @pm.method(
-    "self_train", paper="Lee, ICML workshops 2013 (pseudo-label)", role="control", teachers="target_only"
+    "self_train",
+    paper="Lee, ICML workshops 2013 (pseudo-label)",
+    role="control",
+    teachers="target_only",
+    search={"labels": ("hard", "soft"), "threshold": (None, 0.5, 0.8, 0.95)},
 )
 def self_train(setting: pm.Setting, options: pm.PseudoLabelOptions) -> pm.Stage:
     """Pseudo-labels of the target network from another seed: the control of `pseudo_label`"""

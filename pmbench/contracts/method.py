@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from ..errors import ContractError, UnknownName, UsageError
 from .options import Option, Options, option, parse_value
+from .search import Search, Space, space_of
 from .setting import Setting
 from .stage import Stage
 
@@ -36,6 +37,19 @@ class Ablation:
 
 
 @dataclass(frozen=True)
+class Delivery:
+    """A network that a method tests in place of its own where its options have the values `when`.
+
+    It is tested on the modalities `tests_on`, as in `Method`, and has `networks` networks. With more than the
+    target modalities it is a reference row: the network is given the privileged modality at test.
+    """
+
+    when: Mapping[str, Any] = field(hash=False)
+    tests_on: TestsOn = "target"
+    networks: int = 1
+
+
+@dataclass(frozen=True)
 class Method:
     """A method for learning with privileged modalities; made by the decorator `pm.method`.
 
@@ -48,7 +62,9 @@ class Method:
     the options that differ in the value set for small data, selected on validation data. `teachers` are the
     teachers that it allows: values of its option `teacher`, whose default is the paper's choice, each with
     the reference row that is this network (`privileged_only`, `early_fusion` ...), or "own"; a method with
-    one teacher has it under "", one without has none.
+    one teacher has it under "", one without has none. `search` maps options to the values that `pmbench tune`
+    may try: an interval, "[0, 1]" or "log [0.1, 100]", or a tuple of values. `deliveries` are other networks
+    that its options can have tested.
     """
 
     name: str
@@ -63,6 +79,8 @@ class Method:
     ablations: Mapping[str, Ablation] = field(default_factory=dict, hash=False)
     small: Mapping[str, Any] = field(default_factory=dict, hash=False)
     teachers: Mapping[str, str] = field(default_factory=dict, hash=False)
+    search: Mapping[str, Search] = field(default_factory=dict, hash=False)
+    deliveries: tuple[Delivery, ...] = ()
     options_type: type[Options] = Options
 
     def values(self, value_set: str) -> Mapping[str, Any]:
@@ -73,12 +91,26 @@ class Method:
         """The declared options by name."""
         return self.options_type.declared()
 
+    def spaces(self) -> dict[str, Space]:
+        """The search space of each option that has one; raises ContractError for a malformed one."""
+        return {name: space_of(search, self.options()[name]) for name, search in self.search.items()}
+
     def teacher(self, options: Mapping[str, Any]) -> str | None:
         """The reference row that is the teacher under these options, "own", or None without a teacher."""
         declared = self.options().get("teacher")
         if "" in self.teachers or declared is None:
             return self.teachers.get("")
         return self.teachers.get(options.get("teacher", declared.default))
+
+    def delivering(self, options: Mapping[str, Any]) -> Method:
+        """The method as it is tested under these options; itself, if no delivery is for them."""
+        values = {name: o.default for name, o in self.options().items()} | dict(options)
+        for delivery in self.deliveries:
+            if all(values[name] == value for name, value in delivery.when.items()):
+                role: Role = self.role if delivery.tests_on == "target" else "reference"
+                tests_on, networks = delivery.tests_on, delivery.networks
+                return dataclasses.replace(self, role=role, tests_on=tests_on, networks=networks)
+        return self
 
     def parse(self, texts: Mapping[str, str]) -> dict[str, Any]:
         """Values of options from texts; raises UnknownName or UsageError."""
@@ -88,7 +120,7 @@ class Method:
         return {name: parse_value(text, self.options()[name].type, name) for name, text in texts.items()}
 
     def but(self, **options: Any) -> Method:
-        """The method with other defaults; raises UsageError for invalid ones."""
+        """The method with other defaults, as they have it tested; raises UsageError for invalid ones."""
         try:
             self.options_type(**options)
         except UsageError as error:
@@ -98,7 +130,7 @@ class Method:
             (n, known[n].type, option(v, known[n].help, within=known[n].within)) for n, v in options.items()
         ]
         kind = dataclasses.make_dataclass("Options", fields, bases=(self.options_type,), frozen=True)
-        return dataclasses.replace(self, options_type=kind)
+        return dataclasses.replace(self, options_type=kind).delivering({})
 
     def last_stage(self, setting: Setting, **options: Any) -> Stage:
         """The stage whose artifact is evaluated.
@@ -137,12 +169,15 @@ def method(
     ablations: Mapping[str, Ablation] | None = None,
     small: Mapping[str, Any] | None = None,
     teachers: str | Mapping[str, str] = "",
+    search: Mapping[str, Search] | None = None,
+    deliveries: tuple[Delivery, ...] = (),
 ) -> Callable[[Callable[..., Stage]], Method]:
     """Decorator: turns a plan `(setting) -> Stage` or `(setting, options) -> Stage` into a `pm.Method`.
 
     The annotation of `options` is a subclass of `pm.Options`. `teachers` is one teacher, or one for each
-    value of the option `teacher`; it never enters a key. `paper` is an arXiv id, a DOI, or a citation. The
-    first line of the plan's docstring is the summary. Raises ContractError for invalid declarations.
+    value of the option `teacher`; neither it nor `search` or `deliveries` enters a key. `paper` is an arXiv
+    id, a DOI, or a citation. The first line of the plan's docstring is the summary. Raises ContractError for
+    invalid declarations.
     """
     if role not in ROLES or tests_on not in TESTS_ON:
         raise ContractError(
@@ -165,15 +200,24 @@ def method(
             dict(ablations or {}),
             dict(small or {}),
             dict(teachers) if isinstance(teachers, Mapping) else {"": teachers} if teachers else {},
+            dict(search or {}),
+            tuple(deliveries),
             _options_type(name, plan),
         )
         sets = {f"ablation {row!r}": ablation.options for row, ablation in made.ablations.items()}
-        for what, options in {**sets, "the set `small`": made.small}.items():
+        sets |= {f"delivery {dict(one.when)}": one.when for one in made.deliveries}
+        for what, options in {**sets, "the set `small`": made.small, "the search": made.search}.items():
             if unknown := set(options) - set(made.options()):
                 raise ContractError(
                     f"{what} of method {name!r} sets unknown options {sorted(unknown)}; "
                     f"its options: {', '.join(made.options())}"
                 )
+        if wrong := [one for one in made.deliveries if one.tests_on not in TESTS_ON or not one.when]:
+            raise ContractError(
+                f"method {name!r} delivers {wrong[0]}; expected options and their values, and tests_on one "
+                f"of {', '.join(TESTS_ON)}"
+            )
+        made.spaces()  # raises for a malformed one
         choices = made.options()["teacher"].choices if "teacher" in made.options() else ()
         if "" not in made.teachers and set(made.teachers) != set(choices if made.teachers else ()):
             raise ContractError(

@@ -39,7 +39,7 @@ class Option:
     @property
     def choices(self) -> tuple[Any, ...]:
         """Valid values of a Literal or a bool, with None where the type allows it; empty for other types."""
-        kind, optional = _without_none(self.type)
+        kind, optional = without_none(self.type)
         literal = typing.get_origin(kind) is typing.Literal
         values = (False, True) if kind is bool else typing.get_args(kind) if literal else ()
         return (*values, None) if values and optional else values
@@ -109,7 +109,7 @@ def _lies_in(value: float, interval: str) -> bool:
     return above and below
 
 
-def _without_none(kind: Any) -> tuple[Any, bool]:
+def without_none(kind: Any) -> tuple[Any, bool]:
     """(type, whether None is valid too) of `type` or `type | None`."""
     if typing.get_origin(kind) not in (types.UnionType, typing.Union):
         return kind, False
@@ -146,7 +146,7 @@ def parse_value(text: str, kind: Any, name: str) -> Any:
 
     Raises UsageError for text that does not parse.
     """
-    kind, optional = _without_none(kind)
+    kind, optional = without_none(kind)
     if optional and text.lower() == "none":
         return None
     if typing.get_origin(kind) is typing.Literal:

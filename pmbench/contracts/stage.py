@@ -171,6 +171,15 @@ class Stage:
         """Names of the backbones it builds besides those of its modalities; they are part of its key."""
         return ()
 
+    @property
+    def samples_per_class(self) -> int:
+        """Labelled samples of each class that a batch draws, for losses over pairs of one class.
+
+        With 0, the default, batches are drawn from all labelled samples. With k, a batch of B labelled
+        samples has k each of B / k classes; a class with fewer than k repeats some.
+        """
+        return 0
+
     def build(self, bench: Bench) -> Nets:
         """The stage's networks."""
         raise NotImplementedError(f"{type(self).__name__} builds no networks")

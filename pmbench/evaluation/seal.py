@@ -20,8 +20,7 @@ from ..networks.modules import Output
 from ..store.keys import Context
 from ..store.store import Store
 from ..training.bench import delivered
-from ..training.loop import channel_stats_of
-from ..training.samples import ChannelStats
+from ..training.samples import ChannelStats, channel_stats_of
 from .program import SAMPLES, check_archive
 
 LARGE = 100_000

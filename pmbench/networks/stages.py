@@ -89,6 +89,20 @@ def trained_on(*modalities: str, replica: int = 0) -> pm.Stage:
     return EarlyFusion(modalities, replica=replica)
 
 
+TEACHERS = {"fused": "early_fusion", "privileged": "privileged_only"}
+"""Teachers of `teacher_of`, with the reference rows that they are."""
+
+
+def teacher_of(setting: pm.Setting, sees: Literal["fused", "privileged"]) -> pm.Stage:
+    """The plain supervised network on all modalities ("fused") or on the privileged ones ("privileged").
+
+    Raises Unsupported for a setting without privileged modality.
+    """
+    if not setting.privileged:
+        raise pm.Unsupported("needs a privileged modality, this setting has none")
+    return trained_on(*(setting.all if sees == "fused" else setting.privileged))
+
+
 @dataclass(frozen=True)
 class TeacherStudent(pm.Stage):
     """A student on `target`, trained from scratch beside a frozen teacher.

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping
 from functools import cached_property
+from importlib.metadata import Distribution
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +75,14 @@ class DeclarationCache:
 
 
 def _metadata(name: str) -> list[list[Any]]:
-    """Version, entry points and requirements of a distribution."""
+    """Version, entry points, requirements and place of a distribution, also that of an editable one."""
     points = [(version, point) for owner, version, point in entry_points() if owner == name]
-    return [[v, p.name, p.value, list((p.dist.requires if p.dist else None) or ())] for v, p in points]
+    return [[v, p.name, p.value, *(_of_distribution(p.dist) if p.dist else ())] for v, p in points]
+
+
+def _of_distribution(found: Distribution) -> list[Any]:
+    place, source = str(found.locate_file("")), found.read_text("direct_url.json")
+    return [list(found.requires or ()), place, source]
 
 
 def _libraries() -> list[tuple[str, list[str]]]:
@@ -86,7 +92,7 @@ def _libraries() -> list[tuple[str, list[str]]]:
     for path in filter(os.path.isdir, sys.path):
         names = sorted(os.listdir(path))
         installed = [name for name in names if name.endswith(_INSTALLED)]
-        others = [name for name in installed if normal_name(name.rpartition("-")[0]) not in plugins]
+        others = [name for name in installed if normal_name(name.partition("-")[0]) not in plugins]
         if others or (names and not installed):
             found.append((path, others))
     return found

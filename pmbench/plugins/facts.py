@@ -20,7 +20,7 @@ import msgspec
 
 from ..contracts.backbone import Backbone, BackboneFamily, Pretrained
 from ..contracts.dataset import Dataset
-from ..contracts.method import Ablation, Method, Role, TestsOn
+from ..contracts.method import Ablation, Delivery, Method, Role, TestsOn
 from ..contracts.metric import Metric
 from ..contracts.modality import Modality, ModalityKind
 from ..contracts.options import Options, option
@@ -62,6 +62,8 @@ class MethodFacts:
     ablations: dict[str, AblationFacts]
     small: dict[str, Any]
     teachers: dict[str, str]
+    search: dict[str, str | tuple[Any, ...]]
+    deliveries: tuple[Delivery, ...]
     options: tuple[OptionFacts, ...]
     module: str
     about: str
@@ -175,6 +177,8 @@ def _method_facts(method: Method) -> MethodFacts:
         ablations={n: AblationFacts(dict(a.options), a.printed) for n, a in method.ablations.items()},
         small=dict(method.small),
         teachers=dict(method.teachers),
+        search=dict(method.search),
+        deliveries=method.deliveries,
         options=tuple(
             OptionFacts(o.name, _write_type(o.type), o.default, o.help, o.within)
             for o in method.options().values()
@@ -199,6 +203,8 @@ def _method(facts: MethodFacts, ask: Ask) -> Method:
         ablations={n: Ablation(_tuples(a.options), a.printed) for n, a in facts.ablations.items()},
         small=_tuples(facts.small),
         teachers=facts.teachers,
+        search=_tuples(facts.search),
+        deliveries=tuple(dataclasses.replace(d, when=_tuples(d.when)) for d in facts.deliveries),
         options_type=dataclasses.make_dataclass("Options", fields, bases=(Options,), frozen=True),
     )
 
@@ -355,13 +361,8 @@ def _metric(facts: MetricFacts, ask: Ask) -> Metric:
         def __call__(self, evidence: Any) -> float:
             return float(ask("measured", metric=facts.name, evidence=evidence))
 
-    return Metric(
-        facts.name,
-        facts.title,
-        facts.needs,
-        Measured(facts.module),
-        higher_is_better=facts.higher_is_better,
-    )
+    code = Measured(facts.module)
+    return Metric(facts.name, facts.title, facts.needs, code, higher_is_better=facts.higher_is_better)
 
 
 def _itself(value: Any, ask: Any = None) -> Any:

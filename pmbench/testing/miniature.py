@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -139,6 +140,7 @@ def _arrays(part: Part) -> dict[str, np.ndarray]:
     return {m: array for m, array in part.arrays.items() if not isinstance(array, Files)}
 
 
+@functools.cache
 def synthetic(case: str, *, beside: bool = False) -> Miniature:
     """Two modalities of one kind: class means plus noise, with less noise in the privileged one.
 

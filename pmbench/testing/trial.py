@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import NoReturn
 
@@ -32,6 +33,16 @@ from ..training.samples import TrainingView, training_view
 from ..training.train import Job, train_stage
 from .miniature import RECIPE, Miniature
 from .outcome import Failed, Skipped
+
+_folders: list[tempfile.TemporaryDirectory[str]] = []
+
+
+@lru_cache(maxsize=16)
+def prepared_once(data: Miniature) -> Prepared:
+    """The prepared data, which all trials of this process on it read, in a folder that goes at its end."""
+    folder = tempfile.TemporaryDirectory(prefix="pmbench-check-")
+    _folders.append(folder)
+    return prepare(data, Path(folder.name), Path(folder.name) / "data")
 
 
 @dataclass(frozen=True)
@@ -85,10 +96,10 @@ class Trial:
 
     # --- planned --------------------------------------------------------------------------------------------
 
-    @cached_property
+    @property
     def prepared(self) -> Prepared:
         self.folder.mkdir(parents=True, exist_ok=True)
-        return prepare(self.data, self.folder, self.folder / "data")
+        return prepared_once(self.data)
 
     @cached_property
     def context(self) -> Context:

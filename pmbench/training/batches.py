@@ -30,7 +30,8 @@ class Order:
 
     An endless stream of shuffled passes is cut into batches of equal size. With both labelled and unlabelled
     samples, each batch takes half of its samples from either, so that unlabelled samples do not make labels
-    rarer.
+    rarer. With `per_class`, the labelled samples of a batch are so many of each of some classes: `labels` are
+    the classes of `labelled`.
     """
 
     labelled: np.ndarray
@@ -38,6 +39,8 @@ class Order:
     batch_size: int
     steps: int
     seed: int
+    labels: np.ndarray | None = None
+    per_class: int = 0
 
     def epoch(self, epoch: int) -> np.ndarray:
         """(steps, batch_size) positions of one epoch."""
@@ -48,12 +51,39 @@ class Order:
         return np.concatenate([self._stream(*pool, epoch) for pool in pools if pool[2]], axis=1)
 
     def _stream(self, name: str, pool: np.ndarray, width: int, epoch: int) -> np.ndarray:
-        """(steps, width) positions of one epoch, from the shuffled passes over one pool."""
+        """(steps, width) positions of one epoch, from one pool."""
+        if name == "labelled" and self.per_class:
+            return self._balanced(name, pool, width, epoch)
         size = self.steps * width
-        first, last = epoch * size // len(pool), (epoch * size + size - 1) // len(pool)
+        return self._passes(name, pool, epoch * size, size).reshape(self.steps, width)
+
+    def _balanced(self, name: str, pool: np.ndarray, width: int, epoch: int) -> np.ndarray:
+        """(steps, width) positions of one epoch, `per_class` neighbours in a batch being of one class.
+
+        The classes come from shuffled passes over all of them, the samples of a class from shuffled passes
+        over its own: pass n of the classes takes samples n * `per_class` onwards of each. The last class of a
+        batch has fewer where `width` is no multiple.
+        """
+        assert self.labels is not None, "balanced batches need the labels"
+        each = self.per_class
+        classes, slots = np.unique(self.labels), -(-width // each)
+        size = self.steps * slots
+        drawn = self._passes("classes", classes, epoch * size, size)
+        numbers = np.arange(epoch * size, epoch * size + size) // len(classes)  # of the pass
+        found = np.empty((size, each), dtype=pool.dtype)
+        for label in classes:
+            own, at = pool[self.labels == label], drawn == label
+            if at.any():
+                first, last = numbers[at].min(), numbers[at].max()
+                stream = self._passes(f"{name} {label}", own, first * each, (last - first + 1) * each)
+                found[at] = stream.reshape(-1, each)[numbers[at] - first]
+        return found.reshape(self.steps, -1)[:, :width]
+
+    def _passes(self, name: str, pool: np.ndarray, start: int, size: int) -> np.ndarray:
+        """(size,) positions from `start` on in the endless stream of shuffled passes over one pool."""
+        first, last = start // len(pool), (start + size - 1) // len(pool)
         passes = [generator(self.seed, "order", name, n).permutation(pool) for n in range(first, last + 1)]
-        start = epoch * size - first * len(pool)
-        return np.concatenate(passes)[start : start + size].reshape(self.steps, width)
+        return np.concatenate(passes)[start - first * len(pool) :][:size]
 
 
 class _BatchRng(AugmentRng):

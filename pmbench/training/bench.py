@@ -189,7 +189,7 @@ class EngineBench:
 
     def _fill(self, encoder: Encoder, backbone: Backbone, channels: int, start: int = 0) -> None:
         if backbone.weights and self.store is not None:
-            tensors = Library(self.store.pretrained).load(backbone.weights)
+            tensors = Library.of(self.store).load(backbone.weights)
             fill(encoder, tensors, backbone, channels, str(backbone.weights), start)
 
     def _tail(self, encoders: Mapping[str, Encoder]) -> Encoder | None:

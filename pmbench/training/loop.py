@@ -26,14 +26,12 @@ from .batches import Order, TrainingBatches, fits_in_memory, validation_batches
 from .bench import EngineBench, checked_build, in_plugin
 from .device import Accelerator
 from .optimizers import OptimizerStep, Seen, optimizers_of
-from .samples import ChannelStats, TrainingView
-from .schedule import checked_recipe, rate_factor
+from .samples import TrainingView
+from .schedule import AUDITED_BYTES, checked_recipe, rate_factor
 
 Progress = Callable[[int, int, Mapping[str, Any] | None], None]
 """Called after each epoch with (epochs done, epochs, fields of `EpochValues`); with None before the first."""
 
-AUDITED_BYTES = 1 << 25
-"""The weights of all epochs are kept, for the audit of the selected epoch, if they are not larger."""
 CHECKPOINT_SHARE = 0.05
 """Largest part of the time that writing checkpoints takes: short epochs have one together."""
 
@@ -52,7 +50,11 @@ class _State:
 
 
 class Training:
-    """Training of one stage; `run()` resumes it from its last checkpoint, if any."""
+    """Training of one stage; `run()` resumes it from its last checkpoint, if any.
+
+    With `timed_steps` an epoch has at most so many steps, and validation the same share of its samples: to
+    measure how long steps take.
+    """
 
     def __init__(
         self,
@@ -62,6 +64,7 @@ class Training:
         store: Store,
         accelerator: Accelerator,
         data_workers: int = 0,
+        timed_steps: int | None = None,
     ) -> None:
         self.stage, self.context, self.view, self.store = stage, context, view, store
         self.accelerator = accelerator
@@ -85,14 +88,15 @@ class Training:
                 "choose --devices or `--set recipe.batch_size=...` so that one divides the other",
             )
         self.stats = {m: view.channel_stats(m) for m in stage.reads}
-        self.steps = math.ceil(view.count / self.recipe.batch_size)
+        whole = math.ceil(view.count / self.recipe.batch_size)
+        self.steps = min(whole, timed_steps or whole)
         indices = view.indices_for(stage)
         self.samples = len(indices)
         labels = view.train.labels[indices]
         positions = torch.arange(len(indices)).numpy()
-        self.order = Order(
-            positions[labels >= 0], positions[labels < 0], self.recipe.batch_size, self.steps, self.seed
-        )
+        known, size = labels >= 0, self.recipe.batch_size
+        pools, balance = (positions[known], positions[~known]), (labels[known], stage.samples_per_class)
+        self.order = Order(*pools, size, self.steps, self.seed, *balance)
         self.bench = EngineBench(
             stage, context, self.samples, store, stats=self.stats, labels=torch.from_numpy(labels)
         )
@@ -107,10 +111,11 @@ class Training:
                 view, stage, self.order, self.stats, accelerator.device, data_workers, accelerator.shard
             )
             self.optimizers = optimizers_of(stage, self.nets, self.recipe)
-        self.validation = view.validation_for(stage)
+        validation = view.validation_for(stage)
+        self.validation = validation.first(self.steps / whole)
         self._workers = data_workers
         self._columns = {m: view.seen("validation", m) for m in stage.reads}
-        in_memory = fits_in_memory(self._columns, len(self.validation.rows))
+        in_memory = fits_in_memory(self._columns, len(validation.rows))
         self._validation = list(self._validation_batches()) if in_memory else None
 
     # --- the loop -------------------------------------------------------------------------------------------
@@ -388,13 +393,3 @@ class Training:
                 m: {"mean": s.mean.tolist(), "std": s.std.tolist()} for m, s in self.stats.items()
             },
         }
-
-
-def channel_stats_of(stage: Mapping[str, Any]) -> dict[str, ChannelStats]:
-    """Modality -> channel statistics of a finished stage, from the content of its `stage.json`."""
-    import numpy as np
-
-    return {
-        m: ChannelStats(np.asarray(s["mean"], np.float32), np.asarray(s["std"], np.float32))
-        for m, s in stage["channel_stats"].items()
-    }

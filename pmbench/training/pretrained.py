@@ -23,7 +23,8 @@ from ..files import explain, write_atomic, write_json
 from ..seeding import torch_seeded
 from ..store.keys import ENGINE_VERSION, backbone_identity, canonical
 from ..store.keys import digest as value_digest
-from ..store.store import DOWNLOAD, Store
+from ..store.listing import DOWNLOAD
+from ..store.store import Store
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -80,7 +81,7 @@ def _pair(part: str, dataset: Dataset) -> tuple[str, str]:
 
 def _resolve(name: str, modality: Modality, backbone: Backbone, store: Store) -> Weights:
     """The weights of a name or file, checked against a backbone and stored."""
-    library = Library(store.pretrained)
+    library = Library.of(store)
     with torch_seeded(0, "check"):
         encoder = backbone.build(modality, backbone.size)
     urls = backbone.pretrained.urls if backbone.pretrained else {}
@@ -98,12 +99,23 @@ def _resolve(name: str, modality: Modality, backbone: Backbone, store: Store) ->
 
 @dataclass(frozen=True)
 class Library:
-    """A folder of pretrained weights under the encoders' tensor names: one file per digest."""
+    """A folder of pretrained weights under the encoders' tensor names: one file per digest.
+
+    What is not here is looked up in the folder `shared`, in which nothing is written.
+    """
 
     root: Path
+    shared: Path | None = None
+
+    @classmethod
+    def of(cls, store: Store) -> Library:
+        return cls(store.pretrained, Store(store.shared).pretrained if store.shared else None)
 
     def path(self, digest: str) -> Path:
-        return self.root / f"{digest}.safetensors"
+        """The file with these tensors: in the shared folder if it is there alone."""
+        own = self.root / f"{digest}.safetensors"
+        theirs = self.shared / own.name if self.shared else own
+        return theirs if theirs.is_file() and not own.is_file() else own
 
     def keep(self, weights: Weights, tensors: Tensors) -> None:
         """Stores the tensors unless a file has their digest."""
@@ -115,7 +127,7 @@ class Library:
             write_atomic(path, lambda temporary: save_file(plain, temporary))
 
     def load(self, weights: Weights) -> dict[str, Tensor]:
-        """The tensors by name; raises StoreError, and deletes the file, if it is missing or damaged."""
+        """The tensors by name; raises StoreError if they are missing or damaged, and deletes our file."""
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
@@ -127,7 +139,8 @@ class Library:
             problem = "has another digest"
         except (OSError, SafetensorError) as error:
             problem = str(error)
-        path.unlink(missing_ok=True)
+        if path.parent == self.root:
+            path.unlink(missing_ok=True)
         raise StoreError(
             f"pretrained weights {weights} in {path} cannot be used: {problem}",
             "run the same command again to fetch them",
@@ -144,7 +157,10 @@ class Library:
         entry = self.root / "names" / f"{value_digest(identity)}.json"
         entry.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(entry.with_suffix(".lock")):
-            if (digest := _read_digest(entry)) and self.path(digest).is_file():
+            digest = _read_digest(entry)
+            if not digest and self.shared:
+                digest = _read_digest(self.shared / "names" / entry.name)
+            if digest and self.path(digest).is_file():
                 weights = Weights(name, digest)
                 return weights, self.load(weights)
             suffix = Path(urllib.parse.urlsplit(url).path).suffix

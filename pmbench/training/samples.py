@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -37,6 +37,14 @@ class ChannelStats:
         return self.mean.reshape(shape), self.std.reshape(shape)
 
 
+def channel_stats_of(stage: Mapping[str, Any]) -> dict[str, ChannelStats]:
+    """Modality -> channel statistics of a finished stage, from the content of its `stage.json`."""
+    return {
+        m: ChannelStats(np.asarray(s["mean"], np.float32), np.asarray(s["std"], np.float32))
+        for m, s in stage["channel_stats"].items()
+    }
+
+
 @dataclass(frozen=True)
 class TrainingSamples:
     """Samples of one part: `rows` (n,) of its columns, `labels` (n,), -1 for an unlabelled sample."""
@@ -44,6 +52,11 @@ class TrainingSamples:
     part: str
     rows: np.ndarray
     labels: np.ndarray
+
+    def first(self, share: float) -> TrainingSamples:
+        """The first samples, a `share` in (0, 1] of them."""
+        count = math.ceil(share * len(self.rows))
+        return TrainingSamples(self.part, self.rows[:count], self.labels[:count])
 
 
 @dataclass(frozen=True)
@@ -135,7 +148,7 @@ class TrainingView:
             )
         count, total, squares = 0, np.zeros(()), np.zeros(())
         limit = 2048 if column.array is not None else 32
-        size = max(1, min(limit, CHUNK_NUMBERS // prod(column.shape)))
+        size = max(1, min(limit, CHUNK_NUMBERS // math.prod(column.shape)))
         for chunk in np.array_split(rows, max(1, len(rows) // size)):
             x = read_rows(column, chunk).astype(np.float64)
             flat = np.moveaxis(x, 1, 0).reshape(x.shape[1], -1)

@@ -7,6 +7,9 @@ import math
 from ..contracts.recipe import OPTIMIZERS, PRECISIONS, SCHEDULES, SELECTIONS, Recipe
 from ..errors import UsageError
 
+AUDITED_BYTES = 1 << 25
+"""The weights of all epochs are kept, for the audit of the selected epoch, if they are not larger."""
+
 
 def rate_factor(recipe: Recipe, step: int, total: int) -> float:
     """Factor of the learning rate at `step` of `total`, in (0, 1]."""

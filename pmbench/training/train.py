@@ -23,12 +23,16 @@ from .samples import training_view
 
 @dataclass(frozen=True)
 class Job:
-    """A stage to train, its planned key, and the data to train it on."""
+    """A stage to train, its planned key, and the data to train it on.
+
+    `timed_steps` is None, or the number of steps of an epoch of a training that is only timed.
+    """
 
     key: str
     stage: Stage
     context: Context
     prepared: Prepared
+    timed_steps: int | None = None
 
     @property
     def owner(self) -> str:
@@ -86,7 +90,7 @@ def train_stage(
     view = training_view(job.prepared, context.protocol, context.seed, context.placebo)
     started = time.time()
     with only(job.owner, job.guarded, job.readable), nondeterministic_operations() as nondeterministic:
-        training = Training(stage, context, view, store, accelerator, data_workers)
+        training = Training(stage, context, view, store, accelerator, data_workers, job.timed_steps)
         begun(training)
         network = training.run(progress)
     trained = Trained(training, network)

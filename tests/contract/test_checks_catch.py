@@ -149,6 +149,7 @@ def quick(suite, *properties):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stage", "check"),
     [

@@ -17,6 +17,7 @@ from pmbench.testing.collect import registry
 
 TABLE = Path(__file__).with_name("gradient_table.csv")
 COLUMNS = ("method", "setting", "options", "stage", "term", "group", "moves", "passes", "still")
+pytestmark = pytest.mark.slow  # a step of each stage under each of its options
 LABELS, PRESENT = (0, 1, -1, 1, 2, 0, -1, 2), (True, True, True, False, True, True, True, True)
 PAIRS = {  # the first is the one that options are tried on
     "acc<-gyro": (("acc",), ("gyro",)),

@@ -10,7 +10,8 @@ from pmbench.testing.collect import registry, report, suite_of, usual_case
 def slow(kind, name):
     """Cases left out by default: a method on other kinds of input than its usual one, and most backbones.
 
-    Of the backbones, the narrow ones of pmbench stay, and of each plugin one on its first kind of input.
+    Of the backbones, the narrow ones of pmbench stay, and of each plugin one on its first kind of input, but
+    for its export.
     """
     if kind == "method":
         usual = usual_case(registry().method(name))
@@ -20,7 +21,7 @@ def slow(kind, name):
     if kind == "backbone" and (owner := distribution(name)) != CORE:
         first = next(n for n in registry().names(kind) if narrow(n) and distribution(n) == owner)
         case = next(check.case for check in suite_of(kind, name).checks)
-        return lambda check: name != first or check.case != case
+        return lambda check: name != first or check.case != case or check.name.startswith("it_exports")
     return lambda check: False
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
@@ -99,10 +100,16 @@ def new_site():
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
-    """A store and prepared data in which the reference rows of `planted` lie already."""
-    site = Site(tmp_path_factory.mktemp("trained"))
-    result = site.run("target_only")
-    assert result.code == 0, result.text
+    """A store and prepared data with the reference rows of `planted`, for all processes of tests."""
+    base = tmp_path_factory.getbasetemp()
+    place = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    site, finished = Site(place / "trained"), place / "trained.finished"
+    with FileLock(place / "trained.lock"):
+        if not finished.exists():
+            site.root.mkdir()
+            result = site.run("target_only")
+            assert result.code == 0, result.text
+            finished.touch()
     return site
 
 

@@ -48,6 +48,7 @@ def test_a_backbone_that_lies_about_its_maps_is_caught_and_named(data):
     assert "16 channels" in reason
 
 
+@pytest.mark.science
 def test_check_names_a_backbone_that_lies(data):
     result = data("check", "h-liar-8", "--json")
     assert result.code == 1

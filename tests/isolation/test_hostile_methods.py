@@ -149,5 +149,5 @@ def test_one_that_kills_its_worker_is_caught_and_named(site, hostile_source):
     records = site.records()
     assert records["kd"]["status"] == "done"
     assert records["h_diesinlosses"]["status"] == "failed"
-    for word in ("DiesInLosses", "died twice", "exit code 0"):
+    for word in ("DiesInLosses", "died 2 times", "exit code 0"):
         assert word in records["h_diesinlosses"]["reason"]

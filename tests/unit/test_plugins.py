@@ -9,6 +9,9 @@ import time
 
 import pytest
 
+from pmbench.plugins import cache
+from pmbench.plugins.registry import entry_points
+
 GOOD = """
 import pmbench as pm
 
@@ -283,6 +286,41 @@ print([n for n in found.names("method") if n.startswith("asked_")][0], len(found
 """
 
 
+def test_plugins_do_not_count_as_libraries_of_one_another(tmp_path, monkeypatch, request):
+    request.addfinalizer(entry_points.cache_clear)
+    monkeypatch.syspath_prepend(tmp_path)
+    before = cache._libraries()
+    for name, text in (("lab_one", "[pmbench]\nlab_one = lab_one\n"), ("lab_library", "")):
+        info = tmp_path / f"{name}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: 1.0\n"
+        )
+        (info / "entry_points.txt").write_text(text)
+        entry_points.cache_clear()
+        found = [known for known in cache._libraries() if known not in before]
+        assert found == ([] if name == "lab_one" else [(str(tmp_path), ["lab_library-1.0.dist-info"])])
+
+
+def test_a_plugin_of_the_same_name_elsewhere_is_asked(tmp_path, monkeypatch, request):
+    request.addfinalizer(entry_points.cache_clear)
+    kept = {"offers": {}, "hooks": [], "broken": [], "files": []}
+    for place in ("one", "other"):
+        info = tmp_path / place / "lab_same-1.0.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: lab-same\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text("[pmbench]\nlab = lab_same\n")
+    for place, found in (("one", None), ("other", None)):
+        with monkeypatch.context() as patch:
+            patch.syspath_prepend(tmp_path / place)
+            entry_points.cache_clear()
+            declarations = cache.DeclarationCache(tmp_path / "cache", {})
+            assert declarations.find("lab-same") == found, place
+            declarations.keep("lab-same", kept)
+            assert declarations.find("lab-same") == kept
+
+
+@pytest.mark.slow
 def test_declarations_are_kept_until_something_changes(afresh, tmp_path):
     site, package = tmp_path / "site", tmp_path / "site" / "lab_numbered"
 

@@ -265,15 +265,20 @@ def test_every_ablation_takes_a_finite_step(setting, row):
     stage = amid.last_stage(setting, **amid.ablations[row].options)
     nets = stage.build(lab.LabBench(setting)).train()
     steps = lab.Steps(stage, nets)
+    if type(stage) is Compose:  # the teacher alone
+        stage.update(nets, lab.batch(stage.reads, LABELS), steps)
+        assert [list(terms) for _, terms in steps.taken] == [["ce"]]
+        return
     for batch in (lab.batch(stage.reads, LABELS), late(stage)):
         stage.update(nets, batch, steps)
     stage.end_epoch(nets)
     assert all(v.isfinite() and v.shape == () for _, terms in steps.taken for v in terms.values())
     assert all(t.isfinite().all() for t in nets.state_dict().values())
     names = {name for _, terms in steps.taken for name in terms}
-    assert ("mi_auxiliary" in names) == (row not in ("L_MIs", "fixed teacher"))
-    assert ("adversarial" in names) == (row not in ("L_MIs", "L_MIs + L_MIa"))
-    assert ("d2" in names) == (row not in ("L_MIs", "L_MIs + L_MIa", "no D2"))
+    terms = row.removeprefix("teacher: ")
+    assert ("mi_auxiliary" in names) == (terms not in ("L_MIs", "fixed teacher"))
+    assert ("adversarial" in names) == (terms not in ("L_MIs", "L_MIs + L_MIa"))
+    assert ("d2" in names) == (terms not in ("L_MIs", "L_MIs + L_MIa", "no D2"))
 
 
 def test_an_untouched_d2_weight_does_not_enter(setting):
@@ -314,6 +319,25 @@ def test_any_pair_of_modalities_gives_cls_of_s(target, privileged, dim, width):
     moved = torch.randn(6, *lab.MODALITIES[privileged[0]].shape)
     batch = pm.Batch({**late(stage), privileged[0]: moved}, torch.tensor(LABELS), torch.arange(6))
     assert torch.equal(network(batch).logits, out.logits)
+
+
+def test_the_teacher_is_delivered_whole_and_given_the_privileged_modality(setting):
+    stage = amid.last_stage(setting, delivers="teacher")
+    nets = stage.build(lab.LabBench(setting)).eval()
+    network, batch = stage.deliver(nets).eval(), late(stage)
+    s = nets.student(batch).pooled
+    m = nets.composition(s, nets.composition.auxiliary(batch))
+    assert torch.equal(network(batch).logits, nets.student.head(m))
+    lab.exported(network, lab.batch(stage.reads))
+    tested = amid.delivering({"delivers": "teacher"})
+    assert (tested.role, tested.tests_on, tested.networks) == ("reference", "all", 1)
+    fixed = amid.last_stage(setting, delivers="teacher", teacher="fixed", dim=8)
+    assert fixed == Compose("acc", (GYRO,), ComposeOptions(8)), "the finished teacher is the whole result"
+
+
+def test_batches_may_have_pairs_of_each_class(setting):
+    assert amid.last_stage(setting).samples_per_class == 0
+    assert amid.last_stage(setting, samples_per_class=4).samples_per_class == 4
 
 
 def test_the_student_starts_as_target_only_does(setting):

@@ -10,6 +10,7 @@ from pmbench_hallucination.admd import (
     GAMES,
     Deceive,
     Hallucination,
+    Imitate,
     NarrowStream,
     admd,
     has_frames,
@@ -103,6 +104,7 @@ def test_without_labels_the_judge_still_sees_fakes():
     assert game.deceive(Linear(K + 1), v_h, y)["deceive"].item() == 0
 
 
+@pytest.mark.slow
 def test_where_fakes_are_as_good_as_real_both_losses_tend_to_ln_2():
     """Equal vectors of both kinds, separable classes: the best discriminator outputs y and fake 1/2 each."""
     labels = torch.arange(12) % K
@@ -301,6 +303,7 @@ def test_clips_whose_frames_do_not_correspond_have_one_vector():
         assert admd.last_stage(setting).deceived.privileged.frames == agree
 
 
+@pytest.mark.slow
 def test_a_network_by_frames_exports():
     last, _, bench, *_ = clips()
     lab.exported(last.deliver(last.build(bench)), lab.batch(("video",)))
@@ -328,6 +331,26 @@ def test_every_ablation_takes_a_finite_step(setting, row):
     assert last.deliver(last.build(bench)).eval()(lab.batch(("acc",))).logits.isfinite().all()
 
 
+@pytest.mark.parametrize("present", [PRESENT, np.zeros(N, bool)], ids=["some", "none"])
+def test_without_a_game_h_has_the_losses_of_mdms_on_its_vectors(setting, present):
+    """Value against plain loops; T = 10, and 0.64 is 0.01 in the sum over a batch of 64."""
+    stage = admd.last_stage(setting, adversary="none", bottleneck=8).deceived
+    assert isinstance(stage, Imitate)
+    nets = stage.build(lab.LabBench(setting)).eval()
+    batch = lab.batch(stage.reads, LABELS, present={"gyro": present})
+    p, h = nets.privileged(batch), nets.student(batch)
+    rows, v_p, v_h = np.flatnonzero(present), *(x.pooled.detach().numpy() for x in (p, h))
+    z_p, z_h = (x.logits.detach().numpy() for x in (p, h))
+    squares = [(sigmoid(v_p[i][j]) - sigmoid(v_h[i][j])) ** 2 for i in rows for j in range(8)]
+    terms = {name: term.item() for name, term in stage.losses(nets, batch).items()}
+    assert terms["hard"] == pytest.approx(loops.cross_entropy(z_h, LABELS), rel=1e-5)
+    assert terms["hallucination"] == pytest.approx(0.64 * sum(squares) / max(len(rows), 1), rel=1e-4)
+    soft = loops.soft_cross_entropy(z_p[rows], z_h[rows], 10, 10) if len(rows) else 0.0
+    assert terms["soft"] == pytest.approx(100 * soft, rel=1e-5)
+    assert all(p.requires_grad for p in nets.student.parameters())
+    assert not any(p.requires_grad for p in nets.privileged.parameters())
+
+
 def test_unsupported_settings_and_widths(setting):
     with pytest.raises(pm.Unsupported, match="privileged"):
         admd.last_stage(lab.setting(("acc",), ("gyro", "mag")))
@@ -337,6 +360,7 @@ def test_unsupported_settings_and_widths(setting):
         admd.last_stage(setting, bottleneck=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", ["two", "hall"])
 def test_what_it_delivers_exports_with_dynamic_batch(setting, stream):
     stage = admd.last_stage(setting, stream=stream)
@@ -345,6 +369,8 @@ def test_what_it_delivers_exports_with_dynamic_batch(setting, stream):
 
 def test_two_networks_are_tested_on_the_target():
     assert (admd.networks, admd.tests_on) == (2, "target")
+    alone = admd.delivering({"stream": "hall"})
+    assert (alone.networks, alone.tests_on, alone.role) == (1, "target", "method")
     assert Deceive.handles == {"unlabelled", "unpaired"}
 
 

@@ -253,7 +253,7 @@ def test_every_ablation_takes_a_finite_step(setting, method, row):
             sum(stage.losses(nets, lab.batch(stage.reads)).values()).backward()
             optimizer.step()
             assert all(p.isfinite().all() for p in nets.parameters())
-    given = method.test_modalities(setting)
+    given = method.delivering(method.ablations[row].options).test_modalities(setting)
     assert last.deliver(nets).eval()(lab.batch(given)).logits.isfinite().all()
 
 
@@ -346,6 +346,29 @@ def test_step3_is_delivered_alone_and_step4_needs_the_target_only(setting, conne
     torch.testing.assert_close(last.deliver(step4)(x).logits, (t.logits + p.logits) / 2)
 
 
+@pytest.mark.parametrize("connection", ["p2t", "t2p", "none"])
+def test_streams_of_step2_are_delivered_together_or_alone(setting, connection):
+    """Alone a stream is what it is without the other one's activations, and sees its own modality."""
+    bench = lab.LabBench(setting)
+    both, target, privileged = (
+        mdms.last_stage(setting, step=step, connection=connection)
+        for step in ("step2", "step2-target", "step2-privileged")
+    )
+    assert target.multiplied == privileged.multiplied == both
+    assert (both.reads, target.reads, privileged.reads) == (("acc", "gyro"), ("acc",), ("gyro",))
+    f_t, f_p = bench.frozen(both).networks
+    x = lab.batch(("acc", "gyro"))
+    for stage, network, modality in ((target, f_t, "acc"), (privileged, f_p, "gyro")):
+        alone = stage.deliver(stage.build(bench)).eval()
+        assert torch.equal(alone({modality: x[modality]}).logits, network(x).logits)
+    tested = [mdms.delivering({"step": step}) for step in ("step2", "step2-target", "step2-privileged")]
+    assert [(m.role, m.tests_on, m.networks) for m in tested] == [
+        ("reference", "all", 2),
+        ("method", "target", 1),
+        ("reference", "privileged", 1),
+    ]
+
+
 def test_connected_step3_needs_the_privileged_modality_at_test(setting):
     bench, batch, other = (
         lab.LabBench(setting),
@@ -375,6 +398,7 @@ def test_noise_multiplies_the_privileged_input_with_one_draw(setting):
     assert torch.equal(nets[None](batch).logits, nets[None](other).logits)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("connection", ["p2t", "t2p"])
 @pytest.mark.parametrize("form", ["code", "paper"])
 def test_what_it_delivers_exports_with_dynamic_batch(setting, connection, form):

@@ -118,6 +118,7 @@ def test_gradients_reach_both_streams_through_the_connection():
     assert into.encoder.stem.conv1.weight.grad.abs().sum() > 0
 
 
+@pytest.mark.slow
 def test_connected_streams_export_for_any_batch_size():
     network = Connected(classifier(), classifier("depth"), "p2t", "code").eval()
 

@@ -62,6 +62,7 @@ def test_student_has_the_papers_11172042_parameters():
     assert count(bench(pm.Stream("rgb")).classifier("rgb")) == 11_172_042
 
 
+@pytest.mark.slow
 def test_teacher_of_three_trunks_has_13182554_parameters():
     """Joined behind attention: three times stem, layers 1 and 2, attention; layer 3 takes 384 channels."""
     fused = pm.trained_on("rgb", "depth", "ir")
@@ -99,6 +100,7 @@ def test_fusion_gives_the_maps_of_layers_3_and_4():
     assert [tuple(m.shape[1:]) for m in output.maps] == [(32, 7, 7), (64, 4, 4)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [rad, dad])
 def test_a_step_reaches_every_parameter_of_the_student(method):
     stage = method.last_stage(setting(8))

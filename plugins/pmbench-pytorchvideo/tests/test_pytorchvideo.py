@@ -32,6 +32,7 @@ def count(network):
     return sum(p.numel() for p in network.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_networks_are_those_of_the_hub(name):
     with torch.device("meta"):
@@ -60,6 +61,7 @@ def test_there_is_one_narrow_network_of_each_kind():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["i3d_r50", "slow_r50", "r2plus1d_r50", "x3d_m"])
 def test_stem_and_stages_compute_what_the_library_computes(name):
     whole = library(name, 2, 8).eval()

@@ -33,6 +33,7 @@ def count(network):
     return sum(p.numel() for p in network.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "parameters", "head"),
     [
@@ -149,6 +150,7 @@ def as_released_with_dinov2(tensors):
     return {**tensors, "mask_token": torch.zeros(1, 1)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "release", "side"),
     [

@@ -28,6 +28,7 @@ def count(network):
     return sum(p.numel() for p in network.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_parameters_are_the_published_ones_without_the_head(name):
     with torch.device("meta"):
@@ -54,6 +55,7 @@ def test_maps_are_as_declared(name):
     assert time == ([1, 1, 1, 1] if name == "mc3_18" else [1, 2, 4, 8])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["r2plus1d_18", "mc3_18"])
 def test_a_file_of_the_library_gives_its_features(name):
     backbone, whole = BACKBONES[name], library(name).eval()

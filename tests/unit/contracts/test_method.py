@@ -8,6 +8,7 @@ from typing import Literal
 import pytest
 
 import pmbench as pm
+from pmbench.contracts.search import Choices, Interval
 from pmbench.errors import ContractError, UnknownName, Unsupported, UsageError
 
 MODALITIES = {m: pm.Modality(m, "vector", (3,), "1") for m in ("rgb", "depth", "ir")}
@@ -127,6 +128,38 @@ def test_ablations_and_small_values_are_options():
         made(ablations={"x": pm.Ablation({}, ("P",))})
 
 
+def test_a_search_space_is_an_interval_or_a_tuple_of_values():
+    search = {"weight": "log [0.1, 10]", "cut": (None, 0.5), "form": ("a", "b")}
+    found = pm.method("m", paper="p", search=search)(demo.plan)
+    assert found.spaces() == {
+        "weight": Interval(0.1, 10.0, log=True),
+        "cut": Choices((None, 0.5)),
+        "form": Choices(("a", "b")),
+    }
+    assert demo.spaces() == {}
+    assert found.but(weight=2.0).spaces() == found.spaces()
+
+
+@pytest.mark.parametrize(
+    ("search", "said"),
+    [
+        ({"wait": "[0, 1]"}, r"the search of method 'm' sets unknown options \['wait'\]"),
+        ({"weight": "0.1 to 10"}, r"'0.1 to 10'; expected an interval of numbers"),
+        ({"weight": "log [0, 10]"}, r"above 0 for `log`"),
+        ({"weight": "[1, inf]"}, "expected finite bounds"),
+        ({"weight": "[10, 1]"}, "the lower one first"),
+        ({"weight": "[-1, 1]"}, r"option 'weight' is -1.0; expected a number in \[0, inf\)"),
+        ({"weight": (1.0,)}, "at least two, different"),
+        ({"weight": (1.0, 1.0)}, "at least two, different"),
+        ({"form": ("a", "c")}, "option 'form' is 'c'; expected one of a, b"),
+        ({"form": "[0, 1]"}, "for a number, or a tuple of values"),
+    ],
+)
+def test_a_malformed_search_space_is_refused(search, said):
+    with pytest.raises(ContractError, match=said):
+        pm.method("m", paper="p", search=search)(demo.plan)
+
+
 def test_settings():
     given = setting(("rgb",), ("depth", "ir"))
     assert given.all == ("rgb", "depth", "ir")
@@ -173,6 +206,36 @@ def test_teachers_must_be_the_values_of_the_option():
         pm.method("taught", paper="p", teachers={"wide": "early_fusion"})(taught)
     with pytest.raises(ContractError, match="there is no such option"):
         pm.method("fixed", paper="p", teachers={"wide": "early_fusion"})(without_options)
+
+
+def test_options_may_have_another_network_tested():
+    deliveries = (
+        pm.Delivery({"teacher": "wide", "weight": 2.0}, "privileged"),
+        pm.Delivery({"teacher": "wide"}, "all", networks=3),
+        pm.Delivery({"weight": 2.0}),
+    )
+    made = pm.method("taught", paper="p", networks=2, deliveries=deliveries)(taught)
+
+    def tested(**options):
+        found = made.delivering(options)
+        return found.role, found.tests_on, found.networks
+
+    assert made.delivering({}) is made
+    assert tested(weight=3.0) == ("method", "target", 2)
+    assert tested(teacher="wide") == ("reference", "all", 3)
+    assert tested(teacher="wide", weight=2.0) == ("reference", "privileged", 1), "the first that fits"
+    assert tested(weight=2.0) == ("method", "target", 1)
+    assert made.delivering({"teacher": "wide"}).test_modalities(setting()) == ("rgb", "depth")
+    changed = made.but(teacher="wide")
+    assert (changed.role, changed.tests_on, changed.networks) == ("reference", "all", 3)
+
+
+def test_deliveries_are_of_known_options_and_modalities():
+    with pytest.raises(ContractError, match=r"delivery \{'tutor': 'wide'\} .* unknown options \['tutor'\]"):
+        pm.method("taught", paper="p", deliveries=(pm.Delivery({"tutor": "wide"}),))(taught)
+    for wrong in (pm.Delivery({"teacher": "wide"}, "both"), pm.Delivery({})):
+        with pytest.raises(ContractError, match="expected options and their values, and tests_on one of"):
+            pm.method("taught", paper="p", deliveries=(wrong,))(taught)
 
 
 def test_a_method_with_other_defaults():

@@ -156,6 +156,7 @@ def test_a_program_that_has_changed_by_one_bit_is_refused(planted, request_for, 
         evaluator(request_for(program=changed))
 
 
+@pytest.mark.slow
 def test_the_request_after_the_death_of_the_server_starts_a_new_one(request_for, evaluator):
     evaluator(request_for())
     server = evaluator.server._server

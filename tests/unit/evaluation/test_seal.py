@@ -15,7 +15,7 @@ from pmbench.errors import SealError
 from pmbench.evaluation.program import check_archive
 from pmbench.evaluation.seal import seal
 from pmbench.training.bench import delivered
-from pmbench.training.loop import channel_stats_of
+from pmbench.training.samples import channel_stats_of
 
 
 class Network(nn.Module):

@@ -13,11 +13,9 @@ from pmbench.isolation import rights
 from pmbench.isolation.landlock import version
 from pmbench.plugins import load_plugins
 
-SOURCES = {
-    name: load_plugins().dataset(name).find_source()
-    for name in load_plugins().names("dataset")
-    if load_plugins().dataset(name).find_source() is not None
-}
+DATASETS = load_plugins().offers["dataset"]
+FOUND = {name: offers[0].value.find_source() for name, offers in DATASETS.items()}
+SOURCES = {name: source for name, source in FOUND.items() if source is not None}
 FILES = {name: path for name, path in SOURCES.items() if path.suffix != ".py"}
 
 
@@ -60,6 +58,7 @@ def test_only_several_processes_may_use_the_network(granted):
     assert "/dev/shm" not in granted.write
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not version(), reason="this kernel has no Landlock")
 def test_under_these_rights_plugins_load_and_their_data_does_not_open(afresh, tmp_path):
     code = f"""

@@ -18,6 +18,7 @@ def check(found) -> None:
     )  # damage is neither too weak nor too strong to test much
 
 
+@pytest.mark.slow
 def test_some_damaged_files(tmp_path):
     check(damaging.run(tmp_path, QUICK, seed=0))
 

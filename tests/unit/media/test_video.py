@@ -257,6 +257,7 @@ def test_log_mel_is_what_its_definition_gives():
 
 
 @pytest.mark.slow
+@pytest.mark.science
 @pytest.mark.parametrize("length", [1, 833])
 def test_log_mel_has_the_bits_of_librosa(length):
     """Data that was prepared with librosa keeps its digest."""

@@ -15,6 +15,7 @@ from pmbench import media
 from pmbench.errors import DataError
 from pmbench.media import endings
 
+pytestmark = pytest.mark.slow  # a hundred encoded files
 FRAMES = 50
 SHARES = (0.25, 0.5, 0.75)
 

@@ -49,6 +49,52 @@ def test_half_of_each_batch_is_labelled(size):
     assert alone.shape == (3, 8)
 
 
+def balanced(labels, per_class, batch_size=8, steps=5, unlabelled=0, seed=0):
+    labels = np.asarray(labels)
+    rows = np.random.Generator(np.random.PCG64(1)).permutation(len(labels) + unlabelled)
+    known, unknown = rows[: len(labels)], rows[len(labels) :]
+    return Order(known, unknown, batch_size, steps, seed, labels, per_class)
+
+
+@pytest.mark.parametrize("unlabelled", [0, 40])
+@pytest.mark.parametrize("per_class", [1, 2, 3, 4])
+def test_balanced_batches_have_so_many_of_each_class(per_class, unlabelled):
+    order = balanced(np.repeat(np.arange(5), [4, 7, 9, 12, 31]), per_class, 16, 7, unlabelled)
+    labels = dict(zip(order.labelled.tolist(), order.labels.tolist(), strict=True))
+    width = 8 if unlabelled else 16
+    counts = np.zeros(5, int)
+    for epoch in range(3):
+        for batch in order.epoch(epoch):
+            assert np.isin(batch, order.labelled).sum() == width
+            classes = [labels[row] for row in batch[:width].tolist()]
+            runs = [len(list(run)) for _, run in itertools.groupby(classes)]
+            assert sum(runs) == width
+            assert all(run % per_class == 0 for run in runs[:-1]), "whole classes, and a rest"
+            counts += np.bincount(classes, minlength=5)
+    assert counts.max() - counts.min() <= 2 * per_class + len(counts), "classes take turns"
+    np.testing.assert_array_equal(order.epoch(2), order.epoch(2))
+    assert (dataclasses.replace(order, seed=1).epoch(0) != order.epoch(0)).any()
+
+
+def test_balanced_batches_show_every_sample_of_a_class_before_one_again():
+    """4 classes with 4, 6, 8 and 12 samples, two of each class in a batch of eight."""
+    sizes = (4, 6, 8, 12)
+    order = balanced(np.repeat(np.arange(4), sizes), 2, steps=3)
+    stream = np.concatenate([order.epoch(epoch).ravel() for epoch in range(16)])
+    for label, size in enumerate(sizes):
+        own = order.labelled[order.labels == label]
+        drawn = stream[np.isin(stream, own)]
+        assert len(drawn) == 16 * 3 * 2
+        for start in range(0, len(drawn) - size + 1, size):
+            np.testing.assert_array_equal(np.sort(drawn[start : start + size]), np.sort(own))
+
+
+def test_a_class_with_too_few_samples_repeats_them():
+    order = balanced([0, 0, 1, 1, 1, 1], 4)
+    for batch in order.epoch(0):
+        assert (np.unique(batch[np.isin(batch, order.labelled[:2])], return_counts=True)[1] == 2).all()
+
+
 def batches_of(lab, stage, workers=0, shard=(0, 1)):
     training = lab.training(stage)
     return TrainingBatches(lab.view, stage, training.order, training.stats, CPU, workers, shard)

@@ -428,6 +428,17 @@ def test_validation_is_in_evaluation_mode_and_changes_nothing(lab, precision):
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_a_timed_epoch_has_few_steps_and_that_share_of_the_validation_samples(lab):
+    whole, timed, longer = (lab.training(toys.Plain(), timed_steps=n) for n in (None, 2, 10**6))
+    assert whole.steps == longer.steps > 2 == timed.steps
+    samples = len(whole.validation.rows)
+    assert len(longer.validation.rows) == samples
+    assert len(timed.validation.rows) == math.ceil(samples * 2 / whole.steps) < samples
+    timed.run()
+    cost = timed.describe()["cost"]
+    assert cost["optimizer_steps"] == cost["steps"] == 2 * timed.recipe.epochs
+
+
 def test_streamed_validation_equals_validation_from_memory(lab, monkeypatch):
     expected = lab.training(toys.Plain(select="best"))
     held = expected.run()

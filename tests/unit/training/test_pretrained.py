@@ -437,3 +437,19 @@ def test_a_label_names_the_weights():
     net = dataclasses.replace(backbone(), weights=pm.Weights("big", "0123456789abcdef"))
     assert net.label == "net (big 0123456789ab)"
     assert backbone().label == "net"
+
+
+def test_weights_of_a_shared_store_are_read_and_never_changed(tmp_path):
+    tensors = {"w": torch.ones(3)}
+    weights = pm.Weights("ones", tensors_digest(tensors))
+    own, shared = Store(tmp_path / "own", shared=tmp_path / "shared"), Store(tmp_path / "shared")
+    Library.of(shared).keep(weights, tensors)
+    library = Library.of(own)
+    library.keep(weights, tensors)
+    assert list(own.root.rglob("*.safetensors")) == []
+    assert library.load(weights)["w"].tolist() == [1, 1, 1]
+    path = library.path(weights.digest)
+    path.write_bytes(b"damaged")
+    with pytest.raises(StoreError, match="cannot be used"):
+        library.load(weights)
+    assert path.read_bytes() == b"damaged"

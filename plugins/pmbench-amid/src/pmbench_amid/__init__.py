@@ -20,12 +20,28 @@ from .stages import Amid, AmidOptions, Compose
         "L_MI is divided by the batch size once more where a class has over 2 samples in a batch",
     ),
     ablations={
-        name: pm.Ablation(options, ("AMID", *printed))
+        name: pm.Ablation(options, ("AMID", *printed) if printed else ())
         for name, options, *printed in (
             ("L_MIs", {"alpha2": 0.0, "alpha3": 0.0}, "Table 4", "L_MIs/student"),
             ("L_MIs + L_MIa", {"alpha3": 0.0}, "Table 4", "L_MIs+L_MIa/student"),
             ("full", {}, "Table 4", "full/student"),
             ("full with L_nce", {"mi": "nce"}, "Table 4", "full_with_L_nce/student"),
+            *(
+                (f"teacher: {row}", {"delivers": "teacher", **options}, "Table 4", f"{variant}/teacher")
+                for row, options, variant in (
+                    ("L_MIs", {"alpha2": 0.0, "alpha3": 0.0}, "L_MIs"),
+                    ("L_MIs + L_MIa", {"alpha3": 0.0}, "L_MIs+L_MIa"),
+                    ("full", {}, "full"),
+                    ("full with L_nce", {"mi": "nce"}, "full_with_L_nce"),
+                )
+            ),
+            (
+                "teacher: alone",
+                {"delivers": "teacher", "teacher": "fixed"},
+                "Table 4",
+                "teacher_alone/teacher",
+            ),
+            ("4 samples of each class in a batch", {"samples_per_class": 4}),
             ("fixed teacher", {"teacher": "fixed"}, "Table 5", "fixed_teacher"),
             ("no warm-up", {"warmup": 0.0}, "Table 5", "no_warmup"),
             ("no D2", {"second_discriminator": False}, "Table 5", "no_D2"),
@@ -41,6 +57,13 @@ from .stages import Amid, AmidOptions, Compose
             ),
         )
     },
+    deliveries=(pm.Delivery({"delivers": "teacher"}, "all"),),
+    search={
+        "alpha1": "log [0.4, 8]",
+        "alpha2": "log [0.16, 3.2]",
+        "alpha3": "log [0.1, 2]",
+        "tau": "log [0.1, 1]",
+    },
 )
 def amid(setting: pm.Setting, options: AmidOptions) -> pm.Stage:
     """Student tied by mutual information and a discriminator to a teacher composed of both extractors"""
@@ -49,6 +72,8 @@ def amid(setting: pm.Setting, options: AmidOptions) -> pm.Stage:
         raise pm.Unsupported("needs a privileged modality to compose its teacher of, this setting has none")
     auxiliaries = tuple(pm.Stream(m) for m in setting.privileged)
     fixed = Compose(target, auxiliaries, options) if options.teacher == "fixed" else None
+    if fixed and options.delivers == "teacher":
+        return fixed
     return Amid(target, auxiliaries, options, fixed)
 
 

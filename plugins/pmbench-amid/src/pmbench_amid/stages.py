@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pmbench as pm
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,12 @@ class AmidOptions(ComposeOptions):
     dynamic_weights: bool = pm.option(True, "weights of D1 and D2 follow eq. 14; otherwise 1/2 each")
     beta: float = pm.option(0.9, "momentum of the dynamic weights", within="[0, 1]")
     discriminator_lr: float = pm.option(1e-4, "learning rate of D1 and D2, with Adam")
+    samples_per_class: int = pm.option(
+        0, "labelled samples of each class in a batch, which D2 pairs; 0: as they come", within="[0, inf)"
+    )
+    delivers: Literal["student", "teacher"] = pm.option(
+        "student", "network that is tested; the teacher is given the privileged modalities too"
+    )
 
 
 @dataclass(frozen=True)
@@ -97,6 +106,16 @@ class Amid(Compose):
         if o.alpha3:
             nets.discriminators = Discriminators(width, o.second_discriminator, o.dynamic_weights)
         return nets
+
+    @property
+    def samples_per_class(self) -> int:
+        return self.options.samples_per_class
+
+    def deliver(self, nets: pm.Nets) -> nn.Module:
+        from .networks import Composed
+
+        whole = self.options.delivers == "teacher"
+        return Composed(nets.student, nets.composition) if whole else nets.student
 
     def groups(self, nets: pm.Nets) -> dict[str, pm.Group]:
         groups = {"main": pm.Group((nets.student,) if self.fixed else (nets.student, nets.composition))}

@@ -42,6 +42,12 @@ class CganOptions(GenerateOptions):
             ("Roheda et al., ICASSP 2018 (CGAN)", "Table 1", "teacher_student_l2/C_B"),
         )
     },
+    search={
+        "features": (16, 50),
+        "alpha": "log [1e-4, 0.1]",
+        "beta": "log [1e-6, 1e-3]",
+        "noise": "[0, 0.5]",
+    },
 )
 def cgan(setting: pm.Setting, options: CganOptions) -> pm.Stage:
     """Target network that generates privileged features, against a discriminator that sees the target too"""

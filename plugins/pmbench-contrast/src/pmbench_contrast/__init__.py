@@ -9,27 +9,24 @@ import pmbench as pm
 
 from .stages import Ccl, CclOptions, Crcd, CrcdOptions, Crd, CrdOptions, Gmc, GmcOptions, Wcord, WcordOptions
 
-TEACHERS = {"fused": "early_fusion", "privileged": "privileged_only"}
 UNLABELLED = "a sample without label is negative to all others; the paper has labels of all"
 
 
 def _student(kind: Any, setting: pm.Setting, options: Any) -> pm.Stage:
-    sees = setting.all if options.teacher == "fused" else setting.privileged
-    if not setting.privileged:
-        raise pm.Unsupported("needs a privileged modality, this setting has none")
-    return kind(pm.trained_on(*sees), setting.target, options)
+    return kind(pm.teacher_of(setting, options.teacher), setting.target, options)
 
 
 @pm.method(
     "crd",
     paper="arXiv:1910.10699",
-    teachers=TEACHERS,
+    teachers=pm.TEACHERS,
     deviations=(
         "a fused teacher: the paper has one on another modality (teacher=privileged)",
         "as many negatives as there are, at most the paper's 16,384",
         UNLABELLED,
     ),
     ablations={"CRD + KD": pm.Ablation({"soft": 1.0})},
+    search={"weight": "log [0.05, 5]", "tau": (0.05, 0.07, 0.1, 0.3, 0.5)},
 )
 def crd(setting: pm.Setting, options: CrdOptions) -> pm.Stage:
     """Student whose features are near the teacher's of the same sample, and far from other classes'"""
@@ -39,7 +36,7 @@ def crd(setting: pm.Setting, options: CrdOptions) -> pm.Stage:
 @pm.method(
     "crcd",
     paper="arXiv:2103.16367",
-    teachers=TEACHERS,
+    teachers=pm.TEACHERS,
     deviations=(
         "a fused teacher: the paper distills within a modality",
         "the direction from an anchor to itself is left out; the authors' code has a constant there",
@@ -47,6 +44,7 @@ def crd(setting: pm.Setting, options: CrdOptions) -> pm.Stage:
         UNLABELLED,
     ),
     ablations={"relations of features alone": pm.Ablation({"gradients": 0.0})},
+    search={"weight": "log [0.1, 10]", "gradients": "log [0.1, 10]", "soft": "log [0.1, 2]"},
 )
 def crcd(setting: pm.Setting, options: CrcdOptions) -> pm.Stage:
     """Student that keeps the teacher's directions from sample to sample, of features and of gradients"""
@@ -56,7 +54,7 @@ def crcd(setting: pm.Setting, options: CrcdOptions) -> pm.Stage:
 @pm.method(
     "wcord",
     paper="arXiv:2012.08674",
-    teachers=TEACHERS,
+    teachers=pm.TEACHERS,
     deviations=(
         "a bilinear critic of projections into the unit ball",
         "negatives weigh 1 together; the paper's weight is their number (negative_weight=count)",
@@ -64,6 +62,7 @@ def crcd(setting: pm.Setting, options: CrcdOptions) -> pm.Stage:
         UNLABELLED,
     ),
     ablations={"global alone": pm.Ablation({"primal": 0.0}), "local alone": pm.Ablation({"dual": 0.0})},
+    search={"dual": "log [0.05, 5]", "primal": "log [0.005, 0.5]"},
 )
 def wcord(setting: pm.Setting, options: WcordOptions) -> pm.Stage:
     """Student near the teacher in Wasserstein distance: of pairs against non-pairs, and within a batch"""
@@ -78,6 +77,7 @@ def wcord(setting: pm.Setting, options: WcordOptions) -> pm.Stage:
         "the privileged network is the plain stream of the same data, not one from a larger data set",
         "the student's step sees the compositions after theirs; the authors' code computes them once",
     ),
+    search={"tau": "log [0.1, 1]", "divergence": "log [0.05, 5]"},
 )
 def ccl(setting: pm.Setting, options: CclOptions) -> pm.Stage:
     """Student contrasted with a frozen privileged network and with compositions of it and the student"""
@@ -94,6 +94,7 @@ def ccl(setting: pm.Setting, options: CclOptions) -> pm.Stage:
         "cross-entropy in place of the paper's regression loss",
         "the joint encoder is early fusion; the paper's is a transformer across modalities",
     ),
+    search={"tau": "log [0.05, 1]"},
 )
 def gmc(setting: pm.Setting, options: GmcOptions) -> pm.Stage:
     """Encoders whose vectors are aligned with those of a joint encoder, and a classifier of the joint ones"""

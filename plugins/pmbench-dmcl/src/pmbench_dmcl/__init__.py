@@ -21,6 +21,7 @@ from .stages import Dmcl, DmclOptions
         "losers without labels": pm.Ablation({"labels": 0.0}),
         "losers without distillation": pm.Ablation({"soft": 0.0}),
     },
+    search={"labels": "log [0.1, 10]", "soft": "log [0.1, 10]", "temperature": (1.0, 2.0, 4.0, 8.0)},
 )
 def dmcl(setting: pm.Setting, options: DmclOptions) -> pm.Stage:
     """Networks of all modalities, in which for each sample the best one teaches the others"""

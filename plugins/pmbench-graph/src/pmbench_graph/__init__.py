@@ -18,6 +18,7 @@ from .stages import GraphDistill, GraphOptions
         "a uniform prior of the edges",
         "features of another width than the student's are compared through a learned linear layer",
     ),
+    search={"logits": "log [0.5, 100]", "features": "log [0.05, 20]", "prior": "log [0.5, 100]"},
 )
 def graph_distill(setting: pm.Setting, options: GraphOptions) -> pm.Stage:
     """Student taught by one stream for each privileged modality, with weights learned for every sample"""

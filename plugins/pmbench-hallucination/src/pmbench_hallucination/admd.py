@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pmbench as pm
 
 from .hallucination import hallucination_network
+from .losses import feature_loss
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -16,13 +17,18 @@ if TYPE_CHECKING:
 DISCRIMINATOR = {"optimizer": "adam", "lr": 1e-3, "weight_decay": 0.0}
 """The discriminator's recipe: Adam at 1e-3 as in the paper. h keeps the standard one."""
 
-TABLE = ("Garcia et al., TPAMI 2019 (ADMD, slides)", "slide Table 4 (ADMD)")
+PRINTED = "Garcia et al., TPAMI 2019 (ADMD, slides)"
+TABLE = (PRINTED, "slide Table 4 (ADMD)")
+TEMPERATURE, WEIGHT = 10.0, 0.64
+"""Of `Imitate`: the authors' code (github.com/ncgarcia/admd) has 0.01 for the sum over a batch of 64."""
 
 
 @dataclass(frozen=True)
 class GameOptions(pm.Options):
-    adversary: Literal["classes", "lsgan"] = pm.option(
-        "classes", "discriminator of all classes and one for fakes, or of real and fake alone (lsgan)"
+    adversary: Literal["classes", "lsgan", "none"] = pm.option(
+        "classes",
+        "discriminator of all classes and one for fakes, of real and fake alone (lsgan), or none: the losses "
+        "of mdms on the compared vectors",
     )
     discriminator: Literal["action", "objects"] = pm.option(
         "action", "layers of the paper's experiments on actions, or on objects"
@@ -154,10 +160,47 @@ class Deceive(pm.Stage):
 
 
 @dataclass(frozen=True)
+class Imitate(pm.Stage):
+    """h on `target` with the losses of mdms on bottleneck vectors, without a discriminator.
+
+    CE(z_h, y) + T^2 CE(softmax(sg z_p/T), softmax(z_h/T)) + w |sigmoid(sg v_p) - sigmoid(v_h)|^2, the square
+    summed over a vector and averaged over the batch. CE runs over labelled samples, the others over samples
+    that have the privileged modality. As in `Deceive` h starts from f_p; its head is trained.
+    """
+
+    privileged: NarrowStream
+    target: str
+
+    handles = frozenset({"unlabelled", "unpaired"})
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return (self.target, *self.privileged.reads)
+
+    def build(self, bench: pm.Bench) -> pm.Nets:
+        from .discriminator import by_frames
+
+        f_p: Any = bench.frozen(self.privileged)
+        reshape = [by_frames] if self.privileged.frames else []
+        h = hallucination_network(bench, self.target, f_p.network, *reshape)
+        return pm.Nets(student=h, privileged=f_p)
+
+    def losses(self, nets: pm.Nets, batch: pm.Batch) -> pm.Terms:
+        paired = batch.present(*self.privileged.reads)
+        p, h = nets.privileged(batch), nets.student(batch)
+        soft = pm.soft_cross_entropy(p.logits[paired], h.logits[paired], TEMPERATURE, TEMPERATURE)
+        return {
+            "hard": pm.cross_entropy(h.logits, batch.labels),
+            "soft": TEMPERATURE**2 * soft,
+            "hallucination": feature_loss(p.pooled[paired], h.pooled[paired], "frame", WEIGHT),
+        }
+
+
+@dataclass(frozen=True)
 class Hallucination(pm.Stage):
     """The tested network: h alone, or the mean of its logits and those of a trained target network."""
 
-    deceived: Deceive
+    deceived: Deceive | Imitate
     stream: pm.Stage | None
 
     trains = False
@@ -167,7 +210,8 @@ class Hallucination(pm.Stage):
         return (self.deceived.target,)
 
     def build(self, bench: pm.Bench) -> pm.Nets:
-        h = pm.Frozen(bench.frozen(self.deceived).hallucination)
+        trained: Any = bench.frozen(self.deceived)
+        h = pm.Frozen(trained.hallucination) if isinstance(self.deceived, Deceive) else trained
         return pm.Nets(student=h if self.stream is None else pm.Mean(bench.frozen(self.stream), h))
 
 
@@ -187,13 +231,20 @@ class Hallucination(pm.Stage):
         "without classes (standard adversarial game)": pm.Ablation({"adversary": "lsgan"}),
         "without classes, hallucination stream alone": pm.Ablation({"adversary": "lsgan", "stream": "hall"}),
         "discriminator of the object experiments": pm.Ablation({"discriminator": "objects"}),
+        "losses of mdms on the compared vectors": pm.Ablation(
+            {"adversary": "none"},
+            (PRINTED, "slide object-recognition table (ADMD)", "garcia_eccv18_losses"),
+        ),
     },
+    deliveries=(pm.Delivery({"stream": "hall"}),),
+    search={"bottleneck": (4, 8, 16, 32, 128), "discriminator": ("action", "objects")},
 )
 def admd(setting: pm.Setting, options: AdmdOptions) -> pm.Stage:
     """Target stream and a hallucination network that deceives a discriminator of privileged features"""
     t, p = setting.only_target(), setting.only_privileged()
-    deceived = Deceive(NarrowStream(p, options.bottleneck, has_frames(setting, t, p)), t, options)
-    return Hallucination(deceived, pm.Stream(t) if options.stream == "two" else None)
+    narrow = NarrowStream(p, options.bottleneck, has_frames(setting, t, p))
+    h = Imitate(narrow, t) if options.adversary == "none" else Deceive(narrow, t, options)
+    return Hallucination(h, pm.Stream(t) if options.stream == "two" else None)
 
 
 def has_frames(setting: pm.Setting, target: str, privileged: str) -> bool:

@@ -79,6 +79,13 @@ class Hallucinate(pm.Stage):
         "four cross-entropies; the privileged network is finished and frozen (`train_privileged` trains it)",
         "last map in place of pool5, mean over its elements times 10",
     ),
+    ablations={
+        f"mdms, table 2, row {row}: {loss}": pm.Ablation(
+            {"loss": loss}, ("Garcia et al., ECCV 2018 (MDMS)", "Table 2", f"row0{row}:no_conn;{loss}")
+        )
+        for row, loss in ((3, "eq3"), (4, "eq5"), (5, "eq7"))
+    },
+    search={"weight": "log [0.1, 300]"},
 )
 def hoffman(setting: pm.Setting, options: HoffmanOptions) -> pm.Stage:
     """Target network and a hallucination network that imitates privileged features; mean of their logits"""

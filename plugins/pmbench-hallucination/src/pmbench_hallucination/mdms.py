@@ -41,7 +41,9 @@ class Step3Options(ImitationOptions):
 
 @dataclass(frozen=True)
 class MdmsOptions(Step3Options, ConnectionOptions):
-    step: Literal["step3", "step4"] = pm.option("step4", "deliver h of step 3 alone, or both of step 4")
+    step: Literal["step2", "step2-target", "step2-privileged", "step3", "step4"] = pm.option(
+        "step4", "deliver both streams of step 2 or one of them, h of step 3 alone, or both of step 4"
+    )
     cut: Literal["test", "always"] = pm.option(
         "test", "cut the connections of step 3 at test, or in its training too"
     )
@@ -90,6 +92,24 @@ class MultiplyStreams(pm.Stage):
 
     def losses(self, nets: pm.Nets, batch: pm.Batch) -> pm.Terms:
         return {"ce": pm.cross_entropy(nets.student(batch).logits, batch.labels)}
+
+
+@dataclass(frozen=True)
+class OneStream(pm.Stage):
+    """A stream of step 2 alone, its connections cut: the target one at place 0, the privileged one at 1."""
+
+    multiplied: pm.Stage
+    place: int
+
+    trains = False
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return self.multiplied.reads[self.place :][:1]
+
+    def build(self, bench: pm.Bench) -> pm.Nets:
+        both: Any = bench.frozen(self.multiplied)
+        return pm.Nets(student=pm.Frozen(both.networks[self.place]))
 
 
 @dataclass(frozen=True)
@@ -234,7 +254,21 @@ def _row(variant: str, table: str = "Table 2", **options: object) -> pm.Ablation
         "both sides of the soft term at T = 10, as in the code; the paper softens the teacher alone",
         "temporal convolutions, for clips, join in step 2; the paper has them from step 1, as mdms_resnet50",
     ),
+    deliveries=(
+        pm.Delivery({"step": "step2"}, "all", networks=2),
+        pm.Delivery({"step": "step2-target"}),
+        pm.Delivery({"step": "step2-privileged"}, "privileged"),
+        pm.Delivery({"step": "step3"}),
+    ),
     ablations={
+        "table 2, row 6: step 2, privileged stream": _row(
+            "row06:step2_depth_stream;xent", step="step2-privileged"
+        ),
+        "table 2, row 7: step 2, target stream": _row("row07:step2_rgb_stream;xent", step="step2-target"),
+        "table 2, row 8: step 2": _row("row08:step2_conn;xent", step="step2"),
+        "table 2, row 9: step 2, no connections": _row(
+            "row09:step2_no_conn;xent", step="step2", connection="none"
+        ),
         "table 2, row 10: step 3, no connections, eq. 3": _row(
             "row10:step3_no_conn;eq3", step="step3", connection="none", loss="eq3"
         ),
@@ -245,6 +279,15 @@ def _row(variant: str, table: str = "Table 2", **options: object) -> pm.Ablation
             "row14:step3_no_conn;eq7", step="step3", connection="none"
         ),
         "table 2, row 15: step 4": _row("row15:step4;xent", step="step4"),
+        "supplement, 6a: step 2, privileged stream, inverted": _row(
+            "row06a:inverted_step2_depth_stream", "Supp. Table 1", step="step2-privileged", connection="t2p"
+        ),
+        "supplement, 7a: step 2, target stream, inverted": _row(
+            "row07a:inverted_step2_rgb_stream", "Supp. Table 1", step="step2-target", connection="t2p"
+        ),
+        "supplement, 8a: step 2, inverted": _row(
+            "row08a:inverted_step2", "Supp. Table 1", step="step2", connection="t2p"
+        ),
         "supplement, 13a: step 3, inverted": _row(
             "row13a:inverted_step3;eq7", "Supp. Table 1", step="step3", connection="t2p"
         ),
@@ -252,11 +295,16 @@ def _row(variant: str, table: str = "Table 2", **options: object) -> pm.Ablation
             "row15a:inverted_step4", "Supp. Table 1", step="step4", connection="t2p"
         ),
     },
+    search={"weight": "log [0.025, 2.5]", "alpha": "[0.1, 0.9]", "imitation": "[0.1, 0.9]"},
 )
 def mdms(setting: pm.Setting, options: MdmsOptions) -> pm.Stage:
     """Connected streams, a hallucination network that imitates the privileged one, then both on the target"""
     link = _connection(setting, options)
     step2 = _step2(setting, *link)
+    if options.step == "step2":
+        return step2
+    if options.step in ("step2-target", "step2-privileged"):
+        return OneStream(step2, int(options.step == "step2-privileged"))
     within = ("none", "code") if link[0] == "p2t" and options.cut == "always" else link
     h = HallucinateStream(step2, options, *within, compared_layer(setting))
     return h if options.step == "step3" else JoinStreams(step2, h, *link)

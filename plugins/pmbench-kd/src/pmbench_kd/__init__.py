@@ -12,7 +12,6 @@ from .stages import GenDistillOptions, Imitate
 
 Teacher = Literal["fused", "privileged"]
 TEACHER = "the teacher sees all modalities, or the privileged ones alone"
-TEACHERS = {"fused": "early_fusion", "privileged": "privileged_only"}
 
 
 @dataclass(frozen=True)
@@ -20,10 +19,15 @@ class KdOptions(pm.DistillOptions):
     teacher: Teacher = pm.option("fused", TEACHER)
 
 
-@pm.method("kd", paper="arXiv:1503.02531", teachers=TEACHERS)
+@pm.method(
+    "kd",
+    paper="arXiv:1503.02531",
+    teachers=pm.TEACHERS,
+    search={"temperature": (1.0, 2.0, 4.0, 8.0), "imitation": "[0.1, 0.9]"},
+)
 def kd(setting: pm.Setting, options: KdOptions) -> pm.Stage:
     """Student matches the softened logits of a teacher that sees the privileged modalities"""
-    return pm.Distill(_teacher(setting, options.teacher), setting.target, options)
+    return pm.Distill(pm.teacher_of(setting, options.teacher), setting.target, options)
 
 
 @dataclass(frozen=True)
@@ -34,12 +38,13 @@ class GenDistillPlan(GenDistillOptions):
 @pm.method(
     "gen_distill",
     paper="arXiv:1511.03643",
-    teachers=TEACHERS,
+    teachers=pm.TEACHERS,
     deviations=("T = 2 and l = 0.5 are fixed, where the paper searches both for every data set",),
+    search={"temperature": (1.0, 2.0, 5.0, 10.0), "imitation": "[0.1, 1]"},
 )
 def gen_distill(setting: pm.Setting, options: GenDistillPlan) -> pm.Stage:
     """Generalized distillation: the teacher sees privileged modalities alone, only its logits are softened"""
-    return Imitate(_teacher(setting, options.teacher), setting.target, options)
+    return Imitate(pm.teacher_of(setting, options.teacher), setting.target, options)
 
 
 @dataclass(frozen=True)
@@ -50,8 +55,9 @@ class PseudoLabelOptions(pm.PseudoLabelOptions):
 @pm.method(
     "pseudo_label",
     paper="Lee, ICML workshops 2013 (pseudo-label), with a teacher that sees privileged modalities",
-    teachers=TEACHERS,
+    teachers=pm.TEACHERS,
     deviations=("the labels come from a finished privileged teacher, not from the student itself",),
+    search={"labels": ("hard", "soft"), "threshold": (None, 0.5, 0.8, 0.95)},
 )
 def pseudo_label(setting: pm.Setting, options: PseudoLabelOptions) -> pm.Stage:
     """A privileged teacher labels the samples that have no label; the student trains on both
@@ -63,11 +69,7 @@ def pseudo_label(setting: pm.Setting, options: PseudoLabelOptions) -> pm.Stage:
             "needs training samples without label, and under this protocol every sample has one",
             "choose a few-K protocol",
         )
-    return pm.PseudoLabel(_teacher(setting, options.teacher), setting.target, options)
-
-
-def _teacher(setting: pm.Setting, sees: str) -> pm.Stage:
-    return pm.trained_on(*(setting.all if sees == "fused" else setting.privileged))
+    return pm.PseudoLabel(pm.teacher_of(setting, options.teacher), setting.target, options)
 
 
 @pm.hookimpl

@@ -24,6 +24,7 @@ from .stages import Imitate, Joint, MfhOptions, Rate
         "features drawn at random": pm.Ablation({"mode": "random"}),
         "all features": pm.Ablation({"mode": "none"}),
     },
+    search={"agreement": "log [0.1, 10]", "share": (0.25, 0.5, 0.75, 0.9), "imitation": "[0.1, 0.9]"},
 )
 def mfh_kd(setting: pm.Setting, options: MfhOptions) -> pm.Stage:
     """Student taught by a privileged network that keeps the features which the target shows, too"""

@@ -35,6 +35,7 @@ def _require_privileged(setting: pm.Setting) -> None:
         "may drop every modality",
         "streams whose logits are averaged, as in arXiv:1810.08437; the paper has a fused hidden layer",
     ),
+    search={"drop": "[0.05, 0.7]", "elements": "[0, 0.5]"},
 )
 def moddrop(setting: pm.Setting, options: ModdropOptions) -> pm.Stage:
     """Streams fine-tuned together while inputs are dropped at random, tested without the privileged ones"""
@@ -121,6 +122,7 @@ def impute_ae(setting: pm.Setting, options: FormOptions) -> pm.Stage:
         "complexion and the discriminator of subspaces",
         "discriminators of the backbones' architecture; the translators have the standard recipe",
     ),
+    search={"cycle": "log [1, 100]", "paired": "log [0.1, 10]"},
 )
 def mtnet(setting: pm.Setting, options: TranslateOptions) -> pm.Stage:
     """Proxy: target translated to the privileged modality against a discriminator; early fusion sees both"""

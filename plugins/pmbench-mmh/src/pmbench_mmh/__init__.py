@@ -68,6 +68,7 @@ def _stages(options: Any) -> Any:
             {"weighting": "uniform", "scales": (4,)}, ("MMH", "Table VI", "no_IW_no_MKTP")
         ),
     },
+    search={"alpha": "log [0.1, 2]", "temperature": (1.0, 2.0, 4.0, 8.0)},
 )
 def rad(setting: pm.Setting, options: RadPlan) -> pm.Stage:
     """Student agrees with a multimodal teacher on every region of a pyramid over the last feature map"""
@@ -81,6 +82,7 @@ def rad(setting: pm.Setting, options: RadPlan) -> pm.Stage:
     teachers=TEACHERS,
     deviations=(RECIPE, RELATIONS),
     ablations={"L_CE": pm.Ablation({"beta": 0.0}, ("MMH", "Table VII", "L_CE"))},
+    search={"beta": "log [1, 3000]"},
 )
 def dad(setting: pm.Setting, options: DadPlan) -> pm.Stage:
     """Student relates samples as the multimodal teacher does on the maps behind its fusion"""
@@ -96,6 +98,7 @@ def dad(setting: pm.Setting, options: DadPlan) -> pm.Stage:
     networks=2,
     deviations=(RECIPE, REGIONS, WEIGHTS, RELATIONS),
     small={"alpha": 0.8, "temperature": 4.0, "beta": 1.0},
+    search={"alpha": "log [0.1, 2]", "temperature": (1.0, 2.0, 4.0, 8.0), "beta": "log [1, 3000]"},
 )
 def rad_dad(setting: pm.Setting, options: RadDadPlan) -> pm.Stage:
     """The students of `rad` and `dad` side by side, their logits added; options as theirs"""
@@ -113,6 +116,7 @@ def rad_dad(setting: pm.Setting, options: RadDadPlan) -> pm.Stage:
         WEIGHTS,
         RELATIONS,
     ),
+    search={"alpha": "log [0.1, 2]", "temperature": (1.0, 2.0, 4.0, 8.0), "beta": "log [1, 3000]"},
 )
 def rad_dad_joint(setting: pm.Setting, options: RadDadPlan) -> pm.Stage:
     """One student with the losses of `rad` and `dad` together (ours); options as theirs"""
