@@ -104,30 +104,3 @@ def test_rad_learns_video_with_privileged_flow(prepared: Any) -> None:
     args = ("--method", "rad", "--dataset", "ucf101-mini", "--no-references", "--set", "recipe.epochs=10")
     found = accuracies(workspace, *args)
     assert found["rad"] > 100 / 6
-
-
-@pytest.mark.slow
-@pytest.mark.science
-def test_a_demo_goes_from_files_to_a_table_and_to_no_board(workspace: Any) -> None:
-    """HMDB51: clips with odd names, a list for each class and split, flow; two epochs, so no result."""
-    done = workspace.run_cli("data", "prepare", "hmdb51", "--demo")
-    assert done.code == 0, done.stderr
-    assert "pmbench run --method kd --dataset hmdb51:demo" in done.stdout
-    assert "prepared already" in workspace.run_cli("data", "prepare", "hmdb51:demo").stdout
-    args = ("-m", "kd", "-d", "hmdb51:demo", "--seed", "0", "--set", "recipe.epochs=2", "--workers", "1")
-    found = workspace.run_cli("run", *args, "--no-references", "--device", "cpu")
-    assert found.code == 0, found.stderr
-    assert "hmdb51:demo, split-1" in found.stdout
-    (record,) = workspace.run_cli("run", *args, "--no-references", "--device", "cpu", "--json").json()[
-        "records"
-    ]
-    assert (record["status"], record["deviations"][0]) == (
-        "done",
-        "demo: made-up samples, not those of hmdb51",
-    )
-    assert "hmdb51" not in (workspace.out / "LEADERBOARD.md").read_text(encoding="utf-8")
-    assert workspace.run_cli("leaderboard", "--records", workspace.out / "records", "--json").json() == []
-    stated = ("--handle", "jane", "--contact", "jane@example.org", "--data-terms", "none")
-    refused = workspace.run_cli("publish", workspace.out, "--to", "board", *stated)
-    assert refused.code == 2
-    assert "is of a demo, hmdb51:demo" in refused.error

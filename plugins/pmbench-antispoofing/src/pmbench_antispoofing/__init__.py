@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import pmbench as pm
 
 from .cefa import CasiaCefa
+from .demos import CasiaCefaDemo, CasiaSurfChallengeDemo, CasiaSurfDemo
 from .surf import CasiaSurf, CasiaSurfChallenge
 
 __all__ = ["CasiaCefa", "CasiaSurf", "CasiaSurfChallenge"]
@@ -14,4 +15,5 @@ __all__ = ["CasiaCefa", "CasiaSurf", "CasiaSurfChallenge"]
 
 @pm.hookimpl
 def pmbench_datasets() -> Iterable[pm.Dataset]:
-    return (CasiaSurf(), CasiaSurfChallenge(), CasiaCefa())
+    demos = (CasiaSurfDemo(), CasiaSurfChallengeDemo(), CasiaCefaDemo())
+    return (CasiaSurf(), CasiaSurfChallenge(), CasiaCefa(), *demos)

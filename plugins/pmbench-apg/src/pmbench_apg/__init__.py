@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import pmbench as pm
 
+from .demos import ApgDemo, ModDemo, SensitDemo
 from .mod import Mod
 from .patches import Apg
 from .sensit import Sensit
@@ -15,4 +16,4 @@ __all__ = ["Apg", "Mod", "Sensit"]
 
 @pm.hookimpl
 def pmbench_datasets() -> Iterable[pm.Dataset]:
-    return (Apg(), Sensit(), Mod())
+    return (Apg(), Sensit(), Mod(), ApgDemo(), SensitDemo(), ModDemo())

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import pmbench as pm
 
+from .demos import NwUclaDemo, Uwa3dDemo
 from .nwucla import NwUcla
 from .uwa3d import Uwa3d
 
@@ -14,4 +15,4 @@ __all__ = ["NwUcla", "Uwa3d"]
 
 @pm.hookimpl
 def pmbench_datasets() -> Iterable[pm.Dataset]:
-    return (NwUcla(), Uwa3d())
+    return (NwUcla(), Uwa3d(), NwUclaDemo(), Uwa3dDemo())
