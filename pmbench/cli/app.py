@@ -39,7 +39,7 @@ def options(
 
 
 COMMANDS = (
-    *("run", "plan", "list", "show", "compare", "check", "new"),
+    *("run", "plan", "tune", "list", "show", "compare", "check", "new"),
     *("publish", "verify", "data", "leaderboard", "model", "plugins", "store"),
 )
 for _name in COMMANDS:

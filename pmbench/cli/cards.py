@@ -40,9 +40,16 @@ def show_method(values: Values) -> None:
             for name, o in values["options"].items()
         ]
         table(("option", "type", "default", "meaning"), rows)
+    if spaces := [(n, o["search"]) for n, o in values["options"].items() if o["search"]]:
+        heading("Search space of pmbench tune")
+        table(("option", "values"), spaces)
     if values["small"]:
         heading("Values for small data, taken with --values small")
         table(("option", "value"), [(n, option_text(v)) for n, v in values["small"].items()])
+    if values["deliveries"]:
+        heading("Other networks that it can test")
+        tested = [(options_text(d["when"]), d["tests_on"], d["networks"]) for d in values["deliveries"]]
+        table(("options", "tests on", "networks"), tested)
     if values["ablations"]:
         heading("Ablations, run with --ablate")
         sets = [(row, options_text(a["options"])) for row, a in values["ablations"].items()]

@@ -5,13 +5,25 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from ..store.store import Store
 
 StoreOption = Annotated[
     Path | None,
     typer.Option("--store", metavar="DIR", envvar="PMBENCH_STORE", help="Folder of finished stages."),
+]
+SharedStoreOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--shared-store",
+        metavar="DIR",
+        envvar="PMBENCH_SHARED_STORE",
+        help="Finished stages that are used, too; nothing is written there.",
+    ),
 ]
 DataOption = Annotated[
     Path | None,
@@ -20,6 +32,31 @@ DataOption = Annotated[
 OutOption = Annotated[
     Path, typer.Option("--out", metavar="DIR", help="Folder for records, predictions and leaderboard.")
 ]
+RecipeOption = Annotated[
+    str, typer.Option(metavar="NAME", help="A recipe of the data set (`pmbench show DATASET`). [its default]")
+]
+WeightsOption = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME|FILE|none",
+        help="Pretrained weights for all backbones that have them, or modality=NAME,modality=FILE.",
+    ),
+]
+DeviceOption = Annotated[
+    str, typer.Option(metavar="NAME", help="cpu, cuda, cuda:N; auto uses a GPU if there is one.")
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=0,
+        help="Stages trained in parallel; 0 trains in this process. [cores, or 1 on a GPU]",
+    ),
+]
+ThreadsOption = Annotated[
+    int, typer.Option(metavar="N", min=1, help="Threads of one stage; results depend on it.")
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DEFAULT_OUT = Path("results")
 
@@ -29,6 +66,14 @@ def store_folder(given: Path | None) -> Path:
     from ..files import cache_folder
 
     return given or cache_folder("store")
+
+
+def open_store(given: Path | None, shared: Path | None) -> Store:
+    """The store, above which the shared one is; raises UsageError if that is no other folder."""
+    from ..store.store import Store, check_shared
+
+    root = store_folder(given)
+    return Store(root, shared=check_shared(shared, root))
 
 
 def data_folder(given: Path | None) -> Path:

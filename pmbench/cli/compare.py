@@ -70,12 +70,12 @@ def _rows(folder: Path, first: str, second: str, dataset: str, protocol: str) ->
     readable, problems = read_records(folder)
     for problem in problems:
         print(f"Warning: {problem.message}", file=sys.stderr)
-    found = boards(readable)
-    chosen = [
-        (name, board)
-        for name, board in zip(names(found), found, strict=True)
-        if dataset in ("", board.cell.dataset) and protocol in ("", board.cell.protocol)
-    ]
+    found = boards(
+        record
+        for record in readable
+        if dataset in ("", record.cell.dataset) and protocol in ("", record.cell.protocol)
+    )
+    chosen = list(zip(names(found), found, strict=True))
     known = {row.label for _, board in chosen for row in board.rows}
     for label in (first, second):
         if label not in known:

@@ -11,6 +11,7 @@ import typing
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from ..report.text import option_text
 from ..tracebacks import error_text, trace_of
 from .common import show_trace
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ..contracts.dataset import Dataset
     from ..contracts.method import Method
     from ..contracts.protocol import Protocol
+    from ..contracts.search import Search
     from ..plugins import Offer, Registry
 
 Values = dict[str, Any]
@@ -39,6 +41,7 @@ def method_values(method: Method) -> Values:
                 "type": type_text(o.type),
                 "default": _plain(o.default),
                 "within": o.within,
+                "search": search_text(method.search.get(name, "")),
                 "help": o.help,
             }
             for name, o in method.options().items()
@@ -51,10 +54,23 @@ def method_values(method: Method) -> Values:
             }
             for row, ablation in method.ablations.items()
         },
+        "deliveries": [
+            {
+                "when": {n: _plain(v) for n, v in d.when.items()},
+                "tests_on": d.tests_on,
+                "networks": d.networks,
+            }
+            for d in method.deliveries
+        ],
         "small": {name: _plain(value) for name, value in method.small.items()},
         "exceptions": dict(method.exceptions),
         "about": _rest(inspect.getdoc(method.plan)),
     }
+
+
+def search_text(search: Search) -> str:
+    """`log [0.1, 100]`, or `1.0, 2.0, 4.0`; empty without a search space."""
+    return search if isinstance(search, str) else ", ".join(map(option_text, search))
 
 
 def dataset_values(dataset: Dataset) -> Values:

@@ -24,6 +24,9 @@ def show_forecast(values: Mapping[str, Any]) -> None:
         _show_stages(values["stages"])
     typer.echo("")
     _show_summary(values["summary"])
+    if "lite" in values:
+        typer.echo("")
+        _show_lite(values["lite"])
 
 
 def _show_cells(cells: Sequence[Mapping[str, Any]]) -> None:
@@ -32,7 +35,7 @@ def _show_cells(cells: Sequence[Mapping[str, Any]]) -> None:
     for cell in cells:
         backbones = ", ".join(f"{m}: {b}" for m, b in cell["backbones"].items())
         note = f"{cell['status']}: {cell['reason']}" if cell["reason"] else ""
-        apart = {name: cell[name] for name in ("ablation", "placebo", "matched_epochs")}
+        apart = {name: cell[name] for name in ("ablation", "placebo", "matched_epochs", "tuned_trials")}
         label = row_text(cell["method"], cell["options"], **apart)
         if cell["value_set"] != cell["values"] and cell["role"] == "method":
             note = "; ".join(
@@ -93,6 +96,27 @@ def _label(stage: Mapping[str, Any]) -> str:
     return f"{stage['stage']}({', '.join(stage['reads'])}{replica})"
 
 
+def _show_lite(lite: Mapping[str, Any] | None) -> None:
+    if lite is None:
+        typer.echo("Lite: the records rank the methods of none of these tables: too few seeds or methods.")
+        return
+    chosen = lite["by_seeds"][lite["seeds"] - 1]
+    others = "" if chosen["others"] is None else f", {chosen['others']:.2f} with those of the others alone"
+    typer.echo(
+        f"Lite: the first {plural(lite['seeds'], 'seed')} of {len(lite['by_seeds'])} rank the methods with "
+        f"Kendall's tau {chosen['all']:.2f} to the ranks of all seeds{others}."
+    )
+    if lite["tables_tau"] is not None:
+        typer.echo(
+            f"{plural(len(lite['tables']), 'table')} of {lite['all_tables']}, by mean ranks of "
+            f"{plural(lite['methods'], 'method')}: tau {lite['tables_tau']:.2f}."
+        )
+    for dataset, protocol in lite["tables"]:
+        typer.echo(f"  --dataset {dataset} --protocol {protocol} --seeds {lite['seeds']}")
+    seeds, taus = [[a[name] for a in lite["by_seeds"]] for name in ("seeds", "all")]
+    typer.echo("  tau by seeds: " + ", ".join(f"{n}: {tau:.2f}" for n, tau in zip(seeds, taus, strict=True)))
+
+
 def _show_summary(s: Mapping[str, Any]) -> None:
     left_out = [f"{s[f'cells_{what}']} {what}" for what in ("skipped", "failed") if s[f"cells_{what}"]]
     typer.echo(plural(s["cells"], "cell") + (f" ({', '.join(left_out)})" if left_out else ""))
@@ -107,14 +131,15 @@ def _show_summary(s: Mapping[str, Any]) -> None:
     blind = s["stages_without_estimate"]
     if s["seconds"] is None:
         typer.echo(
-            "Time: unknown, no similar stage is stored; `pmbench run` with `--seeds 1 --set "
-            "recipe.epochs=1` stores some"
+            "Time: unknown, no similar stage was trained here; the same command with --time measures a few "
+            "steps of each"
         )
     else:
-        text = f"Time: about {duration(s['seconds'])} with {plural(s['workers'], 'stage')} side by side"
-        text += f" ({duration(s['seconds_of_work'])} of work)"
+        text = f"Time: about {duration(s['seconds'])}"
+        if s["seconds_range"]:
+            text += " ({} to {})".format(*map(duration, s["seconds_range"]))
+        text += f" with {plural(s['workers'], 'stage')} side by side"
+        text += f", {duration(s['seconds_of_work'])} of work"
         typer.echo(text + (f", without {plural(blind, 'stage')} of unknown cost" if blind else ""))
     size = s["bytes"]
-    typer.echo(
-        f"Disk: about {size_text(size)}" if size is not None else "Disk: unknown, no stage is stored yet"
-    )
+    typer.echo(f"Disk: about {size_text(size)}" if size is not None else "Disk: unknown, for the same reason")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from ..report.gaps import Gap
     from ..report.record import Record
     from ..report.rows import Row
+    from ..report.shelf import Shelf
     from ..report.statistics import Comparison
 
 FORMATS = ("md", "csv", "json", "latex")
@@ -65,6 +67,7 @@ def leaderboard(
     """
     from ..errors import UnknownName, UsageError
 
+    gc.disable()  # it would look again and again at thousands of records, and the process ends soon
     if records is not None and not records.is_dir():
         raise UsageError(f"{records} is not a folder", "give the folder of records that `pmbench run` wrote")
     if format_ and format_ not in FORMATS:
@@ -76,13 +79,14 @@ def leaderboard(
             "--check compares the pages, not a site or a format", "leave out --format and --site"
         )
     folder = records or RECORDS
-    found, problems = _read(folder)
+    shelf = _read(folder, fresh=check)
+    problems = shelf.problems
     if attestations is not None and not attestations.is_dir():
         raise UsageError(
             f"{attestations} is not a folder", "give the folder that `pmbench verify --attest` wrote"
         )
     attested = None
-    if found:
+    if shelf.records:
         from ..report.attestations import attested_in
 
         attested, unread = attested_in(attestations or folder.parent / "attestations")
@@ -90,62 +94,70 @@ def leaderboard(
     for problem in problems:
         print(f"Warning: {problem.message}", file=sys.stderr)
     if check:
-        _check(out, folder, found, problems, attested, json_)
+        _check(out, folder, shelf, problems, attested, json_)
     elif site is not None:
-        _site(site, folder, found, attested)
+        _site(site, folder, shelf, attested)
     elif format_ and format_ != "json":
         from ..report.pages.book import Book
         from ..report.pages.formats import FORMATS as WRITERS
 
-        typer.echo(WRITERS[format_](Book.of(found.values())), nl=False)
+        typer.echo(WRITERS[format_](Book.of(shelf.records.values(), known=shelf.boards)), nl=False)
     elif json_ or format_:
-        print_json(_boards(list(found.values()), attested))
+        print_json([_board(board, attested) for board in shelf.boards])
     else:
-        _draw(out, folder, found, attested)
+        _draw(out, folder, shelf, attested)
 
 
-def _read(folder: Path) -> tuple[dict[Path, Record], list[RecordError]]:
-    """Records below a folder; without files, the modules that read them are not imported."""
+def _read(folder: Path, fresh: bool) -> Shelf:
+    """Records and boards of a folder; without files, the modules that read them are not imported.
+
+    With `fresh` nothing is taken from the boards that an earlier command has kept.
+    """
+    from ..files import cache_folder
+    from ..report.shelf import Shelf, read_shelf
+
     if not any(folder.rglob("*.json")):
-        return {}, []
-    from ..report.record_files import read_files
-
-    return read_files(folder)
+        return Shelf({}, [], [])
+    return read_shelf(folder, None if fresh else cache_folder("boards"))
 
 
-def _draw(out: Path, folder: Path, records: dict[Path, Record], attested: Attestations | None) -> None:
+def _draw(out: Path, folder: Path, shelf: Shelf, attested: Attestations | None) -> None:
     from ..errors import plural
 
+    records = shelf.records
     if not records and not out.exists():
         typer.echo(f"No records in {folder} yet; `pmbench run --method NAME` writes some.")
         return
     from ..report.pages.folder import book_for, write
 
-    write(out, book_for(out, records, figures=bool(records), attestations=attested))
+    figures = bool(records)
+    write(out, book_for(out, records, figures=figures, attestations=attested, known=shelf.boards))
     typer.echo(f"{out} ({plural(len(records), 'record')})")
 
 
-def _site(site: Path, folder: Path, records: dict[Path, Record], attested: Attestations | None) -> None:
+def _site(site: Path, folder: Path, shelf: Shelf, attested: Attestations | None) -> None:
     from ..errors import RecordError, plural
     from ..report.pages.book import Book
     from ..report.pages.site import write_site
 
-    if not records:
+    if not shelf.records:
         raise RecordError(f"{folder} holds no records to make a site of", "name the folder with --records")
-    book = Book.of(records.values(), attestations=attested)
-    write_site(site, book, _boards(list(records.values()), attested))
-    typer.echo(f"{site / 'index.html'} ({plural(len(records), 'record')})")
+    book = Book.of(shelf.records.values(), attestations=attested, known=shelf.boards)
+    write_site(site, book, [_board(board, attested) for board in shelf.boards])
+    typer.echo(f"{site / 'index.html'} ({plural(len(shelf.records), 'record')})")
 
 
 def _check(
     out: Path,
     folder: Path,
-    records: dict[Path, Record],
+    shelf: Shelf,
     problems: list[RecordError],
     attested: Attestations | None,
     as_json: bool,
 ) -> None:
     from ..errors import RecordError, plural
+
+    records = shelf.records
 
     if not records and not problems:
         raise RecordError(
@@ -154,7 +166,9 @@ def _check(
         )
     from ..report.pages.folder import book_for, check, has_figures
 
-    difference = check(out, book_for(out, records, figures=has_figures(out), attestations=attested))
+    figures = has_figures(out)
+    book = book_for(out, records, figures=figures, attestations=attested, known=shelf.boards)
+    difference = check(out, book)
     if as_json:
         broken = [p.message for p in problems]
         print_json({"same": not difference, "difference": difference, "broken": broken})
@@ -172,15 +186,6 @@ def _check(
             f"{plural(len(problems), 'file')} cannot be read as records or attestations",
             "see the warnings above; restore or remove these files",
         )
-
-
-def _boards(records: list[Record], attested: Attestations | None) -> list[dict[str, Any]]:
-    shown = [record for record in records if not record.cell.is_demo]
-    if not shown:
-        return []
-    from ..report.boards import boards
-
-    return [_board(board, attested) for board in boards(shown)]
 
 
 def _board(board: Board, attested: Attestations | None) -> dict[str, Any]:

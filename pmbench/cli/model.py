@@ -12,10 +12,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..processes import cores
-from .common import DEFAULT_OUT, DataOption, JsonOption, StoreOption, data_folder, print_json, store_folder
+from .common import (
+    DEFAULT_OUT,
+    DataOption,
+    JsonOption,
+    SharedStoreOption,
+    StoreOption,
+    data_folder,
+    open_store,
+    print_json,
+)
 
 if TYPE_CHECKING:
     from ..report.record import Record
+    from ..store.store import Store
 
 
 def register(app: typer.Typer) -> None:
@@ -60,6 +70,7 @@ def export(
         ),
     ] = "",
     store: StoreOption = None,
+    shared_store: SharedStoreOption = None,
     data: DataOption = None,
     json_: JsonOption = False,
 ) -> None:
@@ -83,7 +94,16 @@ def export(
         write_logs(records if seed is None else records[:1], owner, to, json_)
     else:
         records = _records(what, results, dataset, protocol, seed)
-        _model(records, results, to, format_, owner if as_ == "hf" else None, store, data, json_)
+        _model(
+            records,
+            results,
+            to,
+            format_,
+            owner if as_ == "hf" else None,
+            open_store(store, shared_store),
+            data,
+            json_,
+        )
 
 
 def _records(what: str, results: Path, dataset: str, protocol: str, seed: int | None) -> list[Record]:
@@ -110,7 +130,7 @@ def _model(
     to: Path,
     format_: str,
     owner: str | None,
-    store: Path | None,
+    store: Store,
     data: Path | None,
     json_: bool,
 ) -> None:
@@ -120,14 +140,13 @@ def _model(
     from ..plugins import survey
     from ..run.exports.hub import write_card
     from ..run.model import FORMATS, export_model
-    from ..store.store import Store
 
     if format_ not in FORMATS:
         raise UnknownName("format", format_, FORMATS)
     cell = records[0].cell
     prepared = open_prepared(survey().dataset(cell.dataset), data_folder(data))
     predictions = _predictions(records[0].digests.predictions if records[0].digests else "", results)
-    card = export_model(records, prepared, Store(store_folder(store)), predictions, to, format_)
+    card = export_model(records, prepared, store, predictions, to, format_)
     if owner is not None:
         write_card(to, card, records[0], owner)
     if json_:

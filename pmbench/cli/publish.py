@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-from .common import DataOption, JsonOption, StoreOption, data_folder, print_json, store_folder
+from .common import (
+    DataOption,
+    JsonOption,
+    SharedStoreOption,
+    StoreOption,
+    data_folder,
+    open_store,
+    print_json,
+)
 from .tables import size_text
 from .verify import case_of, refused, show_report
 
@@ -69,6 +77,7 @@ def publish(
         ),
     ] = None,
     store: StoreOption = None,
+    shared_store: SharedStoreOption = None,
     data: DataOption = None,
     json_: JsonOption = False,
 ) -> None:
@@ -80,7 +89,6 @@ def publish(
     from ..report.record_files import summary
     from ..run.publishing import Author, publish
     from ..run.referee.verify import verify
-    from ..store.store import Store
 
     if new_repo is not None:
         if results or to:
@@ -103,7 +111,7 @@ def publish(
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     author = Author(handle, contact, licence, data_terms, where)
     try:
-        folder = publish(results, to, author, seeds, date or today, survey(), Store(store_folder(store)))
+        folder = publish(results, to, author, seeds, date or today, survey(), open_store(store, shared_store))
     except ValidationError as error:
         raise UsageError(f"the statement is not valid: {summary(error)}") from error
     case = case_of(folder, data_folder(data), store)

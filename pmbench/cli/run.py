@@ -10,7 +10,18 @@ from typing import Annotated
 
 import typer
 
-from .common import DEFAULT_OUT, OutOption, data_folder, print_json, show_trace, store_folder
+from .common import (
+    DEFAULT_OUT,
+    DeviceOption,
+    OutOption,
+    QuietOption,
+    ThreadsOption,
+    WorkersOption,
+    data_folder,
+    print_json,
+    show_trace,
+    store_folder,
+)
 from .selection import Selection, takes
 
 
@@ -18,21 +29,10 @@ from .selection import Selection, takes
 class RunOptions(Selection):
     """Cells, folders, devices and processes of a run."""
 
-    device: Annotated[
-        str, typer.Option(metavar="NAME", help="cpu, cuda, cuda:N; auto uses a GPU if there is one.")
-    ] = "auto"
+    device: DeviceOption = "auto"
     devices: Annotated[int, typer.Option(metavar="N", min=1, help="Devices that share one stage (DDP).")] = 1
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=0,
-            help="Stages trained in parallel; 0 trains in this process. [cores, or 1 on a GPU]",
-        ),
-    ] = None
-    threads: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Threads of one stage; results depend on it.")
-    ] = 1
+    workers: WorkersOption = None
+    threads: ThreadsOption = 1
     data_workers: Annotated[
         int | None,
         typer.Option(
@@ -41,11 +41,25 @@ class RunOptions(Selection):
             help="Threads that prefetch data that does not fit in memory. [0, or up to 8 on a GPU]",
         ),
     ] = None
+    executor: Annotated[
+        str, typer.Option(metavar="NAME", help="local, or ray: stages are trained on a Ray cluster.")
+    ] = "local"
+    address: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="The Ray cluster. [RAY_ADDRESS, or the one of this machine]"),
+    ] = None
+    gpu_share: Annotated[
+        float,
+        typer.Option(metavar="F", help="Share of a GPU that Ray gives a stage: 0.25 trains four on one."),
+    ] = 1.0
+    join: Annotated[
+        bool, typer.Option("--join", help="Work together with the same command in other processes.")
+    ] = False
     out: OutOption = DEFAULT_OUT
     download: Annotated[
         bool, typer.Option("--download", help="First fetch and prepare data sets whose download is open.")
     ] = False
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False
+    quiet: QuietOption = False
 
 
 def register(app: typer.Typer) -> None:
@@ -64,6 +78,7 @@ def run(options: RunOptions) -> None:
     session = Session(
         out=options.out,
         store=store_folder(options.store),
+        shared_store=options.shared_store,
         data=data_folder(options.data),
         command=sys.argv[1:],
         device=options.device,
@@ -72,6 +87,10 @@ def run(options: RunOptions) -> None:
         threads=options.threads,
         data_workers=options.data_workers,
         quiet=options.quiet,
+        executor=options.executor,
+        address=options.address,
+        gpu_share=options.gpu_share,
+        join=options.join,
     )
     outcome, registry, board = session.execute(options.requests)
     warn_broken(registry)
@@ -80,7 +99,7 @@ def run(options: RunOptions) -> None:
     _show(outcome, board, options.out, options.json_)
     if outcome.failed:
         raise typer.Exit(1)
-    if all(r.status == "skipped" for r in outcome.records):
+    if not outcome.left and all(r.status == "skipped" for r in outcome.records):
         raise NothingToRun(
             "every cell was skipped: " + "; ".join(sorted({str(r.reason) for r in outcome.records})),
             OTHER_CHOICE,
@@ -100,7 +119,7 @@ def _download(options: RunOptions) -> None:
                 prepare(name, download=True, data=options.data)
 
 
-def _show(outcome: object, board: Path, out: Path, as_json: bool) -> None:
+def _show(outcome: object, board: Path | None, out: Path, as_json: bool) -> None:
     from ..run.coordinator import Outcome
     from .leaderboard import ablation_values
 
@@ -110,15 +129,23 @@ def _show(outcome: object, board: Path, out: Path, as_json: bool) -> None:
             {
                 "trained": outcome.trained,
                 "reused": outcome.reused,
-                "leaderboard": str(board),
+                "left": outcome.left,
+                "leaderboard": None if board is None else str(board),
                 "ablations": ablation_values(outcome.records),
                 "records": [r.model_dump(mode="json", exclude={"samples"}) for r in outcome.records],
             }
         )
         return
+    from ..errors import plural
+
+    if board is None:
+        typer.echo(
+            f"{plural(outcome.trained, 'stage')} trained here. Another process of this run evaluates "
+            f"{plural(outcome.left, 'cell')} and writes the records and the leaderboard."
+        )
+        return
     from rich.console import Console
 
-    from ..errors import plural
     from ..report.boards import boards
     from ..report.terminal import ablation_tables, legend, means, terminal_tables, without_result
 

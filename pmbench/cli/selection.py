@@ -15,7 +15,7 @@ import typer
 
 from ..contracts.options import split_names
 from ..errors import UnknownName, UsageError
-from .common import DataOption, JsonOption, StoreOption
+from .common import DataOption, JsonOption, RecipeOption, SharedStoreOption, StoreOption, WeightsOption
 
 if TYPE_CHECKING:
     from ..plugins import Registry
@@ -80,17 +80,8 @@ class Selection:
             help="Backbone for all modalities, or modality=NAME,modality=NAME.",
         ),
     ] = field(default_factory=list)
-    recipe: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="A recipe of the data set (`pmbench show DATASET`). [its default]"),
-    ] = ""
-    weights: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME|FILE|none",
-            help="Pretrained weights for all backbones that have them, or modality=NAME,modality=FILE.",
-        ),
-    ] = ""
+    recipe: RecipeOption = ""
+    weights: WeightsOption = ""
     seeds: Annotated[int | None, typer.Option(metavar="N", min=1, help="Seeds 0 to N-1 (3 by default).")] = (
         None
     )
@@ -112,6 +103,12 @@ class Selection:
         str,
         typer.Option(metavar="SET", help="Hyper-parameters: paper, or small, chosen for small data."),
     ] = "paper"
+    tuned: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Add each method with the values that `pmbench tune --out DIR` chose."
+        ),
+    ] = None
     ablate: Annotated[
         bool,
         typer.Option("--ablate", help="Add the rows of the papers' ablation tables."),
@@ -129,6 +126,7 @@ class Selection:
     ] = False
     references: Annotated[bool, typer.Option(help="Add floor, ceilings and control.")] = True
     store: StoreOption = None
+    shared_store: SharedStoreOption = None
     data: DataOption = None
     json_: JsonOption = False
 
@@ -138,16 +136,17 @@ class Selection:
         return list(dict.fromkeys(self._request(run, registry) for run in runs))
 
     def _request(self, matrix: Mapping[str, Any], registry: Registry) -> Request:
-        from ..run.request import DEFAULT_DATASET, Request, expanded, joined
+        from ..run.request import Request, joined
+        from ..run.tuning.tuned import complete
 
         methods = split_names(self.method) or tuple(matrix.get("methods", ()))
-        if not methods:
+        if not methods and self.tuned is None:
             raise UsageError(
                 "no method to run", "give --method NAME (`pmbench list methods`) or --matrix FILE"
             )
         request = Request(
             methods=methods,
-            datasets=split_names(self.dataset) or tuple(matrix.get("datasets", ())) or (DEFAULT_DATASET,),
+            datasets=split_names(self.dataset) or tuple(matrix.get("datasets", ())),
             protocols=split_names(self.protocol) or tuple(matrix.get("protocols", ())),
             backbones=joined(split_names(self.backbone)) or tuple(matrix.get("backbones", ())),
             seeds=self._seeds(matrix.get("seeds")),
@@ -160,7 +159,7 @@ class Selection:
             placebos=split_names(self.placebo) or tuple(matrix.get("placebo", ())),
             matched_compute=self.matched_compute or matrix.get("matched_compute", False),
         )
-        return expanded(request, registry)
+        return complete(request, self.tuned, registry)
 
     def _seeds(self, matrix: int | list[int] | None) -> tuple[int, ...]:
         if self.seeds is not None and self.seed:

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UnknownName, UsageError, plural
 from ..report.text import duration
+from ..store.listing import samples_text
 from .tables import date_text, fields, heading, size_text, table
 
 if TYPE_CHECKING:
-    from ..store.store import Entry, Store
+    from ..store.listing import Entry
+    from ..store.store import Store
 
 SHOWN = 12
 """Number of printed digits of a key."""
 
 
-def one_key(store: Store, prefix: str) -> str:
-    """The stored key that begins with `prefix`; raises UsageError if there is none, or several."""
+def check_prefix(prefix: str) -> str:
+    """`prefix`, if a key can begin with it; raises UsageError."""
     if not re.fullmatch(r"[0-9a-f]{1,64}", prefix):
         raise UsageError(
             f"{prefix!r} is not a key; keys are hexadecimal digits", "`pmbench store list` shows the keys"
         )
-    found = store.find(prefix)
+    return prefix
+
+
+def one_key(store: Store, prefix: str) -> str:
+    """The stored key that begins with `prefix`; raises UsageError if there is none, or several."""
+    found = store.find(check_prefix(prefix))
     if len(found) == 1:
         return found[0]
     if found:
@@ -41,54 +47,29 @@ def one_key(store: Store, prefix: str) -> str:
     raise UsageError(f"no stage in {store.root} has a key that begins with {prefix!r}", near.hint)
 
 
-def damaged(store: Store, entries: list[Entry]) -> list[str]:
-    """Keys of stages whose `stage.json` cannot be read."""
-    return sorted(set(store.find("")) - {entry.key for entry in entries})
-
-
 def entry_values(entry: Entry) -> dict[str, Any]:
     """Values of a stage for `list`; a missing field is None."""
-    stage = entry.stage
-    inputs, cost = stage.get("inputs", {}), stage.get("cost", {})
     return {
         "key": entry.key,
-        "stage": stage.get("stage"),
-        "reads": list(inputs.get("backbones", {})),
-        "methods": list(entry.methods),
-        "dataset": inputs.get("dataset", {}).get("name"),
-        "protocol": data_text(inputs),
-        "seed": inputs.get("seed"),
-        "parents": list(stage.get("parents", [])),
-        "epochs": inputs.get("recipe", {}).get("epochs"),
-        "seconds": cost.get("seconds"),
+        "stage": entry.stage,
+        "reads": entry.reads,
+        "methods": entry.methods,
+        "dataset": entry.dataset,
+        "protocol": entry.trained_on,
+        "seed": entry.seed,
+        "parents": entry.parents,
+        "epochs": entry.epochs,
+        "seconds": entry.seconds,
         "size": entry.size,
-        "finished": stage.get("finished"),
+        "finished": entry.finished,
     }
-
-
-def data_text(inputs: Mapping[str, Any]) -> str | None:
-    """Training samples of a stage: `train`, `train, 10 labels a class`.
-
-    The name of the protocol is not part of a stage: both directions of privilege share stages.
-    """
-    protocol = inputs.get("protocol")
-    if not protocol:
-        return None
-    parts = [protocol["split"]["train"]]
-    if protocol.get("labels_per_class") is not None:
-        parts.append(f"{protocol['labels_per_class']} labels a class")
-    if protocol.get("paired_percent", 100) < 100:
-        parts.append(f"{protocol['paired_percent']} % paired")
-    for name, wrong in inputs.get("corruption", {}).items():
-        parts.append(f"{name} with noise {wrong['noise']:g} and delay {wrong['delay']}")
-    return ", ".join(parts)
 
 
 def stage_values(store: Store, key: str) -> dict[str, Any]:
     """`stage.json` of a stage, its files, and its stored children."""
     folder = store.folder(key)
     files = {p.name: p.stat().st_size for p in sorted(folder.iterdir()) if p.is_file()}
-    children = [e.key for e in store.entries() if key in e.stage.get("parents", [])]
+    children = [e.key for e in store.entries() if key in e.parents]
     return {
         **store.stage(key),
         "key": key,
@@ -115,7 +96,7 @@ def show_stage(values: dict[str, Any]) -> None:
             ("class", inputs.get("stage")),
             ("key", values["key"]),
             ("data set", inputs.get("dataset", {}).get("name")),
-            ("trained on", data_text(inputs)),
+            ("trained on", samples_text(inputs)),
             ("reads", ", ".join(f"{m} ({b['name']})" for m, b in inputs.get("backbones", {}).items())),
             ("seed", inputs.get("seed")),
             ("methods", ", ".join(values["methods"])),
@@ -150,3 +131,9 @@ def _is_stage(value: Any) -> bool:
     if isinstance(value, list):
         return any(_is_stage(v) for v in value)
     return isinstance(value, dict) and set(value) == {"key"}
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files of a folder."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(f.stat().st_size for f in files if f.is_file())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -13,18 +14,20 @@ DAY = 86400.0
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[str] = ()) -> None:
     """Prints a table. In a pipe each row is one line; a terminal folds long cells."""
-    lines = [[_one_line(value) for value in row] for row in rows]
     aligned = set(right)
     if sys.stdout.isatty():
-        _rich_table(columns, lines, aligned)
+        _rich_table(columns, [[_one_line(value) for value in row] for row in rows], aligned)
         return
-    widths = [max(map(len, column)) for column in zip(columns, *lines, strict=True)]
-    for line in (columns, ["-" * width for width in widths], *lines):
-        cells = (
-            cell.rjust(width) if title in aligned else cell.ljust(width)
-            for cell, title, width in zip(line, columns, widths, strict=True)
-        )
-        typer.echo("  ".join(cells).rstrip())
+    padded = []
+    for title, *cells in zip(columns, *rows, strict=True):
+        values = [title, *map(str, cells)]
+        shown = {value: _one_line(value) for value in set(values)}  # many rows have few values
+        width = max(map(len, shown.values()))
+        pad = str.rjust if title in aligned else str.ljust
+        texts = {value: pad(text, width) for value, text in shown.items()}
+        head, *rest = map(texts.__getitem__, values)
+        padded.append([head, "-" * width, *rest])
+    typer.echo("\n".join(map(str.rstrip, map("  ".join, zip(*padded, strict=True)))))
 
 
 def _rich_table(columns: Sequence[str], lines: Sequence[Sequence[str]], aligned: set[str]) -> None:
@@ -67,7 +70,12 @@ def date_text(moment: object) -> str:
     """Seconds since 1970 as local `2026-03-31 14:05`; `-` for anything else."""
     if not isinstance(moment, int | float):
         return "-"
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(moment))
+    return _minute_text(int(moment // 60))
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _minute_text(minutes: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(60 * minutes))
 
 
 def _one_line(value: object) -> str:

@@ -2,12 +2,12 @@
 
 `request` names cells, `plan` expands them to cells and a graph of stages, `estimate` says how long these
 take, `queue` orders the graph, `coordinator` gives tasks to an executor (`executors`) whose processes carry
-them out (`worker`), evaluates and scores; `recording` makes the records, with their `provenance`;
-`listeners` tells plugins of epochs and records. `session`
-does all this for the command line and for `api`, which is `pmbench.run(...)` and `pmbench.plan(...)` in
-Python. `publishing` makes a submission of results, `new_repository` a repository for those of many authors
-from the files in `repository`, `referee` verifies those of others. `model` writes trained models, `exports`
-results and data in the forms of others.
+them out (`worker`), evaluates and scores; of identical commands one does so (`joining`). `recording` makes
+the records, with their `provenance`; `listeners` tells plugins of epochs and records. `session` does all
+this for the command line and for `api`, which is `pmbench.run(...)` and `pmbench.plan(...)` in Python.
+`tuning` chooses options on validation data. `publishing` makes a submission of results, `new_repository` a
+repository for those of many authors from the files in `repository`, `referee` verifies those of others.
+`model` writes trained models, `exports` results and data in the forms of others.
 
 May import: all rooms but testing, builtin and cli.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,9 @@ from ..processes import cores
 from ..report.results import Results, html_table, pandas_module
 from ..report.text import duration, escape, row_text
 from ..report.text import table as markdown_table
-from .request import DEFAULT_DATASET, Request, expanded, joined
-from .session import Session
+from .request import Request, joined
+from .session import Session, find_device
+from .tuning.tuned import complete
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -27,7 +29,7 @@ Names = str | Sequence[str]
 
 def run(
     methods: Names,
-    datasets: Names = DEFAULT_DATASET,
+    datasets: Names = (),
     *,
     protocols: Names = (),
     backbones: Names | Mapping[str, str] = (),
@@ -36,27 +38,36 @@ def run(
     recipe: str = "",
     weights: str | Mapping[str, str] = "",
     values: str = "paper",
+    tuned: str | Path = "",
     ablate: bool = False,
     placebo: Names = (),
     matched_compute: bool = False,
     references: bool = True,
     out: str | Path = "results",
     store: str | Path | None = None,
+    shared_store: str | Path | None = None,
     data: str | Path | None = None,
     device: str = "auto",
     devices: int = 1,
     workers: int | None = None,
     threads: int = 1,
     data_workers: int | None = None,
+    executor: str = "local",
+    address: str | None = None,
+    gpu_share: float = 1.0,
+    join: bool = False,
     quiet: bool = False,
 ) -> Results:
     """Trains, seals and evaluates as `pmbench run` does, with the same records to the bit.
 
     Arguments are the options of the command. Names are one name or several; `seeds` is a number N for 0 to
     N - 1, or the seeds themselves; `options` are values of methods and of the recipe, for example
-    `{"temperature": 2, "recipe.epochs": 40}`; backbones by modality may be a mapping. `store` and `data` are
-    by default those of PMBENCH_STORE and PMBENCH_DATA, else folders in the user's cache. A cell that fails is
-    a record with its reason.
+    `{"temperature": 2, "recipe.epochs": 40}`; backbones by modality may be a mapping. `tuned` is the folder
+    of a study of `pmbench tune`, whose data set is then the default one; else that is `hapt`. `store` and
+    `data` are by default those of PMBENCH_STORE and PMBENCH_DATA, else folders in the user's cache; stages of
+    `shared_store`, by default that of PMBENCH_SHARED_STORE, are used, and nothing is written there. A cell
+    that fails is a record with its reason. With `join` the results lack cells that another process of the
+    run evaluates.
 
     Raises UsageError for arguments that cannot be, and NothingToRun if every cell was skipped.
 
@@ -70,6 +81,7 @@ def run(
     session = Session(
         out=Path(out),
         store=_folder(store, "store"),
+        shared_store=_shared(shared_store),
         data=_folder(data, "data"),
         command=["run", *_words(request)],
         device=device,
@@ -78,9 +90,13 @@ def run(
         threads=threads,
         data_workers=data_workers,
         quiet=quiet,
+        executor=executor,
+        address=address,
+        gpu_share=gpu_share,
+        join=join,
     )
-    outcome, _, _ = session.execute(lambda registry: [expanded(request, registry)])
-    if all(record.status == "skipped" for record in outcome.records):
+    outcome, _, _ = session.execute(lambda registry: [complete(request, tuned, registry)])
+    if not outcome.left and all(record.status == "skipped" for record in outcome.records):
         reasons = sorted({str(record.reason) for record in outcome.records})
         raise NothingToRun(f"every cell was skipped: {'; '.join(reasons)}", OTHER_CHOICE)
     return Results(tuple(outcome.records), Path(out), outcome.trained, outcome.reused)
@@ -88,7 +104,7 @@ def run(
 
 def plan(
     methods: Names,
-    datasets: Names = DEFAULT_DATASET,
+    datasets: Names = (),
     *,
     protocols: Names = (),
     backbones: Names | Mapping[str, str] = (),
@@ -97,31 +113,43 @@ def plan(
     recipe: str = "",
     weights: str | Mapping[str, str] = "",
     values: str = "paper",
+    tuned: str | Path = "",
     ablate: bool = False,
     placebo: Names = (),
     matched_compute: bool = False,
     references: bool = True,
     store: str | Path | None = None,
+    shared_store: str | Path | None = None,
     data: str | Path | None = None,
+    time: bool = False,
 ) -> Forecast:
-    """What `pmbench.run` with these arguments would train. Trains nothing; prepares embedded data.
+    """What `pmbench.run` with these arguments would train. Stores nothing; prepares embedded data.
 
-    Raises UsageError for arguments that cannot be.
+    `time` times a few steps of each kind of stage that was never trained on this machine. Raises UsageError
+    for arguments that cannot be.
 
     >>> pmbench.plan("kd,hoffman").summary["stages_to_train"]  # doctest: +SKIP
     """
     from ..plugins import survey
-    from ..store.store import Store
+    from ..store.store import Store, check_shared
     from .forecast import forecast
     from .matrix import plan_all
+    from .timing import rates_for
+    from .worker import Resources
 
     request = _request(
         methods, datasets, protocols, backbones, seeds, options or {}, recipe, weights, values, ablate,
         placebo, matched_compute, references,
     )  # fmt: skip
-    registry, kept = survey(), Store(_folder(store, "store"))
-    planned = plan_all([expanded(request, registry)], registry, _folder(data, "data"), kept)
-    found = forecast(planned, kept, cores())
+    folder, registry = _folder(store, "store"), survey()
+    kept = Store(folder, shared=check_shared(_shared(shared_store), folder))
+    requests = [complete(request, tuned, registry)]
+    planned = plan_all(requests, registry, _folder(data, "data"), kept)
+    resources = Resources(kept.root, _folder(data, "data"), find_device("auto"), shared=kept.shared)
+    rates, failed = rates_for(planned, requests, registry, resources, time=time)
+    for reason in failed:
+        warnings.warn(f"not timed: {reason}", stacklevel=2)
+    found = forecast(planned, rates, cores())
     return Forecast(found["cells"], found["stages"], found["summary"])
 
 
@@ -179,7 +207,7 @@ class Forecast:
 
     @staticmethod
     def _values(cell: Mapping[str, Any]) -> list[Any]:
-        apart = {name: cell[name] for name in ("ablation", "placebo", "matched_epochs")}
+        apart = {name: cell[name] for name in ("ablation", "placebo", "matched_epochs", "tuned_trials")}
         label = row_text(cell["method"], cell["options"], **apart)
         rest = [cell[name] for name in COLUMNS[1:]]
         return [label, *(len(value) if isinstance(value, list) else value for value in rest)]
@@ -229,9 +257,9 @@ def _request(
         placebos=_names("placebo", placebo),
         matched_compute=matched_compute,
     )
-    if not request.methods or not request.datasets or not request.seeds:
+    if not request.methods or not request.seeds:
         raise UsageError(
-            "methods, datasets and seeds need at least one each", "`pmbench list methods` shows the methods"
+            "methods and seeds need at least one each", "`pmbench list methods` shows the methods"
         )
     return request
 
@@ -255,6 +283,12 @@ def _folder(given: str | Path | None, name: str) -> Path:
     """`store` or `data`: the argument, the variable of the environment, or a folder in the user's cache."""
     found = given or os.environ.get(f"PMBENCH_{name.upper()}")
     return Path(found) if found else cache_folder(name)
+
+
+def _shared(given: str | Path | None) -> Path | None:
+    """`shared_store`: the argument, or the variable of the environment."""
+    found = given or os.environ.get("PMBENCH_SHARED_STORE")
+    return Path(found) if found else None
 
 
 def _words(request: Request) -> list[str]:

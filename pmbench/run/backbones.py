@@ -67,6 +67,7 @@ def weights_of(
         "dataset": dataset.name,
         "names": {m.name: names[m.name] for m in dataset.modalities},
         "store": str(store.root.resolve()),
+        "shared": str(store.shared.resolve()) if store.shared else None,
     }
     used = sorted(set(options["names"].values()))
     owners = sorted({registry.offer("backbone", name).distribution for name in used})
@@ -79,7 +80,10 @@ def weights_of(
             "pmbench.run.backbones:weights_here",
             owners,
             {**options, "plugins": excerpt(registry, {dataset.name: dataset}, used, ())},
-            read=[file for file in files if file.is_file()],
+            read=[
+                *(file for file in files if file.is_file()),
+                *([Store(store.shared.resolve()).pretrained] if store.shared else []),
+            ],
             write=[store.pretrained],
             network=True,
             folder=Path.cwd(),
@@ -94,6 +98,7 @@ def weights_here(
     dataset: str,
     names: Mapping[str, str],
     store: str,
+    shared: str | None = None,
     plugins: Mapping[str, Any] | None = None,
 ) -> dict[str, list[str]]:
     """Modality -> name and digest of pretrained weights that `text` names, once they are stored."""
@@ -101,5 +106,6 @@ def weights_here(
 
     known = loaded(plugins, registry.distributions) if plugins else registry
     backbones = {modality: known.backbone(name) for modality, name in names.items()}
-    found = choose_weights(text, known.dataset(dataset), backbones, Store(Path(store)))
+    opened = Store(Path(store), shared=Path(shared) if shared else None)
+    found = choose_weights(text, known.dataset(dataset), backbones, opened)
     return {modality: [weights.name, weights.digest] for modality, weights in found.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
@@ -22,14 +23,18 @@ from ..plugins import Registry
 from ..report.record import Record
 from ..report.record_files import read_record, write_record
 from ..store.keys import digest
-from ..store.store import Store
 from ..tracebacks import error_text, trace_of
-from .executors.local import LocalPool, WorkerDied, make_server
+from .executors.child import WorkerDied, make_server
+from .executors.local import LocalPool
+from .joining import Writer, place
 from .listeners import Listeners
 from .plan import Plan, PlannedCell, PlannedStage, needed
 from .queue import Queue
 from .recording import Recorder
 from .worker import Resources, Seal, Task, TaskResult, Train
+
+_LOOK_AGAIN = 1.0
+"""Seconds after which tasks that another process worked on are tried again."""
 
 
 class Watcher(Protocol):
@@ -45,12 +50,16 @@ class Watcher(Protocol):
 
 @dataclass
 class Outcome:
-    """Records of a run in the order of its cells, and the tracebacks of its failures, each once."""
+    """Records of a run in the order of its cells, and the tracebacks of its failures, each once.
+
+    `left` is the number of cells whose records another process of the run writes; they are not in `records`.
+    """
 
     records: list[Record] = field(default_factory=list)
     traces: list[str] = field(default_factory=list)
     trained: int = 0
     reused: int = 0
+    left: int = 0
 
     @property
     def failed(self) -> list[Record]:
@@ -69,16 +78,22 @@ class Runner:
     recorder: Recorder
     watcher: Watcher
     make_pool: Callable[[int, Resources, Mapping[str, Prepared], Registry, Forkserver], Any] = LocalPool
+    evaluation_device: str = ""
+    """Where programs run, if not on the device of the stages."""
+    join: bool = False
+    """Whether the same command runs in other processes, one of which evaluates and writes."""
 
     def __post_init__(self) -> None:
-        self.store = Store(self.resources.store)
+        self.store = self.resources.opened()
         self.server = make_server(self.resources)
         self.evaluator = Evaluator(self.server)
         self.listeners = Listeners(self.registry, self.out)
         self.reasons: dict[str, Exception] = {}
         self.fresh: dict[str, float] = {}
-        self.retried: set[str] = set()
+        self.lost: Counter[str] = Counter()
         self.traces: dict[str, None] = {}
+        self.writer: Writer | None = None
+        self.aside: list[PlannedCell] = []
 
     def execute(self) -> Outcome:
         """Trains, seals and evaluates. A failure becomes a record with its reason; other cells continue."""
@@ -96,17 +111,17 @@ class Runner:
                 self.store.note_method(cell.keys, cell.method.name)
                 self.watcher.cell(finished[id(cell)], True)
         outcome = Outcome(reused=len(finished))
+        if self.join and open_cells:
+            self.writer = Writer(self.out, {cell.identity for cell in self.plan.cells})
         pool: Any = None
         helper = ThreadPoolExecutor(1)
         try:
-            for cell in open_cells:
-                if not cell.keys:
-                    finished[id(cell)] = self._write(cell, self._closed(cell))
             if any(c.keys for c in open_cells):
                 self.server.launch()
-            queue = Queue(wanted, [c for c in open_cells if c.keys])
+            queue = Queue(wanted, open_cells, place() if self.join else 0.0)
             running: dict[Future[Any], Any] = {}
-            while queue.open or running:
+            look_again = 0.0
+            while queue.open or running or self._takes_over(queue):
                 self._start_ready(queue, helper, running, finished)
                 while self._busy(running) < max(1, self.workers) and (task := queue.next_task()):
                     pool = pool or self.make_pool(
@@ -122,8 +137,9 @@ class Runner:
                 else:
                     ended = set()
                     time.sleep(0.2)
-                if not self._busy(running):
+                if time.monotonic() >= look_again:
                     queue.release()
+                    look_again = time.monotonic() + _LOOK_AGAIN
                 for news in pool.progress() if pool else ():
                     self._epoch(*news)
                 for future in ended:
@@ -140,9 +156,19 @@ class Runner:
         finally:
             helper.shutdown(wait=False, cancel_futures=True)
             self.server.close()
+            if self.writer is not None:
+                self.writer.release()
         outcome.traces = list(self.traces)
-        outcome.records = [finished[id(cell)] for cell in self.plan.cells]
+        outcome.records = [finished[id(cell)] for cell in self.plan.cells if id(cell) in finished]
+        outcome.left = len(self.aside)
         return outcome
+
+    def _takes_over(self, queue: Queue) -> bool:
+        """Whether this process evaluates, at its end, what it had left to another one that has ended."""
+        if not self.aside or self.writer is None or not self.writer.claim(now=True):
+            return False
+        queue.cells, self.aside = self.aside, []
+        return True
 
     def _check_stored(self, cells: list[PlannedCell]) -> None:
         """Marks stored stages with damaged weights, or without validation, as not stored."""
@@ -163,10 +189,19 @@ class Runner:
         running: dict[Future[Any], Any],
         finished: dict[int, Record],
     ) -> None:
-        """Starts the evaluation of cells with a program; closes those that will never have one."""
-        for cell in queue.take_ready(self.store, self.reasons):
+        """Starts the evaluation of cells with a program; closes those that will never have one.
+
+        Lays them aside while another process writes the records.
+        """
+        ready = queue.take_ready(self.store, self.reasons)
+        if self.writer is not None and not self.writer.claim():
+            self.aside += ready
+            return
+        ready += self.aside
+        self.aside = []
+        for cell in ready:
             error = self.reasons.get(cell.key) or queue.unsealed.get((cell.key, cell.inputs))
-            if error is None:
+            if error is None and cell.keys:
                 running[helper.submit(self._record, cell)] = _Evaluating(cell)
             else:
                 finished[id(cell)] = self._write(cell, self._closed(cell, error))
@@ -202,18 +237,18 @@ class Runner:
         queue.complete(what)
 
     def _lost(self, task: Task, died: WorkerDied, queue: Queue) -> None:
-        """Retries a task whose process died (killed, out of memory) once; then it fails."""
-        if task.key in self.retried:
+        """Retries a task whose process died (killed, out of memory, lost with its node); then it fails."""
+        self.lost[task.key] += 1
+        if self.lost[task.key] > died.retries:
             self._stage_failed(
                 task,
                 StoreError(
-                    f"the process of stage {task.stage.kind} died twice ({died})",
+                    f"the process of stage {task.stage.kind} died {self.lost[task.key]} times ({died})",
                     "it may be out of memory: lower --workers or the batch size",
                 ),
                 queue,
             )
             return
-        self.retried.add(task.key)
         queue.postpone(task)
 
     def _stage_failed(self, task: Task, error: Exception, queue: Queue) -> None:
@@ -293,7 +328,7 @@ class Runner:
             features=features,
             gallery=cell.context.protocol.split.train if features else None,
             epochs=self.store.epochs(cell.key),
-            device=self.resources.device,
+            device=self.evaluation_device or self.resources.device,
             threads=self.resources.threads,
             data_workers=self.resources.data_workers,
         )

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ..contracts.recipe import Recipe
-from ..store.store import Entry, Store
-from .estimate import estimate
+from .estimate import Estimate, Rates
 from .plan import Plan, PlannedCell, PlannedStage, needed, recipe_name
 
 
-def forecast(plan: Plan, store: Store, workers: int) -> dict[str, Any]:
-    """The JSON of `pmbench plan`. `seconds` is None if no similar stage is stored."""
+def forecast(plan: Plan, rates: Rates, workers: int) -> dict[str, Any]:
+    """The JSON of `pmbench plan`. Seconds and bytes are None if no similar stage was trained or timed."""
     wanted = needed(plan, plan.cells)
-    entries = store.entries()
     recipes = {(cell.context.dataset.name, cell.standard): cell.context.dataset for cell in plan.cells}
     names = {(name, recipe): recipe_name(data, recipe) for (name, recipe), data in recipes.items()}
-    seconds = estimate(plan, wanted.values(), entries)
-    sizes = _sizes(entries)
-    stages = [_stage(node, wanted, seconds) for node in plan.nodes.values()]
-    known = [s for s in seconds.values() if s is not None]
-    work = sum(known)
-    guesses = [sizes.get(node.stage.kind, sizes.get("")) for node in wanted.values()]
+    estimates = rates.estimates(plan, wanted.values())
+    stages = [_stage(node, wanted, estimates) for node in plan.nodes.values()]
+    known = [e for e in estimates.values() if e is not None]
+    work = sum(e.seconds for e in known)
+    seconds = max(work / workers, _longest(wanted, estimates)) if known or not wanted else None
+    spread = rates.spread
     return {
         "cells": [_cell(cell, wanted, names) for cell in plan.cells],
         "stages": stages,
@@ -38,9 +35,10 @@ def forecast(plan: Plan, store: Store, workers: int) -> dict[str, Any]:
             "stages_to_train": len(wanted),
             "stages_without_estimate": len(wanted) - len(known),
             "seconds_of_work": work if known or not wanted else None,
-            "seconds": max(work / workers, _longest(wanted, seconds)) if known or not wanted else None,
+            "seconds": seconds,
+            "seconds_range": [seconds * f for f in spread] if seconds is not None and spread else None,
             "workers": workers,
-            "bytes": sum(g for g in guesses if g is not None) if None not in guesses else None,
+            "bytes": sum(e.size for e in known) if known or not wanted else None,
         },
     }
 
@@ -55,6 +53,7 @@ def _cell(
         "ablation": cell.variant.ablation or None,
         "placebo": cell.variant.placebo or None,
         "matched_epochs": cell.spec.recipe.epochs if cell.variant.matched else None,
+        "tuned_trials": cell.variant.study.trials if cell.variant.study else None,
         "value_set": cell.variant.value_set,
         "values": cell.variant.values,
         "dataset": cell.spec.dataset,
@@ -70,8 +69,9 @@ def _cell(
 
 
 def _stage(
-    node: PlannedStage, wanted: Mapping[str, PlannedStage], seconds: Mapping[str, float | None]
+    node: PlannedStage, wanted: Mapping[str, PlannedStage], estimates: Mapping[str, Estimate | None]
 ) -> dict[str, Any]:
+    estimate = estimates.get(node.key)
     return {
         "key": node.key,
         "stage": node.stage.kind,
@@ -83,22 +83,15 @@ def _stage(
         "epochs": node.stage.recipe.epochs,
         "parents": list(node.parents),
         "state": "stored" if node.stored else "train" if node.key in wanted else "not needed",
-        "seconds": seconds.get(node.key),
+        "seconds": None if estimate is None else estimate.seconds,
     }
 
 
-def _sizes(entries: Iterable[Entry]) -> dict[str, float]:
-    """Mean bytes of stored stages by class; "" is the mean of all."""
-    found = defaultdict(list)
-    for entry in entries:
-        for name in (str(entry.stage.get("stage")), ""):
-            found[name].append(entry.size)
-    return {name: sum(sizes) / len(sizes) for name, sizes in found.items()}
-
-
-def _longest(wanted: Mapping[str, PlannedStage], seconds: Mapping[str, float | None]) -> float:
+def _longest(wanted: Mapping[str, PlannedStage], estimates: Mapping[str, Estimate | None]) -> float:
     """Seconds of the longest chain of stages; `wanted` has parents first."""
     ends: dict[str, float] = {}
     for key, node in wanted.items():
-        ends[key] = (seconds[key] or 0.0) + max((ends.get(p, 0.0) for p in node.parents), default=0.0)
+        own = estimates[key]
+        before = max((ends.get(p, 0.0) for p in node.parents), default=0.0)
+        ends[key] = before + (own.seconds if own else 0.0)
     return max(ends.values(), default=0.0)

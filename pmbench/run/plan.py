@@ -103,6 +103,7 @@ class PlannedCell:
         varied += f"-{row.value_set}" if row.value_set != "paper" else ""
         varied += f"-{row.placebo}" if row.placebo else ""
         varied += f"-matched{self.spec.recipe.epochs}" if row.matched else ""
+        varied += f"-tuned{row.study.digest[:8]}" if row.study else ""
         recipe = self.standard
         if recipe != self.context.dataset.recipe:
             varied += f"-r{digest(dataclasses.asdict(recipe))[:8]}"

@@ -16,7 +16,7 @@ from ..report.record import Isolation, Provenance
 
 _LIBRARIES = ("torch", "numpy", "scipy", "lightning-fabric")
 """Distributions used in every run; backbones declare others."""
-_FOLDERS = ("--out", "--store", "--data")
+_FOLDERS = ("--out", "--store", "--data", "--tuned")
 
 
 def isolation(workers: int) -> Isolation:
@@ -60,7 +60,7 @@ def provenance(
 
 
 def without_folders(arguments: Iterable[str]) -> list[str]:
-    """Arguments of a command without --out, --store and --data, whose paths concern one machine only."""
+    """Arguments of a command without those folders, whose paths concern one machine only."""
     kept: list[str] = []
     rest = iter(arguments)
     for argument in rest:

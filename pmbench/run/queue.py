@@ -15,10 +15,11 @@ Program = tuple[str, tuple[str, ...]]
 class Queue:
     """Stages to train, programs to seal, cells to evaluate.
 
-    `nodes` are the stages to train, parents first; other parents are stored.
+    `nodes` are the stages to train, parents first; other parents are stored. Of the ready stages the first
+    from `start` on, a share of the nodes in [0, 1), is next.
     """
 
-    def __init__(self, nodes: dict[str, PlannedStage], cells: list[PlannedCell]) -> None:
+    def __init__(self, nodes: dict[str, PlannedStage], cells: list[PlannedCell], start: float = 0.0) -> None:
         self.nodes = dict(nodes)
         self.untrained = set(nodes)
         self.waiting = set(nodes)
@@ -26,7 +27,8 @@ class Queue:
         self.cells = list(cells)
         self.sealing: set[Program] = set()
         self.unsealed: dict[Program, Exception] = {}
-        self._order = {key: number for number, key in enumerate(nodes)}
+        first = int(start * len(nodes))
+        self._order = {key: (number - first) % len(nodes) for number, key in enumerate(nodes)}
         self._sorter = TopologicalSorter(
             {key: [p for p in node.parents if p in nodes] for key, node in nodes.items()}
         )
@@ -41,7 +43,7 @@ class Queue:
         """The next program to seal, so that results come early, else the next stage to train, else None."""
         for cell in self.cells:
             program = (cell.key, cell.inputs)
-            if cell.key in self.untrained or program in self.sealing:
+            if not cell.keys or cell.key in self.untrained or program in self.sealing:
                 continue
             self.sealing.add(program)
             return Seal(cell.key, cell.stages, cell.spec, cell.inputs)
@@ -83,7 +85,7 @@ class Queue:
         return [other for other in self.nodes if other in failed and other != key]
 
     def take_ready(self, store: Store, reasons: dict[str, Exception]) -> list[PlannedCell]:
-        """Cells that can be evaluated or have failed; each is returned once."""
+        """Cells that can be evaluated, have failed or have no stages; each is returned once."""
         ready: list[PlannedCell] = []
         left: list[PlannedCell] = []
         for cell in self.cells:
@@ -93,6 +95,6 @@ class Queue:
 
     def _settled(self, cell: PlannedCell, store: Store, reasons: dict[str, Exception]) -> bool:
         program = (cell.key, cell.inputs)
-        if cell.key in reasons or program in self.unsealed:
+        if not cell.keys or cell.key in reasons or program in self.unsealed:
             return True
         return cell.key not in self.untrained and store.program_digest(*program) is not None

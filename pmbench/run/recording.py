@@ -13,11 +13,10 @@ from ..contracts.published import Published
 from ..data.prepared import Prepared
 from ..evaluation.scoring import score_predictions
 from ..metrics.builtin import METRICS
+from ..report.cell import AblationRow, CellInfo
 from ..report.fields import LONGEST
 from ..report.record import (
-    AblationRow,
     Audit,
-    CellInfo,
     Cost,
     Digests,
     MetricInfo,
@@ -216,6 +215,7 @@ def cell_info(cell: PlannedCell) -> CellInfo:
         teacher=method.teacher(cell.options),
         placebo=cell.variant.placebo or None,
         matched_epochs=cell.spec.recipe.epochs if cell.variant.matched else None,
+        study=cell.variant.study,
     )
 
 

@@ -12,6 +12,7 @@ from ..contracts.options import parse_value, split_variant
 from ..contracts.recipe import NO_SETUP, Recipe, Setup
 from ..errors import UnknownName, UsageError
 from ..plugins import Registry
+from ..report.cell import TuningStudy
 from ..report.rows import ENSEMBLE, FLOOR, GIVEN
 
 DEFAULT_DATASET = "hapt"
@@ -24,10 +25,21 @@ PLACEBOS: tuple[Placebo, ...] = typing.get_args(Placebo)
 
 
 @dataclass(frozen=True)
+class Tuned:
+    """The options that a study chose for a method with some options given, `kd[teacher=privileged]`."""
+
+    method: str
+    given: Mapping[str, Any]
+    options: Mapping[str, Any]
+    study: TuningStudy
+
+
+@dataclass(frozen=True)
 class Request:
     """What to run, by names. Empty `protocols`, `backbones` and `recipe` mean the data set's default.
 
-    `methods` may name variants: `kd[teacher=privileged]`.
+    `methods` may name variants: `kd[teacher=privileged]`. `tuned` are options that a study chose: each of
+    these methods has a row with them, beside its own.
     """
 
     methods: tuple[str, ...]
@@ -43,6 +55,7 @@ class Request:
     value_set: str = "paper"
     placebos: tuple[str, ...] = ()
     matched_compute: bool = False
+    tuned: tuple[Tuned, ...] = field(default=(), hash=False)
 
 
 def joined(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -70,11 +83,11 @@ def expanded(request: Request, registry: Registry) -> Request:
 
 @dataclass(frozen=True)
 class Variant:
-    """A method with options. `ablation` is the name of a row of its ablations, or empty.
+    """A method with options, as they have it tested. `ablation` names a row of its ablations, or is empty.
 
     `of` has the options of the method that an ablation changes; `value_set` is the requested set of values.
     `placebo` takes the place of the privileged modalities in training; `matched` marks a floor that is
-    trained for as many steps as all stages of a method.
+    trained for as many steps as all stages of a method. `study` chose the options.
     """
 
     method: Method
@@ -84,6 +97,10 @@ class Variant:
     of: Mapping[str, Any] = field(default_factory=dict, hash=False)
     placebo: Placebo | Literal[""] = ""
     matched: bool = False
+    study: TuningStudy | None = field(default=None, hash=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "method", self.method.delivering(self.options))
 
     @property
     def values(self) -> str:
@@ -96,6 +113,7 @@ class Variant:
         named: dict[str, Any] = {"ablation": self.ablation, "of": dict(self.of)} if self.ablation else {}
         named |= {"placebo": self.placebo} if self.placebo else {}
         named |= {"matched": True} if self.matched else {}
+        named |= {"study": self.study.digest} if self.study else {}
         return named | ({"value_set": self.value_set} if self.value_set != "paper" else {})
 
 
@@ -124,15 +142,21 @@ def variants_of(
         options = {**_of_setup(method, setup), **method.values(request.value_set)}
         options |= by_method.get(method.name, {})
         options |= {n: v for n, v in own.items() if v != options.get(n, method.options()[n].default)}
-        if any(v.method == method and v.options == options and not v.ablation for v in variants):
+        same = (v for v in variants if v.method.name == method.name and v.options == options)
+        if any(not (v.ablation or v.study) for v in same):
             continue
         variants.append(Variant(method, options, request.value_set))
-        if (method, own) in asked and method.role == "method":
+        if (method, own) in asked and variants[-1].method.role == "method":
             variants += [
                 Variant(method, options, request.value_set, placebo=p)
                 for p in PLACEBOS
                 if p in request.placebos
             ]
+        variants += [
+            Variant(method, one.options, request.value_set, study=one.study)
+            for one in request.tuned
+            if (method, own) in asked and (one.method, one.given) == (method.name, own)
+        ]
         if request.ablate and (method, own) in asked:
             variants += [
                 Variant(method, {**options, **ablation.options}, request.value_set, row, options)

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import msgspec
@@ -31,7 +32,7 @@ from ..tracebacks import error_text
 
 @dataclass(frozen=True)
 class Resources:
-    """Folders and devices of a run."""
+    """Folders and devices of a run. `shared` is a store that is only read."""
 
     store: Path
     data: Path
@@ -39,6 +40,11 @@ class Resources:
     devices: int = 1
     threads: int = 1
     data_workers: int = 0
+    shared: Path | None = None
+
+    def opened(self, *, staged: bool = False) -> Store:
+        """The store, above which the shared one is."""
+        return Store(self.store, staged, self.shared)
 
     @property
     def gpu(self) -> bool:
@@ -47,11 +53,15 @@ class Resources:
 
 @dataclass(frozen=True)
 class Train:
-    """Train the last of some stages, whose ancestors, before it, are stored."""
+    """Train the last of some stages, whose ancestors, before it, are stored.
+
+    With `timed_steps`, for so many steps of each epoch only: to time them, never into the store of a run.
+    """
 
     key: str
     lineage: tuple[StageDocument, ...]
     spec: CellSpec
+    timed_steps: int | None = None
 
     @property
     def stage(self) -> StageDocument:
@@ -92,6 +102,19 @@ Report = Callable[[str, int, int, Mapping[str, Any] | None], None]
 """Called with news, with the fields of the values."""
 
 
+def news_of(key: str, done: int, total: int, values: Mapping[str, Any] | None) -> News:
+    """The news of a report; raises msgspec.ValidationError for values of other types."""
+    return key, done, total, None if values is None else msgspec.convert(values, EpochValues)
+
+
+def drained(queue: SimpleQueue[News]) -> list[News]:
+    """All news in a queue, which is empty then."""
+    found = []
+    while not queue.empty():
+        found.append(queue.get())
+    return found
+
+
 _plugins: Mapping[str, Any] | None = None
 """The excerpt of a registry, and the distributions to load, of a process that has been sent both."""
 
@@ -128,7 +151,7 @@ def perform(
     task: Task, resources: Resources, report: Report = lambda *news: None, work: Work | None = None
 ) -> TaskResult:
     """Carries out a task under the lock of its stage. `work` is `in_this_process` if it is None."""
-    store = Store(resources.store)
+    store = resources.opened()
     with store.lock(task.key) as mine:
         if not mine:
             return TaskResult(task.key, busy=True)
@@ -153,9 +176,9 @@ def in_child(arguments: Mapping[str, Any], answer: Answer) -> None:
     Rights(**arguments["rights"]).apply()
     add_site_packages()
     use_scratch(arguments["scratch"])
-    resources = Resources(
-        **{**arguments["resources"], **{n: Path(arguments["resources"][n]) for n in ("store", "data")}}
-    )
+    given = arguments["resources"]
+    folders = {name: Path(given[name]) for name in ("store", "data", "shared") if given[name]}
+    resources = Resources(**{**given, **folders})
     set_threads(resources.threads)
     use_plugins(arguments["plugins"])
     try:
@@ -179,7 +202,7 @@ def _seal(task: Seal, resources: Resources, staged: bool) -> None:
     context.require_key(stage, task.key)
     folder, kind = _prepared(task.spec.dataset, resources.data).folder, type(stage)
     with only(f"stage {kind.__name__!r} (module {kind.__module__}), being sealed,", [folder], []):
-        seal(stage, context, Store(resources.store, staged), task.inputs)
+        seal(stage, context, resources.opened(staged=staged), task.inputs)
 
 
 def _train(task: Train, resources: Resources, report: Report, staged: bool) -> None:
@@ -266,8 +289,8 @@ def _train_part(
     context, stage = context_of(task.spec, resources.data), read_stages(task.lineage)[-1]
     mixed = task.stage.recipe.precision != "32"
     train_stage(
-        Job(task.key, stage, context, _prepared(task.spec.dataset, resources.data)),
-        Store(resources.store, staged),
+        Job(task.key, stage, context, _prepared(task.spec.dataset, resources.data), task.timed_steps),
+        resources.opened(staged=staged),
         accelerator(fabric, mixed),
         data_workers=resources.data_workers,
         progress=lambda *epoch: report(task.key, *epoch) if report else None,

@@ -1,7 +1,7 @@
 """Digests of source code that ignore changes without effect on results.
 
 These are changes of comments, docstrings, layout, arguments of `raise`, messages of `assert`, help texts of
-options, teachers that methods declare, notes and log calls.
+options, teachers, search spaces and deliveries that methods declare, notes and log calls.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 from ..errors import ContractError
 
 _LOGGERS = ("log", "logger", "logging", "warnings")
+_DECLARED = ("teachers", "search", "deliveries")
+"""Arguments of `pm.method` that enter no key."""
 _LOG_CALLS = ("critical", "debug", "error", "exception", "info", "warn", "warning")
 
 
@@ -87,7 +89,7 @@ class _Meaning(ast.NodeTransformer):
             node.args = node.args[:1]
             node.keywords = [k for k in node.keywords if k.arg != "help"]
         if _name(node.func) in ("method", "pm.method"):
-            node.keywords = [k for k in node.keywords if k.arg != "teachers"]
+            node.keywords = [k for k in node.keywords if k.arg not in _DECLARED]
         return self.generic_visit(node)
 
     def generic_visit(self, node: ast.AST) -> ast.AST:

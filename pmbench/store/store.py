@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -13,33 +11,18 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from ..errors import StoreError
+from ..errors import StoreError, UsageError
 from ..files import explain, file_digest, folder_atomic, write_atomic, write_json, write_text
+from .integrity import CURVE, EPOCHS, LARGEST_JSON, STAGE, WEIGHTS, digest_file, with_digest
 from .keys import digest
+from .listing import Entry, keys_below, leftovers, read_listing, touch
 from .locks import lock_of
+from .tensors import Tensors, load_checked, save, save_checked
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Tensors = Mapping[str, "Tensor"]
-
 _FINISHED = "finished"
-WEIGHTS, EPOCHS = "weights.safetensors", "epochs.safetensors"
-_LARGEST_JSON = 1 << 26
-"""Bytes of a `stage.json` that are read at most."""
-
-DOWNLOAD = "download-"
-"""Prefix of files that are being downloaded."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A finished stage: its `stage.json`, the size of its folder in bytes, and the methods that use it."""
-
-    key: str
-    stage: Mapping[str, Any]
-    size: int
-    methods: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,57 +31,74 @@ class Store:
 
     With `staged`, `put` and `put_program` write to the folder of the unfinished stage, which is all that a
     process which trains may write to; `adopt` and `adopt_program` of another process check and store them.
+
+    What is not here is looked up in the store `shared`, in which nothing is ever written or locked. A stage
+    that is here goes before one that is there.
     """
 
     root: Path
     staged: bool = False
+    shared: Path | None = None
 
     @property
     def pretrained(self) -> Path:
         """Folder of pretrained weights; a missing file is downloaded again when it is needed."""
         return self.root / "pretrained"
 
-    def folder(self, key: str) -> Path:
+    def own(self, key: str) -> Path:
+        """Folder of a stage in this store, where it is or would be."""
         return self.root / key[:2] / key
 
+    def folder(self, key: str) -> Path:
+        """Folder of a stage: that of the shared store if it is stored there alone."""
+        own = self.own(key)
+        if self.shared is not None and not (own / STAGE).is_file():
+            theirs = self.shared / key[:2] / key
+            return theirs if (theirs / STAGE).is_file() else own
+        return own
+
     def program(self, key: str, inputs: tuple[str, ...]) -> Path:
-        """Path of the sealed program of a stage with these inputs."""
-        return self.folder(key) / f"sealed-{digest(list(inputs))[:12]}.pt2"
+        """Path of the sealed program of a stage with these inputs.
+
+        This store holds programs of stages of the shared store that were not sealed there.
+        """
+        name = _program_name(inputs)
+        own = self.own(key) / name
+        return own if own.is_file() else self.folder(key) / name
 
     def program_digest(self, key: str, inputs: tuple[str, ...]) -> str | None:
         """SHA-256 of the sealed program; None if it is missing or differs from what was sealed."""
         path = self.program(key, inputs)
         try:
             found = file_digest(path)
-            return found if _digest_file(path).read_text(encoding="ascii").strip() == found else None
+            return found if digest_file(path).read_text(encoding="ascii").strip() == found else None
         except (OSError, ValueError):
             return None
 
     def put_program(self, key: str, inputs: tuple[str, ...], write: Callable[[Path], None]) -> Path:
         """Stores the program that `write(path)` writes, and its digest; returns its path."""
-        path = self.program(key, inputs)
-        if self.staged:
-            path = self.work(key) / path.name
-            write_atomic(path, write)
-            return path
-        _digest_file(path).unlink(missing_ok=True)
+        path = (self.work(key) if self.staged else self.own(key)) / _program_name(inputs)
+        if not self.staged:
+            digest_file(path).unlink(missing_ok=True)
         write_atomic(path, write)
-        write_text(_digest_file(path), file_digest(path) + "\n")
+        if not self.staged:
+            write_text(digest_file(path), file_digest(path) + "\n")
+            touch(path.parent)
         return path
 
     def adopt_program(self, key: str, inputs: tuple[str, ...]) -> Path:
         """Stores the program that another process has staged; raises StoreError if there is none."""
-        staged = _regular(self.work(key) / self.program(key, inputs).name)
+        staged = _regular(self.work(key) / _program_name(inputs))
         path = self.put_program(key, inputs, lambda temporary: _copy(staged, temporary))
         shutil.rmtree(self.work(key), ignore_errors=True)
         return path
 
     def has(self, key: str) -> bool:
-        return (self.folder(key) / "stage.json").is_file()
+        return (self.folder(key) / STAGE).is_file()
 
     def stage(self, key: str) -> dict[str, Any]:
         """Contents of `stage.json`; raises StoreError if it cannot be read."""
-        path = self.folder(key) / "stage.json"
+        path = self.folder(key) / STAGE
         try:
             return json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -151,8 +151,6 @@ class Store:
         `epochs` has the weights of each epoch, as described at `Store.epochs`; it may be empty. Raises
         StoreError unless `key` is the digest of `stage["inputs"]`.
         """
-        from safetensors.torch import save_file
-
         if digest(stage.get("inputs")) != key:
             raise StoreError(
                 f"a stage cannot be stored as {key[:12]}: the digest of its inputs is "
@@ -162,14 +160,17 @@ class Store:
 
         if not self.staged:
             self._sweep(key)
-        with folder_atomic(self.work(key) / _FINISHED if self.staged else self.folder(key)) as folder:
-            _save(lambda: save_file(_plain(weights), folder / WEIGHTS), folder)
-            (folder / "curve.csv").write_text(curve, encoding="utf-8")
-            digests = {"weights_sha256": file_digest(folder / WEIGHTS)}
+        with folder_atomic(self.work(key) / _FINISHED if self.staged else self.own(key)) as folder:
+            save(weights, folder / WEIGHTS)
+            (folder / CURVE).write_text(curve, encoding="utf-8")
+            digests = {
+                "weights_sha256": file_digest(folder / WEIGHTS),
+                "curve_sha256": file_digest(folder / CURVE),
+            }
             if epochs:
-                _save(lambda: save_file(_plain(epochs), folder / EPOCHS), folder)
+                save(epochs, folder / EPOCHS)
                 digests["epochs_sha256"] = file_digest(folder / EPOCHS)
-            write_json(folder / "stage.json", {**stage, "key": key, **digests})
+            write_json(folder / STAGE, with_digest({**stage, "key": key, **digests}))
         if not self.staged:
             shutil.rmtree(self.work(key), ignore_errors=True)
 
@@ -180,23 +181,24 @@ class Store:
         """
         staged = self.work(key) / _FINISHED
         try:
-            with _regular(staged / "stage.json").open("rb") as file:
-                stage = json.loads(file.read(_LARGEST_JSON))
+            with _regular(staged / STAGE).open("rb") as file:
+                stage = json.loads(file.read(LARGEST_JSON))
             if not isinstance(stage, dict) or digest(stage.get("inputs")) != key or stage.get("key") != key:
                 raise ValueError("its inputs have another key")
             if file_digest(_regular(staged / WEIGHTS)) != stage.get("weights_sha256"):
                 raise ValueError("its weights have another digest")
-            names = [WEIGHTS, "curve.csv"]
+            names = [WEIGHTS, CURVE]
             if "epochs_sha256" in stage:
                 if file_digest(_regular(staged / EPOCHS)) != stage["epochs_sha256"]:
                     raise ValueError("the weights of its epochs have another digest")
                 names.append(EPOCHS)
             change(stage)
+            stage["curve_sha256"] = file_digest(_regular(staged / CURVE))
             self._sweep(key)
-            with folder_atomic(self.folder(key)) as folder:
+            with folder_atomic(self.own(key)) as folder:
                 for name in names:
                     _copy(_regular(staged / name), folder / name)
-                write_json(folder / "stage.json", stage)
+                write_json(folder / STAGE, with_digest(stage))
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise StoreError(f"stage {key[:12]} was not left complete by its process: {error}") from error
         shutil.rmtree(self.work(key), ignore_errors=True)
@@ -211,11 +213,12 @@ class Store:
     def note_method(self, keys: Iterable[str], method: str) -> None:
         """Notes beside stored stages that a method uses them; what cannot be written is left out."""
         for key in keys:
-            path = self.folder(key) / "methods" / method
+            path = self.own(key) / "methods" / method
             with suppress(OSError):
                 if not path.exists():
                     path.parent.mkdir(exist_ok=True)
                     path.touch()
+                    touch(path.parents[1])
 
     def methods(self, key: str) -> list[str]:
         """Methods that use a stage, or used it in an earlier run, by name."""
@@ -232,28 +235,21 @@ class Store:
 
     def save_checkpoint(self, key: str, tensors: Tensors, state: Mapping[str, Any]) -> None:
         """Writes the checkpoint of a stage, in place of an earlier one."""
-        from safetensors.torch import save_file
-
-        path = self.checkpoint_path(key)
-        plain = _plain(tensors)
-        metadata = {"state": json.dumps(state), "sum": _sum(plain)}
+        metadata = {"state": json.dumps(state)}
         write_atomic(
-            path, lambda temporary: _save(lambda: save_file(plain, temporary, metadata), path), durable=False
+            self.checkpoint_path(key),
+            lambda temporary: save_checked(tensors, temporary, metadata),
+            durable=False,
         )
 
     def save_epoch(self, key: str, epoch: int, tensors: Tensors) -> None:
         """Writes the delivered weights of an epoch, from 1 on, of an unfinished stage."""
-        from safetensors.torch import save_file
-
-        path, plain = self._epoch_path(key, epoch), _plain(tensors)
-        metadata = {"sum": _sum(plain)}
-        write_atomic(
-            path, lambda temporary: _save(lambda: save_file(plain, temporary, metadata), path), durable=False
-        )
+        path = self._epoch_path(key, epoch)
+        write_atomic(path, lambda temporary: save_checked(tensors, temporary, {}), durable=False)
 
     def load_epochs(self, key: str, count: int) -> list[dict[str, Tensor]]:
         """The weights of the first `count` epochs; empty if those of one are missing or damaged."""
-        found = [_checked(self._epoch_path(key, epoch)) for epoch in range(1, count + 1)]
+        found = [load_checked(self._epoch_path(key, epoch)) for epoch in range(1, count + 1)]
         return [one[0] for one in found if one] if all(found) else []
 
     def _epoch_path(self, key: str, epoch: int) -> Path:
@@ -261,7 +257,7 @@ class Store:
 
     def load_checkpoint(self, key: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """The checkpoint, or None if it is missing or damaged."""
-        found = _checked(self.checkpoint_path(key))
+        found = load_checked(self.checkpoint_path(key))
         try:
             return (found[0], json.loads(found[1]["state"])) if found else None
         except (ValueError, KeyError):
@@ -286,34 +282,24 @@ class Store:
     # --- housekeeping ---------------------------------------------------------------------------------------
 
     def entries(self) -> list[Entry]:
-        """All finished stages, oldest first."""
-        found = []
-        for path in sorted(self.root.glob("??/[0-9a-f]*/stage.json")):
-            key = path.parent.name
-            try:
-                found.append(Entry(key, self.stage(key), _size(path.parent), tuple(self.methods(key))))
-            except StoreError:
-                continue
-        return sorted(found, key=lambda e: (str(e.stage.get("finished", "")), e.key))
+        """All finished stages, oldest first; those of the shared store before those of this one."""
+        theirs = read_listing(self.shared, keep=False).entries if self.shared else []
+        return [*theirs, *read_listing(self.root).entries]
 
     def find(self, prefix: str) -> list[str]:
-        """Keys of finished stages that begin with `prefix`."""
-        return sorted(p.parent.name for p in self.root.glob(f"{prefix[:2]}*/{prefix}*/stage.json"))
+        """Keys of finished stages of this store that begin with `prefix`."""
+        return list(keys_below(self.root, prefix))
 
     def leftovers(self, older_than_s: float = 0.0) -> list[Path]:
-        """Checkpoints, partial downloads and temporary files not modified for `older_than_s` seconds."""
-        limit = time.time() - older_than_s
-        found = []
-        names = ("??/*.work", "??/.*.tmp", f"pretrained/{DOWNLOAD}*", "pretrained/**/.*.tmp")
-        for path in (path for name in names for path in self.root.glob(name)):
-            with suppress(FileNotFoundError):  # removed by another process
-                if path.stat().st_mtime <= limit:
-                    found.append(path)
-        return sorted(found)
+        """What is no finished stage and was not modified for `older_than_s` seconds.
+
+        That is checkpoints, partial downloads, temporary files, and programs of stages of a shared store.
+        """
+        return leftovers(self.root, read_listing(self.root).rest, older_than_s)
 
     def remove(self, key: str) -> None:
-        """Removes a stage, finished or not."""
-        folder = self.folder(key)
+        """Removes a stage from this store, finished or not."""
+        folder = self.own(key)
         removed = folder.with_name(f".{key}.removed.tmp")
         try:
             if folder.exists():
@@ -325,21 +311,19 @@ class Store:
             raise explain(error, folder) from error
 
 
-def _checked(path: Path) -> tuple[dict[str, Tensor], dict[str, str]] | None:
-    """Tensors and metadata of a file with a checksum, or None if it is missing or damaged."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata()
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return (tensors, metadata) if metadata["sum"] == _sum(tensors) else None
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError):
-        return None
+def check_shared(shared: Path | None, own: Path) -> Path | None:
+    """`shared`, a folder that is not `own`; raises UsageError for another."""
+    if shared is not None and not shared.is_dir():
+        raise UsageError(f"the shared store {shared} is not a folder", "give a folder of finished stages")
+    if shared is not None and shared.resolve() == own.resolve():
+        raise UsageError(
+            f"store and shared store are both {own}", "leave out --shared-store, or give another --store"
+        )
+    return shared
 
 
-def _digest_file(program: Path) -> Path:
-    return program.with_suffix(".sha256")
+def _program_name(inputs: tuple[str, ...]) -> str:
+    return f"sealed-{digest(list(inputs))[:12]}.pt2"
 
 
 def _regular(path: Path) -> Path:
@@ -355,34 +339,3 @@ def _copy(source: Path, target: Path) -> None:
         source.rename(target)
     except OSError:
         shutil.copyfile(source, target, follow_symlinks=False)
-
-
-def _plain(tensors: Tensors) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-
-
-def _sum(tensors: Tensors) -> str:
-    """Checksum of names and bytes, to detect damaged checkpoints."""
-    import torch
-
-    total = 0
-    for name in sorted(tensors):
-        content = tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy()
-        total = zlib.crc32(content.data, zlib.crc32(name.encode(), total))
-    return f"{total:08x}"
-
-
-def _save(write: Any, path: Path) -> None:
-    """Converts an error of safetensors about a failed write to the OSError behind it."""
-    from safetensors import SafetensorError
-
-    try:
-        write()
-    except SafetensorError as error:
-        text = str(error)
-        code = 28 if "No space left" in text or "os error 28" in text else 5
-        raise OSError(code, text, str(path)) from error
-
-
-def _size(folder: Path) -> int:
-    return sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())

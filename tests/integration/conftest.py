@@ -7,11 +7,12 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from forked_cli import ForkedCli
 
 FORKED = ForkedCli()
@@ -133,22 +134,40 @@ def run_cli(workspace: Workspace) -> Callable[..., Result]:
 
 
 @pytest.fixture(scope="session")
-def finished(new_workspace: Callable[[str], Workspace]) -> Workspace:
+def run_once(
+    tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]
+) -> Callable[..., tuple[Workspace, Result]]:
+    """Runs a command in a new workspace, once for all processes of tests. Only to be looked at."""
+    base = tmp_path_factory.getbasetemp()
+    place = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def run(name: str, *args: str) -> tuple[Workspace, Result]:
+        workspace, ended = Workspace(place / name, environment), place / f"{name}.json"
+        with FileLock(place / f"{name}.lock"):
+            if not ended.exists():
+                workspace.root.mkdir()
+                done = workspace.run_cli(*args)
+                assert done.code == 0, done.stderr
+                ended.write_text(json.dumps(asdict(done)))
+        return workspace, Result(**json.loads(ended.read_text()))
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished(run_once: Callable[..., tuple[Workspace, Result]]) -> Workspace:
     """A workspace where one small run has ended: five cells, six stages. Only to be looked at."""
-    workspace = new_workspace("finished")
-    done = workspace.run_cli("run", *SMALL_RUN, "--workers", "1", "--device", "cpu")
-    assert done.code == 0, done.stderr
+    workspace, _ = run_once("finished", "run", *SMALL_RUN, "--workers", "1", "--device", "cpu")
     return workspace
 
 
 @pytest.fixture(scope="session")
-def ablated(new_workspace: Callable[[str], Workspace]) -> tuple[Workspace, Result, tuple[str, ...]]:
+def ablated(
+    run_once: Callable[..., tuple[Workspace, Result]],
+) -> tuple[Workspace, Result, tuple[str, ...]]:
     """A workspace, a run of `--ablate` in it that has ended, and its arguments. Only to be looked at."""
-    workspace = new_workspace("ablated")
     args = ("run", *ABLATED_RUN, "--ablate", "--workers", "1", "--device", "cpu")
-    done = workspace.run_cli(*args)
-    assert done.code == 0, done.stderr
-    return workspace, done, args
+    return *run_once("ablated", *args), args
 
 
 @pytest.fixture

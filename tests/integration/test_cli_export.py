@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 
+@pytest.mark.slow  # evaluates five programs again
 def test_packed_predictions_give_the_classes_of_their_records(finished: Any, tmp_path: Path) -> None:
     done = finished.run_cli("export", "results", "--as", "predictions", "--to", tmp_path, "--json")
     files = done.json()["files"]

@@ -24,6 +24,7 @@ def test_json_has_every_kind(run_cli: Any) -> None:
         "type": "float",
         "default": 10.0,
         "within": "(0, inf)",
+        "search": "",
         "help": "temperature of the teacher's logits",
     }
     dataset = next(d for d in found["datasets"] if d["name"] == "planted")

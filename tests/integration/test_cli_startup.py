@@ -25,10 +25,15 @@ finally:
     "args",
     [
         ("--help",),
-        ("show", "hoffman"),
         ("data", "list"),
-        ("leaderboard", "--check"),
-        ("plan", "-m", "all", "-d", "planted", "--json"),
+        *(
+            pytest.param(args, marks=pytest.mark.slow)
+            for args in (
+                ("show", "hoffman"),
+                ("leaderboard", "--check"),
+                ("plan", "-m", "all", "-d", "planted", "--json"),
+            )
+        ),
     ],
     ids=" ".join,
 )

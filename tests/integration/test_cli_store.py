@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
 from pathlib import Path
 from typing import Any
 
+import many_stages
 import pytest
+
+from pmbench.store.store import Store
+from pmbench.store.uses import using
 
 DAY = 86400
 
@@ -179,9 +184,91 @@ def test_pretrained_weights_are_told_of_and_their_half_downloads_removed(workspa
     assert workspace.run_cli("store", "list", "--json").json() == []
 
 
+def test_prune_by_size_takes_the_oldest(copied: Any) -> None:
+    sizes = {s["key"]: s["size"] for s in copied.run_cli("store", "list", "--json").json()}
+    first, _, *others = sizes
+    limit = sum(sizes.values()) - sizes[first] - 1
+    assert copied.run_cli("store", "prune", "--to-size", str(limit), "--yes").code == 0
+    assert keys(copied) == others
+    assert "Nothing to remove" in copied.run_cli("store", "prune", "--to-size", "1.5 TB", "--yes").stdout
+    for odd in ("5 apples", "-1", "GB"):
+        done = copied.run_cli("store", "prune", f"--to-size={odd}", "--yes")
+        assert (done.code, "not a size" in done.error) == (2, True)
+
+
+def test_prune_by_what_no_record_names(copied: Any) -> None:
+    spare = many_stages.write(copied.store, 2)
+    named = set(keys(copied)) - set(spare)
+    prune = ("store", "prune", "--unused-by", copied.out)
+    both = copied.run_cli(*prune, "--older-than", "1", "--to-size", "1kB", "--dry-run")
+    assert all(f"{key[:12]}  " in both.stdout for key in spare)
+    assert copied.run_cli(*prune, "--yes").code == 0
+    assert set(keys(copied)) == named
+    record = next((copied.out / "records").rglob("*.json"))
+    record.write_text("{")
+    many_stages.write(copied.store, 1, start=5)
+    done = copied.run_cli(*prune, "--yes")
+    assert (done.code, "is unknown" in done.stderr) == (2, True)
+    done = copied.run_cli("store", "prune", "--unused-by", copied.root / "nowhere", "--yes")
+    assert (done.code, "no record is there" in done.error) == (2, True)
+    assert len(keys(copied)) == len(named) + 1
+
+
+def test_prune_keeps_what_another_process_works_with(copied: Any) -> None:
+    first, second, *_ = keys(copied)
+    with Store(copied.store).lock(first), using(copied.store, [second]):
+        done = copied.run_cli("store", "prune", "--all", "--yes")
+    assert sorted(keys(copied)) == sorted([first, second])
+    assert all(f"{key[:12]} is in use and was kept" in done.stderr for key in (first, second))
+
+
+def test_verify_names_damaged_stages(copied: Any) -> None:
+    first, second, *_ = before = keys(copied)
+    whole = copied.run_cli("store", "verify")
+    assert (whole.code, f"{len(before)} stages, 0 damaged" in whole.stdout) == (0, True)
+    weights = copied.store / first[:2] / first / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    done = copied.run_cli("store", "verify")
+    assert done.code == 1
+    assert f"{first[:12]}  weights.safetensors has another digest than was stored\n" in done.stdout
+    assert f"prune {first[:12]}`" in done.stderr
+    assert copied.run_cli("store", "verify", second[:12]).code == 0
+    found = copied.run_cli("store", "verify", "--json")
+    assert found.code == 1
+    (damage,) = json.loads(found.stdout)["damaged"]
+    assert (damage["key"], damage["file"]) == (first, "weights.safetensors")
+    assert keys(copied) == before
+
+
+@pytest.mark.slow
+def test_push_and_pull(copied: Any, tmp_path: Path) -> None:
+    stages = {s["key"]: s for s in copied.run_cli("store", "list", "--json").json()}
+    child = next(key for key, s in stages.items() if s["stage"] == "Distill")
+    family = {child, *stages[child]["parents"]}
+    there, other = tmp_path / "there", ("--store", tmp_path / "other")
+    done = copied.run_cli("store", "push", there, child[:12])
+    assert "Copied 2 stages from" in done.stdout
+    assert "Copied 4 stages" in copied.run_cli("store", "push", there).stdout
+    assert copied.run_cli("store", "pull", there, child[:12], *other).code == 0
+    assert {s["key"] for s in copied.run_cli("store", "list", "--json", *other).json()} == family
+    (there / child[:2] / child / "weights.safetensors").write_bytes(b"x")
+    assert copied.run_cli("store", "prune", child[:12], "--yes", *other).code == 0
+    done = copied.run_cli("store", "pull", there, *other)
+    assert done.code == 1
+    assert f"stage {child[:12]} in {there} is damaged: weights.safetensors" in done.stderr
+    assert "Copied 4 stages" in done.stdout
+    assert copied.run_cli("store", "verify", *other).code == 0
+    for args, words in (((there, "0" * 12), "no stage"), ((tmp_path / "empty",), "no stage in")):
+        done = copied.run_cli("store", "pull", *args, *other)
+        assert (done.code, words in done.error) == (2, True)
+
+
 def test_a_damaged_stage_is_named_and_can_be_removed(copied: Any) -> None:
     first, *others = keys(copied)
-    (copied.store / first[:2] / first / "stage.json").write_text("{")
+    folder = copied.store / first[:2] / first
+    (folder / "stage.json").write_text("{")
+    os.utime(folder)  # as if it had been written anew; `store verify` finds what changed in place
+    os.utime(folder.parent)
     listed = copied.run_cli("store", "list")
     assert listed.code == 0
     assert f"stage {first[:12]} is damaged" in listed.stderr

@@ -115,6 +115,7 @@ def quick(new_workspace: Callable[[str], Any]) -> Any:
     return replace(workspace, environment=workspace.environment | {"PMBENCH_PLUGINS": "pmbench-kd"})
 
 
+@pytest.mark.slow  # a command each
 @pytest.mark.parametrize("case", CASES)
 def test_the_form_of_an_error(quick: Any, case: str) -> None:
     arguments, code, words = CASES[case]

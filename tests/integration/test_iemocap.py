@@ -11,6 +11,7 @@ from pmbench_iemocap.miniature import write_features, write_release
 
 
 @pytest.mark.slow
+@pytest.mark.science
 def test_amid_on_five_folds(workspace: Any, tmp_path: Path) -> None:
     source = write_release(tmp_path / "source")
     write_features(source, {m.name: m.shape[0] for m in Iemocap.modalities})

@@ -113,6 +113,7 @@ def test_each_kind_is_built_installed_and_found(installed: Any) -> None:
         assert OFFERS[kind] in found[f"pmbench-{name.replace('_', '-')}"][f"{kind}s"]
 
 
+@pytest.mark.slow
 def test_checks_report_as_they_go_and_say_what_comes_next(installed: Any) -> None:
     done = replace(
         installed, environment=installed.environment | {"PMBENCH_PLUGINS": "pmbench-lab-strided"}

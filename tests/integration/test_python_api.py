@@ -56,6 +56,7 @@ def results(finished: Any) -> pmbench.report.results.Results:
     return pmbench.records(finished.out)
 
 
+@pytest.mark.slow
 def test_figures_are_those_of_the_leaderboard(results: Any) -> None:
     found = results.figures()
     assert {name.rpartition("-")[2] for name in found} == {"costs", "curves", "terms"}
@@ -97,6 +98,7 @@ def test_without_pandas_the_error_says_how_to_get_it(results: Any, monkeypatch: 
     assert "python -m pip install pandas" in str(raised.value.hint)
 
 
+@pytest.mark.slow
 def test_a_plan_from_python_is_that_of_the_command(finished: Any) -> None:
     places = {"store": finished.store, "data": finished.data}
     found = pmbench.plan("target_only,self_distill", "planted", seeds=[0, 3], **places)

@@ -133,14 +133,17 @@ class Lab:
     def but(self, **changes) -> Lab:
         return dataclasses.replace(self, **changes)
 
-    def training(self, stage: pm.Stage, workers: int = 0, precision: str = "32") -> Training:
+    def training(
+        self, stage: pm.Stage, workers: int = 0, precision: str = "32", timed_steps: int | None = None
+    ) -> Training:
         """Ready to run; the stage's parents are trained first."""
         for parent in stage.parents:
             self.train(parent)
         fabric = make_fabric(self.device, 1)
         fabric.launch()
+        mixed = precision != "32"
         return Training(
-            stage, self.context, self.view, self.store, accelerator(fabric, precision != "32"), workers
+            stage, self.context, self.view, self.store, accelerator(fabric, mixed), workers, timed_steps
         )
 
     def train(self, stage: pm.Stage) -> dict[str, torch.Tensor]:

@@ -6,7 +6,7 @@ import socket
 from typing import Any
 
 from pmbench.isolation.forkserver import Forkserver
-from pmbench.run.executors.local import make_server
+from pmbench.run.executors.child import make_server
 
 
 class SharedServer(Forkserver):

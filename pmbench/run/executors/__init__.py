@@ -1,1 +1,4 @@
-"""Executors: run tasks in this process, or in a pool of processes."""
+"""Executors: run tasks in this process (`inline`), in processes beside it (`local`), or on a cluster (`ray`).
+
+`child` is one task in one process of this machine; `node` calls it on the nodes of a cluster.
+"""

@@ -8,13 +8,12 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from typing import Any
 
-from ...contracts.event import EpochValues
 from ...data.prepared import Prepared
 from ...isolation.forkserver import Forkserver
 from ...plugins import Registry
 from ...processes import set_threads
 from ...store.keys import Context
-from ..worker import News, Resources, Task, TaskResult, perform
+from ..worker import News, Resources, Task, TaskResult, news_of, perform
 
 
 class Inline:
@@ -37,7 +36,7 @@ class Inline:
 
     def submit(self, task: Task, context: Context) -> Future[TaskResult]:
         def report(key: str, done: int, total: int, values: Mapping[str, Any] | None) -> None:
-            self._progress.append((key, done, total, EpochValues(**values) if values else None))
+            self._progress.append(news_of(key, done, total, values))
 
         future: Future[TaskResult] = Future()
         try:

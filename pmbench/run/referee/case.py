@@ -22,7 +22,8 @@ from ...evaluation.evaluator import PRELOAD, Evaluator
 from ...isolation.forkserver import Forkserver
 from ...plugins import CORE, Registry, survey
 from ...plugins.registry import entry_points
-from ...report.record import CellInfo, Record
+from ...report.cell import CellInfo
+from ...report.record import Record
 from ...report.submission import Entry, Submission
 from ...store.keys import CellSpec, Context, digest
 from ...store.source import module_digest
@@ -143,6 +144,7 @@ class Case:
             {name: _tuples(value) for name, value in info.ablation.of.items()} if info.ablation else {},
             info.placebo or "",
             info.matched_epochs is not None,
+            info.study,
         )
         if info.ablation and info.ablation.row not in method.ablations:
             raise Wrong(f"method {method.name!r} has no ablation {info.ablation.row!r}")

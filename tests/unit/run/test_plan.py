@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import msgspec
 import pytest
 import torch
 
 import pmbench as pm
 from pmbench.errors import DataNotPrepared, UnknownName, UsageError
 from pmbench.plugins import Offer, Registry, load_plugins
-from pmbench.run.estimate import estimate
+from pmbench.run.estimate import Rate, Rates, sign_of
 from pmbench.run.plan import make_plan, named_recipe, needed, recipe_name
 from pmbench.run.request import Request
 from pmbench.store.documents import read_stages
@@ -223,14 +224,37 @@ def test_data_that_is_not_there_names_a_run_that_works(plan, registry) -> None:
 def test_seconds_are_estimated_from_stored_stages_of_the_same_data(plan, tmp_path) -> None:
     made = plan("target_only", "early_fusion")
     store = Store(tmp_path)
-    assert set(estimate(made, made.nodes.values(), store.entries()).values()) == {None}
+    nothing = Rates(store.entries(), {}, "cpu")
+    assert set(nothing.estimates(made, made.nodes.values()).values()) == {None}
+    assert nothing.spread is None
     node = made.nodes[made.cells[0].key]
     inputs = node.context.inputs(node.stage, [])
-    cost, weights = {"seconds": 3.0, "steps": 6}, {"w": torch.zeros(1)}
+    cost, weights = {"seconds": 3.0, "steps": 6, "process_seconds": 3.25}, {"w": torch.zeros(1)}
     store.put(node.key, weights, {"cost": cost, "inputs": inputs}, "")
     recipe, samples = node.context.recipe, made.prepared["planted"].count(node.context.protocol.split.train)
     steps = recipe.epochs * -(-samples // recipe.batch_size)
-    assert estimate(made, made.nodes.values(), store.entries()) == dict.fromkeys(made.nodes, 0.5 * steps)
+    found = Rates(store.entries(), {}, "cpu").estimates(made, made.nodes.values())
+    assert {key: e.seconds for key, e in found.items()} == dict.fromkeys(made.nodes, 0.5 * steps + 0.25)
+    elsewhere = store.entries()
+    stored = msgspec.structs.replace(elsewhere[0], device="cpu")
+    assert set(Rates([stored], {}, "cuda:0").estimates(made, [node]).values()) == {None}
+
+
+def test_timed_steps_count_where_no_stage_of_the_class_is_stored(plan) -> None:
+    made = plan("target_only", "early_fusion")
+    first, second = (made.nodes[made.cells[place].key] for place in (0, 1))
+    timed = {sign_of(first): [Rate(1.0, 2.0, 100, 10), Rate(3.0, 2.0, 100, 10), Rate(2.0, 2.0, 100, 10)]}
+    rates = Rates([], timed, "cpu")
+    assert sign_of(first) in rates.signs
+    assert sign_of(second) not in rates.signs
+    samples = made.prepared["planted"].count(first.context.protocol.split.train)
+    epochs = first.stage.recipe.epochs
+    steps = epochs * -(-samples // first.stage.recipe.batch_size)
+    for node in (first, second):  # the other has no rate of its own: that of the same data counts
+        (found,) = rates.estimates(made, [node]).values()
+        assert (found.seconds, found.size) == (2.0 * steps + 2.0, 100 + 10 * epochs)
+    low, high = rates.spread
+    assert 0.5 < low < 1 < high < 1.5
 
 
 def test_the_recipe_of_a_cell_is_named_by_its_nearest(registry) -> None:

@@ -131,3 +131,10 @@ def test_stored_stages_are_sealed_without_training(plan, store) -> None:
         write_program(store, cell)
     assert queue.take_ready(store, {}) == plan.cells
     assert not queue.open
+
+
+def test_a_queue_begins_where_it_is_told(plan, keys) -> None:
+    nodes = needed(plan, plan.cells)
+    assert [*nodes] == list(keys)
+    queue = Queue(nodes, plan.cells, start=0.7)
+    assert [queue.next_task().key for _ in range(2)] == [keys[2], keys[0]]

@@ -14,6 +14,7 @@ from pmbench.plugins import load_plugins
 from pmbench.report.boards import boards
 from pmbench.run.coordinator import Runner
 from pmbench.run.executors.inline import Inline
+from pmbench.run.joining import Writer
 from pmbench.run.plan import make_plan
 from pmbench.run.provenance import provenance, without_folders
 from pmbench.run.recording import Recorder, _audit, is_flat
@@ -52,7 +53,7 @@ def root(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("run")
 
 
-def run(root: Path, *methods: str, sets=("recipe.epochs=1",), protocols=(), **fields):
+def run(root: Path, *methods: str, sets=("recipe.epochs=1",), protocols=(), out="out", join=False, **fields):
     """(plan, outcome, events) of a run in this process."""
     registry, resources = load_plugins(), Resources(root / "store", root / "data")
     request = Request(
@@ -63,7 +64,7 @@ def run(root: Path, *methods: str, sets=("recipe.epochs=1",), protocols=(), **fi
         lambda precision: provenance(registry, "cpu", 1, "none", ("run",), precision), registry.published
     )
     watcher = Silent()
-    runner = Runner(plan, registry, resources, root / "out", 0, recorder, watcher, Inline)
+    runner = Runner(plan, registry, resources, root / out, 0, recorder, watcher, Inline, join=join)
     return plan, runner.execute(), watcher.events
 
 
@@ -91,6 +92,23 @@ def test_a_record_holds_what_was_trained_and_measured(root, finished):
         )
         assert all(len(values) == 1 and values[0] > 0 for values in record.validation.terms.values())
         assert record.cell.recipe_set.endswith("epochs=1")
+
+
+def test_of_joined_runs_the_one_that_does_not_write_leaves_cells_to_the_other(root, finished):
+    plan, alone, _ = finished
+    out = root / "joined"
+    out.mkdir()
+    writer = Writer(out, {cell.identity for cell in plan.cells})
+    assert writer.claim()
+    _, outcome, _ = run(root, "target_only", "kd", out="joined", join=True)
+    assert (outcome.left, outcome.records) == (2, [])
+    assert not list(out.rglob("*.json")) + list(out.rglob("*.parquet"))
+
+    writer.release()  # as when it is killed
+    _, outcome, _ = run(root, "target_only", "kd", out="joined", join=True)
+    assert (outcome.trained, outcome.left) == (0, 0)
+    assert [r.metrics for r in outcome.records] == [r.metrics for r in alone.records]
+    assert Writer(out, {cell.identity for cell in plan.cells}).claim(), "a run that has ended does not write"
 
 
 @pytest.mark.parametrize("select", ["best", "last"])

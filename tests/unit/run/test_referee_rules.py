@@ -84,6 +84,7 @@ def test_the_published_board_is_plausible(records):
 # --- copies -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_no_two_rows_of_the_published_board_are_copies(records):
     done = [r for r in records if r.status == "done" and r.cell.dataset == "mfeat"]
     for n, a in enumerate(done):

@@ -75,6 +75,23 @@ def test_every_method_says_what_teaches_it(registry: Registry) -> None:
     assert set(without) == fusing, "they fill in what is missing at test, and have no teacher"
 
 
+def test_a_row_that_delivers_another_network_is_a_reference(registry: Registry) -> None:
+    names = ("mdms", "mdms[step=step2]", "mdms[step=step2-privileged]", "mdms[step=step3]")
+    request = Request(names, ("planted",), placebos=("shuffle",), references=False)
+    rows = [
+        (v.options.get("step"), v.placebo, v.method.role, v.method.tests_on, v.method.networks)
+        for v in variants_of(request, registry)[0]
+    ]
+    assert rows == [
+        (None, "", "method", "target", 2),
+        (None, "shuffle", "method", "target", 2),
+        ("step2", "", "reference", "all", 2),
+        ("step2-privileged", "", "reference", "privileged", 1),
+        ("step3", "", "method", "target", 1),
+        ("step3", "shuffle", "method", "target", 1),
+    ]
+
+
 def test_methods_without_ablations_name_those_with_some(registry: Registry) -> None:
     with pytest.raises(UsageError, match="--ablate: kd declares no ablations") as caught:
         variants_of(Request(("kd",), ("planted",), ablate=True), registry)

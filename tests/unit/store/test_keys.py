@@ -317,6 +317,8 @@ def test_messages_do_not_count(digest_of):
         "log": check.replace("'x %s', x", "'%s'"),
         "note": check.replace("note('x')", "note('x is used')"),
         "teachers": check.replace("paper='p'", "paper='p', teachers='own'"),
+        "search": check.replace("paper='p'", "paper='p', search={'weight': 'log [0.1, 10]'}"),
+        "deliveries": check.replace("paper='p'", "paper='p', deliveries=(pm.Delivery({'x': 1}, 'all'),)"),
         "help": check.replace("'weight'", "help='weight of the term'"),
     }
     for what, text in reworded.items():

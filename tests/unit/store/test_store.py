@@ -60,7 +60,7 @@ def test_round_trip(store):
     assert store.stage(KEY)["key"] == KEY
     assert {p.name for p in store.folder(KEY).iterdir()} == {"stage.json", "weights.safetensors", "curve.csv"}
     (entry,) = store.entries()
-    assert (entry.key, entry.stage["stage"]) == (KEY, "S")
+    assert (entry.key, entry.stage) == (KEY, "S")
     assert entry.size == sum(p.stat().st_size for p in store.folder(KEY).iterdir())
     assert store.find("ab") == store.find(KEY) == store.find("a") == [KEY]
     assert store.find("ac") == []
