@@ -19,8 +19,9 @@ from pydantic import Field, ValidationError, model_validator
 
 from ..errors import RecordError, StoreError
 from ..files import write_json
+from .cell import StrictModel
 from .fields import Name, Sha256, Text
-from .record import Record, StrictModel
+from .record import Record
 from .record_files import summary
 
 Level = Literal["recompute", "reinfer", "retrain"]

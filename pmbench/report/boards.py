@@ -16,11 +16,12 @@ from typing import Any
 from ..contracts.metric import Metric
 from ..errors import RecordError
 from ..metrics.builtin import METRICS
+from .cell import AblationRow, CellInfo
 from .comparison import Claim, Contrast, against_floor, claims, contrasts, pair, smallest_of, with_ranks
 from .placebo import Left, left_of
 from .ranks import PairTest
 from .recompute import recompute
-from .record import AblationRow, CellInfo, PublishedNumber, Record, metric_of
+from .record import PublishedNumber, Record, metric_of
 from .rows import Row, find_ceiling, find_floor, label_of, second_floors
 from .stability import with_edges
 from .statistics import Comparison, Interval, t_interval
@@ -107,19 +108,26 @@ class Board:
 
 def boards(records: Iterable[Record]) -> list[Board]:
     """All boards of the records, sorted; independent of the order of the records."""
+    return [board_of(group) for group in grouped(records)]
+
+
+def grouped(records: Iterable[Record]) -> list[list[Record]]:
+    """The records of each board, the boards sorted."""
     groups: dict[str, list[Record]] = {}
     for record in records:
         c = record.cell
         data = [c.dataset, c.dataset_version, c.protocol, c.num_classes]
         key = [*data, c.recipe_set, c.backbones, c.value_set]
         groups.setdefault(json.dumps(key, sort_keys=True), []).append(record)
-    return [_board(groups[key]) for key in sorted(groups, key=natural)]
+    return [groups[key] for key in sorted(groups, key=natural)]
 
 
-def _board(records: list[Record]) -> Board:
+def board_of(records: list[Record]) -> Board:
+    """The board of one group of records."""
     ablated = [r for r in records if r.cell.ablation is not None]
     without = [r for r in records if r.cell.placebo or r.cell.matched_epochs]
-    main = [r for r in records if r not in ablated and r not in without]
+    aside = {id(r) for r in (*ablated, *without)}
+    main = [r for r in records if id(r) not in aside]
     if main:
         board = _main_board(main)
     else:
@@ -242,7 +250,7 @@ def _one_per_cell(records: list[Record], remarks: list[str]) -> list[Record]:
         by_cell.setdefault((label_of(record.cell), record.cell.seed), []).append(record)
     selected = []
     for (label, seed), same in sorted(by_cell.items()):
-        selected.append(max(same, key=_precedence))
+        selected.append(max(same, key=_precedence) if len(same) > 1 else same[0])
         if len({r.cell_key for r in same}) > 1:
             remarks.append(f"{label} has {len(same)} records for seed {seed}; one counts: the newest")
     return selected

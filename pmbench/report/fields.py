@@ -21,7 +21,7 @@ def lists(value: Any) -> Any:
 
 def plain_text(value: Any) -> Any:
     """Text without control characters and without characters that change the direction of others."""
-    if not isinstance(value, str):
+    if not isinstance(value, str) or (value.isascii() and value.isprintable()):
         return value
     lines = value.replace("\r\n", "\n").replace("\t", " ")
     return "".join(c for c in lines if c == "\n" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co"))

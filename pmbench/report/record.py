@@ -11,19 +11,19 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic.types import FiniteFloat
 
 from ..contracts.metric import Evidence, Metric
 from ..errors import RecordError, UsageError, plural
 from ..metrics.builtin import METRICS
+from .cell import CellInfo, StrictModel
 from .fields import (
     Count,
     Departure,
     Floats,
     Name,
     Names,
-    Option,
     Percent,
     Seconds,
     Sha256,
@@ -34,87 +34,7 @@ from .fields import (
 from .packing import LARGEST, pack, unpack
 
 SCHEMA_VERSION = 3
-Role = Literal["method", "floor", "ceiling", "control", "reference"]
-TestsOn = Literal["target", "privileged", "all"]
 Isolation = Literal["landlock", "audit-hook", "none", "unknown"]
-
-
-class StrictModel(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
-
-
-class AblationRow(StrictModel):
-    """A cell's row in the ablation tables of a paper.
-
-    `of`: options of the method that the row is compared with. `printed`: (paper, table, variant) of the
-    paper's numbers for the row, or empty.
-    """
-
-    row: Name
-    of: dict[Name, Option] = {}
-    printed: Names = []
-
-
-class CellInfo(StrictModel):
-    """Identity of a cell. `options`: those set by the user; `backbones`: modality -> backbone, with name and
-    digest of pretrained weights, if any.
-
-    `value_set`: the set of hyper-parameter values that the run selected for all methods; `values`: the set
-    that this method used, "paper" if it does not declare that one. `teacher`: the reference row whose network
-    teaches the method, "own" for another network, None without teacher and in older records. `placebo` took
-    the place of the privileged modalities in training. `matched_epochs`: epochs of a floor that is trained
-    for as many steps as all stages of a method.
-    """
-
-    method: Name
-    options: dict[Name, Option] = {}
-    dataset: Name
-    dataset_version: Annotated[int, Field(ge=0, le=10**6)]
-    protocol: Name
-    backbones: dict[Name, Name]
-    seed: Annotated[int, Field(ge=0, lt=2**32)]
-    role: Role
-    tests_on: TestsOn
-    test_modalities: Names
-    target: Names
-    privileged: Names
-    num_classes: Annotated[int, Field(ge=1, le=2**16)]
-    positive_class: Annotated[int, Field(ge=0, lt=2**16)] = 1
-    recipe_set: Name = "standard"
-    value_set: Name = "paper"
-    values: Name = "paper"
-    ablation: AblationRow | None = None
-    teacher: Name | None = None
-    placebo: Literal["shuffle", "noise"] | None = None
-    matched_epochs: Annotated[int, Field(ge=1, le=10**6)] | None = None
-
-    @property
-    def is_demo(self) -> bool:
-        """Whether its data are made-up samples in the layout of a data set; such a cell is on no board."""
-        return self.dataset.endswith(":demo")
-
-    @property
-    def parameters(self) -> dict[str, bool | int | float | str]:
-        """What was run, as flat names and values without None; options are `option.<name>`."""
-        fields = "dataset method protocol seed recipe_set values target privileged placebo matched_epochs"
-        found = {name: getattr(self, name) for name in fields.split()}
-        found |= {f"backbone.{m}": name for m, name in self.backbones.items()}
-        found |= {f"option.{n}": v for n, v in self.options.items()}
-        plain = {n: ", ".join(map(str, v)) if isinstance(v, list) else v for n, v in found.items()}
-        return {n: v for n, v in plain.items() if v is not None}
-
-    @model_validator(mode="after")
-    def _consistent(self) -> CellInfo:
-        both = [*self.target, *self.privileged]
-        tested = {"target": self.target, "privileged": self.privileged, "all": both}[self.tests_on]
-        if self.test_modalities != tested:
-            raise ValueError(
-                f"tests_on is {self.tests_on!r}, so test_modalities should be {tested}, "
-                f"not {self.test_modalities}"
-            )
-        if self.role == "method" and self.tests_on != "target":
-            raise ValueError(f"a method is tested on the target modalities, not on {self.tests_on!r}")
-        return self
 
 
 class StageRun(StrictModel):

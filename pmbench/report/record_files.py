@@ -89,6 +89,17 @@ def write_record(record: Record, path: Path) -> None:
     write_text(Path(path), to_json(record))
 
 
+def record_paths(folder: Path) -> list[Path]:
+    """All `*.json` files below a folder, and what else has such a name, sorted by their parts."""
+    found = [
+        [*Path(place).parts, name]
+        for place, folders, files in os.walk(folder)
+        for name in (*folders, *files)
+        if name.endswith(".json")
+    ]
+    return [Path(*parts) for parts in sorted(found)]
+
+
 def read_records(folder: Path) -> tuple[list[Record], list[RecordError]]:
     """The records in all `*.json` files below a folder, by path, and the errors of invalid files."""
     found, problems = read_files(folder)
@@ -98,7 +109,7 @@ def read_records(folder: Path) -> tuple[list[Record], list[RecordError]]:
 def read_files(folder: Path) -> tuple[dict[Path, Record], list[RecordError]]:
     """As `read_records`, with the file of each record."""
     records, problems = {}, []
-    for path in sorted(Path(folder).rglob("*.json")):
+    for path in record_paths(folder):
         try:
             records[path] = read_record(path)
         except RecordError as problem:

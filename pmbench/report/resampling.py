@@ -8,6 +8,7 @@ on every machine.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
@@ -157,20 +158,30 @@ def _resample_runs(
     """metric (R,), and on resampled units (B, R)."""
     assert metric.of_counts is not None
     observed = metric.of_counts(tables.counts(np.ones((1, tables.units), np.float32)), positive)[0]
-    bits = np.random.PCG64([STREAM, stream])
     rows = max(1, BLOCK // tables.units)
     draws = []
     for start in range(0, resamples, rows):
-        weights = _bootstrap_weights(bits, min(rows, resamples - start), tables.units)
+        skipped = start // rows * _raw(rows, tables.units)
+        weights = _bootstrap_weights(stream, skipped, min(rows, resamples - start), tables.units)
         draws.append(metric.of_counts(tables.counts(weights), positive))
     # A resample without a class that a rate needs takes the observed value.
     joined = np.concatenate(draws)
     return observed, np.where(np.isnan(joined), observed, joined)
 
 
-def _bootstrap_weights(bits: np.random.PCG64, rows: int, samples: int) -> np.ndarray:
-    """(rows, samples) float32: counts of each sample in `samples` draws with replacement."""
-    raw = bits.random_raw((rows * samples + 1) // 2).view(np.uint32)[: rows * samples]
+def _raw(rows: int, samples: int) -> int:
+    """How many raw numbers of 64 bits the weights of some rows take."""
+    return (rows * samples + 1) // 2
+
+
+@functools.lru_cache(maxsize=4)
+def _bootstrap_weights(stream: int, skipped: int, rows: int, samples: int) -> np.ndarray:
+    """(rows, samples) float32: counts of each sample in `samples` draws with replacement.
+
+    The draws come from a stream without its first `skipped` numbers. Tables with as many samples share them.
+    """
+    bits = np.random.PCG64([STREAM, stream]).advance(skipped)
+    raw = bits.random_raw(_raw(rows, samples)).view(np.uint32)[: rows * samples]
     drawn = (raw.astype(np.uint64) * np.uint64(samples)) >> np.uint64(32)
     cells = drawn.astype(np.int64).reshape(rows, samples) + np.arange(rows)[:, None] * samples
     counts = np.bincount(cells.ravel(), minlength=rows * samples)

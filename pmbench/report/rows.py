@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..metrics.builtin import Metric
+from .cell import CellInfo
 from .gaps import Gap, Pair
 from .ranks import Rank
-from .record import CellInfo, PublishedNumber, Record
+from .record import PublishedNumber, Record
 from .statistics import Comparison, Interval
 from .text import row_text
 
@@ -114,6 +115,7 @@ def label_of(cell: CellInfo) -> str:
         ablation=cell.ablation.row if cell.ablation else None,
         placebo=cell.placebo,
         matched_epochs=cell.matched_epochs,
+        tuned_trials=cell.study.trials if cell.study else None,
     )
 
 

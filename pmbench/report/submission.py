@@ -24,8 +24,9 @@ from pydantic import Field, ValidationError
 from ..errors import RecordError
 from ..files import write_text
 from .attestations import digest_of
+from .cell import StrictModel
 from .fields import Name, Sha256, Text
-from .record import Record, StrictModel
+from .record import Record
 from .record_files import LARGEST_FILE, read_record, summary
 
 FILE = "submission.toml"

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..errors import plural
+
 if TYPE_CHECKING:
     from .gaps import Gap
     from .ranks import Rank
@@ -145,15 +147,18 @@ def row_text(
     ablation: str | None = None,
     placebo: str | None = None,
     matched_epochs: int | None = None,
+    tuned_trials: int | None = None,
 ) -> str:
     """`kd[temperature=2.0]`, then what else sets a row apart.
 
-    That is the row of an ablation, `rad[weighting=uniform] (-IW)`, a placebo, `kd (shuffle placebo)`, or the
-    epochs of a floor of matched compute, `target_only (60 epochs)`.
+    That is the row of an ablation, `rad[weighting=uniform] (-IW)`, a placebo, `kd (shuffle placebo)`, the
+    epochs of a floor of matched compute, `target_only (60 epochs)`, or the trials of the study that chose the
+    options, `kd[temperature=2.0] (tuned, 20 trials)`.
     """
     label = variant_text(method, options)
     label += f" ({placebo} placebo)" if placebo else ""
     label += f" ({matched_epochs} epochs)" if matched_epochs else ""
+    label += f" (tuned, {plural(tuned_trials, 'trial')})" if tuned_trials else ""
     return f"{label} ({ablation})" if ablation else label
 
 

@@ -29,7 +29,8 @@ class Book:
     """Boards and what links them. `front`: file name of the front page.
 
     `files`: cell key -> path of its record, from the folder of the front page. `figures`: whether the pages
-    show figures. `attestations`: what referees have found about the records.
+    show figures. `attestations`: what referees have found about the records. `known`: the boards of the
+    records, if they were computed before.
     """
 
     records: tuple[Record, ...]
@@ -37,6 +38,7 @@ class Book:
     files: Mapping[str, str] = field(default_factory=dict)
     figures: bool = False
     attestations: Attestations = field(default_factory=Attestations)
+    known: Sequence[Board] | None = field(default=None, repr=False)
 
     @classmethod
     def of(
@@ -47,13 +49,14 @@ class Book:
         files: Mapping[str, str] | None = None,
         figures: bool = False,
         attestations: Attestations | None = None,
+        known: Sequence[Board] | None = None,
     ) -> Book:
         shown = tuple(record for record in records if not record.cell.is_demo)
-        return cls(shown, front, files or {}, figures, attestations or Attestations())
+        return cls(shown, front, files or {}, figures, attestations or Attestations(), known)
 
     @cached_property
     def boards(self) -> list[Board]:
-        return boards(self.records)
+        return boards(self.records) if self.known is None else list(self.known)
 
     @cached_property
     def means(self) -> list[MeanTable]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from ...errors import StoreError
 from ...files import write_text
 from ..attestations import Attestations
+from ..boards import Board
 from ..record import Record
 from .book import CREATOR, Book
 from .figures import Planned, digest_in, draw, plan, shown_on
@@ -44,14 +45,20 @@ def book_for(
     *,
     figures: bool = False,
     attestations: Attestations | None = None,
+    known: Sequence[Board] | None = None,
 ) -> Book:
-    """The book of records, given by their files, whose front page is at `path`."""
+    """The book of records, given by their files, whose front page is at `path`; `known`: their boards."""
     start = Path(path).parent
     files: dict[str, str] = {}
     for file, record in records.items():
         files.setdefault(record.cell_key, Path(os.path.relpath(file, start)).as_posix())
     return Book.of(
-        records.values(), front=Path(path).name, files=files, figures=figures, attestations=attestations
+        records.values(),
+        front=Path(path).name,
+        files=files,
+        figures=figures,
+        attestations=attestations,
+        known=known,
     )
 
 

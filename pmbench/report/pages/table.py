@@ -41,6 +41,7 @@ from ..verdicts import (
 from .book import DRAWN, Book
 from .front import picture
 from .matrix import matrix_text
+from .tuning import tuning_text
 from .verification import for_all, reasons, status_of
 
 HOW_TO_READ = """\
@@ -87,7 +88,7 @@ def table_page(book: Book, place: int, figures: Mapping[str, str]) -> str:
     how = wrap(HOW_TO_READ.format(marks=legend([board])))
     parts += ["## Results\n\n" + how, *_results(book, board), _skipped(board)]
     parts += [_list("Methods", method_lines(board)), _controls(board)]
-    parts += _means(book, board)
+    parts += [*_means(book, board), *tuning_text(board)]
     parts += [_list(TEACHERS, teacher_lines(board)), _left(board), *_others(board), *matrix_text(board)]
     parts += _costs(board)
     parts += _epochs(board)

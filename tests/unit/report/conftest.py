@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from pmbench.metrics.builtin import METRICS, evidence_of
+from pmbench.report.cell import CellInfo
 from pmbench.report.record import (
-    CellInfo,
     Cost,
     Digests,
     Provenance,

@@ -10,7 +10,8 @@ from drawn import front, render, tables
 from rich.console import Console
 
 from pmbench.report.boards import boards
-from pmbench.report.record import AblationRow, Record
+from pmbench.report.cell import AblationRow
+from pmbench.report.record import Record
 from pmbench.report.terminal import ablation_tables
 
 PRINTED = ("A paper", "Table 5", "no_D2")

@@ -106,6 +106,7 @@ def test_records_of_no_mean_have_none(make_record):
     assert mean_tables(boards([make_record("kd", 0)])) == []
 
 
+@pytest.mark.slow
 def test_pages_terminal_and_notebook_show_it(folds):
     assert "[toy, 3-fold][table-" in front(folds)
     pages = tables(folds)

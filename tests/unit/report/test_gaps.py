@@ -7,7 +7,7 @@ import pytest
 
 from pmbench.report.gaps import Gap, Pair, fieller, gain_and_gap, gap_recovered, mean_pair
 from pmbench.report.resampling import Resampled
-from pmbench.report.statistics import Prior, compare_all, critical, paired
+from pmbench.report.statistics import Prior, compare_all, critical, error_of, paired
 
 NONE = Prior(0.0, 0.0)
 
@@ -98,3 +98,92 @@ def test_the_mean_of_independent_pairs_by_hand() -> None:
     assert mean.covariance == (1.5, 0.25, 3.0)
     unknown = Pair(4.0, 20.0, None, 0.0, (0,))
     assert mean_pair([one, unknown], [0.5, 0.5]).covariance is None
+
+
+def drawn(rng: np.random.Generator, mean: float, units: int = 7, sd: float = 2.0) -> Resampled:
+    return Resampled((0, 1, 2, 3), rng.normal(mean, 1, 4), rng.normal(mean, sd, (50, 4)), units)
+
+
+def without_draws(row: Resampled) -> Resampled:
+    return Resampled(row.seeds, row.observed, None, row.units)
+
+
+def test_the_covariance_is_of_seeds_of_the_prior_and_of_resampled_units() -> None:
+    rng, prior = np.random.default_rng(3), Prior(0.8, 4.0)
+    method, floor, ceiling = drawn(rng, 66), drawn(rng, 60), drawn(rng, 80)
+    by_seed = np.cov(method.observed - floor.observed, ceiling.observed - floor.observed)
+    common = 0.8 * np.array([[1, 0.5], [0.5, 1]])
+    over_seeds = (4 * common + 3 * by_seed) / 7 / 4
+    assert method.draws is not None
+    assert floor.draws is not None
+    assert ceiling.draws is not None
+    gains, gaps = (method.draws - floor.draws).mean(1), (ceiling.draws - floor.draws).mean(1)
+    over_units = np.cov(gains, gaps, ddof=0) * 7 / 6
+    found = gain_and_gap(method, floor, ceiling, prior)
+    assert found is not None
+    assert found.covariance == pytest.approx((over_seeds + over_units)[[0, 0, 1], [0, 1, 1]])
+    difference = paired(method, floor)
+    assert difference is not None
+    assert (np.sqrt(found.covariance[0]), found.df) == pytest.approx(error_of(difference, prior))
+    for lacking in range(3):
+        rows = [without_draws(r) if n == lacking else r for n, r in enumerate((method, floor, ceiling))]
+        some = gain_and_gap(*rows, prior)
+        assert some is not None
+        assert some.covariance == pytest.approx(over_seeds[[0, 0, 1], [0, 1, 1]])
+
+
+def test_few_units_limit_the_degrees_of_freedom() -> None:
+    rng, prior = np.random.default_rng(8), Prior(0.8, 4.0)
+    method, floor, ceiling = (drawn(rng, mean, 3, sd) for mean, sd in ((66, 4), (60, 4), (80, 9)))
+    difference, found = paired(method, floor), gain_and_gap(method, floor, ceiling, prior)
+    assert difference is not None
+    assert found is not None
+    assert found.df == pytest.approx(error_of(difference, prior)[1])  # type: ignore[index]
+    assert found.df < 4
+
+
+def test_errors_have_gains_and_gaps_of_the_other_sign_and_the_same_covariance() -> None:
+    rng = np.random.default_rng(5)
+    rows = drawn(rng, 20), drawn(rng, 26), drawn(rng, 10)
+    up, down = (gain_and_gap(*rows, NONE, higher_is_better=higher) for higher in (True, False))
+    assert up is not None
+    assert down is not None
+    assert (down.gain, down.gap) == (-up.gain, -up.gap)
+    assert down.gain > 0
+    assert down.gap > 0
+    assert down.covariance == up.covariance
+    assert gain_and_gap(*rows, NONE) == up
+
+
+def test_no_covariance_is_known_of_one_seed_or_without_any_spread() -> None:
+    one = gain_and_gap(of_points(65.0), of_points(60.0), of_points(80.0), Prior(0.8, 4.0))
+    assert one == Pair(5.0, 20.0, None, 0.0, (0,))
+    same = gain_and_gap(of_points(65.0, 65.0), of_points(60.0, 60.0), of_points(80.0, 80.0), NONE)
+    assert same == Pair(5.0, 20.0, None, 0.0, (0, 1))
+    two = gain_and_gap(of_points(65.0, 66.0), of_points(60.0, 60.0), of_points(80.0, 82.0), NONE)
+    assert two is not None
+    assert two.covariance == pytest.approx((0.25, 0.5, 1.0))
+
+
+def test_intervals_of_a_family_are_wider() -> None:
+    pair = Pair(5.0, 20.0, (1.0, 0.2, 1.0), 9.0, (0, 1))
+    alone, family = gap_recovered(pair), gap_recovered(pair, 20)
+    assert alone is not None
+    assert family is not None
+    assert None not in (alone.low, family.low)
+    assert family.low < alone.low < alone.value < alone.high < family.high  # type: ignore[operator]
+
+
+def test_limits_of_small_gaps_and_errors() -> None:
+    assert fieller(1.0, 2.0, (0.1, 0.0, 4.0), 1.0) is None, "the gap may be zero"
+    low, high = fieller(0.5, 1.0, (0.01, 0.0, 0.19), 1.0) or (0.0, 0.0)
+    for r in (low, high):  # |gain - r gap| is just one standard error
+        assert (0.5 - r) ** 2 == pytest.approx(0.01 + 0.19 * r**2)
+    assert low < 0.5 < high
+
+
+def test_means_of_pairs_have_a_weight_each() -> None:
+    one, other = Pair(2.0, 10.0, None, 6.0, (0, 1)), Pair(4.0, 20.0, None, 5.0, (3,))
+    assert mean_pair([one, other], [0.25, 0.75]) == Pair(3.5, 17.5, None, 5.0, (0, 1))
+    with pytest.raises(ValueError, match="zip"):
+        mean_pair([one, other], [1.0])

@@ -26,7 +26,14 @@ def study() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["hapt, equal variances", "hapt, unequal variances", "hapt, heavy tails"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "hapt, equal variances",
+        pytest.param("hapt, unequal variances", marks=pytest.mark.slow),
+        pytest.param("hapt, heavy tails", marks=pytest.mark.slow),
+    ],
+)
 def test_worthless_methods_are_rarely_called_significant(study: ModuleType, name: str) -> None:
     (world,) = [w for w in study.WORLDS if w.name == name]
     found = study.false_positives(world, 3, BOARDS, resamples=200)

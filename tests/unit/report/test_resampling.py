@@ -23,7 +23,7 @@ def test_resampled_metrics_equal_the_metric_of_the_drawn_samples(name: str) -> N
         "two": {1: labels.copy()},
     }
     result = resample({0: labels, 1: labels}, runs, METRICS[name], num_classes=classes, resamples=7)
-    weights = _bootstrap_weights(np.random.PCG64([1511_03643, 0]), 7, size).astype(int)
+    weights = _bootstrap_weights(0, 0, 7, size).astype(int)
     for method, by_seed in runs.items():
         assert result[method].seeds == tuple(by_seed)
         for column, predicted in enumerate(by_seed.values()):
@@ -57,15 +57,25 @@ def test_a_resample_without_a_needed_class_takes_the_observed_value() -> None:
 @given(st.integers(1, 40), st.integers(1, 40))
 @settings(max_examples=20)
 def test_every_resample_has_the_size_of_the_test_part(rows: int, samples: int) -> None:
-    weights = _bootstrap_weights(np.random.PCG64(1), rows, samples)
+    weights = _bootstrap_weights(1, 0, rows, samples)
     assert weights.shape == (rows, samples)
     assert (weights.sum(1) == samples).all()
 
 
 def test_samples_are_drawn_uniformly() -> None:
-    weights = _bootstrap_weights(np.random.PCG64(1), 4000, 25)
+    weights = _bootstrap_weights(1, 0, 4000, 25)
     assert weights.mean(0) == pytest.approx(np.ones(25), abs=0.06)
     assert weights.var() == pytest.approx(1 - 1 / 25, rel=0.03)
+
+
+def test_draws_are_those_of_one_stream_block_by_block() -> None:
+    """Two blocks of five resamples of seven samples: 18 numbers of 64 bits each."""
+    bits = np.random.PCG64([1511_03643, 3])
+    for skipped in (0, 18):
+        raw = bits.random_raw(18).view(np.uint32)[:35]
+        drawn = (raw.astype(np.uint64) * np.uint64(7) >> np.uint64(32)).reshape(5, 7)
+        wanted = [[list(row).count(sample) for sample in range(7)] for row in drawn.tolist()]
+        np.testing.assert_array_equal(_bootstrap_weights(3, skipped, 5, 7), wanted)
 
 
 @pytest.mark.parametrize("name", COUNTED)
@@ -82,7 +92,7 @@ def test_groups_are_drawn_whole(name: str) -> None:
         groups={0: groups},
         resamples=9,
     )["m"]
-    weights = _bootstrap_weights(np.random.PCG64([1511_03643, 0]), 9, 5).astype(int)
+    weights = _bootstrap_weights(0, 0, 9, 5).astype(int)
     assert found.units == 5
     for row in range(9):
         drawn = np.repeat(np.arange(size), weights[row][groups // 7])
@@ -99,6 +109,35 @@ def test_samples_are_drawn_where_there_are_no_groups_or_only_one() -> None:
         )["m"]
         assert (found.draws == plain.draws).all()
         assert found.units == 60
+
+
+def test_two_groups_are_two_units() -> None:
+    labels, predicted = np.arange(60) % 3, np.arange(60) % 2
+    found = resample(
+        {0: labels},
+        {"m": {0: predicted}},
+        METRICS["accuracy"],
+        num_classes=3,
+        groups={0: np.arange(60) // 30},
+    )["m"]
+    assert found.units == 2
+    assert len(np.unique(found.draws.round(6))) <= 3
+
+
+def test_test_sets_without_a_run_are_passed_over() -> None:
+    labels = {seed: np.arange(20) % 2 for seed in range(3)}
+    predicted = {"m": {1: np.arange(20) % 2, 2: np.zeros(20, int)}}
+    found = resample(
+        labels, predicted, METRICS["accuracy"], num_classes=2, test_sets={0: "a", 1: "b", 2: "c"}
+    )
+    assert found["m"].seeds == (1, 2)
+    assert found["m"].observed.tolist() == [100.0, 50.0]
+
+
+def test_a_metric_of_logits_cannot_be_resampled() -> None:
+    name = next(name for name, metric in METRICS.items() if metric.of_counts is None)
+    with pytest.raises(ValueError, match=f"metric '{name}' is not a function of labels and predicted"):
+        resample({0: np.zeros(4, int)}, {"m": {0: np.zeros(4, int)}}, METRICS[name], num_classes=2)
 
 
 def test_groups_that_agree_within_vary_more_than_samples() -> None:

@@ -101,6 +101,7 @@ KNOWN = {
 }
 
 
+@pytest.mark.slow
 def test_equal_records_give_an_equal_site(few: list[Record]) -> None:
     first, second = site(Book.of(few), []), site(Book.of(few[::-1]), [])
     assert first == second

@@ -39,7 +39,8 @@ def drawn(make_record, seeds: int, number: int) -> list[Record]:
     return found
 
 
-@pytest.mark.parametrize("seeds", [5, 10])
+@pytest.mark.slow
+@pytest.mark.parametrize("seeds", [5, pytest.param(10, marks=pytest.mark.slow)])
 def test_a_row_is_on_the_edge_of_the_seeds_without_which_the_board_says_otherwise(make_record, seeds):
     edges = []
     for number in range(4):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pmbench.metrics.builtin import METRICS
 from pmbench.report.resampling import Resampled, resample
 from pmbench.report.statistics import (
+    Comparison,
     Difference,
     Prior,
     combine,
@@ -277,3 +278,44 @@ def test_the_smallest_gain_by_scipy() -> None:
 def test_means_over_data_sets_weight_each_equally() -> None:
     assert mean_over_datasets([("x", 1.0), ("x", 3.0), ("y", 5.0)]) == (3.5, 2)
     assert mean_over_datasets([]) is None
+
+
+def test_the_variance_over_units_has_no_bias() -> None:
+    draws = np.array([1.0, 3.0])
+    assert [unit_variance(draws, units) for units in (0, 1, 2, 5)] == [0.0, 0.0, 2.0, 1.25]
+
+
+def test_degrees_of_freedom_of_units_by_hand() -> None:
+    a, v = 1.0, 2.0
+    assert combine(a, 9, v, 2) == pytest.approx((np.sqrt(3), 9 / (1 / 9 + 4 / 1)))
+    assert combine(a, 9, v, 5) == pytest.approx((np.sqrt(3), 9 / (1 / 9 + 4 / 4)))
+    assert combine(a, 9, v, None) == combine(a, 9, v, 1) == (np.sqrt(3), 9), "at most those of the seeds"
+
+
+def test_a_comparison_names_its_seeds_and_p_is_at_most_one() -> None:
+    far, near, same = (Difference(x, s, 0.0, None, (0, 3)) for x, s in ((2.0, 1.0), (0.1, 1.0), (0.0, 0.0)))
+    prior = Prior(1.0, 4.0)
+    found = compare(near, prior, family=20)
+    assert (found.adjusted, found.seeds) == (1.0, (0, 3))
+    assert compare(far, prior, family=2).adjusted == pytest.approx(2 * compare(far, prior).p)  # type: ignore[operator]
+    assert compare(same, Prior(0.0, 0.0)) == Comparison(0.0, 0.0, 0.0, 1.0, 1.0, (0, 3))
+    alone = Difference(2.0, None, 0.0, None, (3,))
+    assert compare(alone, prior) == Comparison(2.0, None, None, None, None, (3,))
+
+
+def test_the_prior_of_pairs_counts_methods() -> None:
+    differences = [Difference(0.0, s, 0.0, None, (0, 1)) for s in (1.0, 2.0, 3.0)]
+    assert prior_of(differences) == Prior(2.0, 1.0)
+    assert prior_of(differences, methods=2) == Prior(2.0, 0.5)
+
+
+def test_the_smallest_gain_depends_on_the_units() -> None:
+    def gain(units: int | None, seeds: int = 10) -> float | None:
+        return smallest_gain([Difference(1.0, 0.5, 2.0, units, tuple(range(seeds)))] * 4, seeds)
+
+    few, many, none = gain(4), gain(400), gain(None)
+    assert None not in (few, many, none)
+    assert few > 1.2 * many  # type: ignore[operator]
+    assert many == none, "many units limit no degrees of freedom"
+    assert gain(None, 2) is not None
+    assert gain(None, 1) is None

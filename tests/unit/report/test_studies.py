@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from pmbench.report.cell import AblationRow
 from pmbench.report.pages.book import Book
 from pmbench.report.pages.figures import Planned, digest_in, draw, plan
 from pmbench.report.pages.folder import pages
 from pmbench.report.pages.studies import Loss, Losses, Printed, Result, Study, Terms
-from pmbench.report.record import AblationRow, Record
+from pmbench.report.record import Record
 
 LONG = "a name of a row that is longer than the room for it in any figure of this page"
 TERMS = {"ce": [2.0, 1.0], "imitate": [4.0, 0.5]}
