@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from pmbench.data.prepare import find_or_prepare
 from pmbench.plugins import load_plugins
+
+sys.path.insert(0, str(Path(__file__).parent))  # `measuring`, and modules that share code
 
 
 @pytest.fixture(scope="session")

@@ -27,13 +27,39 @@ EPOCHS, ROUNDS = 4, 5
 
 def alternate(ours: Callable[[], Any], theirs: Callable[[], Any]) -> tuple[list[float], list[float]]:
     """Seconds of the rounds of both functions, alternating so that load of the machine affects both."""
-    our_times, their_times = [], []
+    our_times: list[float] = []
+    their_times: list[float] = []
     for _ in range(ROUNDS):
         for function, times in ((theirs, their_times), (ours, our_times)):
             started = time.perf_counter()
             function()
             times.append(time.perf_counter() - started)
     return our_times, their_times
+
+
+def planned(protocol: str, width: int, batch: int, data: Path, store: Path) -> PlannedCell:
+    """`target_only` on `hapt`."""
+    request = Request(
+        ("target_only",),
+        ("hapt",),
+        (protocol,),
+        (f"cnn1d-{width}",),
+        (0,),
+        (f"recipe.batch_size={batch}", f"recipe.epochs={EPOCHS}"),
+        references=False,
+    )
+    return make_plan(request, load_plugins(), data, Store(store)).cells[0]
+
+
+def training_of(cell: PlannedCell, data: Path, folder: Path) -> Callable[[], None]:
+    """A function that trains the cell's stage, each time into a new store below `folder`."""
+    fresh = iter(range(1000))
+
+    def train() -> None:
+        resources = Resources(folder / str(next(fresh)), data)
+        perform(Train(cell.key, cell.stages, cell.spec), resources)
+
+    return train
 
 
 @pytest.mark.parametrize(
@@ -55,25 +81,11 @@ def test_overhead_over_a_hand_written_loop(
     benchmark: BenchmarkFixture,
 ) -> None:
     set_threads(1)
-    request = Request(
-        ("target_only",),
-        ("hapt",),
-        (protocol,),
-        (f"cnn1d-{width}",),
-        (0,),
-        (f"recipe.batch_size={batch}", f"recipe.epochs={EPOCHS}"),
-        references=False,
-    )
-    cell = make_plan(request, load_plugins(), data, Store(tmp_path)).cells[0]
-    assert cell.stage is not None
-    fresh = iter(range(1000))
-
-    def ours() -> None:
-        resources = Resources(tmp_path / str(next(fresh)), data)
-        perform(Train(cell.key, cell.stage, cell.spec), resources)  # type: ignore[arg-type]
-
+    cell = planned(protocol, width, batch, data, tmp_path)
+    ours = training_of(cell, data, tmp_path)
     hand = HandWritten(cell, data)
-    ours(), hand()
+    ours()
+    hand()
     our_times, hand_times = alternate(ours, hand)
     ratio = statistics.median(a / b for a, b in zip(our_times, hand_times, strict=True))
     seconds = statistics.median(hand_times)
@@ -92,21 +104,25 @@ class HandWritten:
     def __init__(self, cell: PlannedCell, data: Path) -> None:
         from pmbench.data.prepared import open_prepared
 
-        self.cell = cell
+        self.context, self.stage = cell.context, cell.method.last_stage(cell.setting)
         self.prepared = open_prepared(cell.context.dataset, data)
         view = training_view(self.prepared, cell.context.protocol, 0)
-        assert cell.stage is not None
-        indices = view.indices_for(cell.stage)
+        indices = view.indices_for(self.stage)
         self.rows, self.labels = view.train.rows[indices], torch.from_numpy(view.train.labels[indices])
-        self.order = Training(cell.stage, cell.context, view, Store(data / "none"), _Cpu()).order  # type: ignore[arg-type]
+        cpu: Any = _Cpu()
+        self.order = Training(self.stage, self.context, view, Store(data / "none"), cpu).order
+
+    def network(self) -> Any:
+        bench = EngineBench(self.stage, self.context, len(self.rows), None)
+        return checked_build(self.stage, bench).student
+
+    def inputs(self) -> torch.Tensor:
+        column = self.prepared.column("train", "gyro")
+        raw = torch.from_numpy(np.asarray(read_rows(column, self.rows), np.float32))
+        return (raw - raw.mean((0, 2), keepdim=True)) / raw.std((0, 2), keepdim=True)
 
     def __call__(self) -> None:
-        bench = EngineBench(self.cell.stage, self.cell.context, len(self.rows), None)  # type: ignore[arg-type]
-        network = checked_build(self.cell.stage, bench).student  # type: ignore[arg-type]
-        raw = torch.from_numpy(
-            np.asarray(read_rows(self.prepared.column("train", "gyro"), self.rows), np.float32)
-        )
-        x = (raw - raw.mean((0, 2), keepdim=True)) / raw.std((0, 2), keepdim=True)
+        network, x = self.network(), self.inputs()
         optimizer = torch.optim.AdamW(network.parameters(), lr=1e-2)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS * self.order.steps)
         network.train()

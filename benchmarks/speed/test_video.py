@@ -73,11 +73,13 @@ def decode_clip(path: Path, moment: float, top: float, left: float) -> np.ndarra
         video = container.streams.video[0]
         video.thread_type = "NONE"
         start = round(moment * (LENGTH - FRAMES))
+        assert video.average_rate is not None
+        assert video.time_base is not None
         step = int(1 / (video.average_rate * video.time_base))
         container.seek(start * step, stream=video)
         found = []
         for frame in container.decode(video):
-            if frame.pts // step >= start:
+            if frame.pts is not None and frame.pts // step >= start:
                 found.append(frame.reformat(STORED[1], STORED[0], "rgb24").to_ndarray())
             if len(found) == FRAMES:
                 break

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-SECONDS: collections.Counter[str] = collections.Counter()
+SECONDS: dict[str, float] = collections.defaultdict(float)
 OPEN: list[str] = []
 PARTS = {
     "data": (
@@ -81,7 +81,7 @@ def main() -> None:
     total = time.perf_counter() - started
     SECONDS["everything else"] = total - sum(SECONDS.values())
     print("\n| part | seconds | share |\n|---|---:|---:|")
-    for part, seconds in SECONDS.most_common():
+    for part, seconds in sorted(SECONDS.items(), key=lambda item: -item[1]):
         print(f"| {part} | {seconds:.1f} | {seconds / total:.1%} |")
     print(f"| all | {total:.1f} | 100.0% |")
 

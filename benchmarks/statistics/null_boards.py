@@ -213,8 +213,8 @@ def main() -> None:
     results = {(w.name, s): false_positives(w, s, given.boards) for w in WORLDS for s in given.seeds}
     columns = [f"{s} seeds" for s in given.seeds]
     for test in (REPORTED, "median s0, d0 = 4", "plain t", "plain t without v", "covered"):
-        rows = ([w.name, *(f"{100 * results[w.name, s][test]:.1f}" for s in given.seeds)] for w in WORLDS)
-        print(f"{test}\n\n{table([test, *columns], rows)}\n", flush=True)
+        shares = ([w.name, *(f"{100 * results[w.name, s][test]:.1f}" for s in given.seeds)] for w in WORLDS)
+        print(f"{test}\n\n{table([test, *columns], shares)}\n", flush=True)
     print("Power, in %: share of methods found where all 15 gain\n")
     rows = []
     for world in (WORLDS[0], WORLDS[1], WORLDS[6], WORLDS[7]):
