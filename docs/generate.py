@@ -259,7 +259,7 @@ def _functions() -> str:
     parts = ["Names of `import pmbench as pm`."]
     for name in pmbench.__all__:
         value = getattr(pmbench, name)
-        if name in known or name in ("__version__", "media", "Terms", "Bench"):
+        if name in known or name in ("__version__", "media", "Terms", "TEACHERS", "Bench"):
             continue
         if inspect.isclass(value):
             parts += [f"## {name}", prose(inspect.getdoc(value))]
@@ -358,10 +358,13 @@ def _methods(registry: Registry) -> str:
         parts.append(table(("", ""), [fact for fact in facts if fact[1]]))
         if values["options"]:
             rows = [
-                (code(name), escaped(o["type"]), code(o["default"]), code(o["within"]), escaped(o["help"]))
+                (
+                    *(code(name), escaped(o["type"]), code(o["default"]), code(o["within"])),
+                    *(code(o["search"]), escaped(o["help"])),
+                )
                 for name, o in values["options"].items()
             ]
-            parts.append(table(("option", "type", "default", "within", "meaning"), rows))
+            parts.append(table(("option", "type", "default", "within", "search", "meaning"), rows))
         if values["deviations"]:
             parts.append("Deviations from the paper:")
             parts.append("\n".join(f"- {escaped(text)}" for text in values["deviations"]))

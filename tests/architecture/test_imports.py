@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import os
 import subprocess
@@ -58,6 +59,7 @@ def allowed(room: str) -> set[str]:
     return {room, *NARROW.get(room, ROOMS[: ROOMS.index(room)] if room in ROOMS else ())}
 
 
+@functools.cache
 def imported(path: Path, package: str) -> set[str]:
     """Names of all modules that a file may import, wherever in it the statement stands, but for annotations.
 

@@ -52,7 +52,7 @@ def test_the_check_sees_what_is_missing(generate: ModuleType) -> None:
 def test_the_pages_have_every_public_name(generate: ModuleType, pages: dict[str, str]) -> None:
     text = "\n".join(pages.values())
     headed = set(re.findall(r"^## (\S+)$", text, re.MULTILINE))
-    missing = set(pmbench.__all__) - headed - {"__version__", "media", "Terms"}
+    missing = set(pmbench.__all__) - headed - {"__version__", "media", "Terms", "TEACHERS"}
     assert not missing
     for path, command in generate.commands():
         assert f"## {' '.join(path)}\n" in pages["cli.md"]
