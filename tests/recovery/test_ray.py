@@ -31,7 +31,7 @@ def patient(start):
                 raise
 
 memory = {"object_store_memory": 80_000_000}
-head = {"num_cpus": 1, "include_dashboard": False, "temp_dir": sys.argv[1], **memory}
+head = {"num_cpus": 1, "include_dashboard": False, **memory}
 cluster = patient(lambda: Cluster(initialize_head=True, head_node_args=head))
 node = patient(lambda: cluster.add_node(num_cpus=1, num_gpus=2, **memory))
 raylet = node.all_processes["raylet"][0].process.pid
@@ -75,11 +75,11 @@ def cluster() -> Iterator[tuple[str, int]]:
     }
     with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
         process = subprocess.Popen(
-            [sys.executable, "-c", START, folder],
+            [sys.executable, "-c", START],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=environment,
+            env=environment | {"RAY_TMPDIR": folder},
         )
         assert process.stdin
         assert process.stdout
