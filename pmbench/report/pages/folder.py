@@ -14,7 +14,8 @@ from ..boards import Board
 from ..record import Record
 from .book import CREATOR, Book
 from .figures import Planned, digest_in, draw, plan, shown_on
-from .front import across_page, front_page
+from .front import ACROSS, across_page, front_page
+from .gains import GAINS, gains_page
 from .method import method_page
 from .table import table_page
 
@@ -28,8 +29,9 @@ KINDS = ("", "-dark")
 def pages(book: Book) -> dict[str, str]:
     """Path from the folder of the front page -> text of every page."""
     found, figures = {book.front: front_page(book)}, _figures(book)
-    if (across := across_page(book)) is not None:
-        found["across.md"] = across
+    for name, page in ((GAINS, gains_page(book)), (ACROSS, across_page(book))):
+        if page is not None:
+            found[name] = page
     for place, slug in enumerate(book.slugs):
         page = f"tables/{slug}"
         found[f"{page}.md"] = table_page(book, place, shown_on(page, figures))
@@ -109,7 +111,7 @@ def _stale(folder: Path, book: Book, texts: Collection[str]) -> list[Path]:
     """Pages and figures of earlier records, never files of others; `texts` are the paths of the pages."""
     names = {*texts, *(f"{FIGURES}/{name}{kind}.svg" for name in _figures(book) for kind in KINDS)}
     there = [p for name in FOLDERS for p in sorted((folder / name).glob("*")) if p.suffix in (".md", ".svg")]
-    there += [folder / "across.md"] if (folder / "across.md").exists() else []
+    there += [folder / name for name in (GAINS, ACROSS) if (folder / name).exists()]
     known = {folder / name for name in names}
     return [p for p in there if p not in known and CREATOR in _read(p)]
 

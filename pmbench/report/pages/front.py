@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
 
 from ..audit import bonus_of
 from ..boards import Board
-from ..headlines import controls, mark, marked, methods, reading, sentence
-from ..rows import Row, label_of
+from ..headlines import reading, sentence
 from ..summary import FEWEST_FOR_RANKS, AverageRanks, Overall, average_ranks, overall
-from ..text import code, escape, gap_text, interval, number, points, table, wrap
-from .book import DRAWN, WIDTH, Book, Table, slugs
+from ..text import code, escape, gap_text, number, points, table, wrap
+from .book import DRAWN, WIDTH, Book, slugs
+from .gains import GAINS, Gains, definitions, table_link
 from .shown import overview_tables
 from .verification import statement
 
@@ -20,6 +19,8 @@ MEANS = (
     "recovered is mean gain / mean gap. [ ] are simultaneous over the methods. They cover seeds and test "
     "samples of these tables, not the choice of data sets."
 )
+ACROSS = "across.md"
+"""The page of means across data sets, beside the front page."""
 NO_RECORDS = "# Leaderboard\n\nNo records yet.\n"
 
 
@@ -30,10 +31,14 @@ def front_page(book: Book) -> str:
     parts = ["# Leaderboard", wrap(f"{introduction(book)} {statement(book)}"), _sentences(book)]
     if book.figures and overview_tables(book):
         parts.append(picture("figures/overview", _alternative(book)))
-    parts += [*_methods(book), wrap(_reading(book)), *_bonus(book)]
+    gains = Gains(book)
+    parts.append(gains.grid(gains.first))
+    if len(gains.first) < len(book.tables):
+        parts.append(f"[The gains on all {len(book.tables)} tables]({GAINS})")
+    parts += [wrap(_reading(book)), *_bonus(book)]
     if len(book.tables) > 1 and across(book):
-        parts.append("[Means across data sets](across.md)")
-    parts.append("\n".join(_definitions(book)))
+        parts.append(f"[Means across data sets]({ACROSS})")
+    parts.append(definitions(book))
     return "\n\n".join(parts) + "\n"
 
 
@@ -132,89 +137,14 @@ def introduction(book: Book) -> str:
 
 
 def _sentences(book: Book) -> str:
-    lines = [f"[{escape(t.name)}][table-{t.slug}]: {escape(sentence(t.board))}." for t in book.tables]
-    slug = {id(t.board): t.slug for t in book.tables}
+    link = {id(board): table_link(place) for place, board in enumerate(book.boards)}
+    lines = [f"[{escape(t.name)}][{link[id(t.board)]}]: {escape(sentence(t.board))}." for t in book.tables]
     lines += [
-        f"[{escape(mean.title)}][table-{slug[id(mean.boards[0])]}]: {escape(mean.sentence)}."
+        f"[{escape(mean.title)}][{link[id(mean.boards[0])]}]: {escape(mean.sentence)}."
         for mean in book.means
         if mean.rows
     ]
     return "\n".join(wrap(f"- {line}", "  ") for line in lines)
-
-
-def _methods(book: Book) -> list[str]:
-    """Tables of methods x tables, as many tables beside each other as a line holds."""
-    columns = [_column(t) for t in book.tables]
-    order = _order(book)
-    others = _controls(book)
-    heads = [f"[{escape(t.name)}][table-{t.slug}]" for t in book.tables]
-    labels = {label: f"[{code(label)}][{book.slug_of(label)}]" for label in (*order, *others)}
-    first = max(map(len, [*labels.values(), "ceiling, result"]), default=0) + 12
-    parts, start = [], 0
-    while start < len(columns):
-        end, used = start, first
-        while end < len(columns):
-            cells = [*columns[end].values(), heads[end]]
-            used += max(map(len, cells), default=1) + 3
-            if end > start and used > WIDTH:
-                break
-            end += 1
-        parts.append(_grid(book, labels, order, others, range(start, end), columns, heads))
-        start = end
-    return parts
-
-
-def _grid(
-    book: Book,
-    labels: dict[str, str],
-    order: Sequence[str],
-    others: Sequence[str],
-    shown: range,
-    columns: Sequence[dict[str, str]],
-    heads: Sequence[str],
-) -> str:
-    rows = [["gain over the floor, in points", *(heads[i] for i in shown)]]
-    for label in order:
-        if any(label in columns[i] for i in shown):
-            rows.append([labels[label], *(columns[i].get(label, "-") for i in shown)])
-    for label in others:
-        if any(label in columns[i] for i in shown):
-            rows.append([f"control: {labels[label]}", *(columns[i].get(label, "-") for i in shown)])
-    boards = [book.boards[i] for i in shown]
-    floors = ["-" if b.floor is None else interval(b.floor.interval) for b in boards]
-    ceilings = ["-" if b.ceiling is None else interval(b.ceiling.interval) for b in boards]
-    rows += [["floor, its result in %", *floors], ["ceiling, its result in %", *ceilings]]
-    return table(rows, left=(0,))
-
-
-def _column(one: Table) -> dict[str, str]:
-    """Label -> text of its cell in the column of a table."""
-    board = one.board
-    found = {row.label: marked(row, board) for row in (*methods(board), *controls(board))}
-    return found | {a.label: a.status for a in board.absent if a.label not in found}
-
-
-def _order(book: Book) -> list[str]:
-    """Labels of methods: most claims first, then the largest mean gain; at the end those without a result."""
-    gains: dict[str, list[float]] = {}
-    held: dict[str, int] = {}
-    for board in book.boards:
-        for row in methods(board):
-            assert row.gain is not None
-            gains.setdefault(row.label, []).append(row.gain.difference)
-            held[row.label] = held.get(row.label, 0) + (mark(row, board) == "▲")
-    without = {label_of(r.cell) for r in book.records if r.cell.role == "method" and r.cell.ablation is None}
-    without &= {absent.label for board in book.boards for absent in board.absent}
-    found = sorted(gains, key=lambda m: (-held[m], -round(sum(gains[m]) / len(gains[m]), 9), m))
-    return [*found, *sorted(without - gains.keys())]
-
-
-def _controls(book: Book) -> list[str]:
-    """Labels of the controls, the ensemble last."""
-    found: dict[str, Row] = {}
-    for board in book.boards:
-        found |= {row.label: row for row in controls(board)}
-    return sorted(found, key=lambda label: (found[label].cell.role != "control", label))
 
 
 def _reading(book: Book) -> str:
@@ -236,10 +166,3 @@ def _bonus(book: Book) -> list[str]:
         f"No epoch is chosen on the test part. That would have added {added} points to a result, by the mean"
     )
     return [wrap(f"{text} of a table; its page has a row for each method.")]
-
-
-def _definitions(book: Book) -> list[str]:
-    return [
-        *(f"[table-{t.slug}]: tables/{t.slug}.md" for t in book.tables),
-        *(f"[{slug}]: methods/{slug}.md" for slug in book.methods.values()),
-    ]

@@ -18,7 +18,8 @@ from pmbench.errors import StoreError
 from pmbench.report.boards import boards
 from pmbench.report.headlines import sentence
 from pmbench.report.pages.book import Book
-from pmbench.report.pages.folder import book_for, check, write
+from pmbench.report.pages.folder import book_for, check, pages, write
+from pmbench.report.pages.front import front_page
 from pmbench.report.record import Record
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "leaderboard.md"
@@ -92,7 +93,7 @@ def test_links_lead_to_pages_and_records(every_kind: list[Record], tmp_path: Pat
 def test_the_front_page_says_it_in_a_sentence_and_a_table(every_kind: list[Record]) -> None:
     text = front(every_kind)
     sentences = " ".join(text.split())
-    assert "[toy, split-1][table-toy-split-1]: 2 of 4 methods beat the floor and every" in sentences
+    assert "[toy, split-1][table-2]: 2 of 4 methods beat the floor and every" in sentences
     assert "the best of them by its mean, hoffman, closes 54 % [" in sentences
     hoffman = line(text, "| [`hoffman`][hoffman] |")
     assert re.search(r"\| \+14.50 \[\S+, \S+\] ▲ \|$", hoffman)
@@ -102,19 +103,40 @@ def test_the_front_page_says_it_in_a_sentence_and_a_table(every_kind: list[Recor
     assert "target_only" not in text.partition("[table-")[0].partition("| gain")[2]
 
 
-def test_many_tables_stand_below_each_other(make_record: Any) -> None:
-    records = [
-        make_record(method, seed, right, role=role, dataset=f"data{i}")
-        for i in range(12)
+def many_tables(make_record: Any, datasets: int, protocols: int) -> list[Record]:
+    """Records of two rows and two seeds on every protocol of every data set."""
+    rows = (("target_only", 0.6, "floor"), ("kd", 0.7, "method"))
+    return [
+        make_record(method, seed, right, role=role, dataset=f"data{i}", protocol=f"few-{j}")
+        for i in range(datasets)
+        for j in range(protocols)
         for seed in (0, 1)
-        for method, right, role in (("target_only", 0.6, "floor"), ("kd", 0.7, "method"))
+        for method, right, role in rows
     ]
-    text = front(records)
+
+
+def heads(text: str) -> list[str]:
+    """The names of the tables in the header of each grid."""
+    found = [x for x in text.splitlines() if x.startswith("| gain over the floor")]
+    return [", ".join(re.findall(r"\[(data\d+, few-\d+)\]", head)) for head in found]
+
+
+def test_the_front_page_holds_a_table_of_each_data_set_first(make_record: Any) -> None:
+    book = Book.of(many_tables(make_record, 3, 4))
+    text = front_page(book)
     assert max(map(len, text.splitlines())) <= 160
-    heads = [x for x in text.splitlines() if x.startswith("| gain over the floor")]
-    assert len(heads) > 1
-    assert sum(head.count("[table-") for head in heads) == 12
-    assert len([x for x in text.splitlines() if x.startswith("| [`kd`][kd]")]) == len(heads)
+    assert heads(text) == ["data0, few-0, data0, few-1, data1, few-0, data2, few-0"]
+    assert text.count("\n- [data") == 12, "a sentence for each table"
+    assert "[The gains on all 12 tables](gains.md)" in text
+    everything = pages(book)["gains.md"]
+    assert max(map(len, everything.splitlines())) <= 160
+    assert len(heads(everything)) > 1
+    assert sum(head.count("data") for head in heads(everything)) == 12
+    assert everything.count("| [`kd`][kd]") == len(heads(everything))
+
+
+def test_a_front_page_with_every_table_has_no_page_of_all(make_record: Any) -> None:
+    assert "gains.md" not in pages(Book.of(many_tables(make_record, 1, 2)))
 
 
 def test_boards_with_equal_titles_have_different_pages(make_record: Any) -> None:
