@@ -137,12 +137,13 @@ def _draw(out: Path, folder: Path, shelf: Shelf, attested: Attestations | None) 
 
 def _site(site: Path, folder: Path, shelf: Shelf, attested: Attestations | None) -> None:
     from ..errors import RecordError, plural
-    from ..report.pages.book import Book
+    from ..report.pages.book import Book, conclusions_in
     from ..report.pages.site import write_site
 
     if not shelf.records:
         raise RecordError(f"{folder} holds no records to make a site of", "name the folder with --records")
-    book = Book.of(shelf.records.values(), attestations=attested, known=shelf.boards)
+    said = conclusions_in(folder.parent)
+    book = Book.of(shelf.records.values(), attestations=attested, known=shelf.boards, conclusions=said)
     write_site(site, book, [_board(board, attested) for board in shelf.boards])
     typer.echo(f"{site / 'index.html'} ({plural(len(shelf.records), 'record')})")
 

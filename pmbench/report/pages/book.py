@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from urllib.parse import quote
 
+from ...errors import StoreError
 from ..attestations import Attestations
 from ..averages import MeanTable, mean_tables
 from ..boards import Absent, Board, boards
@@ -18,6 +20,8 @@ from ..text import natural
 
 WIDTH = 160
 """Characters that a line of a page may have."""
+CONCLUSIONS = "conclusions.txt"
+"""The file beside the front page whose paragraphs are shown at its top: what the tables support, in words."""
 CREATOR = "drawn by pmbench leaderboard"
 """Words in the metadata of figures: only files that hold them are ever removed."""
 DRAWN = f"<!-- {CREATOR} -->"
@@ -30,7 +34,7 @@ class Book:
 
     `files`: cell key -> path of its record, from the folder of the front page. `figures`: whether the pages
     show figures. `attestations`: what referees have found about the records. `known`: the boards of the
-    records, if they were computed before.
+    records, if they were computed before. `conclusions`: paragraphs of plain text by whoever keeps the board.
     """
 
     records: tuple[Record, ...]
@@ -39,6 +43,7 @@ class Book:
     figures: bool = False
     attestations: Attestations = field(default_factory=Attestations)
     known: Sequence[Board] | None = field(default=None, repr=False)
+    conclusions: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -50,9 +55,11 @@ class Book:
         figures: bool = False,
         attestations: Attestations | None = None,
         known: Sequence[Board] | None = None,
+        conclusions: tuple[str, ...] = (),
     ) -> Book:
         shown = tuple(record for record in records if not record.cell.is_demo)
-        return cls(shown, front, files or {}, figures, attestations or Attestations(), known)
+        attested = attestations or Attestations()
+        return cls(shown, front, files or {}, figures, attested, known, conclusions)
 
     @cached_property
     def boards(self) -> list[Board]:
@@ -116,6 +123,16 @@ class Table:
     board: Board
     name: str
     slug: str
+
+
+def conclusions_in(folder: Path) -> tuple[str, ...]:
+    """The paragraphs of `conclusions.txt` in a folder, none without such a file. Raises StoreError."""
+    path = folder / CONCLUSIONS
+    try:
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path} cannot be read: {error}") from error
+    return tuple(" ".join(part.split()) for part in re.split(r"\n\s*\n", text) if part.strip())
 
 
 def slugs(texts: Sequence[str]) -> list[str]:

@@ -12,7 +12,7 @@ from ...files import write_text
 from ..attestations import Attestations
 from ..boards import Board
 from ..record import Record
-from .book import CREATOR, Book
+from .book import CREATOR, Book, conclusions_in
 from .figures import Planned, digest_in, draw, plan, shown_on
 from .front import ACROSS, across_page, front_page
 from .gains import GAINS, gains_page
@@ -61,6 +61,7 @@ def book_for(
         figures=figures,
         attestations=attestations,
         known=known,
+        conclusions=conclusions_in(start),
     )
 
 

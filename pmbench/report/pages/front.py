@@ -28,7 +28,9 @@ def front_page(book: Book) -> str:
     """The front page; its links go to `tables/`, `methods/` and `figures/` beside it."""
     if not book.tables:
         return NO_RECORDS
-    parts = ["# Leaderboard", wrap(f"{introduction(book)} {statement(book)}"), _sentences(book)]
+    parts = ["# Leaderboard", wrap(f"{introduction(book)} {statement(book)}")]
+    parts += [wrap(escape(paragraph)) for paragraph in book.conclusions]
+    parts.append(_sentences(book))
     if book.figures and overview_tables(book):
         parts.append(picture("figures/overview", _alternative(book)))
     gains = Gains(book)

@@ -142,6 +142,7 @@ def _index(book: Book, figures: Mapping[str, Planned]) -> dict[str, Any]:
     ]
     return {
         "introduction": introduction(book),
+        "conclusions": book.conclusions,
         "verification": statement(book),
         "cards": cards,
         "figures": pictures,

@@ -20,6 +20,7 @@ from pmbench.report.headlines import sentence
 from pmbench.report.pages.book import Book
 from pmbench.report.pages.folder import book_for, check, pages, write
 from pmbench.report.pages.front import front_page
+from pmbench.report.pages.site import site
 from pmbench.report.record import Record
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "leaderboard.md"
@@ -137,6 +138,23 @@ def test_the_front_page_holds_a_table_of_each_data_set_first(make_record: Any) -
 
 def test_a_front_page_with_every_table_has_no_page_of_all(make_record: Any) -> None:
     assert "gains.md" not in pages(Book.of(many_tables(make_record, 1, 2)))
+
+
+def test_conclusions_stand_at_the_top(every_kind: list[Record], tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    files = {tmp_path / f"{i}.json": record for i, record in enumerate(every_kind)}
+    write(path, book_for(path, files))
+    assert check(path, book_for(path, files)) == ""
+    (tmp_path / "conclusions.txt").write_text("No gain\nwithout sharing.\n\n\nA **second** one.\n")
+    assert "+No gain without sharing." in check(path, book_for(path, files))
+    write(path, book_for(path, files))
+    text = path.read_text(encoding="utf-8")
+    assert "\n\nNo gain without sharing.\n\nA \\*\\*second\\*\\* one.\n\n- [other" in text
+    html = site(book_for(path, files), [])["index.html"]
+    assert "<p>No gain without sharing.</p>\n<p>A **second** one.</p>" in html
+    (tmp_path / "conclusions.txt").write_bytes(b"\xff")
+    with pytest.raises(StoreError, match=r"conclusions.txt cannot be read"):
+        book_for(path, files)
 
 
 def test_boards_with_equal_titles_have_different_pages(make_record: Any) -> None:
