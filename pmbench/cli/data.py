@@ -356,6 +356,10 @@ def new(
     frames: Annotated[
         bool, typer.Option("--frames", help="Folders of numbered images are clips, not single images.")
     ] = False,
+    example: Annotated[
+        bool,
+        typer.Option("--example", help="First fill the folder, a new one, with clips of real videos."),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace files written earlier.")] = False,
 ) -> None:
     """Look at a folder of recordings, and write a table of samples and a description for you to check."""
@@ -365,6 +369,12 @@ def new(
 
     name = name.removeprefix("local/")
     dataset = survey().dataset(f"local/{name}")
+    if example:
+        from ..builtin.local.example import write_example
+
+        if folder.exists():
+            raise DataError(f"{folder} exists already", "--example writes a new folder")
+        write_example(folder)
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder", "give the folder that holds your recordings")
     files, notes = dataset.propose(folder, frames=frames)

