@@ -370,7 +370,7 @@ def new(
     name = name.removeprefix("local/")
     dataset = survey().dataset(f"local/{name}")
     if example:
-        from ..builtin.local.example import write_example
+        from ..testing.media.example import write_example
 
         if folder.exists():
             raise DataError(f"{folder} exists already", "--example writes a new folder")

