@@ -28,6 +28,9 @@ from .statistics import Comparison, Interval, t_interval
 from .teachers import EqualTeachers, TeacherChange, equal_teachers, teacher_changes, with_teachers
 from .text import natural, seeds_text
 
+DATA_DIFFERS = "the records were made from different prepared forms of the data"
+"""Remark on a table, which its sentence repeats."""
+
 
 @dataclass(frozen=True)
 class Absent:
@@ -117,7 +120,7 @@ def grouped(records: Iterable[Record]) -> list[list[Record]]:
     for record in records:
         c = record.cell
         data = [c.dataset, c.dataset_version, c.protocol, c.num_classes]
-        key = [*data, c.recipe_set, c.backbones, c.value_set]
+        key = [*data, c.recipe_set, c.backbones, c.value_set, c.target, c.privileged]
         groups.setdefault(json.dumps(key, sort_keys=True), []).append(record)
     return [groups[key] for key in sorted(groups, key=natural)]
 
@@ -158,7 +161,7 @@ def _main_board(records: list[Record]) -> Board:
     for row in second_floors(rows):
         remarks.append(f"{row.label} is a second floor; nothing is compared with it")
     if len({r.digests.data for row in rows for r in row.records if r.digests}) > 1:
-        remarks.append("the records were made from different prepared forms of the data")
+        remarks.append(DATA_DIFFERS)
     rows = with_edges(rows, paired)
     against = contrasts(rows, paired)
     return Board(
@@ -244,7 +247,7 @@ def _split(
 
 
 def _one_per_cell(records: list[Record], remarks: list[str]) -> list[Record]:
-    """One record per row and seed: finished before unfinished, then the newest."""
+    """One record per row and seed: finished before unfinished, then the newest; all seeds of one row key."""
     by_cell: dict[tuple[str, int], list[Record]] = {}
     for record in records:
         by_cell.setdefault((label_of(record.cell), record.cell.seed), []).append(record)
@@ -253,7 +256,23 @@ def _one_per_cell(records: list[Record], remarks: list[str]) -> list[Record]:
         selected.append(max(same, key=_precedence) if len(same) > 1 else same[0])
         if len({r.cell_key for r in same}) > 1:
             remarks.append(f"{label} has {len(same)} records for seed {seed}; one counts: the newest")
-    return selected
+    return _of_one_source(selected, remarks)
+
+
+def _of_one_source(records: Iterable[Record], remarks: list[str]) -> list[Record]:
+    """Records without seeds that other code or data than the newest of their row gave."""
+    rows: dict[str, list[Record]] = {}
+    for record in records:
+        rows.setdefault(label_of(record.cell), []).append(record)
+    kept = []
+    for label, row in rows.items():
+        known = [record for record in row if record.row_key is not None]
+        newest = max(known, key=_precedence).row_key if known else None
+        kept += [record for record in row if record.row_key in (None, newest)]
+        if older := [r.cell.seed for r in known if r.row_key != newest]:
+            whose = "other code or data than that of the newest"
+            remarks.append(f"{label}: {seeds_text(older)} came from {whose}; not counted")
+    return kept
 
 
 def _without_copies(records: Iterable[Record], remarks: list[str]) -> list[Record]:

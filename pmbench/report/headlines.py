@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..errors import plural
-from .boards import Board
+from .boards import DATA_DIFFERS, Board
 from .rows import Row, find_controls
 from .text import gap_text, points
 from .verdict import BOTH, FLOOR_ALONE, WORSE
@@ -28,6 +28,7 @@ def names(boards: Sequence[Board]) -> list[str]:
     """A name for each board: its title, and its backbones, recipe and version where titles are equal."""
     further = (
         lambda b: "+".join(dict.fromkeys(name for _, name in sorted(b.cell.backbones.items()))),
+        lambda b: f"tested on {'+'.join(b.cell.target)}, given {'+'.join(b.cell.privileged)} in training",
         lambda b: f"recipe {b.cell.recipe_set}",
         lambda b: f"version {b.cell.dataset_version}",
         lambda b: f"{b.cell.num_classes} classes",
@@ -82,6 +83,10 @@ def sentence(board: Board) -> str:
 
     No more than the intervals support: where no claim holds, the smallest gain that would have been found.
     """
+    return f"{_claim(board)}; {DATA_DIFFERS}" if DATA_DIFFERS in board.remarks else _claim(board)
+
+
+def _claim(board: Board) -> str:
     if not board.rows:
         return "no finished cell"
     if board.floor is None:

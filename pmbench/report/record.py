@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from graphlib import CycleError, TopologicalSorter
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from pydantic.types import FiniteFloat
 
 from ..contracts.metric import Evidence, Metric
@@ -225,7 +225,8 @@ class MetricInfo(StrictModel):
 
 
 class Record(StrictModel):
-    """The outcome of one cell. `cell_key` identifies cell, last stage and data.
+    """The outcome of one cell. `cell_key` identifies cell, last stage and data; `row_key` is that of the same
+    cell with seed 0, equal for all seeds that the same code and data give, and None in older records.
 
     A finished cell has metrics (in percent), samples, cost and digests; another one has a `reason`.
     `published` are the numbers of papers for it at the time of writing. `averages`: the means over protocols
@@ -235,6 +236,7 @@ class Record(StrictModel):
     schema_version: Literal[3] = 3
     cell: CellInfo
     cell_key: Sha256
+    row_key: Sha256 | None = None
     status: Literal["done", "skipped", "failed"]
     reason: Text | None = None
     stages: Annotated[list[StageRun], Field(max_length=1000)] = []
@@ -251,6 +253,11 @@ class Record(StrictModel):
     published: Annotated[list[PublishedNumber], Field(max_length=1000)] = []
     averages: Annotated[list[Average], Field(max_length=10)] = []
     provenance: Provenance
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Fields for JSON; an older record is written as it was read."""
+        return {n: v for n, v in write(self).items() if n != "row_key" or v is not None}
 
     @model_validator(mode="after")
     def _complete(self) -> Record:

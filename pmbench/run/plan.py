@@ -38,6 +38,7 @@ class PlannedCell:
 
     `stages` are the stages of the method, the last one at the end, and `keys` their keys; both are empty if
     the setting does not allow the method, for the reason `skip`, or if its plan failed (`failure`, `trace`).
+    `first_key`: key of the last stage with seed 0.
     `standard` is the recipe of the table; a floor of matched compute has more epochs.
     """
 
@@ -47,6 +48,7 @@ class PlannedCell:
     standard: Recipe
     stages: tuple[StageDocument, ...] = ()
     keys: tuple[str, ...] = ()
+    first_key: str = ""
     skip: str = ""
     failure: str = ""
     trace: str = ""
@@ -75,15 +77,23 @@ class PlannedCell:
     @property
     def identity(self) -> str:
         """Key of the cell: the trained stage, its test data and its metrics."""
+        return self._identity(self.key, self.context.seed)
+
+    @property
+    def row_key(self) -> str:
+        """Key of the same cell with seed 0: equal for all seeds that the same code and data give."""
+        return self._identity(self.first_key, 0)
+
+    def _identity(self, key: str, seed: int) -> str:
         split, protocol = self.context.protocol.split, self.context.protocol
         return digest(
             {
                 "method": self.method.name,
                 "options": dict(self.options),
-                "stage": self.key or None,
+                "stage": key or None,
                 "setting": [list(self.setting.target), list(self.setting.privileged), protocol.name],
                 "backbones": self.spec.backbones,
-                "seed": self.context.seed,
+                "seed": seed,
                 "inputs": list(self.inputs),
                 "test": digests_of(self.context.fingerprint, split.test, (*self.inputs, "labels", "index")),
                 "metrics": list(protocol.metrics),
@@ -285,11 +295,13 @@ def _with(cells: Sequence[PlannedCell], found: Stages) -> list[PlannedCell]:
         keys = first.context.keys_by_seed(found.stages)
     except PmbenchError as error:
         found = failed(first.method.name, error)
+    first_key = next(reversed(keys(0)), "") if keys else ""
     return [
         dataclasses.replace(
             cell,
             stages=found.stages,
             keys=tuple(keys(cell.context.seed)) if keys else (),
+            first_key=first_key,
             skip=found.skip,
             failure=found.failure,
             trace=found.trace,

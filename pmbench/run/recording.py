@@ -67,6 +67,7 @@ class Recorder:
         return Record(
             cell=info,
             cell_key=cell.identity,
+            row_key=cell.row_key,
             status="done",
             stages=stages,
             metrics=metrics,
@@ -124,6 +125,7 @@ class Recorder:
         return Record(
             cell=info,
             cell_key=cell.identity,
+            row_key=cell.row_key,
             status="skipped" if skip else "failed",
             reason=(skip or failure)[:LONGEST],
             published=published_for(cell, self.published),

@@ -55,6 +55,12 @@ from .method import departures, published_lines
 from .table import NOT_ANY_MORE, TEACHERS, facts, provenance, warnings
 from .verification import reasons, statement
 
+PARTS = {
+    *("index.html", "style.css", "board.js", "leaderboard.csv", "leaderboard.json"),
+    *("tables", "methods", "figures", "records"),
+}
+"""What a site's folder holds; a folder with anything else is never replaced."""
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -74,11 +80,13 @@ def write_site(folder: Path, book: Book, values: Any) -> None:
     Raises UsageError if the folder holds something else, StoreError if it cannot be written.
     """
     index = folder / "index.html"
-    empty = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+    there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     older = index.is_file() and CREATOR in index.read_text(encoding="utf-8", errors="replace")
-    if not empty and not older:
+    if folder.is_file():
+        raise UsageError(f"{folder} is a file", "name a folder for the site")
+    if other := sorted(there - PARTS if older else there):
         raise UsageError(
-            f"{folder} holds something else than a site of this command",
+            f"{folder} holds something else than a site of this command: {other[0]}",
             "name a new or an empty folder; an older site is replaced",
         )
     with folder_atomic(folder) as temporary:

@@ -72,6 +72,8 @@ def differences(case: Case, record: Record, planned: PlannedCell) -> Iterator[st
         yield from _of_result(case, record, planned)
     if record.cell_key != planned.identity:
         yield f"its key is {record.cell_key[:12]}; planned is {planned.identity[:12]}"
+    if record.row_key not in (None, planned.row_key):
+        yield f"the key of its row is {record.row_key[:12]}; planned is {planned.row_key[:12]}"
 
 
 def _of_result(case: Case, record: Record, planned: PlannedCell) -> Iterator[str]:

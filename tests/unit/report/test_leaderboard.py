@@ -140,6 +140,28 @@ def test_a_front_page_with_every_table_has_no_page_of_all(make_record: Any) -> N
     assert "gains.md" not in pages(Book.of(many_tables(make_record, 1, 2)))
 
 
+def test_no_table_joins_other_modalities(make_record: Any) -> None:
+    first = make_record()
+    turned = {"target": ["accel"], "privileged": ["gyro"], "test_modalities": ["accel"]}
+    other = make_record(seed=1, cell=first.cell.model_copy(update={"seed": 1, **turned}))
+    assert sorted(Book.of([first, other]).names) == [
+        "toy, split-1, tested on accel, given gyro in training",
+        "toy, split-1, tested on gyro, given accel in training",
+    ]
+
+
+def test_the_sentence_says_that_data_differs(make_record: Any) -> None:
+    floor = [make_record("target_only", s, 0.6, role="floor") for s in (0, 1)]
+    kd = [make_record("kd", s, 0.7) for s in (0, 1)]
+    assert kd[1].digests is not None
+    other = kd[1].digests.model_copy(update={"data": "f" * 64})
+    (same,), (mixed,) = (
+        boards(r) for r in ([*floor, *kd], [*floor, kd[0], kd[1].model_copy(update={"digests": other})])
+    )
+    assert "prepared forms" not in sentence(same)
+    assert sentence(mixed).endswith("; the records were made from different prepared forms of the data")
+
+
 def test_conclusions_stand_at_the_top(every_kind: list[Record], tmp_path: Path) -> None:
     path = tmp_path / "README.md"
     files = {tmp_path / f"{i}.json": record for i, record in enumerate(every_kind)}

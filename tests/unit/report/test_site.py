@@ -17,7 +17,7 @@ from pmbench.errors import UsageError
 from pmbench.report.boards import boards
 from pmbench.report.pages.book import Book
 from pmbench.report.pages.formats import latex, marks_of, to_csv, to_latex, to_markdown
-from pmbench.report.pages.site import site, write_site
+from pmbench.report.pages.site import PARTS, site, write_site
 from pmbench.report.record import Record
 from pmbench.report.record_files import to_json
 
@@ -82,9 +82,14 @@ def test_the_site_is_whole_and_its_links_lead_to_files(few: list[Record], tmp_pa
     assert html.escape(HOSTILE, quote=False)[:20] in (folder / "index.html").read_text(encoding="utf-8")
 
     # only a site is replaced
-    (folder / "left.txt").write_text("of the old site")
+    (folder / "tables" / "left.html").write_text("of the old site")
     write_site(folder, Book.of(few), [])
-    assert not (folder / "left.txt").exists()
+    assert not (folder / "tables" / "left.html").exists()
+    (folder / "submissions").mkdir()
+    with pytest.raises(UsageError, match="holds something else than a site of this command: submissions"):
+        write_site(folder, Book.of(few), [])
+    assert (folder / "submissions").is_dir()
+    assert {path.name for path in folder.iterdir()} == {*PARTS, "submissions"}
     other = tmp_path / "other"
     other.mkdir()
     (other / "precious.txt").write_text("mine")

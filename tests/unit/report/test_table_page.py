@@ -121,6 +121,18 @@ def test_the_newer_of_two_records_of_a_cell_counts(make_record: Any) -> None:
     assert "kd has 2 records for seed 0; one counts: the newest" in text
 
 
+def test_seeds_of_other_code_are_not_counted_with_the_newest(make_record: Any) -> None:
+    later = make_record().provenance.model_copy(update={"date": "2025-02-01"})
+    old = [make_record(seed=s, right=0.6, row_key="a" * 64) for s in (0, 1, 2)]
+    new = [make_record(seed=s, right=0.9, row_key="b" * 64, provenance=later) for s in (0, 1)]
+    text = tables([*new, old[2]])
+    mean = sum(record.metrics["accuracy"] for record in new) / 2
+    assert row(text, "kd")[1].startswith(f"{mean:.2f}")
+    assert "kd: seed 2 came from other code or data than that of the newest; not counted" in text
+    unknown = make_record(seed=2, right=0.6)
+    assert "not counted" not in tables([*old[:2], unknown]), "an older record does not say"
+
+
 @pytest.mark.parametrize(
     ("isolation", "marked"), [("landlock", False), ("unknown", False), ("none", True), ("audit-hook", True)]
 )

@@ -60,6 +60,14 @@ def test_one_cell_for_each_method_protocol_backbone_and_seed(plan) -> None:
     assert [cell.context.seed for cell in made.cells[:6]] == [0, 0, 1, 1, 2, 2]
 
 
+def test_the_key_of_a_row_is_that_of_its_cell_with_seed_0(plan) -> None:
+    made = plan("target_only", "early_fusion", seeds=(0, 1, 2))
+    for cell in made.cells:
+        first = next(c for c in made.cells if (c.method.name, c.context.seed) == (cell.method.name, 0))
+        assert cell.row_key == first.row_key == first.identity
+    assert len({cell.row_key for cell in made.cells}) == len({cell.method.name for cell in made.cells})
+
+
 def test_cells_share_the_stages_that_are_equal(plan) -> None:
     made = plan("target_only", "early_fusion", "self_distill", "kd")
     stages = sorted(node.stage.kind for node in made.nodes.values())
