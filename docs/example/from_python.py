@@ -7,7 +7,7 @@ forecast = pmbench.plan("self_distill", "planted", seeds=2, options={"recipe.epo
 print(forecast)
 
 # Trains, seals, evaluates, writes records and the leaderboard, as `pmbench run` does.
-results = pmbench.run("self_distill", "planted", seeds=2, options={"recipe.epochs": 2}, out="results")
+results = pmbench.run("self_distill", "planted", seeds=2, options={"recipe.epochs": 2}, out="results/example")
 print(results)
 print(results.to_markdown())
 
@@ -17,5 +17,5 @@ for record in results:
         print(record.cell.seed, round(record.metrics["accuracy"], 2), record.cost.parameters)
 
 # Records of an earlier run, or of others.
-again = pmbench.records("results")
+again = pmbench.records("results/example")
 assert again.to_markdown() == results.to_markdown()

@@ -176,7 +176,7 @@ def prepare(
     from ..data.download import fetch_all
     from ..data.prepared import open_prepared
     from ..data.sources import changes, source_of
-    from ..errors import DataError, DataNotPrepared, UsageError, plural
+    from ..errors import DataError, DataNotPrepared, UnknownName, UsageError, plural
     from ..plugins import survey
     from .tables import size_text, table
 
@@ -185,9 +185,13 @@ def prepare(
         raise UsageError("--demo writes its own files", "leave out --source and --download")
     demo = demo or name.endswith(DEMO)
     name = f"{name.removesuffix(DEMO)}{DEMO}" if demo else name
-    dataset = registry.dataset(name)
     if download and source:
         raise UsageError("--download and --source were both given", "give one of them")
+    try:
+        dataset = registry.dataset(name)
+    except UnknownName as error:
+        own = f"your own recordings are called local/{name}" if source and "/" not in name else error.hint
+        raise UsageError(error.message, own) from error
     if source is not None and not source.exists():
         raise DataError(f"{source} does not exist", dataset.how_to_get())
     state = state_of(dataset, root)
@@ -204,11 +208,18 @@ def prepare(
             return
         typer.echo(f"{source or earlier} has changed: {'; '.join(found)}. Preparing what has changed.")
         source = source or earlier
+    if state.folder is not None and source is None and not download and not demo:
+        source = _earlier_source(dataset, root)
     if download and not dataset.downloads:
         raise UsageError(f"data set {name!r} has no open download", dataset.access or dataset.source)
     source = source or dataset.find_source()
     if demo:
         source = write_demo(registry, name, root)
+    if source is None and name.startswith("local/"):
+        raise DataNotPrepared(
+            f"{name} is a folder of yours, and no folder is named",
+            f"`pmbench data prepare {name} --source FOLDER`; `pmbench data new` writes the table it needs",
+        )
     if source is None and not download:
         raise DataNotPrepared(
             f"data set {name!r} is not part of an installed package, so its official files are needed",
@@ -247,6 +258,19 @@ def prepare(
         typer.echo(f"Warning: {prepared.duplicates}")
     if prepared.dataset.declaration is not None or demo:
         typer.echo(f"Next: `pmbench run --method kd --dataset {name}`")
+
+
+def _earlier_source(dataset: Dataset, root: Path) -> Path | None:
+    """Where the prepared form came from, if that is noted and still there."""
+    from ..data.prepared import open_prepared
+    from ..data.sources import source_of
+    from ..errors import PmbenchError
+
+    try:
+        source = source_of(open_prepared(dataset, root))
+    except PmbenchError:
+        return None  # what is prepared cannot be opened, which --force mends
+    return source if source is not None and source.exists() else None
 
 
 @group.command()

@@ -156,7 +156,7 @@ def _model(
         f"{to}: {card['method']} on {card['dataset']} {card['protocol']}, seed {card['seed']}, "
         f"{card['metric']} {card['value']:.2f}; repeats the stored predictions"
     )
-    typer.echo(f"Next: `pmbench predict {to} FILES...`, or `python {to}/infer.py`")
+    typer.echo(f"Next: `pmbench predict {to} FILES...`, or `python {to}/infer.py INPUT.npy ...`")
 
 
 def _predictions(digest: str, results: Path) -> Path:

@@ -167,6 +167,11 @@ def _next(folder: Path, to: Path, sizes: dict[str, int], passed: bool) -> None:
     if not passed:
         typer.echo("Not everything could be checked here: see above; the referee may lack the same.")
     inside = folder.relative_to(to)
+    if not (to / ".git").exists():
+        typer.echo(
+            "Next: add this folder, and nothing else, to a clone of a repository of results (--to CLONE)."
+        )
+        return
     typer.echo(
         "Next: open a pull request that adds this folder, and nothing else:\n"
         f"  git -C {to} switch -c {folder.name}\n"

@@ -149,15 +149,19 @@ def _stale(
     if json_:
         problems = [{"file": p.file, "reason": shown(p.reason), "checked": p.checked} for p in found]
         print_json({"stale": problems, "attestations": [*map(str, written)]})
-        return
+        raise typer.Exit(int(not all(problem.checked for problem in found)))
     for problem in found:
         typer.echo(
             f"{'stale' if problem.checked else 'not checked'}: {problem.file}: {shown(problem.reason)}"
         )
     count = sum(problem.checked for problem in found)
+    unchecked = len(found) - count
     typer.echo(
-        f"{path}: {count} of {len(case.submission.done)} records are stale; {len(written)} notes written"
+        f"{path}: {count} of {len(case.submission.done)} records are stale"
+        f"{f', {unchecked} not checked' if unchecked else ''}; {len(written)} notes written"
     )
+    if unchecked:
+        raise typer.Exit(1)
 
 
 def case_of(

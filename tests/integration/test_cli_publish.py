@@ -84,6 +84,11 @@ def test_attestations_withdrawals_and_staleness_reach_the_board(published):
     assert set(shown().values()) == {"recomputed"}
     done = workspace.run_cli("verify", "results/records", "--stale", *plugin, *by)
     assert "0 of 6 records are stale; 0 notes written" in done.stdout, done.stderr
+    done = workspace.run_cli("verify", "results/records", "--stale")
+    assert "0 of 6 records are stale, 1 not checked" in done.stdout
+    assert done.code == 1
+    done = workspace.run_cli("verify", "results/records", "--stale", "--plugin", "mine")
+    assert "unknown distribution with plugins 'mine'" in done.error
     source = workspace.site / "pmbench_mine.py"
     source.write_text(PLUGIN.replace("replica=7", "replica=8"))
     done = workspace.run_cli("verify", "results/records", "--stale", *plugin, *by)

@@ -63,6 +63,13 @@ def test_a_folder_becomes_a_table_and_a_description(run_cli: Any, folder: Path) 
     assert prepared.code == 0, prepared.stderr
     for line in ("class  training  validation  test", "imu: recordings of 30 to 41 time steps become 41"):
         assert line in prepared.stdout
+    again = run_cli("data", "prepare", "local/gym", "--force", "--workers", "0")
+    assert again.code == 0, again.stderr
+    assert "class  training  validation  test" in again.stdout
+    nameless = run_cli("data", "prepare", "gym", "--source", str(folder))
+    assert (nameless.code, "your own recordings are called local/gym" in nameless.stderr) == (2, True)
+    sourceless = run_cli("data", "prepare", "local/other")
+    assert "local/other is a folder of yours, and no folder is named" in sourceless.stderr
     assert run_cli("show", "local/gym").code == 0
     assert "local/gym" in run_cli("list", "datasets").stdout
     assert run_cli("check", "local/gym").code == 0

@@ -75,6 +75,9 @@ class Case:
 
     def __post_init__(self) -> None:
         self._prepared: dict[str, Prepared | Unknown] = {}
+        installed = {name for name, _, _ in entry_points()}
+        if missing := next((name for name in self.plugins if name not in installed), None):
+            raise UnknownName("distribution with plugins", missing, sorted(installed))
 
     @cached_property
     def registry(self) -> Registry:
