@@ -96,7 +96,8 @@ def _claim(board: Board) -> str:
     if not found:
         return "no method is compared with the floor"
     if not tested:
-        return f"{plural(len(found), 'method')} cannot be tested: gains have no interval"
+        why = "one seed (--seeds 2 or more)" if len(board.seeds) == 1 else "gains have no interval"
+        return f"{plural(len(found), 'method')} cannot be tested: {why}"
     held = [row for row in tested if mark(row, board) == "▲"]
     alone = sum(mark(row, board) == "△" for row in tested)
     more = f"; {plural(alone, 'beats', 'beat')} the floor alone" if alone else ""

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from ...errors import DataError, RecordError
-from ...report.record import Record
+from ...report.record import Record, metric_of
 from ...report.rows import ENSEMBLE, label_of
 from ...report.submission import Entry
 from ..request import REFERENCES
@@ -146,12 +146,27 @@ def copied(record: Record, other: Record) -> str:
 
 
 def results_are_plausible(case: Case) -> Iterator[Problem]:
-    """No seed lies outside of what the other seeds of its row, and the spread of all rows, allow."""
+    """No seed lies outside of what the other seeds of its row, and the spread of all rows, allow.
+
+    A training that breaks down gives such a value honestly. It is refused where it serves a claim: a method
+    that is too good, a floor or a control that is too bad.
+    """
     for entries in _by_table(case).values():
         of_rows = rows(entries)
         values = {label: [_value(entry) for entry in of_row] for label, of_row in of_rows.items()}
         for label, place, reason in implausible(values):
-            yield Problem(of_rows[label][place].file, reason)
+            entry, others = of_rows[label][place], values[label][:place] + values[label][place + 1 :]
+            if serves_a_claim(entry.record, float(np.mean(others))):
+                yield Problem(entry.file, reason)
+
+
+def serves_a_claim(record: Record, others: float) -> bool:
+    """Whether a result that is unlike the mean of its row's other seeds makes a method look better."""
+    name = record.primary or ""
+    metric = metric_of(record, name)
+    better = (record.metrics[name] > others) == (metric is None or metric.higher_is_better)
+    worst = record.cell.role in ("floor", "control")
+    return not better if worst else better or record.cell.role != "method"
 
 
 def implausible(values: Mapping[str, Sequence[float]]) -> Iterator[tuple[str, int, str]]:

@@ -214,7 +214,7 @@ def test_sentences(methods: dict[str, float], words: str, make_record: Any) -> N
 def test_sentences_where_nothing_can_be_tested(make_record: Any) -> None:
     assert sentence(boards([make_record()])[0]) == "no sealed floor, so nothing is compared"
     one = [make_record("target_only", 0, 0.6, role="floor"), make_record()]
-    assert sentence(boards(one)[0]) == "1 method cannot be tested: gains have no interval"
+    assert sentence(boards(one)[0]) == "1 method cannot be tested: one seed (--seeds 2 or more)"
     assert sentence(boards([make_record(status="failed", reason="killed")])[0]) == "no finished cell"
 
 

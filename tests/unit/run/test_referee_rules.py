@@ -22,7 +22,7 @@ from pmbench.run.referee.comment import comment
 from pmbench.run.referee.outcome import Problem, Report, Result, run
 from pmbench.run.referee.programs import contents_of, passes_of
 from pmbench.run.referee.retrain import compare
-from pmbench.run.referee.seeds import copied, implausible
+from pmbench.run.referee.seeds import copied, implausible, serves_a_claim
 
 REPOSITORY = Path(__file__).parents[3]
 RECORDS = REPOSITORY / "leaderboard" / "records"
@@ -39,6 +39,21 @@ def test_known_plugins_are_those_of_the_repository():
 
 
 # --- plausibility -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("row", "better", "worse"),
+    [
+        ("hoffman", True, False),
+        ("target_only", False, True),
+        ("self_distill", False, True),
+        ("privileged_only", True, True),
+    ],
+)
+def test_an_outlier_that_serves_no_claim_is_let_pass(row, better, worse):
+    record = read_record(RECORDS / "mfeat" / "few-10" / "mlp-64+cnn2d-16" / f"{row}-s0.json")
+    assert serves_a_claim(record, record.metrics["accuracy"] - 10) is better
+    assert serves_a_claim(record, record.metrics["accuracy"] + 10) is worse
 
 
 def test_a_seed_far_from_the_others_is_implausible():
