@@ -13,6 +13,9 @@ import pytest
 
 from pmbench import arrow
 from pmbench.report.attestations import read_attestations
+from pmbench.report.boards import boards
+from pmbench.report.headlines import mark, methods
+from pmbench.report.pages.book import conclusions_in
 from pmbench.report.pages.folder import book_for, check
 from pmbench.report.recompute import recompute
 from pmbench.report.record_files import read_files, read_record, read_records
@@ -37,6 +40,37 @@ def test_every_committed_result_is_attested() -> None:
     assert {r.cell.seed for r in done} == set(range(10))
     assert {attested.status(record).level for record in done} <= {"reinfer", "retrain"}
     assert len(attested.by_record) == len(done), "no attestation of anything else"
+
+
+def test_the_conclusions_are_those_of_the_tables() -> None:
+    found = {board.title: board for board in boards(read_records(FOLDER / "records")[0])}
+    text = " ".join(conclusions_in(FOLDER))
+
+    def held(table: str) -> str:
+        tested = [row for row in methods(found[table]) if row.gain and row.gain.adjusted is not None]
+        return f"{sum(mark(row, found[table]) == '▲' for row in tested)} of {len(tested)}"
+
+    def gain(table: str, label: str) -> str:
+        (row,) = (row for row in found[table].rows if row.label == label)
+        assert row.gain
+        return f"{row.gain.difference:.1f}"
+
+    hapt, mfeat = "hapt, few-10", "mfeat, few-10"
+    assert f"{held(hapt)} methods on hapt and {held(mfeat)} on mfeat" in text
+    nothing = [found["planted, shared-0"], found["mfeat, fixed"]]
+    assert {mark(row, board) for board in nothing for row in methods(board)} <= {"", "▼"}
+    least = " and ".join(f"{board.smallest_gain:.1f}" for board in nothing)
+    assert f"true gains of {least} points" in text
+    kd = [gain(mfeat, label) for label in ("kd[teacher=privileged]", "kd")]
+    assert f"kd gains {kd[0]} points from the privileged network and {kd[1]}, not significantly" in text
+    for label, other in (("pseudo_label[teacher=privileged]", "pseudo_label"), ("gen_distill",) * 2):
+        fused = other if label != other else f"{other}[teacher=fused]"
+        assert f"{other} {gain(mfeat, label)} and {gain(mfeat, fused)}" in text
+    soft = sorted(float(gain(hapt, label)) for label in ("pseudo_label", "kd", "rad"))
+    assert f"rad gain {soft[0]} to {soft[-1]} points" in text
+    shown = {row.label for row in methods(found[hapt]) if mark(row, found[hapt])}
+    assert shown.isdisjoint({"hoffman", "mdms", "admd", "cgan"})
+    assert f"mean gain of {gain(hapt, 'target_ensemble')} points" in text
 
 
 def test_no_line_of_the_committed_pages_is_long() -> None:

@@ -55,7 +55,7 @@ def matrix_text(board: Board) -> list[str]:
         return []
     heads = [f"{place}. {code(row.label)}" for place, row in enumerate(matrix.rows, 1)]
     widths = [
-        max(len(str(place)), *(len(line[place - 1]) for line in matrix.cells)) + len(" | ")
+        max(len("---:"), *(len(line[place - 1]) for line in matrix.cells)) + len(" | ")
         for place in range(1, len(heads) + 1)
     ]
     blocks: list[list[int]] = [[]]
