@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
@@ -23,7 +23,7 @@ from .plots_parts import (
     text_width,
     titles,
 )
-from .shown import Costs, Curves, Gain, Gains, Labels, Point
+from .shown import Costs, Curves, Gain, Gains, Labels, Overview, Point
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,55 +43,65 @@ def gains(shown: Gains) -> Figure:
     below = 0.16 * math.ceil(len(handles) / 3) + 0.1
     size, margins = (9.0 - left - 0.15, ROW * len(shown.rows)), (left, 0.15, 0.3, 0.5)
     figure, (axes,) = grid((1, 1), size, margins, outer=(0.0, below))
-    _forest(axes, shown)
+    _forest(axes, shown, {row.label: place for place, row in enumerate(shown.rows)})
     axes.set_xlabel(shown.unit)
     legend(figure, handles, 3)
     return figure
 
 
-def overview(shown: Sequence[Gains]) -> Figure:
-    """Forest plots of several tables beside each other."""
-    columns = min(len(shown), 2 if len(shown) in (2, 4) else 3)
-    lines = math.ceil(len(shown) / columns)
-    rows = max(len(panel.rows) for panel in shown)
-    left = text_width([row.label for panel in shown for row in panel.rows], 8)
-    size = (10.0 / columns - left - 0.15, 0.2 * rows)
-    figure, panels = grid((lines, columns), size, (left, 0.15, 0.3, 0.45), outer=(0.0, 0.4))
-    for axes, panel in zip(panels, shown, strict=False):
-        _forest(axes, panel, size=8)
-        axes.set_xlabel("gain over the floor, points", fontsize=8)
-    for axes in panels[len(shown) :]:
-        axes.set_axis_off()
-    every = [row for panel in shown for row in panel.rows]
+def overview(shown: Overview) -> Figure:
+    """Forest plots of several tables beside each other, with one line for each method."""
+    count, places = len(shown.tables), {label: place for place, label in enumerate(shown.labels)}
+    left, top, below, between = text_width(shown.labels, 8), 0.45, 0.85, 0.15
+    across, up = max(1.15, (10.0 - left) / count - between), 0.2 * len(places)
+    width, height = left + count * (across + between), top + up + below
+    figure = Figure(figsize=(width, height))
+    for column, table in enumerate(shown.tables):
+        at = left + column * (across + between)
+        axes = figure.add_axes((at / width, below / height, across / width, up / height))
+        _forest(axes, table, places, size=8)
+        axes.set_title(table.title.replace(", ", ",\n"), fontsize=8)
+        if column:
+            axes.tick_params(axis="y", labelleft=False)
+    every = [row for table in shown.tables for row in table.rows]
     handles = [
         *_verdict_handles(every),
         handle("floor", "text", "-"),
         handle("controls", "control", DASHES[0]),
     ]
     handles.append(handle("ceiling", "ceiling", "-"))
+    figure.text(0.5, 0.45 / height, "gain over the floor, points", ha="center", fontsize=8)
     legend(figure, handles, 4)
     return figure
 
 
-def _forest(axes: Axes, shown: Gains, size: float = 9) -> None:
+def _forest(axes: Axes, shown: Gains, places: Mapping[str, int], size: float = 9) -> None:
+    """A line for each method at its place; a mean far below the floor is an arrow at the edge."""
     axes.set_title(shown.title)
-    for place, row in enumerate(shown.rows):
-        if place % 2 == 0:
-            axes.axhspan(place - 0.5, place + 0.5, color=C["band"], linewidth=0, zorder=0)
+    ends = [abs(end) for row in shown.rows for end in (row.value, row.high) if end is not None and end > 0]
+    edge = -1.2 * max([*ends, shown.gap[1] if shown.gap else 0.0, 5.0])
+    for place in range(0, len(places), 2):
+        axes.axhspan(place - 0.5, place + 0.5, color=C["band"], linewidth=0, zorder=0)
+    for row in shown.rows:
+        place = places[row.label]
         marker, colour, filled = _kind(row.verdict)
         if row.low is not None and row.high is not None:
-            axes.plot([row.low, row.high], [place, place], color=colour, linewidth=1.6, zorder=3)
+            axes.plot(
+                [max(row.low, edge), max(row.high, edge)], [place] * 2, color=colour, linewidth=1.6, zorder=3
+            )
+        off = row.value < edge
         face = colour if filled else C["paper"]
-        axes.plot([row.value], [place], marker, color=colour, markerfacecolor=face, markersize=6, zorder=5)
-        below = [place + 0.27] * len(row.seeds)
-        axes.plot(row.seeds, below, ".", color=colour, markersize=3.2, alpha=0.75, zorder=4)
+        style: dict[str, Any] = {"color": colour, "markerfacecolor": face, "markersize": 6, "zorder": 5}
+        axes.plot([max(row.value, edge)], [place], "<" if off else marker, **style)
+        seeds = [seed for seed in row.seeds if seed >= edge]
+        axes.plot(seeds, [place + 0.27] * len(seeds), ".", color=colour, markersize=3.2, alpha=0.75, zorder=4)
     axes.axvline(0, color=C["text"], linewidth=1.1, zorder=2)
     for (_, value), dash in zip(shown.controls, _dashes(len(shown.controls)), strict=True):
         axes.axvline(value, color=C["control"], linestyle=dash, linewidth=1.0, zorder=2)
     if shown.gap is not None:
         axes.axvline(shown.gap[1], color=C["ceiling"], linewidth=1.4, zorder=2)
-    axes.set_yticks(range(len(shown.rows)), [row.label for row in shown.rows], fontsize=size)
-    axes.set_ylim(len(shown.rows) - 0.5, -0.5)
+    axes.set_yticks(range(len(places)), list(places), fontsize=size)
+    axes.set_ylim(len(places) - 0.5, -0.5)
     axes.tick_params(axis="x", labelsize=size)
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")

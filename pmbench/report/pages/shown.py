@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ..boards import Board
 from ..headlines import controls, methods
 from ..rows import Row
+from ..verdict import BOTH
 from ..verdicts import short_verdict
 from .book import Book, Table, slugs
 
@@ -39,6 +40,14 @@ class Gains:
     rows: tuple[Gain, ...]
     controls: tuple[tuple[str, float], ...]
     gap: tuple[str, float] | None
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Gains of several tables. `labels`: all their methods, most claims first, then the largest mean gain."""
+
+    tables: tuple[Gains, ...]
+    labels: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -202,8 +211,18 @@ def _labels(name: str, by_count: dict[float, Table]) -> Labels:
     return Labels(name, unit, places, tables, tuple(rows), tuple(None if g is None else g[1] for g in gaps))
 
 
-def overview_of(book: Book) -> tuple[Gains, ...]:
-    return tuple(gains_of(one.board, one.name) for one in overview_tables(book))
+def overview_of(book: Book) -> Overview | None:
+    tables = tuple(gains_of(one.board, one.name) for one in overview_tables(book))
+    found: dict[str, list[Gain]] = {}
+    for row in (row for table in tables for row in table.rows):
+        found.setdefault(row.label, []).append(row)
+
+    def order(label: str) -> tuple[float, float, str]:
+        rows = found[label]
+        held = sum(row.verdict == BOTH for row in rows)
+        return -held, -round(sum(row.value for row in rows) / len(rows), DIGITS), label
+
+    return Overview(tables, tuple(sorted(found, key=order))) if tables else None
 
 
 def _by_seed(row: Row, floor: Row, board: Board) -> list[float]:
