@@ -28,7 +28,9 @@ def compare(
     dataset: Annotated[
         str, typer.Option("--dataset", "-d", help="This data set only.", show_default=False)
     ] = "",
-    protocol: Annotated[str, typer.Option("--protocol", help="This protocol only.", show_default=False)] = "",
+    protocol: Annotated[
+        str, typer.Option("--protocol", "-p", help="This protocol only.", show_default=False)
+    ] = "",
     json_: JsonOption = False,
 ) -> None:
     """Compare two methods over seeds, or two records: on all test samples, by class and by group."""

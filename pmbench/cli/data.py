@@ -175,7 +175,7 @@ def prepare(
     from ..data.demo import DEMO, write_demo
     from ..data.download import fetch_all
     from ..data.prepared import open_prepared
-    from ..data.sources import changes, source_of
+    from ..data.sources import changes, earlier_source, source_of
     from ..errors import DataError, DataNotPrepared, UnknownName, UsageError, plural
     from ..plugins import survey
     from .tables import size_text, table
@@ -209,7 +209,7 @@ def prepare(
         typer.echo(f"{source or earlier} has changed: {'; '.join(found)}. Preparing what has changed.")
         source = source or earlier
     if state.folder is not None and source is None and not download and not demo:
-        source = _earlier_source(dataset, root)
+        source = earlier_source(dataset, root)
     if download and not dataset.downloads:
         raise UsageError(f"data set {name!r} has no open download", dataset.access or dataset.source)
     source = source or dataset.find_source()
@@ -258,19 +258,6 @@ def prepare(
         typer.echo(f"Warning: {prepared.duplicates}")
     if prepared.dataset.declaration is not None or demo:
         typer.echo(f"Next: `pmbench run --method kd --dataset {name}`")
-
-
-def _earlier_source(dataset: Dataset, root: Path) -> Path | None:
-    """Where the prepared form came from, if that is noted and still there."""
-    from ..data.prepared import open_prepared
-    from ..data.sources import source_of
-    from ..errors import PmbenchError
-
-    try:
-        source = source_of(open_prepared(dataset, root))
-    except PmbenchError:
-        return None  # what is prepared cannot be opened, which --force mends
-    return source if source is not None and source.exists() else None
 
 
 @group.command()

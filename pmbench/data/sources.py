@@ -13,7 +13,7 @@ from ..contracts.samples import Files, Part
 from ..errors import DataError, PmbenchError
 from ..files import file_digest, write_json
 from ..store.keys import digest
-from .prepared import Prepared
+from .prepared import Prepared, open_prepared
 
 SOURCES = "sources.json"
 
@@ -57,6 +57,15 @@ def source_of(prepared: Prepared) -> Path | None:
     """Path of the official form or the user's folder; None where it was not noted."""
     found = _noted(prepared).get("source")
     return Path(found) if found else None
+
+
+def earlier_source(dataset: Dataset, root: Path) -> Path | None:
+    """Where the prepared form of a data set came from, if that is noted and still there."""
+    try:
+        source = source_of(open_prepared(dataset, root))
+    except PmbenchError:
+        return None  # what is prepared cannot be opened; preparing it anew mends that
+    return source if source is not None and source.exists() else None
 
 
 def changes(prepared: Prepared, source: Path | None = None) -> list[str]:
