@@ -52,7 +52,7 @@ def test_publish_runs_the_referee_and_says_what_to_do_next(published):
     assert done.code == 0, done.stderr
     assert "passed; reached level reinfer" in done.stdout
     assert "predictions: 6 files" in done.stdout
-    assert f"git -C board add submissions/{folder.name}" in done.stdout
+    assert "Next: add this folder, and nothing else, to a clone of a repository of results" in done.stdout
     assert {p.name for p in folder.iterdir()} == {"submission.toml", "records", "predictions", "programs"}
     assert 'where = "https://example.org/mine"' in (folder / "submission.toml").read_text()
 

@@ -130,8 +130,9 @@ def submitted(finished: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[
         shutil.copytree(finished.root / folder, root / folder)
     workspace = dataclasses.replace(finished, root=root)
     board = Board.new(root)
-    done = workspace.run_cli("publish", "results", "--to", board.clone("jane"), *STATED)
+    done = workspace.run_cli("publish", "results", "--to", clone := board.clone("jane"), *STATED)
     assert done.code == 0, done.stderr
+    assert f"git -C {clone} switch -c" in done.stdout
     return board, workspace
 
 
