@@ -208,11 +208,11 @@ def prepare(
             return
         typer.echo(f"{source or earlier} has changed: {'; '.join(found)}. Preparing what has changed.")
         source = source or earlier
-    if state.folder is not None and source is None and not download and not demo:
-        source = earlier_source(dataset, root)
     if download and not dataset.downloads:
         raise UsageError(f"data set {name!r} has no open download", dataset.access or dataset.source)
     source = source or dataset.find_source()
+    if state.folder is not None and source is None and not download and not demo:
+        source = earlier_source(dataset, root)
     if demo:
         source = write_demo(registry, name, root)
     if source is None and name.startswith("local/"):

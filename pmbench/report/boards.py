@@ -114,14 +114,19 @@ def boards(records: Iterable[Record]) -> list[Board]:
     return [board_of(group) for group in grouped(records)]
 
 
+def table_of(record: Record) -> str:
+    """What the records of one table share."""
+    c = record.cell
+    data = [c.dataset, c.dataset_version, c.protocol, c.num_classes]
+    shared = [*data, c.recipe_set, c.backbones, c.value_set, c.target, c.privileged]
+    return json.dumps(shared, sort_keys=True)
+
+
 def grouped(records: Iterable[Record]) -> list[list[Record]]:
     """The records of each board, the boards sorted."""
     groups: dict[str, list[Record]] = {}
     for record in records:
-        c = record.cell
-        data = [c.dataset, c.dataset_version, c.protocol, c.num_classes]
-        key = [*data, c.recipe_set, c.backbones, c.value_set, c.target, c.privileged]
-        groups.setdefault(json.dumps(key, sort_keys=True), []).append(record)
+        groups.setdefault(table_of(record), []).append(record)
     return [groups[key] for key in sorted(groups, key=natural)]
 
 
@@ -267,11 +272,14 @@ def _of_one_source(records: Iterable[Record], remarks: list[str]) -> list[Record
     kept = []
     for label, row in rows.items():
         known = [record for record in row if record.row_key is not None]
-        newest = max(known, key=_precedence).row_key if known else None
+        if len({record.row_key for record in known}) < 2:
+            kept += row
+            continue
+        newest = max(known, key=_precedence).row_key
         kept += [record for record in row if record.row_key in (None, newest)]
-        if older := [r.cell.seed for r in known if r.row_key != newest]:
-            whose = "other code or data than that of the newest"
-            remarks.append(f"{label}: {seeds_text(older)} came from {whose}; not counted")
+        older = [record.cell.seed for record in known if record.row_key != newest]
+        whose = "other code or data than that of the newest"
+        remarks.append(f"{label}: {seeds_text(older)} came from {whose}; not counted")
     return kept
 
 

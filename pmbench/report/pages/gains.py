@@ -25,7 +25,7 @@ class Gains:
         self.book = book
         self._columns = [_column(one) for one in book.tables]
         self._heads = [f"[{escape(t.name)}][{table_link(i)}]" for i, t in enumerate(book.tables)]
-        self._methods, self._controls = _order(book), _controls(book)
+        self._methods, self._controls = order_of(book), _controls(book)
         self._labels = {
             label: f"{kind}[{code(label)}][{book.slug_of(label)}]"
             for kind, labels in (("", self._methods), ("control: ", self._controls))
@@ -101,7 +101,7 @@ def _column(one: Table) -> dict[str, str]:
     return found | {a.label: a.status for a in board.absent if a.label not in found}
 
 
-def _order(book: Book) -> list[str]:
+def order_of(book: Book) -> list[str]:
     """Labels of methods: most claims first, then the largest mean gain; at the end those without a result."""
     gains: dict[str, list[float]] = {}
     held: dict[str, int] = {}

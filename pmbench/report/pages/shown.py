@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from ..boards import Board
 from ..headlines import controls, methods
 from ..rows import Row
-from ..verdict import BOTH
 from ..verdicts import short_verdict
 from .book import Book, Table, slugs
+from .gains import order_of
 
 FEW = re.compile(r"few-(\d+)(@.*)?")
 ALL_LABELS = re.compile(r"(?!.*(?:few|privileged|with|shared)-)[^@+]+(@.*)?")
@@ -44,7 +44,7 @@ class Gains:
 
 @dataclass(frozen=True)
 class Overview:
-    """Gains of several tables. `labels`: all their methods, most claims first, then the largest mean gain."""
+    """Gains of several tables. `labels`: all their methods, in the order of the front page."""
 
     tables: tuple[Gains, ...]
     labels: tuple[str, ...]
@@ -213,16 +213,9 @@ def _labels(name: str, by_count: dict[float, Table]) -> Labels:
 
 def overview_of(book: Book) -> Overview | None:
     tables = tuple(gains_of(one.board, one.name) for one in overview_tables(book))
-    found: dict[str, list[Gain]] = {}
-    for row in (row for table in tables for row in table.rows):
-        found.setdefault(row.label, []).append(row)
-
-    def order(label: str) -> tuple[float, float, str]:
-        rows = found[label]
-        held = sum(row.verdict == BOTH for row in rows)
-        return -held, -round(sum(row.value for row in rows) / len(rows), DIGITS), label
-
-    return Overview(tables, tuple(sorted(found, key=order))) if tables else None
+    shown = {row.label for table in tables for row in table.rows}
+    labels = tuple(label for label in order_of(book) if label in shown)
+    return Overview(tables, labels) if tables else None
 
 
 def _by_seed(row: Row, floor: Row, board: Board) -> list[float]:

@@ -9,13 +9,12 @@ from collections.abc import Iterator
 
 from ...errors import plural
 from ...report.attestations import WORDS
-from ...report.boards import Board, boards
+from ...report.boards import Board, boards, table_of
 from ...report.headlines import INTERVALS, LEGEND, marked, names
 from ...report.pages.formats import marks_of
 from ...report.text import code, interval, rank_text, table, wrap
 from .case import Case
 from .outcome import Report, Verdict, shown
-from .seeds import table_of
 
 MOST, LONGEST = 50, 60_000
 """Reasons that are shown, and characters of a comment; hosts of repositories take about 65,000."""

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from ...errors import DataError, RecordError
+from ...report.boards import table_of
 from ...report.record import Record, metric_of
 from ...report.rows import ENSEMBLE, label_of
 from ...report.submission import Entry
@@ -225,14 +226,6 @@ def _by_table(case: Case) -> dict[str, list[Entry]]:
 
 def _value(entry: Entry) -> float:
     return entry.record.metrics[entry.record.primary or ""]
-
-
-def table_of(record: Record) -> str:
-    """What the rows of one table share."""
-    c = record.cell
-    return json.dumps(
-        [c.dataset, c.dataset_version, c.protocol, c.backbones, c.recipe_set, c.value_set], sort_keys=True
-    )
 
 
 def rows(entries: Sequence[Entry]) -> dict[str, list[Entry]]:

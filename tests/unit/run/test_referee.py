@@ -395,6 +395,7 @@ RECOMPUTE = {
     "relabelled ceiling": (relabelled_ceiling, "its stages are not those of the plan"),
     "a method as floor": (another_as_floor, "role is 'floor'; planned is 'method'"),
     "made-up key": (edited("cell_key", "0" * 64), "its key is 000000000000"),
+    "made-up key of a row": (edited("row_key", "0" * 64), "the key of its row is 000000000000"),
     "false number of networks": (edited("cost.networks", 3), "3 networks at test; the method has 1"),
     "false training time": (cheaper_stage, "has another seconds than in"),
     "false epochs": (fewer_epochs, "has 9 epochs; planned are 1"),
