@@ -88,9 +88,12 @@ class Selection:
     seed: Annotated[
         list[int], typer.Option(metavar="S", min=0, max=2**32 - 1, help="One seed; repeat for several.")
     ] = field(default_factory=list)
-    matrix: Annotated[Path | None, typer.Option(metavar="FILE", help="TOML file with the cells to run.")] = (
-        None
-    )
+    matrix: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="TOML file with the cells to run; --dataset and --protocol select of them."
+        ),
+    ] = None
     set_: Annotated[
         list[str],
         typer.Option(
@@ -131,8 +134,12 @@ class Selection:
     json_: JsonOption = False
 
     def requests(self, registry: Registry) -> list[Request]:
-        """A request, or one for each run of the matrix file, whose fields options override."""
+        """A request, or one for each run of the matrix file.
+
+        Data sets and protocols that the file names select its runs. All other options replace its fields.
+        """
         runs = _read(self.matrix) if self.matrix else [{}]
+        runs = _selected(_selected(runs, "datasets", self.dataset), "protocols", self.protocol)
         return list(dict.fromkeys(self._request(run, registry) for run in runs))
 
     def _request(self, matrix: Mapping[str, Any], registry: Registry) -> Request:
@@ -146,8 +153,8 @@ class Selection:
             )
         request = Request(
             methods=methods,
-            datasets=split_names(self.dataset) or tuple(matrix.get("datasets", ())),
-            protocols=split_names(self.protocol) or tuple(matrix.get("protocols", ())),
+            datasets=tuple(matrix.get("datasets", ())),
+            protocols=tuple(matrix.get("protocols", ())),
             backbones=joined(split_names(self.backbone)) or tuple(matrix.get("backbones", ())),
             seeds=self._seeds(matrix.get("seeds")),
             sets=(*(f"{k}={v}" for k, v in matrix.get("set", {}).items()), *self.set_),
@@ -191,6 +198,17 @@ def _read(path: Path) -> list[dict[str, Any]]:
     for fields_ in (content, *runs):
         _check(path, fields_)
     return [content | run for run in runs]
+
+
+def _selected(runs: list[dict[str, Any]], name: str, words: list[str]) -> list[dict[str, Any]]:
+    """The runs with the given names alone where the runs have them all; else all runs, with these names."""
+    wanted = split_names(words)
+    if not wanted:
+        return runs
+    if not set(wanted) <= {value for run in runs for value in run.get(name, ())}:
+        return [run | {name: list(wanted)} for run in runs]
+    found = [run | {name: [value for value in run.get(name, ()) if value in wanted]} for run in runs]
+    return [run for run in found if run[name]]
 
 
 def _check(path: Path, content: Mapping[str, Any]) -> None:

@@ -168,6 +168,29 @@ def test_matrix_file(workspace: Any) -> None:
     assert {c["seed"] for c in found["cells"]} == {4}
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ((), {("planted", "shared-0", "kd"), ("planted", "shared-5", "kd"), ("mfeat", "few-10", "hoffman")}),
+        (("-d", "planted", "-p", "shared-5"), {("planted", "shared-5", "kd")}),
+        (("-p", "few-10"), {("mfeat", "few-10", "hoffman")}),
+        (("-d", "mfeat", "-m", "kd"), {("mfeat", "few-10", "kd")}),
+        (("-p", "shared-40", "-d", "planted"), {("planted", "shared-40", "kd")}),
+    ],
+)
+def test_data_sets_and_protocols_select_the_runs_of_a_matrix(
+    options: tuple[str, ...], expected: set[tuple[str, str, str]], workspace: Any
+) -> None:
+    (workspace.root / "m.toml").write_text(
+        'methods = ["kd"]\nseeds = 1\n'
+        '[[runs]]\ndatasets = ["planted"]\nprotocols = ["shared-0", "shared-5"]\n'
+        '[[runs]]\ndatasets = ["mfeat"]\nprotocols = ["few-10"]\nmethods = ["hoffman"]\n'
+    )
+    found = workspace.run_cli("plan", "--matrix", "m.toml", "--no-references", "--json", *options).json()
+    cells = {(c["dataset"], c["protocol"], c["method"]) for c in found["cells"]}
+    assert {cell for cell in cells if cell[2] != "target_only"} == expected
+
+
 def test_recipes_by_name(run_cli: Any) -> None:
     args = ("plan", "-m", "kd", "-d", "planted", "--seeds", "1")
     recipes = {c["recipe"] for c in run_cli(*args, "--recipe", "standard", "--json").json()["cells"]}
