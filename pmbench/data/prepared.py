@@ -313,7 +313,9 @@ def _check_disjoint(prepared: Prepared, indexes: Mapping[str, Path]) -> None:
         for part in (first, second):
             if absent := [p for p in part.split("+") if p not in indexes]:
                 raise DataError(
-                    f"data set {dataset.name!r} has no part {absent[0]!r}; its parts: {', '.join(indexes)}"
+                    f"data set {dataset.name!r} has no part {absent[0]!r}; its parts: {', '.join(indexes)}",
+                    f"if the plugin changed: `pmbench data prepare {dataset.name} --force`; "
+                    "otherwise a split names a part that the plugin does not offer",
                 )
             if part not in ids:
                 ids[part] = {i for p in part.split("+") for i in _ids(prepared, indexes[p])}

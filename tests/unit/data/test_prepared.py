@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import multiprocessing
+from typing import ClassVar
 
 import engine_lab as toys
 import numpy as np
@@ -244,6 +245,16 @@ def test_overlapping_parts_are_found_when_opening(tmp_path):
     prepared.path("test", "index").write_text(json.dumps(index))
     with pytest.raises(DataError, match="'validation-000'"):
         open_prepared(toys.Toy(), tmp_path)
+
+
+def test_a_part_that_the_plugin_offers_since_names_the_command(tmp_path):
+    class Grown(toys.Toy):
+        splits: ClassVar = toys.Toy.splits | {"more": pm.Split("more", "test")}
+
+    prepare(toys.Toy(), SOURCE, tmp_path)
+    with pytest.raises(DataError, match=r"no part 'more'; its parts: .*train") as caught:
+        open_prepared(Grown(), tmp_path)
+    assert f"`pmbench data prepare {toys.Toy.name} --force`" in str(caught.value.hint)
 
 
 def _prepare(root, pipe):
