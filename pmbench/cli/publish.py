@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime
+import shutil
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..contracts.options import split_names
 from .common import (
     DataOption,
     JsonOption,
@@ -19,6 +21,9 @@ from .common import (
 )
 from .tables import size_text
 from .verify import case_of, refused, show_report
+
+if TYPE_CHECKING:
+    from ..run.referee.outcome import Report
 
 LARGE = 100 << 20
 """Bytes above which hosts of git repositories refuse a file."""
@@ -32,6 +37,25 @@ def publish(
     results: Annotated[
         list[Path] | None,
         typer.Argument(help="Folders of results that `pmbench run` has written.", show_default=False),
+    ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--method",
+            "-m",
+            metavar="NAME",
+            help="Methods or rows, repeated or comma-separated; reference rows come with them. [all]",
+        ),
+    ] = None,
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option("--dataset", "-d", metavar="NAME", help="Data sets, repeated or comma-separated. [all]"),
+    ] = None,
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--protocol", "-p", metavar="NAME", help="Protocols, repeated or comma-separated. [all]"
+        ),
     ] = None,
     to: Annotated[
         Path | None,
@@ -81,14 +105,17 @@ def publish(
     data: DataOption = None,
     json_: JsonOption = False,
 ) -> None:
-    """Write a submission: records, predictions, programs and facts, checked by the referee."""
+    """Write a submission: records, predictions, programs and facts, checked by the referee.
+
+    A submission that the referee refuses is removed again.
+    """
     from pydantic import ValidationError
 
     from ..errors import UsageError
     from ..plugins import survey
     from ..report.record_files import summary
+    from ..run.collecting import Choice, collect
     from ..run.publishing import Author, publish
-    from ..run.referee.verify import verify
 
     if new_repo is not None:
         if results or to:
@@ -110,27 +137,43 @@ def publish(
         raise UsageError(f"--source {unclear[0]}: expected PLUGIN=ADDRESS")
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     author = Author(handle, contact, licence, data_terms, where)
+    choice = Choice(split_names(method or ()), split_names(dataset or ()), split_names(protocol or ()))
+    registry = survey()
+    found, left_out = collect(results, choice, registry)
+    if left_out:
+        typer.echo(f"Left out, since nobody else can verify them: {', '.join(left_out)}", err=json_)
     try:
-        folder = publish(results, to, author, seeds, date or today, survey(), open_store(store, shared_store))
+        folder = publish(found, to, author, seeds, date or today, registry, open_store(store, shared_store))
     except ValidationError as error:
         raise UsageError(f"the statement is not valid: {summary(error)}") from error
-    case = case_of(folder, data_folder(data), store)
-    if case.submission.statement is not None:  # its author has installed them
-        case.plugins = [plugin.distribution for plugin in case.submission.statement.plugins]
-    report = verify(case, "reinfer")
-    sizes = {
-        path.relative_to(folder).as_posix(): path.stat().st_size
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
-    if json_:
-        print_json({"folder": str(folder), "sizes": sizes, "report": report.as_json()})
-    else:
-        show_report(report)
-    if report.verdict == "refused":
-        raise refused(folder, report)
+    try:
+        report = _verified(folder, data_folder(data), store)
+        sizes = {
+            path.relative_to(folder).as_posix(): path.stat().st_size
+            for path in folder.rglob("*")
+            if path.is_file()
+        }
+        if json_:
+            print_json({"folder": str(folder), "sizes": sizes, "report": report.as_json()})
+        else:
+            show_report(report)
+        if report.verdict == "refused":
+            raise refused(folder, report, "it was removed; mend what is refused above, and publish again")
+    except BaseException:  # also an interruption: what was not verified stays nowhere
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     if not json_:
         _next(folder, to, sizes, report.verdict == "passed")
+
+
+def _verified(folder: Path, data: Path, store: Path | None) -> Report:
+    """What the referee says of a submission whose plugins are installed here."""
+    from ..run.referee.verify import verify
+
+    case = case_of(folder, data, store)
+    if case.submission.statement is not None:
+        case.plugins = [plugin.distribution for plugin in case.submission.statement.plugins]
+    return verify(case, "reinfer")
 
 
 def _new_repository(to: Path, json_: bool) -> None:

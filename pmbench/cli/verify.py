@@ -214,10 +214,10 @@ def show_report(report: Report) -> None:
     typer.echo(f"{shown(report.folder)}: {report.verdict}; {reached}")
 
 
-def refused(path: Path, report: Report) -> RecordError:
+def refused(path: Path, report: Report, hint: str | None = None) -> RecordError:
     """The error of a submission that was refused."""
     from ..errors import RecordError, plural
 
     found = report.problems("refused")
     checks = ", ".join(dict.fromkeys(result.check.replace("_", " ") for result, _ in found))
-    return RecordError(f"{path} is refused for {plural(len(found), 'reason')}: {checks}")
+    return RecordError(f"{path} is refused for {plural(len(found), 'reason')}: {checks}", hint)

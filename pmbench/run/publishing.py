@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,6 @@ from ..errors import DataError, StoreError, UsageError
 from ..files import file_digest, folder_atomic
 from ..plugins import CORE, Registry
 from ..report.record import Record
-from ..report.record_files import read_files
 from ..report.rows import label_of
 from ..report.submission import (
     GALLERY,
@@ -25,6 +24,7 @@ from ..report.submission import (
     write_statement,
 )
 from ..store.store import Store
+from .collecting import Results
 from .referee.case import KNOWN, distributions_of, source_digest
 
 
@@ -39,40 +39,8 @@ class Author:
     where: Mapping[str, str]
 
 
-def collect(results: Iterable[Path]) -> dict[str, tuple[Path, Record]]:
-    """Path below `records/` -> results folder and record. Of a cell in several folders, the finished one.
-
-    Raises UsageError for folders without records, DataError for records that cannot be read or are failures.
-    """
-    found: dict[str, tuple[Path, Record]] = {}
-    for folder in results:
-        records, problems = read_files(folder / RECORDS)
-        if problems:
-            raise DataError(problems[0].message, problems[0].hint)
-        if not records:
-            raise UsageError(
-                f"{folder} holds no records", "give folders that `pmbench run --out` has written"
-            )
-        for path, record in records.items():
-            name = path.relative_to(folder / RECORDS).as_posix()
-            if name not in found or found[name][1].status != "done":
-                found[name] = folder, record
-    for name, (_, record) in found.items():
-        if record.cell.is_demo:
-            raise UsageError(
-                f"{name} is of a demo, {record.cell.dataset}, whose samples are made up",
-                "give folders without it (`pmbench run --out`)",
-            )
-        if record.status == "failed":
-            raise DataError(
-                f"{name}: the cell of {label_of(record.cell)}, seed {record.cell.seed} failed",
-                "run it again; a submission holds results and skips alone",
-            )
-    return found
-
-
 def publish(
-    results: Sequence[Path],
+    found: Results,
     to: Path,
     author: Author,
     seeds: int,
@@ -85,7 +53,6 @@ def publish(
     Raises UsageError if it is there already, or a plugin's source is not stated, and StoreError or DataError
     if programs or predictions are no longer those of the records.
     """
-    found = collect(results)
     statement = _statement([record for _, record in found.values()], author, seeds, date, registry)
     folder = to / "submissions" / statement.folder
     if folder.exists():

@@ -41,8 +41,9 @@ def published(new_workspace: Any) -> tuple[Any, Path, Any]:
     done = workspace.run_cli("publish", "results", "--to", "board", *STATED, *SOURCE, "--date", "2999-01-01")
     assert "is in the future" in done.stdout
     assert done.code == 1
-    done = workspace.run_cli("publish", "results", "--to", "board", *STATED, *SOURCE)
-    (folder,) = [p for p in (workspace.root / "board" / "submissions").iterdir() if "2999" not in p.name]
+    assert "it was removed" in done.stderr
+    done = workspace.run_cli("publish", "results", "--to", "board", *STATED, *SOURCE, "-m", "mine")
+    (folder,) = (workspace.root / "board" / "submissions").iterdir()
     return workspace, folder, done
 
 

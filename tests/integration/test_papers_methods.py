@@ -65,4 +65,4 @@ def test_a_demo_goes_from_files_to_a_table_and_to_no_board(workspace: Any) -> No
     stated = ("--handle", "jane", "--contact", "jane@example.org", "--data-terms", "none")
     refused = workspace.run_cli("publish", workspace.out, "--to", "board", *stated)
     assert refused.code == 2
-    assert "is of a demo, sensit:demo" in refused.error
+    assert "nothing to publish: sensit:demo (made-up samples)" in refused.error

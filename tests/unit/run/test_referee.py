@@ -24,6 +24,7 @@ from pmbench.isolation.forkserver import Forkserver
 from pmbench.plugins import load_plugins, survey
 from pmbench.report.record_files import read_record, read_records
 from pmbench.report.submission import read_submission
+from pmbench.run.collecting import Choice, collect
 from pmbench.run.coordinator import Runner
 from pmbench.run.executors.inline import Inline
 from pmbench.run.plan import make_plan
@@ -67,7 +68,8 @@ def honest(root, registry) -> Path:
     outcome = Runner(plan, plugins, resources, root / "out", 0, recorder, Silent(), Inline).execute()
     assert not outcome.failed, outcome.failed
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    return publish([root / "out"], root, AUTHOR, 2, today, registry, store)
+    found, _ = collect([root / "out"], Choice(), registry)
+    return publish(found, root, AUTHOR, 2, today, registry, store)
 
 
 @pytest.fixture
