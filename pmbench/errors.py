@@ -57,21 +57,30 @@ class UsageError(PmbenchError):
     exit_code = 2
 
 
+MOST_LISTED = 20
+"""Known names that an error lists; more are counted where a hint says what lists them."""
+
+
 class UnknownName(UsageError):
     """A name that no installed plugin offers.
 
     >>> UnknownName("method", "hofman", ["hoffman", "kd"]).message
     "unknown method 'hofman'; did you mean 'hoffman'?"
+    >>> UnknownName("protocol of data set 'hapt'", "few", ["few-10"]).message
+    "unknown protocol 'few' of data set 'hapt'; did you mean 'few-10'?"
     """
 
     def __init__(self, what: str, name: str, known: Iterable[str], hint: str | None = None) -> None:
         known = sorted(known)
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
         if near:
-            tail = "; did you mean " + " or ".join(repr(n) for n in near) + "?"
+            tail = "did you mean " + " or ".join(repr(n) for n in near) + "?"
+        elif hint and len(known) > MOST_LISTED:
+            tail = f"none of {len(known)} known names is like it"
         else:
-            tail = "; known: " + (", ".join(known) if known else "none")
-        super().__init__(f"unknown {what} {name!r}{tail}", hint)
+            tail = "known: " + (", ".join(known) if known else "none")
+        kind, of, owner = what.partition(" of ")
+        super().__init__(f"unknown {kind} {name!r}{of}{owner}; {tail}", hint)
 
 
 class DataNotPrepared(UsageError):

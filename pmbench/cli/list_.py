@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 def list_(
     kind: Annotated[
-        str, typer.Argument(help=f"{', '.join(KINDS)}; all by default.", show_default=False)
+        str, typer.Argument(help=f"{', '.join(KINDS)}. [the names of all]", show_default=False)
     ] = "",
     dataset: Annotated[
         str, typer.Option("--dataset", "-d", help="Only the protocols of this data set.", show_default=False)
@@ -30,7 +31,7 @@ def list_(
     data: DataOption = None,
     json_: JsonOption = False,
 ) -> None:
-    """List installed methods, data sets, backbones and protocols."""
+    """List installed methods, data sets, backbones and protocols: names, or with a kind a line of each."""
     from ..errors import UnknownName, UsageError
     from ..plugins import survey
     from .describe import warn_broken
@@ -46,9 +47,10 @@ def list_(
     found = {name: _values(registry, name, dataset, data_folder(data)) for name in chosen}
     if json_:
         print_json(found[kind] if kind else found)
+    elif kind:
+        _show(kind, found[kind])
     else:
-        for name, values in found.items():
-            _show(name, values, titled=not kind)
+        _show_names(found)
     warn_broken(registry)
 
 
@@ -83,11 +85,22 @@ def _prepared_by_name(registry: Registry, root: Path) -> list[dict[str, Any]]:
     return found
 
 
-def _show(kind: str, values: list[dict[str, Any]], titled: bool) -> None:
-    from .tables import heading, table
+def _show_names(found: dict[str, list[dict[str, Any]]]) -> None:
+    """Prints the names of each kind; of protocols, which every data set has, their number."""
+    for kind, values in found.items():
+        typer.echo(f"{len(values)} {kind}")
+        if kind != "protocols":
+            names = textwrap.wrap(" ".join(v["name"] for v in values), 98, break_on_hyphens=False)
+            typer.echo(textwrap.indent("\n".join(names), "  ") + "\n")
+    typer.echo(
+        "  `pmbench list protocols --dataset NAME` lists those of a data set\n\n"
+        "`pmbench list methods` (datasets, backbones) has a line of each, `pmbench show NAME` all of one."
+    )
 
-    if titled:
-        heading(kind)
+
+def _show(kind: str, values: list[dict[str, Any]]) -> None:
+    from .tables import table
+
     if not values:
         typer.echo(f"No {kind} are installed.")
         return

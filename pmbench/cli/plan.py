@@ -12,7 +12,7 @@ import typer
 
 from ..processes import cores
 from .common import data_folder, open_store, print_json, show_trace
-from .selection import Selection, takes
+from .selection import NamesFollowOptions, Selection, takes
 
 if TYPE_CHECKING:
     from ..plugins import Registry
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    app.command()(plan)
+    app.command(cls=NamesFollowOptions)(plan)
 
 
 @dataclass

@@ -22,7 +22,7 @@ from .common import (
     show_trace,
     store_folder,
 )
-from .selection import Selection, takes
+from .selection import NamesFollowOptions, Selection, takes
 
 
 @dataclass
@@ -63,7 +63,7 @@ class RunOptions(Selection):
 
 
 def register(app: typer.Typer) -> None:
-    app.command()(run)
+    app.command(cls=NamesFollowOptions)(run)
 
 
 @takes(RunOptions)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+from typer.core import TyperCommand
 
 from ..contracts.options import split_names
 from ..errors import UnknownName, UsageError
@@ -49,6 +50,24 @@ def takes(kind: type[T]) -> Callable[[Callable[[T], None]], Callable[..., None]]
         return wrapped
 
     return decorate
+
+
+class NamesFollowOptions(TyperCommand):
+    """A command that takes names by options alone, and says so where one is given without."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        from ..plugins import survey
+
+        ctx.allow_extra_args = True
+        rest = super().parse_args(ctx, args)
+        if ctx.args:
+            registry = survey()
+            named = [f"--{'dataset' if registry.has('dataset', n) else 'method'} {n}" for n in ctx.args]
+            raise UsageError(
+                f"{ctx.command_path} takes no name without its option: {' '.join(ctx.args)}",
+                f"did you mean `{' '.join([ctx.command_path, *named])}`?",
+            )
+        return rest
 
 
 @dataclass

@@ -24,7 +24,7 @@ from .common import (
     print_json,
     store_folder,
 )
-from .selection import takes
+from .selection import NamesFollowOptions, takes
 
 
 @dataclass
@@ -101,7 +101,7 @@ class TuneOptions:
 
 
 def register(app: typer.Typer) -> None:
-    app.command()(tune)
+    app.command(cls=NamesFollowOptions)(tune)
 
 
 @takes(TuneOptions)

@@ -43,7 +43,7 @@ _SHOWN = {
     "dataset": "data set",
     "backbone": "backbone",
     "metric": "metric",
-    "modality_kind": "kind of modality",
+    "modality_kind": "modality kind",
 }
 
 

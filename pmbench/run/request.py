@@ -171,7 +171,7 @@ def _of_setup(method: Method, setup: Setup) -> dict[str, Any]:
     for name in options:
         if name not in method.options():
             raise UnknownName(
-                f"option of method {method.name!r}, which the recipe names,", name, method.options()
+                f"option of method {method.name!r}, which the recipe names", name, method.options()
             )
     return {name: value for name, value in options.items() if value != method.options()[name].default}
 

@@ -58,7 +58,7 @@ def write_plugin(kind: str, name: str, folder: Path, version: str) -> list[Path]
 def check_name(kind: str, name: str) -> None:
     """Raises UsageError unless `name` can name a plugin and its module."""
     if kind not in KINDS:
-        raise UnknownName("kind of plugin", kind, KINDS)
+        raise UnknownName("plugin kind", kind, KINDS)
     if not re.fullmatch(r"[a-z][a-z0-9_]*[a-z0-9]", name) or "__" in name or len(name) > LONGEST:
         better = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_0123456789")[:LONGEST].strip("_")
         raise UsageError(

@@ -72,10 +72,10 @@ def suites_for(name: str, *, dataset: str = "", data: Path | None = None) -> lis
     kinds = [kind for kind in _KINDS if found.has(kind, name)]
     if not kinds:
         known = [n for kind in _KINDS for n in found.names(kind)]
-        broken = ", ".join(f"{b.distribution} ({b.error})" for b in found.broken)
-        raise UnknownName(
-            "method, data set or backbone", name, known, f"not loaded: {broken}" if broken else None
-        )
+        hint = "`pmbench list` shows what is installed; install the distribution that offers it with pip"
+        if found.broken:
+            hint += f"; not loaded: {', '.join(f'{b.distribution} ({b.error})' for b in found.broken)}"
+        raise UnknownName("method, data set or backbone", name, known, hint)
     return [suite_of(kind, name, dataset=dataset, data=data) for kind in kinds]
 
 

@@ -7,12 +7,19 @@ from typing import Any
 KINDS = ("methods", "datasets", "backbones", "protocols")
 
 
-def test_everything_by_default(run_cli: Any) -> None:
+def test_names_by_default_on_one_screen(run_cli: Any) -> None:
     done = run_cli("list")
     assert done.code == 0
     assert done.stderr == ""
-    for expected in (*KINDS, "hoffman", "planted", "mlp-64", "shared-10 (default)", "pmbench-hapt"):
+    for expected in (*KINDS, "hoffman", "planted", "mlp-64", "casia-surf-challenge"):
         assert expected in done.stdout
+    assert len(done.stdout.splitlines()) < 40
+    assert max(map(len, done.stdout.splitlines())) <= 100
+
+
+def test_a_line_of_each_with_a_kind(run_cli: Any) -> None:
+    assert "shared-10 (default)" in run_cli("list", "protocols").stdout
+    assert "pmbench-hapt" in run_cli("list", "datasets").stdout
 
 
 def test_json_has_every_kind(run_cli: Any) -> None:

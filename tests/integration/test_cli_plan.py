@@ -199,4 +199,4 @@ def test_recipes_by_name(run_cli: Any) -> None:
     assert "standard, epochs=3" in changed.stdout
     refused = run_cli(*args, "--recipe", "amid/ucf51")
     assert refused.code == 2
-    assert "unknown recipe of data set 'planted' 'amid/ucf51'; known: standard" in refused.error
+    assert "unknown recipe 'amid/ucf51' of data set 'planted'; known: standard" in refused.error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -33,3 +34,28 @@ def test_backbones_of_several_modalities_are_one_choice(
     found = run_cli(*PLAN, *options, "--seed", "0", "--no-references", "--json")
     assert found.code == 0, found.stderr
     assert len(found.json()["cells"]) == choices
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (("run", "hoffman"), "pmbench run --method hoffman"),
+        (("plan", "kd", "planted", "--seeds", "1"), "pmbench plan --method kd --dataset planted"),
+        (("tune", "kd", "--out", "study"), "pmbench tune --method kd"),
+    ],
+)
+def test_a_name_without_its_option_is_shown_with_it(run_cli: Any, words: tuple[str, ...], meant: str) -> None:
+    refused = run_cli(*words)
+    assert refused.code == 2
+    assert "takes no name without its option" in refused.error
+    assert f"did you mean `{meant}`?" in refused.stderr
+
+
+def test_many_known_names_are_counted(run_cli: Any) -> None:
+    refused = run_cli("check", "qqqq")
+    assert refused.code == 2
+    assert re.fullmatch(
+        "unknown method, data set or backbone 'qqqq'; none of [0-9]+ known names is like it", refused.error
+    )
+    assert "`pmbench list` shows what is installed" in refused.stderr
+    assert "did you mean 'hoffman'" in run_cli("check", "hofman").error

@@ -27,7 +27,7 @@ USAGE: dict[str, tuple[tuple[Any, ...], str]] = {
     "data set": (("plan", "-m", "kd", "-d", "plantd"), "unknown data set 'plantd'; did you mean 'planted'"),
     "protocol": (("plan", *KD, "-p", "shared-11"), "did you mean 'shared-10'"),
     "backbone": (("plan", *KD, "-b", "mlp-63"), "did you mean 'mlp-64'"),
-    "recipe": (("plan", *KD, "--recipe", "amid/ucf51"), "data set 'planted' 'amid/ucf51'; known: standard"),
+    "recipe": (("plan", *KD, "--recipe", "amid/ucf51"), "'amid/ucf51' of data set 'planted'; known: standard"),
     "option": (("plan", *KD, "--set", "temprature=2"), "did you mean 'temperature'?"),
     "field of the recipe": (("plan", *KD, "--set", "recipe.epoch=2"), "did you mean 'epochs'?"),
     "method of an option": (("plan", *KD, "--set", "kb.temperature=2"), "did you mean 'kd'"),
@@ -41,7 +41,7 @@ USAGE: dict[str, tuple[tuple[Any, ...], str]] = {
     "format": (("leaderboard", "--format", "latx"), "did you mean 'latex'"),
     "level": (("verify", ".", "--level", "perfect"), "unknown level 'perfect'"),
     "rows to compare": (("compare", "kd", "hofman", "--records", RECORDS), "did you mean 'hoffman'"),
-    "kind of a plugin": (("new", "methods", "mine"), "kind of plugin 'methods'; did you mean 'method'"),
+    "kind of a plugin": (("new", "methods", "mine"), "plugin kind 'methods'; did you mean 'method'"),
     "command": (("lst",), "lst"),
     "flag": (("list", "--jsn"), "--jsn"),
     # --- values

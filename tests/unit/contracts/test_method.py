@@ -51,7 +51,7 @@ def test_a_method_has_the_options_that_its_plan_takes():
 
 
 def test_options_that_are_refused():
-    with pytest.raises(UnknownName, match="unknown option of method 'demo' 'wieght'; did you mean 'weight'"):
+    with pytest.raises(UnknownName, match="unknown option 'wieght' of method 'demo'; did you mean 'weight'"):
         demo.last_stage(setting(), wieght=1)
     with pytest.raises(UsageError, match="method 'demo': option 'form' is 'c'; expected one of a, b"):
         demo.last_stage(setting(), form="c")

@@ -56,7 +56,7 @@ def test_variants_are_named_with_their_options(registry: Registry) -> None:
         ("late_fusion", {"form": "joint"}),
         *((name, {}) for name in REFERENCES),
     ]
-    with pytest.raises(UsageError, match="unknown option of method 'kd' 'taecher'; did you mean 'teacher'"):
+    with pytest.raises(UsageError, match="unknown option 'taecher' of method 'kd'; did you mean 'teacher'"):
         shown(Request(("kd[taecher=privileged]",), ("planted",)), registry)
     with pytest.raises(UsageError, match="teacher=nobody: expected one of fused, privileged"):
         shown(Request(("kd[teacher=nobody]",), ("planted",)), registry)
