@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import errno
-import io
 import math
 import shutil
 from collections.abc import Collection, Mapping, Sequence
@@ -18,13 +16,14 @@ from filelock import FileLock, Timeout
 from ..contracts.dataset import Dataset
 from ..contracts.samples import Files, Part
 from ..errors import DataError, DataNotPrepared, PluginError, PmbenchError, plural
-from ..files import explain, file_digest, publish, write_json, write_text
+from ..files import explain, file_digest, publish, write_json
 from ..plugins import CORE, Registry
 from ..tracebacks import error_text
 from .checks import check_classes, check_counts, check_part, check_targets
 from .download import Report
 from .duplicates import find_duplicates
 from .prepared import SCHEMA, Prepared, damaged, data_folder, open_prepared
+from .problems import LISTED, check_problems, skipped, write_problems
 from .shards import Problem, Shard, cut, join_frames, join_rows, read_all, reader_digest, stored_as_frames
 from .sources import SOURCES, check_unchanged, describe, differences, looks_unchanged, relative, reusable
 from .unpack import unpacked
@@ -153,7 +152,9 @@ def prepare(
                 check_classes(dataset, parts)
             shards, readers = _shards(dataset, source, parts, partial / "shards", codec, earlier, content)
             problems = _decode(shards, workers, report)
-            _check_problems(dataset, parts, problems, partial / "problems.csv", "damaged" in allow)
+            if problems:
+                write_problems(parts, problems, partial / LISTED)
+                check_problems(dataset, problems, partial / LISTED, "damaged" in allow)
             lacks += [f"{plural(len(problems), 'file')} that cannot be read"] if problems else []
             ready = partial / "ready"
             shutil.rmtree(ready, ignore_errors=True)
@@ -172,6 +173,8 @@ def prepare(
                     )
                 lacks.append(str(duplicates))
             write_json(ready / SOURCES, {**content, "readers": readers})
+            if problems:
+                write_problems(parts, problems, ready / LISTED)
             write_json(
                 ready / "manifest.json",
                 {
@@ -181,7 +184,7 @@ def prepare(
                     "parts": written,
                     "lacks": lacks,
                     "declared": dataset.declaration,
-                    "notes": list(dataset.notes),
+                    "notes": [*dataset.notes, *skipped(parts, problems, folder / LISTED)],
                     "duplicates": str(duplicates) if duplicates else "",
                 },
             )
@@ -295,45 +298,21 @@ def _decode(shards: Mapping[tuple[str, str], Sequence[Shard]], workers: int, rep
     if not all_shards:
         return []
     all_shards[0].path.parent.mkdir(parents=True, exist_ok=True)
-    total, done = sum(len(shard.files.items) for shard in all_shards), 0
+    total, done = sum(map(_to_read, all_shards)), 0
     report("reading files", 0, total)
 
     def step(shard: Shard) -> None:
         nonlocal done
-        done += len(shard.files.items)
-        report("reading files", done, total)
+        if count := _to_read(shard):
+            done += count
+            report("reading files", done, total)
 
     return read_all(all_shards, workers, step)
 
 
-def _check_problems(
-    dataset: Dataset, parts: Mapping[str, Part], problems: Sequence[Problem], path: Path, skip: bool
-) -> None:
-    """Lists unreadable files in `path` and raises DataError; with `skip` only if a test sample needs one."""
-    if not problems:
-        return
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(("part", "modality", "id", "reason"))
-    writer.writerows((p.part, p.modality, parts[p.part].ids[p.sample], p.reason) for p in problems)
-    write_text(path, table.getvalue())
-    test_parts = dataset.part_names(test=True)
-    if skip:
-        problems = [p for p in problems if p.part in test_parts and p.modality in dataset.target]
-    if not problems:
-        return
-    reasons = "; ".join(p.reason for p in problems[:3]) + ("; ..." if len(problems) > 3 else "")
-    if skip:
-        raise DataError(
-            f"{plural(len(problems), 'test sample')} of {dataset.name!r} cannot be read in the target "
-            f"modality: {reasons}",
-            f"a test part must be complete: get these files again and run the same command; {path} lists all",
-        )
-    raise DataError(
-        f"{plural(len(problems), 'file')} of {dataset.name!r} cannot be read: {reasons}",
-        f"get them again and run the same command, which resumes; or leave them out of training with "
-        f"--skip-damaged; {path} lists all",
-    )
+def _to_read(shard: Shard) -> int:
+    """Files of a shard besides those that an earlier prepared form holds."""
+    return len(shard.files.items) - sum(place is not None for place in shard.reused)
 
 
 def _write_part(

@@ -72,19 +72,16 @@ def changes(prepared: Prepared, source: Path | None = None) -> list[str]:
     """How the user's folder differs from what was prepared, in words; empty if it does not.
 
     Empty for official data sets, and if the folder is gone: the prepared form is complete. A file whose size
-    or time differs counts only if its digest does, too; size and time are then noted anew.
+    or time differs counts only if its digest does, too; size and time are then noted anew. Raises DataError
+    if the folder cannot be read any more.
     """
     source = source or source_of(prepared)
     if source is None or looks_unchanged(prepared, source):
         return []
     if type(prepared.dataset).read is Dataset.read:  # its code is in another process
         return ["its files have other sizes or times"]
-    try:
-        dataset = prepared.dataset.named(prepared.dataset.name.partition("/")[2]).at(source)
-        content = describe(dataset, source, dict(dataset.read(source)), prepared)
-    except PmbenchError as error:
-        return [f"it cannot be read: {error.message}"]
-    return differences(prepared, content)
+    dataset = prepared.dataset.named(prepared.dataset.name.partition("/")[2]).at(source)
+    return differences(prepared, describe(dataset, source, dict(dataset.read(source)), prepared))
 
 
 def looks_unchanged(prepared: Prepared, source: Path) -> bool:
@@ -126,7 +123,7 @@ def differences(prepared: Prepared, now: Mapping[str, Any]) -> list[str]:
 
 
 def check_unchanged(prepared: Prepared) -> None:
-    """Raises DataError if the user's folder has changed since it was prepared."""
+    """Raises DataError if the user's folder has changed since it was prepared, or cannot be read any more."""
     if found := changes(prepared):
         raise DataError(
             f"{source_of(prepared)} has changed since {prepared.dataset.name!r} was prepared: "

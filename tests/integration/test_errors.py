@@ -27,7 +27,7 @@ USAGE: dict[str, tuple[tuple[Any, ...], str]] = {
     "data set": (("plan", "-m", "kd", "-d", "plantd"), "unknown data set 'plantd'; did you mean 'planted'"),
     "protocol": (("plan", *KD, "-p", "shared-11"), "did you mean 'shared-10'"),
     "backbone": (("plan", *KD, "-b", "mlp-63"), "did you mean 'mlp-64'"),
-    "recipe": (("plan", *KD, "--recipe", "amid/ucf51"), "'amid/ucf51' of data set 'planted'; known: standard"),
+    "recipe": (("plan", *KD, "--recipe", "amid/ucf51"), "of data set 'planted'; known: standard"),
     "option": (("plan", *KD, "--set", "temprature=2"), "did you mean 'temperature'?"),
     "field of the recipe": (("plan", *KD, "--set", "recipe.epoch=2"), "did you mean 'epochs'?"),
     "method of an option": (("plan", *KD, "--set", "kb.temperature=2"), "did you mean 'kd'"),

@@ -200,17 +200,14 @@ def _untold(path: Path) -> bool:
 
 
 def _array(files: Sequence[Path], described: Described) -> tuple[Reading, list[str]]:
-    shapes, first = [], None
+    shapes, errors = [], []
     for path in files:
         try:
-            found = numbers(path, described.variable, described.columns)
-        except pm.DataError:
-            if first is None:
-                raise
-            continue  # reading reports it
-        first = found if first is None else first
-        shapes.append(found.shape)
-    assert first is not None
+            shapes.append(numbers(path, described.variable, described.columns).shape)
+        except pm.DataError as error:
+            errors.append(error)  # reading reports it
+    if not shapes:
+        raise errors[0]
     axes = {len(shape) for shape in shapes}
     unit = described.unit or "as given"
     common: dict[str, Any] = {"variable": described.variable, "columns": described.columns}

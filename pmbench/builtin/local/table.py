@@ -12,7 +12,7 @@ from pathlib import Path
 import pmbench as pm
 
 TABLE = "manifest.csv"
-COLUMNS = ("id", "label", "split", "group")
+NEEDED = {"id": "a name of each sample", "label": "its class", "split": "train, validation or test"}
 PARTS = ("train", "validation", "test")
 HELP = (
     f"{TABLE} has a line for each sample with the columns id, label, split (train, validation or test), "
@@ -57,12 +57,14 @@ def read_table(folder: Path, name: str = TABLE, named: Mapping[str, str] | None 
     if twice := [c for c in columns if c and columns.count(c) > 1]:
         raise pm.DataError(f"{path} has more than one column {twice[0]!r}", HELP)
     roles = _roles(path, columns, named or {}, notes)
-    if not lines or any(role not in roles for role in COLUMNS[:3]):
+    if lacking := [role for role in NEEDED if role not in roles]:
         raise pm.DataError(
-            f"{path} has {pm.plural(len(lines), 'row')} with columns {', '.join(columns) or 'none'}; "
-            "expected id, label, split, perhaps group, and at least two of paths",
-            HELP,
+            f"{path} has no column {lacking[0]!r}; its columns: {', '.join(columns[:10]) or 'none'}"
+            f"{', ...' if len(columns) > 10 else ''}",
+            f"add it, with {NEEDED[lacking[0]]}; or name its column in [columns] of dataset.toml",
         )
+    if not lines:
+        raise pm.DataError(f"{path} has no samples", HELP)
     rows = []
     for number, line in enumerate(lines, 2):
         cells = dict(zip(columns, (cell.strip() for cell in line), strict=False))

@@ -160,7 +160,7 @@ def test_damaged_arrays(tmp_path):
 
 WRONG = {
     "no manifest": (None, r"manifest\.csv cannot be read"),
-    "no split": ({"split": None}, "expected id, label, split"),
+    "no split": ({"split": None}, "has no column 'split'; its columns: id, label, group"),
     "one modality": (dict.fromkeys(("ir", "face", "imu", "state")), "at least two"),
     "unknown split": ({"split": "dev"}, r"line 2: split 'dev'; expected train, validation, test"),
     "no file": ({"video": "gone.avi"}, r"1 file does not exist .*line 2: video 'gone\.avi'"),

@@ -107,7 +107,7 @@ WRONG = {
         "line 3: 7 cells; the header",
     ),
     "an open quote": (lambda t: t + '"d,x', "cannot be read: unexpected end of data"),
-    "no line": (lambda t: t.splitlines()[0], "has 0 rows"),
+    "no line": (lambda t: t.splitlines()[0], "has no samples"),
     "no label in the test": (lambda t: t.replace("c,x", "c,"), "line 4: a sample needs an id"),
 }
 

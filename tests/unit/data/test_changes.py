@@ -95,8 +95,11 @@ def test_only_a_changed_file_is_read_again(made, monkeypatch, tmp_path):
     assert found[:2] == ["1 sample added", "2 samples changed"]
     assert found[2:] == ["1 file with other contents (p3.png)"]
     found = reads(monkeypatch)
-    again = prepare(Local().named("set"), source, data)
+    said: list[tuple[str, int, int]] = []
+    again = prepare(Local().named("set"), source, data, lambda *what: said.append(what))
     assert sorted(found) == ["p20.png", "p3.png", "v20.npy"]
+    assert said[0] == ("reading files", 0, 3)
+    assert ("reading files", 3, 3) in said
     fresh = prepare(Local().named("set"), source, tmp_path / "other")
     assert again.fingerprint == fresh.fingerprint
 
@@ -105,6 +108,30 @@ def test_a_description_that_is_added_later(made):
     source, _, _, prepared = made
     (source / "dataset.toml").write_text('[modalities.rgb]\nflip = ""\n')
     assert changes(prepared) == ["other readings"]
+
+
+def test_a_description_that_cannot_be_read_is_the_error(made):
+    source, _, _, prepared = made
+    (source / "dataset.toml").write_text("target = [")
+    with pytest.raises(DataError, match=r"dataset\.toml cannot be read"):
+        changes(prepared)
+    with pytest.raises(DataError, match=r"dataset\.toml cannot be read"):
+        check_unchanged(prepared)
+
+
+def test_what_is_skipped_is_named_with_its_part(made):
+    source, _, data, _ = made
+    for name in ("v0.npy", "v1.npy"):  # the first ones, too, from which the reading is guessed
+        (source / name).write_bytes(b"no array")
+    with pytest.raises(DataError, match="2 files of 'local/set' cannot be read") as caught:
+        prepare(Local().named("set"), source, data)
+    assert "--skip-damaged" in caught.value.hint
+    prepared = prepare(Local().named("set"), source, data, allow=("damaged",))
+    listed = (prepared.folder / "problems.csv").read_text().splitlines()
+    rows = [line.split(",")[:3] for line in listed[1:]]
+    notes = [note for note in prepared.notes if note.startswith("skipped ")]
+    for (part, modality, name), note in zip(rows, notes, strict=True):
+        assert note.startswith(f"skipped {modality} of {name} in {part}: {source}")
 
 
 def test_a_copy_of_the_folder_is_no_change(made, tmp_path):
