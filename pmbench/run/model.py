@@ -208,12 +208,38 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import {library}
 
 here = Path(__file__).parent
 card = json.loads((here / "model.json").read_text())
-arrays = [np.load(file).astype(np.float32) for file in sys.argv[1:]]
-arrays = [x[None] if x.ndim == len(i["shape"]) else x for x, i in zip(arrays, card["inputs"], strict=True)]
+inputs, files = card["inputs"], sys.argv[1:]
+
+
+def stop(reason):
+    print(f"infer.py: {{reason}}", file=sys.stderr)
+    sys.exit(2)
+
+
+def read(file, name, shape):
+    """Samples (N, ...) of an input; one sample is a batch of one."""
+    try:
+        array = np.load(file).astype(np.float32)
+    except Exception as error:  # a damaged file can raise almost any
+        stop(f"{{file}}: {{getattr(error, 'strerror', None) or 'not an array of numbers in an .npy file'}}")
+    array = array[None] if array.ndim == len(shape) else array
+    if list(array.shape[1:]) != shape:
+        stop(f"{{file}}: shape {{list(array.shape)}}; {{name}} takes {{shape}}, or several of these")
+    return array
+
+
+if len(files) != len(inputs):
+    wanted = " ".join(f"{{one['name']}}.npy" for one in inputs)
+    stop(f"{{len(files)}} files given; expected {{len(inputs)}}: python infer.py {{wanted}}")
+arrays = [read(file, one["name"], one["shape"]) for file, one in zip(files, inputs, strict=True)]
+if len({{*map(len, arrays)}}) > 1:
+    stop(f"the files have {{', '.join(str(len(x)) for x in arrays)}} samples; expected equally many")
+
+import {library}  # takes seconds
+
 {run}
 shares = np.exp(logits - logits.max(1, keepdims=True))
 for row in shares / shares.sum(1, keepdims=True):

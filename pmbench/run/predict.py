@@ -98,9 +98,7 @@ def predict(
     card = read_card(folder)
     if card["file"] != "model.pt2":
         raise UsageError(f"{folder} holds an ONNX model", "run its infer.py, or export it as pt2")
-    for row in rows:
-        if missing := [path for path in row if not path.exists()]:
-            raise DataError(f"{missing[0]} does not exist")
+    _check_files(rows, card["inputs"])
     known = registry.dataset(card["dataset"]) if card["declaration"] is not None else Dataset()
     dataset = _Recordings(card, known.declared(card["declaration"]), rows)
     with tempfile.TemporaryDirectory(prefix="pmbench-") as scratch:
@@ -108,8 +106,24 @@ def predict(
         try:
             prepared = prepare(dataset, Path(scratch), Path(scratch, "data"), workers=workers, codec=codec)
         except DataError as error:
-            raise DataError(error.message, f"{folder / 'README.md'} says what the model takes") from error
+            hint = f"{folder / 'README.md'} says what the model takes"
+            if folders := [path for row in rows for path in row if path.is_dir()]:
+                hint += f"; a folder is one clip of numbered images; for its files give {folders[0]}/*"
+            raise DataError(error.message, hint) from error
         protocol = prepared.dataset.protocol("official")
         logits = logits_of(folder / card["file"], card["sha256"], prepared, protocol, dataset.target)
     shares = np.exp(logits - logits.max(1, keepdims=True))
     return shares / shares.sum(1, keepdims=True)
+
+
+def _check_files(rows: Sequence[Sequence[Path]], inputs: Sequence[Mapping[str, Any]]) -> None:
+    """Raises DataError for recordings that are missing, or folders of an input that is no clip."""
+    for row in rows:
+        for path, one in zip(row, inputs, strict=True):
+            if not path.exists():
+                raise DataError(f"{path} does not exist", f"give a file of {one['name']} for each recording")
+            if path.is_dir() and one["kind"] != "clip":
+                raise DataError(
+                    f"{path} is a folder; expected a file of {one['name']} for each recording",
+                    f"for its files give {path}/*",
+                )

@@ -258,6 +258,9 @@ def test_a_model_of_another_data_set_takes_arrays_and_exports_to_onnx(
     assert texts[0] == texts[1]
     predicted = run_cli("predict", str(tmp_path / "pt2"), str(tmp_path / "x.npy"))
     assert predicted.code == 0, predicted.stderr
+    folder = run_cli("predict", str(tmp_path / "pt2"), str(tmp_path))
+    assert f"{tmp_path} is a folder; expected a file of target_view" in folder.error
+    assert f"give {tmp_path}/*" in folder.stderr
     wrong = run_cli("predict", str(tmp_path / "onnx"), str(tmp_path / "x.npy"))
     assert (wrong.code, "holds an ONNX model" in wrong.stderr) == (2, True)
     np.save(tmp_path / "bad.npy", np.ones(3, np.float32))

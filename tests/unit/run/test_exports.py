@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from pmbench.run.exports import eee
 from pmbench.run.exports.croissant import croissant
 from pmbench.run.exports.hub import write_card
 from pmbench.run.exports.predictions import compact
+from pmbench.run.model import INFER
 
 RECORDS = Path(__file__).parents[3] / "leaderboard" / "records" / "hapt" / "few-10" / "cnn1d-8"
 CARD = {
@@ -157,3 +160,31 @@ def test_logs_are_valid(record: Record, tmp_path: Path) -> None:
     place = path.relative_to(tmp_path).as_posix()
     report = validate_aggregate(path, repo_path=place, run_semantic_checks=True)
     assert (report.errors, report.warnings) == ([], [])
+
+
+# --- the script beside a model ------------------------------------------------------------------------------
+
+WRONG_INPUTS = {
+    "no file": ((), "0 files given; expected 2: python infer.py gyro.npy acc.npy"),
+    "a table": (("table.csv", "acc.npy"), "table.csv: not an array of numbers in an .npy file"),
+    "missing": (("nothing.npy", "acc.npy"), "nothing.npy: No such file or directory"),
+    "another shape": (
+        ("acc.npy", "acc.npy"),
+        "acc.npy: shape [5]; gyro takes [3, 8], or several of these",
+    ),
+    "another number": (("gyro.npy", "acc.npy"), "the files have 2, 1 samples; expected equally many"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_INPUTS)
+def test_the_script_refuses_other_inputs_in_one_line(tmp_path: Path, case: str) -> None:
+    files, message = WRONG_INPUTS[case]
+    inputs = [{"name": "gyro", "shape": [3, 8]}, {"name": "acc", "shape": [5]}]
+    (tmp_path / "infer.py").write_text(INFER["pt2"])
+    (tmp_path / "model.json").write_text(json.dumps({"inputs": inputs}))
+    (tmp_path / "table.csv").write_text("1,2\n")
+    np.save(tmp_path / "gyro.npy", np.zeros((2, 3, 8)))
+    np.save(tmp_path / "acc.npy", np.zeros(5))
+    command = [sys.executable, "infer.py", *files]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr, done.stdout) == (2, f"infer.py: {message}\n", "")
