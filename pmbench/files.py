@@ -7,14 +7,21 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import PmbenchError, StoreError
+
+if TYPE_CHECKING:
+    from filelock import FileLock
+
+PATIENCE = 5.0
+"""Seconds after which a command says that it waits for another process."""
 
 
 def cache_folder(name: str) -> Path:
@@ -89,6 +96,22 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
     write_atomic(path, write)
+
+
+@contextmanager
+def held(lock: FileLock, what: str) -> Iterator[None]:
+    """Holds a lock; after PATIENCE seconds it says on standard error what another process does meanwhile."""
+    from filelock import Timeout
+
+    try:
+        lock.acquire(timeout=PATIENCE)
+    except Timeout:
+        print(f"Waiting for another process, which {what} ({lock.lock_file})", file=sys.stderr, flush=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from filelock import FileLock
 
 from ..contracts.samples import Download
 from ..errors import DataError
-from ..files import explain, file_digest, write_text
+from ..files import explain, file_digest, held, write_text
 
 CHUNK = 1 << 20
 TIMEOUT_S = 30.0
@@ -30,7 +30,7 @@ def fetch_all(downloads: Sequence[Download], folder: Path, report: Report) -> Pa
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_name(f".{folder.name}.lock")):
+        with held(FileLock(folder.with_name(f".{folder.name}.lock")), f"downloads to {folder}"):
             for download in downloads:
                 fetch(download, folder / download.file, report)
     except OSError as error:

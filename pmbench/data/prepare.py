@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from ..contracts.dataset import Dataset
 from ..contracts.samples import Files, Part
 from ..errors import DataError, DataNotPrepared, PluginError, PmbenchError, plural
-from ..files import explain, file_digest, publish, write_json
+from ..files import explain, file_digest, held, publish, write_json
 from ..plugins import CORE, Registry
 from ..tracebacks import error_text
 from .checks import check_classes, check_counts, check_part, check_targets
@@ -134,7 +134,7 @@ def prepare(
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise explain(error, root) from error
-    with lock:
+    with held(lock, f"prepares {dataset.name!r}"):
         earlier = None
         with suppress(DataNotPrepared, DataError):
             earlier = open_prepared(dataset, root)

@@ -23,6 +23,10 @@ def label(node: PlannedStage) -> str:
     return f"{node.stage.label} {spec.dataset} {spec.protocol} seed {spec.seed}{placebo}"
 
 
+def _waiting(node: PlannedStage) -> str:
+    return f"Waiting for {label(node)}, which another process trains"
+
+
 class Lines:
     """One line for each event, for pipes and log files."""
 
@@ -33,6 +37,9 @@ class Lines:
 
     def started(self, node: PlannedStage) -> None:
         pass
+
+    def waiting(self, node: PlannedStage) -> None:
+        self._say(_waiting(node))
 
     def epoch(self, key: str, done: int, total: int) -> None:
         pass
@@ -78,6 +85,9 @@ class Bars:
 
     def started(self, node: PlannedStage) -> None:
         self.bars[node.key] = self.progress.add_task(f"  {label(node)}", total=None)
+
+    def waiting(self, node: PlannedStage) -> None:
+        self.progress.console.print(_waiting(node), markup=False)
 
     def epoch(self, key: str, done: int, total: int) -> None:
         if key in self.bars:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from graphlib import TopologicalSorter
 
+from ..files import PATIENCE
 from ..store.store import Store
 from .plan import PlannedCell, PlannedStage
 from .worker import Seal, Task, Train
@@ -34,6 +36,8 @@ class Queue:
         )
         self._sorter.prepare()
         self._ready: list[str] = []
+        self._moved = time.monotonic()
+        self._told: set[str] = set()
 
     @property
     def open(self) -> bool:
@@ -57,6 +61,7 @@ class Queue:
 
     def complete(self, task: Task) -> None:
         """Marks a task as done; stages that waited for it become ready."""
+        self._moved = time.monotonic()
         if isinstance(task, Train):
             self.untrained.discard(task.key)
             self._sorter.done(task.key)
@@ -73,6 +78,16 @@ class Queue:
         self._ready += [task.key for task in self.postponed]
         self.waiting.update(task.key for task in self.postponed)
         self.postponed = []
+
+    def stuck(self) -> Task | None:
+        """A task that another process works on, if no task has ended for PATIENCE seconds; each one once."""
+        if time.monotonic() - self._moved < PATIENCE or not self.postponed:
+            return None
+        first = self.postponed[0]
+        if first.key in self._told:
+            return None
+        self._told.add(first.key)
+        return first
 
     def fail(self, key: str) -> list[str]:
         """Drops a failed stage and its descendants; returns the keys of the descendants."""

@@ -76,6 +76,8 @@ class Trainer:
                 ended, _ = wait(running, timeout=0.1, return_when=FIRST_COMPLETED)
             else:
                 ended = set()
+                if stuck := queue.stuck():
+                    self.watcher.waiting(plan.nodes[stuck.key])
                 time.sleep(0.2)  # another run trains what is left
             if not running:
                 queue.release()

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -15,8 +16,10 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import videos
+from filelock import FileLock
 
 import pmbench as pm
+from pmbench import files
 from pmbench.data import prepare as preparing
 from pmbench.data import shards
 from pmbench.data.prepare import prepare
@@ -307,3 +310,12 @@ def test_contract_checks_find_modalities_of_one_grid_with_other_crops(source, tm
         else:
             with pytest.raises(Failed, match="'rgb' and 'flow' are on one grid"):
                 check(sample)
+
+
+def test_who_waits_for_another_process_says_so(source, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(files, "PATIENCE", 0.1)
+    other = FileLock(tmp_path / ".videos-v1.lock", thread_local=False)
+    other.acquire()
+    threading.Timer(0.5, other.release).start()
+    prepare(videos.Videos(), source, tmp_path)
+    assert "Waiting for another process, which prepares 'videos'" in capsys.readouterr().err

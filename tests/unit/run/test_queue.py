@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import pmbench.run.queue as queueing
 from pmbench.plugins import load_plugins
 from pmbench.run.plan import make_plan, needed
 from pmbench.run.queue import Queue
@@ -138,3 +139,16 @@ def test_a_queue_begins_where_it_is_told(plan, keys) -> None:
     assert [*nodes] == list(keys)
     queue = Queue(nodes, plan.cells, start=0.7)
     assert [queue.next_task().key for _ in range(2)] == [keys[2], keys[0]]
+
+
+def test_a_stage_that_another_process_trains_is_named_once(queue, monkeypatch) -> None:
+    first, second = queue.next_task(), queue.next_task()
+    queue.postpone(first)
+    assert queue.stuck() is None, "it has just begun"
+    monkeypatch.setattr(queueing, "PATIENCE", 0.0)
+    assert queue.stuck() is first
+    assert queue.stuck() is None
+    queue.release()
+    queue.complete(first)
+    queue.postpone(second)
+    assert queue.stuck() is second

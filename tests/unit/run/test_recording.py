@@ -35,6 +35,9 @@ class Silent:
     def started(self, stage):
         self.events.append("started")
 
+    def waiting(self, stage):
+        pass
+
     def epoch(self, key, done, total):
         pass
 
