@@ -79,9 +79,11 @@ LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 
 
 @pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda p: p.name)
-def test_links_between_pages_lead_somewhere(page: Path, pages: dict[str, str]) -> None:
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    """In the repository, too, which has no generated pages."""
     for target in LINK.findall(page.read_text(encoding="utf-8")):
         if target.startswith(("http://", "https://", "#")):
             continue
         path = target.partition("#")[0]
-        assert (page.parent / path).exists() or path.removeprefix("reference/") in pages, target
+        assert not path.startswith("reference/"), target
+        assert (page.parent / path).exists(), target

@@ -26,9 +26,3 @@ def test_the_tutorial_plugin_runs(workspace: Any, run_cli: Any) -> None:
     mine = [r for r in result["records"] if r["cell"]["method"] == "follow"]
     assert [r["status"] for r in mine] == ["done"]
     assert mine[0]["cell"]["options"] == {"weight": 0.5}
-
-
-def test_the_readme_shows_the_tutorial_plugin() -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    code = EXAMPLE.read_text(encoding="utf-8").partition("import pmbench as pm")[2].strip()
-    assert code in readme
