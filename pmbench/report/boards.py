@@ -22,7 +22,7 @@ from .placebo import Left, left_of
 from .ranks import PairTest
 from .recompute import recompute
 from .record import PublishedNumber, Record, metric_of
-from .rows import Row, find_ceiling, find_floor, label_of, second_floors
+from .rows import Row, find_ceiling, find_floor, label_of, second_floors, with_equals
 from .stability import with_edges
 from .statistics import Comparison, Interval, t_interval
 from .teachers import EqualTeachers, TeacherChange, equal_teachers, teacher_changes, with_teachers
@@ -123,11 +123,12 @@ def table_of(record: Record) -> str:
 
 
 def grouped(records: Iterable[Record]) -> list[list[Record]]:
-    """The records of each board, the boards sorted."""
+    """The records of each board, the boards sorted; without those that no cell has finished for."""
     groups: dict[str, list[Record]] = {}
     for record in records:
         groups.setdefault(table_of(record), []).append(record)
-    return [groups[key] for key in sorted(groups, key=natural)]
+    finished = {key for key, same in groups.items() if any(r.status == "done" for r in same)}
+    return [groups[key] for key in sorted(finished, key=natural)]
 
 
 def board_of(records: list[Record]) -> Board:
@@ -153,7 +154,7 @@ def _main_board(records: list[Record]) -> Board:
     seeds = tuple(sorted({r.cell.seed for r in cells}))
     if metric is None or not done:
         return Board(cells[0].cell, metric, (), absent, None, None, seeds, remarks=tuple(remarks))
-    rows = [_row(label, by_seed, metric) for label, by_seed in sorted(done.items())]
+    rows = with_equals([_row(label, by_seed, metric) for label, by_seed in done.items()])
     paired = pair(rows, metric, remarks)
     rows, pairs = with_ranks(against_floor(rows, paired), paired)
     rows = with_teachers(rows, metric)

@@ -18,6 +18,12 @@ LEGEND = (
     "▲ beats the floor and every control, △ beats the floor alone, ▼ is worse than the floor; no mark: no "
     "significant gain"
 )
+ROLES = (
+    "Floor: trained on the target modality alone; control: that with soft labels or a second training; "
+    "reference: no method, such as one that is given the privileged modality at test; ceiling: the reference "
+    "that is best on validation data, so another may have a better result."
+)
+"""What the words beside the names of rows mean."""
 INTERVALS = (
     "[ ] hold for all methods of a table together, with 95 % probability: a gain is significant if and only "
     "if its [ ] excludes 0."

@@ -11,7 +11,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from ..errors import RecordError, UsageError
+from ..errors import RecordError, UsageError, plural
 from .averages import mean_tables
 from .boards import Board, boards
 from .headlines import marked, names, sentence
@@ -93,7 +93,8 @@ class Results(Sequence[Record]):
 
     def __repr__(self) -> str:
         done = sum(record.status == "done" for record in self.records)
-        return f"Results({len(self.records)} records, {done} with a result, {len(self.boards)} tables)"
+        found, tables = plural(len(self.records), "record"), plural(len(self.boards), "table")
+        return f"Results({found}, {done} with a result, {tables})"
 
     @cached_property
     def boards(self) -> list[Board]:
@@ -148,7 +149,7 @@ class Results(Sequence[Record]):
         for mean in (mean for mean in mean_tables(self.boards) if mean.rows):
             parts.append(f"<p><b>{escape(mean.title)}: {escape(mean.sentence)}.</b></p>")
             parts.append(html_table(mean.lines[0], mean.lines[1:]))
-        notes = [legend(self.boards), *without_result(self.records)] if self.boards else ["No records."]
+        notes = [legend(self.boards), *without_result(self.records)] if self.records else ["No records."]
         return "".join([*parts, *(f"<p>{escape(note)}</p>" for note in notes)])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -39,16 +39,17 @@ class Teacher:
 class Row:
     """One method with one set of options. `records`: its finished cells, by seed.
 
-    `ceiling`: whether the board measures gaps against this row. `rank` is None if the method uses a
-    privileged modality at test, or is not sealed. `gain` and `gap` compare it with the floor; `error` is the
-    standard error of the gain and its degrees of freedom, `pair` what the gap is computed from. `edge`: seeds
-    of which each, left out, changes the verdict. `others` maps each metric but the board's to its interval
-    over seeds and the published numbers.
+    `equal_to`: label of the row of the same method whose predictions it has; it is then no part of any test.
+    `ceiling`: whether the board measures gaps against this row. `rank` is None if the row is not rankable.
+    `gain` and `gap` compare it with the floor; `error` is the standard error of the gain and its degrees of
+    freedom, `pair` what the gap is computed from. `edge`: seeds of which each, left out, changes the verdict.
+    `others` maps each metric but the board's to its interval over seeds and the published numbers.
     """
 
     label: str
     records: tuple[Record, ...]
     interval: Interval
+    equal_to: str | None = None
     ceiling: bool = False
     rank: Rank | None = None
     gain: Comparison | None = None
@@ -70,7 +71,7 @@ class Row:
 
     @property
     def rankable(self) -> bool:
-        return self.sealed and self.cell.tests_on == "target"
+        return self.sealed and self.cell.tests_on == "target" and self.equal_to is None
 
     @property
     def competes(self) -> bool:
@@ -93,10 +94,11 @@ class Row:
 
     @property
     def marks(self) -> list[str]:
-        """Notes beside the label: role, privileged modalities used at test, values, not sealed."""
+        """Notes beside the label: equal row, role, privileged modalities at test, values, not sealed."""
         cell = self.cell
         role = "reference" if cell.role == "ceiling" else cell.role
-        found: list[str] = ["ceiling" if self.ceiling else role] if cell.role != "method" else []
+        found = [f"equal to {self.equal_to}"] if self.equal_to else []
+        found += ["ceiling" if self.ceiling else role] if cell.role != "method" else []
         if cell.tests_on != "target":
             privileged = [m for m in cell.test_modalities if m in cell.privileged]
             found.append(f"given {', '.join(privileged)} at test")
@@ -117,6 +119,35 @@ def label_of(cell: CellInfo) -> str:
         matched_epochs=cell.matched_epochs,
         tuned_trials=cell.study.trials if cell.study else None,
     )
+
+
+def with_equals(rows: Sequence[Row]) -> list[Row]:
+    """The rows, those marked that have the predictions of another row of their method on all common seeds.
+
+    Such as a tuned row whose best trial has the default values: counted twice, it would be tested twice.
+    """
+    found: list[Row] = []
+    for row in sorted(rows, key=_first_of_equals):
+        same = (one.label for one in found if one.equal_to is None and _equal(one, row))
+        found.append(replace(row, equal_to=next(same, None)))
+    return sorted(found, key=lambda r: r.label)
+
+
+def _first_of_equals(row: Row) -> tuple[object, ...]:
+    return not row.sealed, row.cell.study is not None, len(row.cell.options), row.label
+
+
+def _equal(one: Row, other: Row) -> bool:
+    """Whether two rows of one method have the same predictions on their common seeds, at least one."""
+    if one.cell.method != other.cell.method:
+        return False
+    known = {r.cell.seed: r.digests.predictions for r in one.records if r.digests}
+    both = [
+        (known[r.cell.seed], r.digests.predictions)
+        for r in other.records
+        if r.digests and r.cell.seed in known
+    ]
+    return bool(both) and all(a == b for a, b in both)
 
 
 def find_floor(rows: Sequence[Row]) -> Row | None:

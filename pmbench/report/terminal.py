@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from . import headlines
 from .averages import mean_tables
 from .boards import Board
-from .headlines import INTERVALS, marked, names, sentence
+from .headlines import INTERVALS, ROLES, marked, names, sentence
 from .record import Record
 from .rows import Row, label_of
 from .text import gap_text, interval, options_text, p_text, points, printed_text, seeds_text
@@ -67,8 +67,8 @@ def means(boards: Sequence[Board]) -> list[Table]:
 
 
 def legend(boards: Sequence[Board]) -> str:
-    """What marks and intervals mean."""
-    return f"± is a 95 % interval over seeds. {INTERVALS} {headlines.legend(boards)}."
+    """What intervals, marks and roles mean."""
+    return f"± is a 95 % interval over seeds. {INTERVALS} {headlines.legend(boards)}. {ROLES}"
 
 
 def ablation_tables(boards: Sequence[Board]) -> list[Table]:

@@ -157,7 +157,7 @@ def row_text(
     """
     label = variant_text(method, options)
     label += f" ({placebo} placebo)" if placebo else ""
-    label += f" ({matched_epochs} epochs)" if matched_epochs else ""
+    label += f" ({plural(matched_epochs, 'epoch')})" if matched_epochs else ""
     label += f" (tuned, {plural(tuned_trials, 'trial')})" if tuned_trials else ""
     return f"{label} ({ablation})" if ablation else label
 

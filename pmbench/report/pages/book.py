@@ -12,7 +12,7 @@ from urllib.parse import quote
 from ...errors import StoreError
 from ..attestations import Attestations
 from ..averages import MeanTable, mean_tables
-from ..boards import Absent, Board, boards
+from ..boards import Absent, Board, boards, grouped
 from ..headlines import names
 from ..record import Record
 from ..rows import Row, label_of
@@ -57,7 +57,8 @@ class Book:
         known: Sequence[Board] | None = None,
         conclusions: tuple[str, ...] = (),
     ) -> Book:
-        shown = tuple(record for record in records if not record.cell.is_demo)
+        tables = grouped(record for record in records if not record.cell.is_demo)
+        shown = tuple(record for same in tables for record in same)
         attested = attestations or Attestations()
         return cls(shown, front, files or {}, figures, attested, known, conclusions)
 

@@ -171,8 +171,8 @@ def _rows(
     for row in board.rows:
         result = marks.get(marked.get(row.label, ""), "{}").format(text(interval(row.interval)))
         cells = [text(points(row.gain)), text(gap_text(row.gap)), text(rank_text(row.rank))]
-        role = f" ({row.marks[0]})" if row.marks else ""  # a page is narrow
-        found.append([name(row.label) + text(role), result, *cells])
+        role = f" {text(f'({row.marks[0]})')}" if row.marks else ""  # a page is narrow
+        found.append([name(row.label) + role, result, *cells])
     return found
 
 

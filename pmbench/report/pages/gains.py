@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from itertools import zip_longest
 
-from ..headlines import controls, mark, marked, methods, reading
+from ..headlines import ROLES, controls, mark, marked, methods, reading
 from ..rows import Row, label_of
 from ..text import code, escape, interval, table, wrap
 from .book import DRAWN, WIDTH, Book, Table
@@ -79,7 +79,7 @@ def gains_page(book: Book) -> str | None:
     if len(gains.first) == len(book.tables):
         return None
     top = f"# Gains on all tables\n\n[Leaderboard]({book.front})"
-    parts = [top, *gains.grids, wrap(reading(book.boards)), definitions(book), DRAWN]
+    parts = [top, *gains.grids, wrap(f"{reading(book.boards)} {ROLES}"), definitions(book), DRAWN]
     return "\n\n".join(parts) + "\n"
 
 

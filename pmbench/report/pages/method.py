@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from ..headlines import marked, reading
+from ..headlines import ROLES, marked, reading
 from ..record import PublishedNumber, Record
 from ..rows import Row
 from ..text import (
@@ -41,6 +41,8 @@ def method_page(book: Book, method: str, figures: Mapping[str, str]) -> str:
     parts = [f"# {code(method)}\n\n[Leaderboard](../{book.front})"]
     if rows:
         parts += [_results(rows), wrap(reading([one.board for one, _ in rows]))]
+    if any(row.cell.role != "method" for _, row in rows):
+        parts.append(wrap(ROLES))
     parts += [*_verdicts(rows), *_controls(rows), *_skipped(book, method)]
     pictures = [picture(f"../figures/{figure}", text) for figure, text in figures.items()]
     parts += ["## Ablations", *pictures] if pictures else []

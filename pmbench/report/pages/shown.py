@@ -149,7 +149,7 @@ def gain_of(row: Row, board: Board) -> Gain:
 def costs_of(board: Board, name: str) -> Costs:
     metric = board.metric
     points = []
-    for row in board.rows:
+    for row in (row for row in board.rows if row.equal_to is None):
         cost = row.records[-1].cost
         macs = float(cost.macs) if cost and cost.macs else None
         given = not row.rankable

@@ -14,7 +14,7 @@ from typing import Any
 
 from ...errors import UsageError
 from ...files import folder_atomic
-from ..headlines import reading, sentence
+from ..headlines import ROLES, reading, sentence
 from ..record_files import to_json
 from ..text import gap_text, interval, number, rank_text
 from ..verdicts import (
@@ -51,8 +51,9 @@ from .grids import (
     results_grid,
     seeds_grid,
 )
+from .limits import warnings
 from .method import departures, published_lines
-from .table import NOT_ANY_MORE, TEACHERS, facts, provenance, warnings
+from .table import NOT_ANY_MORE, TEACHERS, facts, provenance
 from .verification import reasons, statement
 
 PARTS = {
@@ -109,7 +110,7 @@ def site(book: Book, values: Any) -> dict[str, str]:
     common = {
         "creator": CREATOR,
         "navigation": [Link(t.name, f"tables/{t.slug}.html") for t in book.tables],
-        "legend": reading(book.boards),
+        "legend": f"{reading(book.boards)} {ROLES}",
         "downloads": downloads,
     }
     figures = plan(book)

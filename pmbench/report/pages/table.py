@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from ...errors import plural
 from ..audit import bonus_of, choices_of
 from ..boards import AblationTable, Board
-from ..headlines import legend, marked, sentence
+from ..headlines import ROLES, legend, marked, sentence
 from ..placebo import KINDS
 from ..record import Record, metric_of
 from ..rows import ENSEMBLE, Row
@@ -26,7 +26,6 @@ from ..text import (
     printed_text,
     quantity,
     rank_text,
-    seeds_text,
     table,
     wrap,
 )
@@ -40,6 +39,7 @@ from ..verdicts import (
 )
 from .book import DRAWN, Book
 from .front import picture
+from .limits import warnings
 from .matrix import matrix_text
 from .tuning import tuning_text
 from .verification import for_all, reasons, status_of
@@ -86,7 +86,7 @@ def table_page(book: Book, place: int, figures: Mapping[str, str]) -> str:
     ]
     parts += [picture(f"../figures/{figure}", text) for figure, text in figures.items()]
     how = wrap(HOW_TO_READ.format(marks=legend([board])))
-    parts += ["## Results\n\n" + how, *_results(book, board), _skipped(board)]
+    parts += ["## Results\n\n" + how, wrap(ROLES), *_results(book, board), _skipped(board)]
     parts += [_list("Methods", method_lines(board)), _controls(board)]
     parts += [*_means(book, board), *tuning_text(board)]
     parts += [_list(TEACHERS, teacher_lines(board)), _left(board), *_others(board), *matrix_text(board)]
@@ -121,10 +121,11 @@ def facts(board: Board) -> list[str]:
     records = [r for row in board.rows for r in row.records]
     rules = sorted({r.validation.rule for r in records if r.validation})
     counts = sorted({r.samples.count for r in records if r.samples})
+    samples = f"{' or '.join(map(str, counts)) or 'no'} {'sample' if counts == [1] else 'samples'}"
     backbones = ", ".join(f"{m}: {name}" for m, name in sorted(cell.backbones.items()))
     items = [
         f"protocol: {cell.protocol}, on version {cell.dataset_version} of the data; "
-        f"tested on {', '.join(cell.target)} ({' or '.join(map(str, counts)) or 'no'} samples); "
+        f"tested on {', '.join(cell.target)} ({samples}); "
         f"privileged: {', '.join(cell.privileged) or 'none'}"
     ]
     if board.metric is not None:
@@ -139,7 +140,7 @@ def facts(board: Board) -> list[str]:
 
 
 def _results(book: Book, board: Board) -> list[str]:
-    """Table of the ranked rows, and table of those that are given a privileged modality or are not sealed."""
+    """Table of the ranked rows, and table of the others."""
     metric = board.metric.title if board.metric else "result"
     floor = board.floor.label if board.floor else "floor"
     head = [
@@ -160,7 +161,7 @@ def _results(book: Book, board: Board) -> list[str]:
         parts.append(table(_verified(book, board, rows, ranked), left=(0, 7)))
     if others := [row for row in board.rows if not row.rankable]:
         rows = [[_name(book, row), interval(row.interval), _seeds(row, board)] for row in others]
-        parts.append("Not ranked, given a privileged modality at test or not sealed:")
+        parts.append("Not ranked: given a privileged modality at test, not sealed, or equal to another row:")
         parts.append(table(_verified(book, board, [["method", metric, "seeds"], *rows], others), left=(0, 3)))
     return [*parts, _list(NOT_ANY_MORE, reasons(book, board))]
 
@@ -297,48 +298,6 @@ def _others(board: Board) -> list[str]:
 
 def _list(title: str, lines: Sequence[str]) -> str:
     return f"{title}:\n\n{bullets(lines)}" if lines else ""
-
-
-def warnings(board: Board) -> list[str]:
-    """What limits the comparison of this table."""
-    lines = list(board.remarks)
-    if board.rows and board.floor is None:
-        lines.append("no sealed floor on this board: no gap recovered, and no test against it")
-    if board.rows and board.ceiling is None:
-        lines.append("no ceiling on this board: no gap recovered")
-    if board.floor is not None:
-        rising = [r.cell.seed for r in board.floor.records if r.validation and r.validation.flat is False]
-        if rising:
-            lines.append(
-                f"the validation curve of {board.floor.label} is not flat ({seeds_text(rising)}): it may be "
-                "under-trained, which fakes gains for every method"
-            )
-        if len(board.floor.seeds) == 1:
-            lines.append("one seed of the floor: gains have no interval, and nothing is tested")
-        if board.ceiling is not None and any(r.gap is None and r.gain is not None for r in board.rows):
-            lines.append(
-                "no gap recovered where the ceiling is less than 1 point above the floor on common seeds"
-            )
-    lines += _near_chance(board)
-    two = [r.label for r in board.rows if r.competes and r.networks > 1]
-    if two and not any(r.cell.method == ENSEMBLE and r.rankable for r in board.rows):
-        lines.append(f"{', '.join(two)}: more than one network at test, but no {ENSEMBLE} to compare with")
-    return lines
-
-
-def _near_chance(board: Board) -> list[str]:
-    """Stages whose delivered networks tell classes apart no better than chance, by row."""
-    lines = []
-    for row in board.rows:
-        found: dict[str, list[int]] = {}
-        for record in row.records:
-            for stage in dict.fromkeys(s.stage for s in record.stages if s.near_chance):
-                found.setdefault(stage, []).append(record.cell.seed)
-        lines += [
-            f"{row.label}: what stage {stage} delivers is near chance on validation data, {seeds_text(seeds)}"
-            for stage, seeds in found.items()
-        ]
-    return lines
 
 
 def _controls(board: Board) -> str:

@@ -22,6 +22,7 @@ from pmbench.report.pages.folder import book_for, check, pages, write
 from pmbench.report.pages.front import front_page
 from pmbench.report.pages.site import site
 from pmbench.report.record import Record
+from pmbench.report.results import Results
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "leaderboard.md"
 
@@ -37,6 +38,20 @@ def test_the_order_of_records_is_irrelevant(every_kind: list[Record]) -> None:
     rendered = render(every_kind)
     random.Random(0).shuffle(every_kind)
     assert render(every_kind) == rendered
+
+
+def test_one_of_anything_is_singular(make_record: Any) -> None:
+    records = [make_record("target_only", 0, 0.6, role="floor", count=1), make_record(count=1)]
+    records.append(
+        records[0].model_copy(update={"cell": records[0].cell.model_copy(update={"matched_epochs": 1})})
+    )
+    results = Results(tuple(records[1:2]))
+    text = "\n".join(
+        [render(records), *site(Book.of(records), []).values(), repr(results), results.to_markdown()]
+    )
+    plurals = "tables|seeds|records|methods|epochs|samples|trials|rows|stages|cells|classes|groups|data sets"
+    assert re.findall(rf"(?<![\d.,-])1 (?:{plurals})\b.*", text) == []
+    assert repr(results) == "Results(1 record, 1 with a result, 1 table)"
 
 
 def test_no_records_give_an_empty_board() -> None:
@@ -215,7 +230,9 @@ def test_sentences_where_nothing_can_be_tested(make_record: Any) -> None:
     assert sentence(boards([make_record()])[0]) == "no sealed floor, so nothing is compared"
     one = [make_record("target_only", 0, 0.6, role="floor"), make_record()]
     assert sentence(boards(one)[0]) == "1 method cannot be tested: one seed (--seeds 2 or more)"
-    assert sentence(boards([make_record(status="failed", reason="killed")])[0]) == "no finished cell"
+    placebo = make_record()
+    placebo = placebo.model_copy(update={"cell": placebo.cell.model_copy(update={"placebo": "noise"})})
+    assert sentence(boards([placebo])[0]) == "no finished cell"
 
 
 def test_importing_report_is_light() -> None:

@@ -98,10 +98,15 @@ def test_skipped_and_failed_cells_are_listed_with_their_reasons(every_kind: list
     assert row(text, "amid")[6] == "2 of 3"
 
 
-def test_a_board_without_finished_cells(make_record: Any) -> None:
-    text = tables([make_record(status="failed", reason="killed")])
-    assert "failed (seed 0): killed" in text
-    assert "tested on gyro (no samples)" in text
+def test_a_table_of_which_no_cell_has_finished_is_not_drawn(
+    every_kind: list[Record], make_record: Any
+) -> None:
+    """Such as that of a protocol that was mistyped once: `few-99` of a data set with 50 samples a class."""
+    lost = {"protocol": "few-99", "reason": "few-99 needs 99 samples of each class"}
+    more = [make_record(method, status=s, **lost) for method, s in (("kd", "skipped"), ("new", "failed"))]
+    assert render([*every_kind, *more]) == render(every_kind)
+    assert "`kd`" in tables([make_record(protocol="few-99"), *more])
+    assert "failed (seed 0): few-99 needs" in tables([make_record(protocol="few-99"), *more])
 
 
 def test_a_tampered_record_is_invalid_and_not_ranked(make_record: Any) -> None:

@@ -27,8 +27,13 @@ STUDY = TuningStudy(
 
 
 def tuned(record: Record, **options: Any) -> Record:
+    """The record under a study; with the same predictions if that chose no other options."""
     cell = record.cell.model_copy(update={"study": STUDY, "options": options})
-    return record.model_copy(update={"cell": cell, "cell_key": f"{record.cell.seed + 1}" * 64})
+    changes: dict[str, Any] = {"cell": cell, "cell_key": f"{record.cell.seed + 1}" * 64}
+    if options and record.digests:
+        own = f"{record.cell.seed + 5}" * 64
+        changes["digests"] = record.digests.model_copy(update={"predictions": own})
+    return record.model_copy(update=changes)
 
 
 def test_a_tuned_row_has_a_label_of_its_own_and_the_table_its_curve(every_kind: list[Record]) -> None:
@@ -48,10 +53,31 @@ def test_a_tuned_row_has_a_label_of_its_own_and_the_table_its_curve(every_kind: 
     assert "Tuned rows" not in tables(every_kind)
 
 
-def test_a_tuned_row_whose_best_trial_is_the_default_stands_beside_it(every_kind: list[Record]) -> None:
-    default = [r for r in every_kind if r.cell.method == "hoffman"]
-    text = tables([*every_kind, *map(tuned, default)])
-    assert row(text, "hoffman (tuned, 5 trials)")[1:3] == row(text, "hoffman")[1:3]
+@pytest.mark.parametrize("method", ["hoffman", "self_distill", "target_only"])
+def test_a_tuned_row_whose_best_trial_is_the_default_is_in_no_test(
+    every_kind: list[Record], method: str
+) -> None:
+    toy = [r for r in every_kind if r.cell.dataset == "toy"]
+    default = [r for r in toy if r.cell.method == method]
+    (plain,), (both,) = boards(toy), boards([*toy, *map(tuned, default)])
+    label = f"{method} (tuned, 5 trials)"
+    equal = next(r for r in both.rows if r.label == label)
+    assert equal.marks[0] == f"equal to {method}"
+    assert (equal.gain, equal.rank, equal.competes) == (None, None, False)
+    assert [r for r in both.rows if r is not equal] == list(plain.rows)
+    assert (both.contrasts, both.claims, both.pairs) == (plain.contrasts, plain.claims, plain.pairs)
+    text = tables([*toy, *map(tuned, default)])
+    assert f"| [`{label}`][{method}] (equal to {method}" in text.partition("Not ranked: ")[2]
+
+
+def test_of_equal_rows_the_one_without_options_counts(every_kind: list[Record]) -> None:
+    toy = [r for r in every_kind if r.cell.dataset == "toy"]
+    kd = [r for r in toy if label_of(r.cell) == "kd"]
+    named = [r.model_copy(update={"cell": r.cell.model_copy(update={"options": {"a": 1}})}) for r in kd]
+    (board,) = boards([*named[:2], *toy])
+    assert {r.label: r.equal_to for r in board.rows if r.equal_to} == {"kd[a=1]": "kd"}
+    (alone,) = boards([r for r in [*named, *toy] if label_of(r.cell) != "kd"])
+    assert not any(r.equal_to for r in alone.rows)
 
 
 def test_records_keep_the_study_and_those_without_one_are_written_as_before(
