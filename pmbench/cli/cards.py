@@ -164,12 +164,12 @@ MOST_CLASSES = 12
 
 
 def _recalls(classes: list[Values]) -> str:
-    """`0: 79.4, 1: 83.9`; of many classes, the lowest ones."""
-    text = ", ".join(f"{c['class']}: {c['recall']:.1f}" for c in classes[:MOST_CLASSES])
+    """`walking: 79.4, sitting: 83.9`; of many classes, the lowest ones."""
+    text = ", ".join(f"{c['name']}: {c['recall']:.1f}" for c in classes[:MOST_CLASSES])
     if len(classes) <= MOST_CLASSES:
         return text
     lowest = sorted(classes, key=lambda c: (c["recall"], c["class"]))[: MOST_CLASSES // 2]
-    return f"lowest of {len(classes)}: " + ", ".join(f"{c['class']}: {c['recall']:.1f}" for c in lowest)
+    return f"lowest of {len(classes)}: " + ", ".join(f"{c['name']}: {c['recall']:.1f}" for c in lowest)
 
 
 def _validation(validation: Values) -> str:

@@ -15,6 +15,7 @@ from .common import DEFAULT_OUT, DataOption, JsonOption, StoreOption, data_folde
 
 if TYPE_CHECKING:
     from ..plugins import Offer, Registry
+    from ..report.cell import CellInfo
 
 KINDS = ("method", "dataset", "backbone", "stage", "record")
 _NAMES = {"dataset": "data set", "stage": "stored stage"}
@@ -63,7 +64,9 @@ def show(
         raise UnknownName("kind", kind, KINDS)
     registry = survey()
     found = _find(name, registry, store_folder(store), data_folder(data))
-    found += [Found("record", partial(_record, path), show_record) for path in cells(records, name)]
+    found += [
+        Found("record", partial(_record, path, registry, data), show_record) for path in cells(records, name)
+    ]
     found = [f for f in found if kind in ("", f.kind)]
     if not found:
         raise _unknown(name, kind, registry)
@@ -188,10 +191,27 @@ def _prepared(offer: Offer, data: Path) -> str:
     return f"{state.text}: {state.folder}" if state.folder else state.text
 
 
-def _record(path: Path) -> dict[str, Any]:
+def _record(path: Path, registry: Registry, data: Path | None) -> dict[str, Any]:
     from ..report.pairs import recalls
     from ..report.record_files import read_record
 
     record = read_record(path)
+    names = class_names(record.cell, registry, data_folder(data))
     values = record.model_dump(mode="json", exclude={"samples"})
-    return {"file": str(path), **values, "classes": recalls(record)}
+    classes = [{"name": names[int(found["class"])], **found} for found in recalls(record)]
+    return {"file": str(path), **values, "classes": classes}
+
+
+def class_names(cell: CellInfo, registry: Registry, data: Path) -> list[str]:
+    """Names of the classes of a cell's data set; their numbers where this version of it is not installed."""
+    from ..data.prepared import open_prepared
+    from ..errors import PmbenchError
+
+    try:
+        dataset = registry.offer("dataset", cell.dataset).value
+        if "/" in cell.dataset:
+            dataset = open_prepared(dataset, data).dataset
+    except PmbenchError:
+        return list(map(str, range(cell.num_classes)))
+    same = (dataset.version, len(dataset.classes)) == (cell.dataset_version, cell.num_classes)
+    return list(map(str, dataset.classes if same else range(cell.num_classes)))

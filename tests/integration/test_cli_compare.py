@@ -7,6 +7,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 RECORDS = Path(__file__).parents[2] / "leaderboard" / "records"
 HAPT = RECORDS / "hapt" / "few-10" / "cnn1d-8"
 MFEAT = ("compare", "kd", "hoffman", "--records", RECORDS, "-d", "mfeat", "-p", "few-10")
@@ -50,6 +52,41 @@ def test_a_cell_on_a_screen(run_cli: Any) -> None:
     several = run_cli("show", "kd-s0", "--records", RECORDS)
     assert several.code == 2
     assert f"is the name of {len(list(RECORDS.rglob('kd-s0.json')))} cells" in several.error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("kd", "hofman"), "unknown row 'hofman'; did you mean 'hoffman'?"),
+        (("kd", "hoffman", "-d", "hatp"), "unknown data set 'hatp'; did you mean 'hapt'?"),
+        (("kd", "hoffman", "-p", "few-1O"), "unknown protocol 'few-1O'; did you mean 'few-10'?"),
+        (("kd", "rad_dad"), "'rad_dad' has no result in the table of mfeat, few-10: skipped: needs feature"),
+        (("kd", "mers", "-d", "hapt"), "'mers' has no record of this data set and protocol; it has some of "),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_compared(run_cli: Any, workspace: Any, arguments: tuple[str, ...], said: str) -> None:
+    records = workspace.out / "records"
+    for data, names in (("hapt", ("kd", "hoffman")), ("mfeat", ("kd", "hoffman", "mers", "rad_dad"))):
+        (records / data).mkdir(parents=True)
+        for file in (f for name in names for f in (RECORDS / data / "few-10").rglob(f"{name}-s0.json")):
+            shutil.copyfile(file, records / data / file.name)
+    done = run_cli("compare", *arguments)
+    assert done.code == 2
+    assert said in done.error
+    assert "Hint: " in done.stderr
+
+
+def test_classes_have_their_names_where_the_data_set_is_installed(run_cli: Any, workspace: Any) -> None:
+    named = run_cli("compare", HAPT / "kd-s0.json", HAPT / "hoffman-s0.json").stdout
+    assert [x for x in named.splitlines() if x.startswith("walking_upstairs ")]
+    assert "recall by class  walking: " in run_cli("show", HAPT / "kd-s0.json").stdout
+    text = (HAPT / "kd-s0.json").read_text()
+    workspace.out.mkdir(parents=True, exist_ok=True)
+    for before, after in (('"dataset": "hapt"', '"dataset": "gone"'), ('set_version": 1', 'set_version": 9')):
+        other = workspace.out / "other.json"
+        assert before in text
+        other.write_text(text.replace(before, after))
+        assert "recall by class  0: " in run_cli("show", other).stdout
 
 
 def test_formats(run_cli: Any, workspace: Any) -> None:
