@@ -78,7 +78,6 @@ def test_the_conclusions_are_those_of_the_tables() -> None:
     assert f"pseudo_label with {largest} points to mlld with {least}" in text
     shown = {row.label for row in methods(found[hapt]) if mark(row, found[hapt])}
     assert shown.isdisjoint({"hoffman", "mdms", "admd", "cgan", "adda"})
-    assert f"mean gain of {gain(hapt, 'target_ensemble')} points" in text
 
 
 def test_no_line_of_the_committed_pages_is_long() -> None:
@@ -113,9 +112,10 @@ def test_published_logits_give_the_published_results() -> None:
             found = 100 * (logits.argmax(1) == labels).mean()
             assert found == pytest.approx(record.metrics["accuracy"], abs=1e-9), (file, column)
             seen += 1
-    few = [r for r in read_records(FOLDER / "records")[0] if r.cell.protocol == "few-10"]
-    assert seen == sum(r.status == "done" for r in few) == 670, "every finished cell of the tables few-10"
-    assert sum(file.stat().st_size for file in (FOLDER / "predictions").rglob("*.parquet")) < 20e6
+    few = [FOLDER / "records" / name / "few-10" for name in ("hapt", "mfeat")]  # of pines: 8,000 pixels each
+    finished = [r for folder in few for r in read_records(folder)[0] if r.status == "done"]
+    assert seen == len(finished) == 940
+    assert sum(file.stat().st_size for file in (FOLDER / "predictions").rglob("*.parquet")) < 30e6
 
 
 def test_the_program_of_the_docs_ensembles_published_predictions() -> None:

@@ -35,12 +35,13 @@ def front_page(book: Book) -> str:
         parts.append(picture("figures/overview", _alternative(book)))
     gains = Gains(book)
     parts.append(gains.grid(gains.first))
+    more = []
     if len(gains.first) < len(book.tables):
-        parts.append(f"[The gains on all {len(book.tables)} tables]({GAINS})")
-    parts += [wrap(_reading(book)), *_bonus(book)]
+        more.append(f"[The gains on all {len(book.tables)} tables]({GAINS})")
     if len(book.tables) > 1 and across(book):
-        parts.append(f"[Means across data sets]({ACROSS})")
-    parts.append(definitions(book))
+        more.append(f"[Means across data sets]({ACROSS})")
+    parts += [", ".join(more)] if more else []
+    parts += [wrap(_reading(book)), *_bonus(book), definitions(book)]
     return "\n\n".join(parts) + "\n"
 
 

@@ -24,6 +24,7 @@ from pmbench.report.pages.site import site
 from pmbench.report.pages.verification import statement
 from pmbench.report.record import Record
 from pmbench.report.record_files import read_records
+from pmbench.report.rows import label_of
 
 RECORDS = Path(__file__).parents[3] / "leaderboard" / "records" / "hapt"
 MACHINE = Machine(platform="Linux x86_64", python="3.12.1", torch="2.9.0", device="cpu")
@@ -33,7 +34,7 @@ MACHINE = Machine(platform="Linux x86_64", python="3.12.1", torch="2.9.0", devic
 def records() -> list[Record]:
     found, problems = read_records(RECORDS)
     assert not problems
-    return [r for r in found if r.cell.method in ("kd", "target_only", "early_fusion")]
+    return [r for r in found if label_of(r.cell) in ("kd", "target_only", "early_fusion")]
 
 
 def about(record: Record, kind: Any = "verified", day: int = 1, **facts: Any) -> Attestation:
