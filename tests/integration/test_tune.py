@@ -91,7 +91,7 @@ def test_a_study_is_resumed_and_its_values_run_beside_the_defaults(workspace: An
     assert "to train" not in undisturbed.stderr
     assert (second / "trials.jsonl").read_bytes() == (first / "trials.jsonl").read_bytes()
     other = workspace.run_cli(*TUNE, "--trials", "4", "--out", first)
-    assert (other.code, "trials was 3, now 4" in other.error) == (2, True)
+    assert (other.code, "--trials 3, now 4" in other.error) == (2, True)
 
     for path in kept:
         path.with_suffix(".away").rename(path)
@@ -114,9 +114,11 @@ def test_studies_that_cannot_be_are_refused(workspace: Any) -> None:
         (("--out", "s"), "no method to tune"),
         (("-m", "hofman", "--out", "s"), "unknown method 'hofman'; did you mean 'hoffman'?"),
         (("-m", "kd", "-p", "shared-11", "-d", "planted", "--out", "s"), "unknown protocol"),
+        (("-m", "kd", "-d", "hapt,planted", "--out", "s"), "a study has one dataset"),
     ):
         done = workspace.run_cli("tune", *args)
         assert done.code == 2
         assert said in done.error
-    nothing = workspace.run_cli("tune", "-m", "target_only", "-d", "planted", "--out", "s")
-    assert (nothing.code, "target_only: it declares no search space" in nothing.error) == (3, True)
+    nothing = workspace.run_cli("tune", "-m", "target_only,late_fusion", "-d", "planted", "--out", "s")
+    assert nothing.code == 3
+    assert "no method can be tuned: target_only, late_fusion: it declares no search space" in nothing.error

@@ -98,17 +98,26 @@ def open_study(out: Path, request: TuningRequest, more: Mapping[str, Any]) -> st
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(f"{path} is damaged: {error}", HINT) from error
     if differs:
-        what = "; ".join(f"{n} was {_brief(before.get(n))}, now {_brief(asked.get(n))}" for n in differs)
+        what = "; ".join(_difference(n, before.get(n), asked.get(n)) for n in differs)
         raise UsageError(
-            f"{out} holds a study of another request: {what}",
+            f"{out} holds the study of another command: {what}",
             "give another --out; stages that both need are not trained again",
         )
     return name
 
 
+_OPTIONS = {"methods": "method", "sets": "set", "seeds": "seed", "confirming": "confirm-seed"}
+_FACTS = {"spaces": "other search spaces", "data": "other data"}
+
+
+def _difference(name: str, before: Any, now: Any) -> str:
+    """`--trials 20, now 30`."""
+    return _FACTS.get(name) or f"--{_OPTIONS.get(name, name)} {_brief(before)}, now {_brief(now)}"
+
+
 def _brief(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    return (text if len(text) <= 80 else f"{text[:77]}...") or "not given"
 
 
 def write_ledger(

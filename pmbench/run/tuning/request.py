@@ -38,6 +38,11 @@ class TuningRequest:
     def __post_init__(self) -> None:
         if not self.methods:
             raise UsageError("no method to tune", "give --method NAME (`pmbench list methods`)")
+        for option, given in (("dataset", self.dataset), ("protocol", self.protocol)):
+            if "," in given:
+                raise UsageError(
+                    f"--{option} {given}: a study has one {option}", "give a command for each, with its --out"
+                )
         if self.trials < 1:
             raise UsageError(
                 f"--trials {self.trials}: expected 1 or more", "the first one has the default values"

@@ -63,9 +63,11 @@ class Tuner:
                     skipped[one.label] = reason
             self.methods = [one for one in methods if one.label not in skipped]
             if not self.methods or cells is None:
+                by_reason = {why: [n for n, w in skipped.items() if w == why] for why in skipped.values()}
                 raise NothingToRun(
-                    f"no method can be tuned: {'; '.join(f'{n}: {why}' for n, why in skipped.items())}",
-                    OTHER_CHOICE,
+                    "no method can be tuned: "
+                    + "; ".join(f"{', '.join(names)}: {why}" for why, names in by_reason.items()),
+                    f"{OTHER_CHOICE}; `pmbench show METHOD` shows what is searched",
                 )
             prepared = cells.plan.prepared[self.request.dataset]
             check_validation(prepared, protocol, (*self.request.seeds, *self.request.confirming))

@@ -314,8 +314,14 @@ def test_contract_checks_find_modalities_of_one_grid_with_other_crops(source, tm
 
 def test_who_waits_for_another_process_says_so(source, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(files, "PATIENCE", 0.1)
-    other = FileLock(tmp_path / ".videos-v1.lock", thread_local=False)
-    other.acquire()
-    threading.Timer(0.5, other.release).start()
+    held = threading.Event()
+
+    def other() -> None:
+        with FileLock(tmp_path / ".videos-v1.lock"):
+            held.set()
+            time.sleep(0.5)
+
+    threading.Thread(target=other).start()
+    held.wait()
     prepare(videos.Videos(), source, tmp_path)
     assert "Waiting for another process, which prepares 'videos'" in capsys.readouterr().err

@@ -220,9 +220,9 @@ def test_a_folder_with_a_study_of_another_request_is_refused(tmp_path: Path) -> 
     assert open_study(folder, request_of("kd"), {"data": "d"}) == "first"
     assert open_study(folder, request_of("kd"), {"data": "d"}) == "first"
     with pytest.raises(
-        UsageError, match=r"another request: trials was 20, now 30; data was \"d\", now \"e\""
+        UsageError, match="another command: --method kd, now kd,rkd; --trials 20, now 30; other data"
     ):
-        open_study(folder, request_of("kd", trials=30), {"data": "e"})
+        open_study(folder, request_of("kd", "rkd", trials=30), {"data": "e"})
     (folder / "study.json").write_text("{}", encoding="utf-8")
     with pytest.raises(StoreError, match=r"study\.json is damaged"):
         open_study(folder, request_of("kd"), {"data": "d"})
