@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import functools
 import importlib.metadata
+import importlib.util
 import platform
 import subprocess
 from collections.abc import Iterable, Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from ..isolation import landlock
 from ..plugins import Registry
+from ..plugins.registry import entry_points
 from ..report.record import Isolation, Provenance
 
 _LIBRARIES = ("torch", "numpy", "scipy", "lightning-fabric")
@@ -79,9 +81,25 @@ def _git() -> tuple[str | None, bool | None]:
         return None, None
     try:
         commit = _run(checkout, "rev-parse", "HEAD")
-        return commit or None, bool(_run(checkout, "status", "--porcelain"))
+        return commit or None, has_changes(checkout, _packages(checkout))
     except (OSError, subprocess.SubprocessError):
         return None, None
+
+
+def has_changes(checkout: Path, packages: Sequence[str]) -> bool:
+    """Whether a file of the checkout has changed, or one was added to the packages, which are imported."""
+    changed = _run(checkout, "status", "--porcelain", "--untracked-files=no")
+    added = _run(checkout, "ls-files", "--others", "--exclude-standard", "--", *packages)
+    return bool(changed or added)
+
+
+def _packages(checkout: Path) -> list[str]:
+    """Paths in the checkout of pmbench and of the modules of installed plugins."""
+    modules = {"pmbench", *(point.module.partition(".")[0] for *_, point in entry_points())}
+    specs = [spec for module in sorted(modules) if (spec := importlib.util.find_spec(module))]
+    found = [path for spec in specs for path in spec.submodule_search_locations or [spec.origin]]
+    paths = [Path(path).resolve() for path in found if path]
+    return [str(path) for path in paths if path.is_relative_to(checkout)]
 
 
 def _run(folder: Path, *arguments: str) -> str:
