@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from ..run.referee.outcome import Report
 
 
+SHOWN = 5
+"""Files that a check's report names; --json has all."""
+
+
 def register(app: typer.Typer) -> None:
     app.command()(verify)
 
@@ -200,14 +204,16 @@ def case_of(
 
 
 def show_report(report: Report) -> None:
-    """Prints every check, and each file that it refuses, with the reason."""
+    """Prints every check, and the first files that it refuses, with the reason."""
     from ..run.referee.outcome import shown
 
     for result in report.results:
         typer.echo(f"{result.level:<9}  {result.verdict:<11}  {result.check.replace('_', ' ')}")
-        for problem in result.problems:
+        for problem in result.problems[:SHOWN]:
             mark = "refused" if problem.checked else "not checked"
             typer.echo(f"           {mark}: {shown(problem.file)}: {shown(problem.reason)}")
+        if (more := len(result.problems) - SHOWN) > 0:
+            typer.echo(f"           and {more} more: --json has all")
     for note in report.notes:
         typer.echo(f"Note: {shown(note)}")
     reached = f"reached level {report.reached}" if report.reached else "reached no level"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -103,3 +105,20 @@ def test_attestations_withdrawals_and_staleness_reach_the_board(published):
     assert "6 withdrawals" in done.stdout
     assert set(shown().values()) == {"withdrawn"}
     assert len(list((workspace.out / "attestations").iterdir())) == 13, "nothing is deleted"
+
+
+@pytest.mark.slow
+def test_many_foreign_files_are_counted(published, tmp_path):
+    workspace, folder, _ = published
+    clone = tmp_path / "clone"
+    shutil.copytree(folder, clone / "submissions" / folder.name)
+    git = ("git", "-c", "user.name=a", "-c", "user.email=a@b")
+    for words in (("init", "-q"), ("commit", "-q", "--allow-empty", "-m", "base")):
+        subprocess.run([*git, *words], cwd=clone, check=True)
+    for number in range(8):
+        (clone / f"file{number}").touch()
+    checked = (clone / "submissions" / folder.name, "--level", "recompute", "--base", "HEAD")
+    done = workspace.run_cli("verify", *checked)
+    assert done.stdout.count("is changed, too") == 5
+    assert "and 3 more: --json has all" in done.stdout
+    assert workspace.run_cli("verify", *checked, "--json").stdout.count("is changed, too") == 8
