@@ -24,7 +24,7 @@ METHODS: tuple[str, ...] = (
     "target_ensemble",
 )
 METHODS += ("kd", "gen_distill", "pseudo_label", "hoffman")
-ROLES = {"target_only": ("reference", "target"), "early_fusion": ("reference", "all")}
+ROLES = {"target_only": ("floor", "target"), "early_fusion": ("reference", "all")}
 ROLES |= {"privileged_only": ("reference", "all"), "late_fusion": ("reference", "all")}
 ROLES |= {"self_distill": ("control", "target"), "target_ensemble": ("reference", "target")}
 SEEDS = 10

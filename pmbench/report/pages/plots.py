@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -15,6 +16,7 @@ from .figures import LIGHT as C
 from .plots_parts import (
     DASHES,
     ROW,
+    cut,
     grid,
     handle,
     label_lowest,
@@ -39,7 +41,7 @@ KINDS = {
 def gains(shown: Gains) -> Figure:
     """Forest plot of one table: a line for the interval, a mark for the mean, a dot for each seed."""
     left = text_width([row.label for row in shown.rows], 9)
-    handles = [*_verdict_handles(shown.rows), *_line_handles(shown)]
+    handles = [*_verdict_handles(shown.rows), _seed_handle(), *_line_handles(shown)]
     below = 0.16 * math.ceil(len(handles) / 3) + 0.1
     size, margins = (9.0 - left - 0.15, ROW * len(shown.rows)), (left, 0.15, 0.3, 0.5)
     figure, (axes,) = grid((1, 1), size, margins, outer=(0.0, below))
@@ -66,6 +68,7 @@ def overview(shown: Overview) -> Figure:
     every = [row for table in shown.tables for row in table.rows]
     handles = [
         *_verdict_handles(every),
+        _seed_handle(),
         handle("floor", "text", "-"),
         handle("controls", "control", DASHES[0]),
     ]
@@ -132,6 +135,10 @@ def _verdict_handles(rows: Sequence[Gain]) -> list[Line2D]:
     ]
 
 
+def _seed_handle() -> Line2D:
+    return handle("each seed", "quiet", "", marker=".", markersize=4)
+
+
 def _line_handles(shown: Gains) -> list[Line2D]:
     found = [handle("floor", "text", "-")]
     for (label, value), dash in zip(shown.controls, _dashes(len(shown.controls)), strict=True):
@@ -145,6 +152,8 @@ Costly = tuple[float, Point]
 """A point with its cost."""
 Box = tuple[float, float, float]
 """Left end, centre in height, and width of something drawn."""
+NEAR = 6
+"""Steps of 0.05 inches within which a label of a point that is not on the front has to find room."""
 COUNTS = [b * 10.0**e for e in range(18) for b in (1, 1.5, 2, 3, 5, 7)]
 TIMES = [0.01, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 40, 60, 120, 300, 600, 1200, 2400]
 TIMES += [3600.0 * hours for hours in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)]
@@ -231,29 +240,29 @@ def _ticks(nice: Sequence[float], low: float, high: float) -> list[float]:
 
 
 def _label(axes: Axes, points: Sequence[Costly], bold: set[str]) -> None:
-    """Labels right of their points, moved up or down until none covers another or a point."""
+    """Labels right of their points, moved up or down until none covers another or a point.
+
+    Those of the front first; the others only where there is room near them.
+    """
     left, right = (math.log10(x) for x in axes.get_xlim())
     low, high = axes.get_ylim()
     across, up = (right - left) / 4.4, (high - low) / 4.3  # of one inch
     taken = [(math.log10(cost) - 0.04 * across, point.value, 0.08 * across) for cost, point in points]
-    for cost, point in sorted(points, key=lambda p: (-p[1].value, p[0], p[1].label)):
-        x, width = math.log10(cost) + 0.1 * across, len(point.label) * 0.066 * across
-        first = 2 if point.label in bold else 0  # above the line of the front
-        tries = [point.value + sign * k * 0.05 * up for k in range(first, 60) for sign in (1, -1)]
-        fits = (y for y in tries if low < y < high and not _covers(taken, x, y, width, 0.115 * up))
-        y = next(fits, point.value)
-        taken.append((x, y, width))
+    leaders = []
+    for cost, point in sorted(points, key=lambda p: (p[1].label not in bold, -p[1].value, p[0], p[1].label)):
         strong = point.label in bold
-        axes.annotate(
-            point.label,
-            (cost, point.value),
-            (10**x, y),
-            fontsize=7,
-            va="center",
-            color=C["text"] if strong else C["quiet"],
-            fontweight="bold" if strong else "normal",
-            arrowprops={"arrowstyle": "-", "color": C["quiet"], "linewidth": 0.4, "shrinkA": 0, "shrinkB": 3},
-        )
+        x, width = math.log10(cost) + 0.1 * across, len(point.label) * 0.066 * across
+        steps = range(2, 60) if strong else range(NEAR)  # above the line of the front
+        tries = [point.value + sign * k * 0.05 * up for k in steps for sign in (1, -1)]
+        fits = (y for y in tries if low < y < high and not _covers(taken, x, y, width, 0.115 * up))
+        y = next(fits, None)
+        if y is None:
+            continue
+        taken.append((x, y, width))
+        weight, colour = ("bold", C["text"]) if strong else ("normal", C["quiet"])
+        axes.text(10**x, y, point.label, fontsize=7, va="center", color=colour, fontweight=weight)
+        leaders.append([(cost, point.value), (10 ** (x - 0.02 * across), y)])
+    axes.add_collection(LineCollection(leaders, colors=C["quiet"], linewidths=0.4), autolim=False)
 
 
 def _covers(taken: Sequence[Box], x: float, y: float, width: float, height: float) -> bool:
@@ -268,9 +277,9 @@ def curves(shown: Curves) -> Figure:
     """Validation metric by epoch: a panel a row, its seeds thin, its mean thick, the floor beside it."""
     figure, panels, columns = small_panels(len(shown.rows), 5, 1.1, (0.36, 0.05, 0.25, 0.12))
     for axes, (label, mean, seeds) in zip(panels, shown.rows, strict=False):
-        axes.set_title(label, fontsize=8, fontweight="normal")
-        for seed in seeds:
-            axes.plot(range(1, len(seed) + 1), seed, color=C["partly"], linewidth=0.6, alpha=0.55)
+        axes.set_title(cut(label, 34), fontsize=7, fontweight="normal")
+        lines = [list(enumerate(seed, 1)) for seed in seeds]
+        axes.add_collection(LineCollection(lines, colors=C["partly"], linewidths=0.6, alpha=0.55))
         axes.plot(
             range(1, len(shown.floor) + 1), shown.floor, color=C["text"], linewidth=1.0, linestyle=DASHES[0]
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from drawn import tables
 from pmbench.report.pages.book import Book
 from pmbench.report.pages.figures import DARK, LIGHT, Planned, darkened, digest_in, draw, plan, shown_on
 from pmbench.report.pages.folder import check, write
+from pmbench.report.pages.plots import costs
 from pmbench.report.pages.shown import Costs, Point, gains_of, labels_a_class, labels_of
 from pmbench.report.record import Record
 
@@ -76,6 +78,18 @@ def test_the_front_holds_what_nothing_beats() -> None:
     points.append((1.0, point("given", 90.0, given=True)))
     assert [p.label for _, p in front_of(points)] == ["b", "d"]
     assert [p.label for _, p in front_of(points, higher_is_better=False)] == ["a"]
+
+
+def test_of_many_points_in_one_place_those_of_the_front_are_named() -> None:
+    points = [Point(f"method-{n}", 70.0 + n / 100, 1e6, 10.0, given=False) for n in range(40)]
+    left, _ = costs(Costs("t", "accuracy", True, tuple(points))).axes
+    named = {text.get_text(): text.get_position()[1] for text in left.texts}
+    assert "method-39" in named
+    assert 2 < len(named) < 40
+    low, high = left.get_ylim()
+    heights = sorted(named.values())
+    gaps = [b - a for a, b in pairwise(heights)]
+    assert min(gaps) > 0.11 * (high - low) / 4.3
 
 
 @pytest.mark.parametrize(
