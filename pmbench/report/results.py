@@ -149,8 +149,8 @@ class Results(Sequence[Record]):
         for mean in (mean for mean in mean_tables(self.boards) if mean.rows):
             parts.append(f"<p><b>{escape(mean.title)}: {escape(mean.sentence)}.</b></p>")
             parts.append(html_table(mean.lines[0], mean.lines[1:]))
-        notes = [legend(self.boards), *without_result(self.records)] if self.records else ["No records."]
-        return "".join([*parts, *(f"<p>{escape(note)}</p>" for note in notes)])
+        notes = [note for note in (legend(self.boards), *without_result(self.records)) if note]
+        return "".join([*parts, *(f"<p>{escape(note)}</p>" for note in notes or ["No records."])])
 
 
 def _line(row: Row, board: Board) -> list[str]:

@@ -67,7 +67,9 @@ def means(boards: Sequence[Board]) -> list[Table]:
 
 
 def legend(boards: Sequence[Board]) -> str:
-    """What intervals, marks and roles mean."""
+    """What intervals, marks and roles mean; empty without a table."""
+    if not boards:
+        return ""
     return f"± is a 95 % interval over seeds. {INTERVALS} {headlines.legend(boards)}. {ROLES}"
 
 

@@ -137,6 +137,7 @@ def test_best_and_tied_are_marked(every_kind: list[Record]) -> None:
     assert marks["kd[temperature=2.0]"] == "tied"
     assert "target_only" not in marks
     text = to_markdown(book)
+    assert "| `target_only` (floor) |" in text
     assert re.search(r"^\| `hoffman` \| \*\*77.25 ± 2.85\*\* \| \+14.50 \[", text, re.MULTILINE)
     assert re.search(r"^\| `kd\[temperature=2.0\]` \| <u>71.83 ± \S+</u> \|", text, re.MULTILINE)
     assert r"\textbf{77.25 $\pm$ 2.85}" in to_latex(book)

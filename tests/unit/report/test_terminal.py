@@ -10,6 +10,7 @@ from drawn import front, line
 from pmbench.report.boards import boards
 from pmbench.report.headlines import sentence
 from pmbench.report.record import Record
+from pmbench.report.results import Results
 from pmbench.report.terminal import terminal_tables
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "leaderboard.md"
@@ -48,3 +49,10 @@ def test_80_columns_break_no_word_and_say_what_the_front_page_says(every_kind: l
 def test_each_board_has_a_table_in_the_terminal(every_kind: list[Record], make_record: Any) -> None:
     assert "other, few-10" in printed(every_kind)
     assert "[bold]x[/red]" in printed([make_record(method="[bold]x[/red]")])
+
+
+def test_cells_that_were_all_skipped_give_reasons_alone(make_record: Any) -> None:
+    results = Results((make_record(status="skipped", reason="needs maps"),))
+    assert printed([*results]).strip() == ""
+    assert results._repr_html_() == "<p>skipped: kd (seed 0): needs maps</p>"
+    assert Results(())._repr_html_() == "<p>No records.</p>"
