@@ -38,7 +38,7 @@ def facts(value: Any) -> Any:
 def test_a_run_from_python_has_the_bits_of_the_command(workspace: Any, finished: Any) -> None:
     done = workspace.run_cli(program=(sys.executable, "-c", CALL))
     assert done.code == 0, done.stderr
-    assert done.stdout == "Results(1 records, 1 with a result, 1 tables) 1 results\n"
+    assert done.stdout == "Results(1 record, 1 with a result, 1 table) 1 results\n"
     (mine,) = (workspace.out / "records").rglob("*.json")
     theirs = finished.out / "records" / mine.relative_to(workspace.out / "records")
     record, other = json.loads(mine.read_text()), json.loads(theirs.read_text())
@@ -150,5 +150,5 @@ def test_the_arguments_are_those_of_the_command() -> None:
 def test_the_example_of_the_docs_runs(workspace: Any) -> None:
     done = workspace.run_cli(program=(sys.executable, EXAMPLE))
     assert done.code == 0, done.stderr
-    assert "Results(10 records, 10 with a result, 1 tables)\n**planted, shared-10**\n" in done.stdout
+    assert "Results(10 records, 10 with a result, 1 table)\n**planted, shared-10**\n" in done.stdout
     assert [line.split()[0] for line in done.stdout.splitlines()[-2:]] == ["0", "1"]
