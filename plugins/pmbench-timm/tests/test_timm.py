@@ -193,7 +193,7 @@ def test_weights_go_by_tag():
 
 def test_unknown_models_get_near_matches():
     registry = load_plugins(only="pmbench-timm")
-    with pytest.raises(UnknownName, match=r"'resnet81'; did you mean .*resnet18"):
+    with pytest.raises(UnknownName, match=r"'resnet81' of timm; did you mean .*resnet18"):
         registry.backbone("timm/resnet81")
     with pytest.raises(UnknownName) as caught:
         registry.backbone("timm/resnet18.tv_in1k")

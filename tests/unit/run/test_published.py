@@ -128,7 +128,7 @@ def test_a_wrong_setup_is_named(cells: Any, registry: Registry) -> None:
         setups = {"p/planted": pm.Setup(("P",), options={"kd": {"warmth": 1}})}  # noqa: RUF012
 
     registry.offers["dataset"]["planted"] = [Offer("dataset", Wrong(), "pmbench", "1")]
-    with pytest.raises(UnknownName, match="option of method 'kd', which the recipe names"):
+    with pytest.raises(UnknownName, match="option 'warmth' of method 'kd', which the recipe names"):
         cells("kd")
 
     class Weighted(Declared):

@@ -193,7 +193,7 @@ def test_a_check_that_breaks_is_no_pass():
 
 
 def test_a_comment_shows_texts_of_others_as_code_and_marks_new_rows(records, tmp_path):
-    some = [r for r in records if r.cell.dataset == "hapt" and r.cell.method in ("target_only", "kd")]
+    some = [r for r in records if r.cell.dataset == "hapt" and label_of(r.cell) in ("target_only", "kd")]
     entries = tuple(Entry(tmp_path, f"{n}.json", record) for n, record in enumerate(some))
     case = Case(
         Submission(tmp_path, None, entries, ()), tmp_path, own=[r for r in some if r.cell.method != "kd"]

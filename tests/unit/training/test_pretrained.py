@@ -199,7 +199,7 @@ def test_a_name_applies_to_the_backbones_that_offer_it(tmp_path, served):
     torch.save(of_library(), folder / "net.pth")
     found = choose("big", tmp_path, backbone(big=f"{address}/net.pth"), other=backbone())
     assert set(found) == {"three"}
-    with pytest.raises(UnknownName, match="'bug'; did you mean 'big'"):
+    with pytest.raises(UnknownName, match="'bug' of net; did you mean 'big'"):
         choose("bug", tmp_path, backbone(big=f"{address}/net.pth"))
     with pytest.raises(UnknownName, match="'big'"):
         choose("three=big,one=big", tmp_path, backbone(big=f"{address}/net.pth"), other=backbone())
