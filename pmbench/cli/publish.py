@@ -146,22 +146,23 @@ def publish(
         folder = publish(found, to, author, seeds, date or today, registry, open_store(store, shared_store))
     except ValidationError as error:
         raise UsageError(f"the statement is not valid: {summary(error)}") from error
+    sizes = {
+        path.relative_to(folder).as_posix(): path.stat().st_size
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+    report = None
     try:
         report = _verified(folder, data_folder(data), store)
-        sizes = {
-            path.relative_to(folder).as_posix(): path.stat().st_size
-            for path in folder.rglob("*")
-            if path.is_file()
-        }
-        if json_:
-            print_json({"folder": str(folder), "sizes": sizes, "report": report.as_json()})
-        else:
-            show_report(report)
-        if report.verdict == "refused":
-            raise refused(folder, report, "it was removed; mend what is refused above, and publish again")
-    except BaseException:  # also an interruption: what was not verified stays nowhere
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+    finally:
+        if report is None or report.verdict == "refused":  # None: an error or an interruption
+            shutil.rmtree(folder, ignore_errors=True)
+    if json_:
+        print_json({"folder": str(folder), "sizes": sizes, "report": report.as_json()})
+    else:
+        show_report(report)
+    if report.verdict == "refused":
+        raise refused(folder, report, "it was removed; mend what is refused above, and publish again")
     if not json_:
         _next(folder, to, sizes, report.verdict == "passed")
 

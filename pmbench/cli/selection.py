@@ -56,11 +56,11 @@ class NamesFollowOptions(TyperCommand):
     """A command that takes names by options alone, and says so where one is given without."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        from ..plugins import survey
-
         ctx.allow_extra_args = True
         rest = super().parse_args(ctx, args)
         if ctx.args:
+            from ..plugins import survey
+
             registry = survey()
             named = [f"--{'dataset' if registry.has('dataset', n) else 'method'} {n}" for n in ctx.args]
             raise UsageError(

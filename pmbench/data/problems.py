@@ -55,6 +55,6 @@ def skipped(parts: Mapping[str, Part], problems: Sequence[Problem], listed: Path
         f"skipped {p.modality} of {parts[p.part].ids[p.sample]} in {p.part}: {p.reason}"
         for p in problems[:SHOWN]
     ]
-    if more := len(problems) - SHOWN if len(problems) > SHOWN else 0:
+    if (more := len(problems) - SHOWN) > 0:
         found.append(f"skipped {plural(more, 'more file')}: {listed} lists all")
     return found

@@ -231,7 +231,7 @@ class Runner:
             self._stage_failed(what, error, queue)
             return
         if done.busy:
-            queue.postpone(what)
+            queue.postpone(what, busy=True)
             return
         if isinstance(what, Train):
             if not done.hit:

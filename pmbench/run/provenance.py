@@ -97,7 +97,7 @@ def _packages(checkout: Path) -> list[str]:
     """Paths in the checkout of pmbench and of the modules of installed plugins."""
     modules = {"pmbench", *(point.module.partition(".")[0] for *_, point in entry_points())}
     specs = [spec for module in sorted(modules) if (spec := importlib.util.find_spec(module))]
-    found = [path for spec in specs for path in spec.submodule_search_locations or [spec.origin or ""]]
+    found = [path for spec in specs for path in spec.submodule_search_locations or (spec.origin,)]
     paths = [Path(path).resolve() for path in found if path]
     return [str(path) for path in paths if path.is_relative_to(checkout)]
 

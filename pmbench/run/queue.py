@@ -36,7 +36,7 @@ class Queue:
         )
         self._sorter.prepare()
         self._ready: list[str] = []
-        self._moved = time.monotonic()
+        self._busy: dict[str, float] = {}
         self._told: set[str] = set()
 
     @property
@@ -61,13 +61,16 @@ class Queue:
 
     def complete(self, task: Task) -> None:
         """Marks a task as done; stages that waited for it become ready."""
-        self._moved = time.monotonic()
         if isinstance(task, Train):
             self.untrained.discard(task.key)
             self._sorter.done(task.key)
 
-    def postpone(self, task: Task) -> None:
-        """Postpones a task that another process works on, or whose worker died."""
+    def postpone(self, task: Task, *, busy: bool = False) -> None:
+        """Postpones a task that another process works on (`busy`), or whose worker died."""
+        if busy:
+            self._busy.setdefault(task.key, time.monotonic())
+        else:
+            self._busy.pop(task.key, None)
         if isinstance(task, Seal):
             self.sealing.discard((task.key, task.inputs))
         else:
@@ -80,14 +83,13 @@ class Queue:
         self.postponed = []
 
     def stuck(self) -> Task | None:
-        """A task that another process works on, if no task has ended for PATIENCE seconds; each one once."""
-        if time.monotonic() - self._moved < PATIENCE or not self.postponed:
+        """A task that another process has worked on for PATIENCE seconds; once while it is postponed."""
+        before = time.monotonic() - PATIENCE
+        late = [t for t in self.postponed if t.key in self._busy and self._busy[t.key] <= before]
+        if not late or any(task.key in self._told for task in self.postponed):
             return None
-        first = self.postponed[0]
-        if first.key in self._told:
-            return None
-        self._told.add(first.key)
-        return first
+        self._told.add(late[0].key)
+        return late[0]
 
     def fail(self, key: str) -> list[str]:
         """Drops a failed stage and its descendants; returns the keys of the descendants."""

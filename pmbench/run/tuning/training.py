@@ -111,7 +111,7 @@ class Trainer:
             failed |= dict.fromkeys((task.key, *queue.fail(task.key)), reason)
             return
         if done.busy:
-            queue.postpone(task)
+            queue.postpone(task, busy=True)
             return
         node.stored = True
         self.watcher.trained(node, done.seconds, done.hit)

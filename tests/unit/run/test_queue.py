@@ -143,12 +143,16 @@ def test_a_queue_begins_where_it_is_told(plan, keys) -> None:
 
 def test_a_stage_that_another_process_trains_is_named_once(queue, monkeypatch) -> None:
     first, second = queue.next_task(), queue.next_task()
-    queue.postpone(first)
+    queue.postpone(first, busy=True)
     assert queue.stuck() is None, "it has just begun"
     monkeypatch.setattr(queueing, "PATIENCE", 0.0)
     assert queue.stuck() is first
-    assert queue.stuck() is None
+    queue.postpone(second, busy=True)
+    assert queue.stuck() is None, "one line tells of both"
     queue.release()
     queue.complete(first)
     queue.postpone(second)
+    assert queue.stuck() is None, "its worker died"
+    queue.release()
+    queue.postpone(second, busy=True)
     assert queue.stuck() is second
