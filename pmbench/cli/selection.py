@@ -110,7 +110,7 @@ class Selection:
     matrix: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="TOML file with the cells to run; --dataset and --protocol select of them."
+            metavar="FILE", help="TOML file with the cells to run; --dataset and --protocol select from it."
         ),
     ] = None
     set_: Annotated[
@@ -220,7 +220,10 @@ def _read(path: Path) -> list[dict[str, Any]]:
 
 
 def _selected(runs: list[dict[str, Any]], name: str, words: list[str]) -> list[dict[str, Any]]:
-    """The runs with the given names alone where the runs have them all; else all runs, with these names."""
+    """The runs cut to the wanted names, without those that list none of them.
+
+    If no run lists some name, all wanted names replace those of every run.
+    """
     wanted = split_names(words)
     if not wanted:
         return runs

@@ -123,7 +123,7 @@ def table_of(record: Record) -> str:
 
 
 def grouped(records: Iterable[Record]) -> list[list[Record]]:
-    """The records of each board, the boards sorted; without those that no cell has finished for."""
+    """The records of each table in which some cell has finished, the tables sorted."""
     groups: dict[str, list[Record]] = {}
     for record in records:
         groups.setdefault(table_of(record), []).append(record)

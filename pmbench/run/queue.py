@@ -61,6 +61,7 @@ class Queue:
 
     def complete(self, task: Task) -> None:
         """Marks a task as done; stages that waited for it become ready."""
+        self._busy.pop(task.key, None)
         if isinstance(task, Train):
             self.untrained.discard(task.key)
             self._sorter.done(task.key)

@@ -59,7 +59,7 @@ def test_the_conclusions_are_those_of_the_tables() -> None:
     assert f"{held(hapt)} methods on hapt and {held(mfeat)} on mfeat" in text
     nobody, of = held(pines).split(" of ")
     assert nobody == "0"
-    assert f"On pines none of {of} is shown to; a gain of {found[pines].smallest_gain:.1f} points" in text
+    assert f"On pines none of {of} is shown to; {found[pines].smallest_gain:.1f} points" in text
     nothing = [found["planted, shared-0"], found["mfeat, fixed"]]
     assert {mark(row, board) for board in nothing for row in methods(board)} <= {"", "▼"}
     least = " and ".join(f"{board.smallest_gain:.1f}" for board in nothing)
