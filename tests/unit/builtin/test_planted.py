@@ -34,7 +34,7 @@ def parts() -> dict[str, pm.Part]:
 
 def test_parts_and_counts(parts: dict[str, pm.Part]) -> None:
     assert {name: len(part.ids) for name, part in parts.items()} == Planted.expected
-    assert len(parts) == 18
+    assert len(parts) == 21
     for s in SHARED:
         train = parts[f"shared-{s}-train"].labels
         assert (train[:200] >= 0).all()
@@ -82,8 +82,27 @@ def test_best_reachable_accuracy(s: int, parts: dict[str, pm.Part]) -> None:
     assert f"{100 * best:.1f}" in (Planted.__doc__ or "")
 
 
+def test_many_pairs_begin_with_those_of_shared_40(parts: dict[str, pm.Part]) -> None:
+    """The same 200 labelled samples, the same first 200 pairs; with all labels, the same 2,200 samples."""
+    few, many, labelled = (parts[name] for name in ("shared-40-train", "many-train", "many-train-labelled"))
+    np.testing.assert_array_equal(few.labels, many.labels[:400])
+    assert (many.labels[200:] == -1).all()
+    np.testing.assert_array_equal(many.labels[:200], labelled.labels[:200])
+    assert set(labelled.labels.tolist()) == {0, 1}
+    for modality in ("target_view", "privileged_view"):
+        np.testing.assert_array_equal(few.arrays[modality], many.arrays[modality][:400])
+        np.testing.assert_array_equal(labelled.arrays[modality], many.arrays[modality])
+    decided = labelled.arrays["privileged_view"].astype(float).sum(1) > 0
+    np.testing.assert_array_equal(decided, labelled.labels == 1)
+    assert {name: Planted().protocol(name).split.test for name in ("unlabelled-2000", "labelled-2200")} == {
+        "unlabelled-2000": "many-test",
+        "labelled-2200": "many-test",
+    }
+
+
 def test_parts_are_independent_draws(parts: dict[str, pm.Part]) -> None:
-    rows = np.concatenate([part.arrays["privileged_view"] for part in parts.values()])
+    fresh = {n: part for n, part in parts.items() if n not in ("shared-40-train", "many-train-labelled")}
+    rows = np.concatenate([part.arrays["privileged_view"] for part in fresh.values()])
     assert len(np.unique(rows, axis=0)) == len(rows)
     assert abs(rows.mean()) < 0.01
     assert abs(rows.std() - 1) < 0.01
