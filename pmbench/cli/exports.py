@@ -21,6 +21,7 @@ FORMS = ("model", "hf", "croissant", "eee", "predictions")
 def write_croissant(dataset: Dataset, data: Path, to: Path, json_: bool) -> None:
     """Writes `to/croissant.json` of a prepared data set."""
     from ..data.prepared import open_prepared
+    from ..errors import plural
     from ..files import write_json
     from ..run.exports.croissant import croissant
 
@@ -30,7 +31,7 @@ def write_croissant(dataset: Dataset, data: Path, to: Path, json_: bool) -> None
     if json_:
         print_json({"file": str(file), "metadata": metadata})
         return
-    typer.echo(f"{file}: {len(metadata['distribution'])} files of {dataset.name}")
+    typer.echo(f"{file}: {plural(len(metadata['distribution']), 'file')} of {dataset.name}")
     typer.echo(f"Its paths start in the folder of the prepared data, {prepared.folder}")
 
 

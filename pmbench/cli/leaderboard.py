@@ -317,5 +317,6 @@ def _row(row: Row) -> dict[str, Any]:
         "teacher": row.teacher
         and {"name": row.teacher.name, "row": row.teacher.label, "value": row.teacher.value},
         "sealed": row.sealed,
+        "equal_to": row.equal_to,
         "published": sorted({p.value for p in row.published}),
     }

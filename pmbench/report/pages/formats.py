@@ -19,10 +19,10 @@ COLUMNS = (
     "result_half_width", "gain", "gain_low", "gain_high", "gain_p_adjusted", "verdict", "edge",
     "gap_recovered", "gap_low", "gap_high", "rank_low", "rank_high", "probability_of_best", "teacher",
     "teacher_result", "parameters", "macs",
-    "train_seconds", "sealed", "status", "verification",
+    "train_seconds", "sealed", "status", "verification", "equal_to",
 )  # fmt: skip
 """Columns of the CSV: results in percent, gains in points, shares and probabilities from 0 to 1;
-`edge`: seeds of which each, left out, changes the verdict."""
+`edge`: seeds of which each, left out, changes the verdict; `equal_to`: the row whose predictions it has."""
 TIED = "Bold: the best mean. Underlined: no significant difference to a better one (all pairs tested, Holm)."
 SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -83,6 +83,7 @@ def _flat(row: Row, board: Board) -> dict[str, object]:
         "train_seconds": row.train_seconds,
         "sealed": row.sealed,
         "status": "done",
+        "equal_to": _plain(row.equal_to or ""),
     }
     if row.teacher is not None:
         found |= {
@@ -101,7 +102,7 @@ def _flat(row: Row, board: Board) -> dict[str, object]:
 
 def _plain(text: str) -> str:
     """Text that a spreadsheet does not take for a formula."""
-    return f"'{text}" if text[:1] in "=+-@" else text
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def marks_of(board: Board) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ from pydantic import ValidationError
 
 from pmbench.report.boards import boards
 from pmbench.report.cell import TuningStudy
+from pmbench.report.pages.book import Book
+from pmbench.report.pages.formats import to_csv
 from pmbench.report.record import Record
 from pmbench.report.record_files import read_record, to_json, write_record
 from pmbench.report.rows import label_of
@@ -76,6 +80,8 @@ def test_of_equal_rows_the_one_without_options_counts(every_kind: list[Record]) 
     named = [r.model_copy(update={"cell": r.cell.model_copy(update={"options": {"a": 1}})}) for r in kd]
     (board,) = boards([*named[:2], *toy])
     assert {r.label: r.equal_to for r in board.rows if r.equal_to} == {"kd[a=1]": "kd"}
+    lines = list(csv.DictReader(io.StringIO(to_csv(Book.of([*named[:2], *toy])))))
+    assert {one["method"]: one["equal_to"] for one in lines if one["equal_to"]} == {"kd[a=1]": "kd"}
     (alone,) = boards([r for r in [*named, *toy] if label_of(r.cell) != "kd"])
     assert not any(r.equal_to for r in alone.rows)
 
