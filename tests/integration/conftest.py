@@ -63,7 +63,7 @@ class Workspace:
         """A folder on the import path, for plugins made up by a test."""
         return self.root / "site"
 
-    def run_cli(self, *args: str | Path, program: tuple[str, ...] = ()) -> Result:
+    def run_cli(self, *args: str | Path, program: tuple[str, ...] = (), timeout_s: float = 300) -> Result:
         """`pmbench ARGS`, or another program, in the folder `root`, by default with results in `results`."""
         kept = {n: v for n, v in os.environ.items() if not n.startswith(("PMBENCH", "PYTHON", "XDG", "COV"))}
         environment = kept | {
@@ -77,7 +77,7 @@ class Workspace:
             environment.pop(name, None)
         words = [*map(str, args)]
         if not program:
-            return Result(*FORKED(words, self.root, environment, timeout_s=300))
+            return Result(*FORKED(words, self.root, environment, timeout_s=timeout_s))
         done = subprocess.run(
             [*program, *words],
             cwd=self.root,
@@ -85,7 +85,7 @@ class Workspace:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=timeout_s,
         )
         return Result(done.returncode, done.stdout, done.stderr)
 
