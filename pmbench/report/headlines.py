@@ -18,6 +18,16 @@ LEGEND = (
     "▲ beats the floor and every control, △ beats the floor alone, ▼ is worse than the floor; no mark: no "
     "significant gain"
 )
+BRIEF = {
+    "the floor and every control": "floor and controls",
+    "beats the floor alone": "the floor alone",
+    "beat the floor alone": "the floor alone",
+    "the best of them by its mean": "the best",
+    " to the ceiling": "",
+    "a true gain": "a gain",
+    "with 80 % probability": "(80 % power)",
+}
+"""Words of `sentence` and what stands for them where many tables are listed."""
 ROLES = (
     "Floor: trained on the target modality alone; control: that with soft labels or a second training; "
     "reference: no method, such as one that is given the privileged modality at test; ceiling: the reference "
@@ -90,6 +100,14 @@ def sentence(board: Board) -> str:
     No more than the intervals support: where no claim holds, the smallest gain that would have been found.
     """
     return f"{_claim(board)}; {DATA_DIFFERS}" if DATA_DIFFERS in board.remarks else _claim(board)
+
+
+def brief_sentence(board: Board) -> str:
+    """`sentence` in fewer words, for a list of many tables."""
+    text = sentence(board)
+    for words, fewer in BRIEF.items():
+        text = text.replace(words, fewer)
+    return text
 
 
 def _claim(board: Board) -> str:

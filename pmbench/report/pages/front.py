@@ -6,7 +6,7 @@ import html
 
 from ..audit import bonus_of
 from ..boards import Board
-from ..headlines import reading, sentence
+from ..headlines import brief_sentence, reading
 from ..summary import FEWEST_FOR_RANKS, AverageRanks, Overall, average_ranks, overall
 from ..text import code, escape, gap_text, number, points, table, wrap
 from .book import DRAWN, WIDTH, Book, slugs
@@ -141,7 +141,9 @@ def introduction(book: Book) -> str:
 
 def _sentences(book: Book) -> str:
     link = {id(board): table_link(place) for place, board in enumerate(book.boards)}
-    lines = [f"[{escape(t.name)}][{link[id(t.board)]}]: {escape(sentence(t.board))}." for t in book.tables]
+    lines = [
+        f"[{escape(t.name)}][{link[id(t.board)]}]: {escape(brief_sentence(t.board))}." for t in book.tables
+    ]
     lines += [
         f"[{escape(mean.title)}][{link[id(mean.boards[0])]}]: {escape(mean.sentence)}."
         for mean in book.means

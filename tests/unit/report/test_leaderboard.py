@@ -109,8 +109,8 @@ def test_links_lead_to_pages_and_records(every_kind: list[Record], tmp_path: Pat
 def test_the_front_page_says_it_in_a_sentence_and_a_table(every_kind: list[Record]) -> None:
     text = front(every_kind)
     sentences = " ".join(text.split())
-    assert "[toy, split-1][table-2]: 2 of 4 methods beat the floor and every" in sentences
-    assert "the best of them by its mean, hoffman, closes 54 % [" in sentences
+    assert "[toy, split-1][table-2]: 2 of 4 methods beat floor and controls;" in sentences
+    assert "the best, hoffman, closes 54 % [" in sentences
     hoffman = line(text, "| [`hoffman`][hoffman] |")
     assert re.search(r"\| \+14.50 \[\S+, \S+\] ▲ \|$", hoffman)
     assert line(text, "| control: [`self_distill`][self_distill] |").endswith("] |")
