@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from scipy.stats import ttest_1samp
 
 from pmbench import arrow
 from pmbench.report.attestations import read_attestations
@@ -19,6 +20,7 @@ from pmbench.report.pages.book import conclusions_in
 from pmbench.report.pages.folder import book_for, check
 from pmbench.report.recompute import recompute
 from pmbench.report.record_files import read_files, read_record, read_records
+from pmbench.report.statistics import Comparison
 
 REPOSITORY = Path(__file__).parents[2]
 FOLDER = REPOSITORY / "leaderboard"
@@ -127,3 +129,61 @@ def test_the_program_of_the_docs_ensembles_published_predictions() -> None:
     record = read_record(FOLDER / "records/mfeat/few-10/mlp-64+cnn2d-16/rkd-s0.json")
     assert float(first.removeprefix("rkd ")) == pytest.approx(record.metrics["accuracy"])
     assert 50 < float(second.removeprefix("rkd and fitnet ")) < 100
+
+
+def test_the_examples_of_pitfalls_are_those_of_the_records() -> None:
+    found = {board.title: board for board in boards(read_records(FOLDER / "records")[0])}
+
+    def gains(table: str) -> dict[str, list[float]]:
+        """Method -> its gain under each seed, in points."""
+        floor = found[table].floor
+        assert floor
+        own = {r.cell.seed: r.metrics["accuracy"] for r in floor.records}
+        return {
+            row.label: [r.metrics["accuracy"] - own[r.cell.seed] for r in row.records]
+            for row in methods(found[table])
+        }
+
+    def called_better(table: str, seeds: slice) -> int:
+        """Methods that a plain paired t-test calls better than the floor."""
+        of = [values[seeds] for values in gains(table).values()]
+        return sum(bool(ttest_1samp(v, 0).pvalue < 0.05 and np.mean(v) > 0) for v in of)
+
+    def gain(table: str, label: str) -> Comparison:
+        (row,) = (row for row in found[table].rows if row.label == label)
+        assert row.gain
+        return row.gain
+
+    pines, nothing, full = "pines, few-10", "planted, shared-0", "mfeat, fixed"
+    mfeat, hapt = "mfeat, few-10", "hapt, few-10"
+    assert max(gains(pines), key=lambda m: gains(pines)[m][3]) == "gen_distill"
+    assert (called_better(nothing, slice(6, 9)), called_better(full, slice(10)), len(gains(pines))) == (
+        4,
+        7,
+        7,
+    )
+    for table in (pines, nothing, full):
+        assert not any(row.gain.better for row in methods(found[table]) if row.gain)
+    distilled = gain(pines, "gen_distill")
+    best = [max(values) for values in zip(*gains(nothing).values(), strict=True)]
+    (added,) = re.findall(r"That would have added (.*?) points", " ".join(front_page().split()))
+    private, fused = (gain(mfeat, label).difference for label in ("kd[teacher=privileged]", "kd"))
+    two, without = (gain(hapt, label).difference for label in ("hoffman", "target_ensemble"))
+    text = " ".join((REPOSITORY / "docs" / "pitfalls.md").read_text(encoding="utf-8").split())
+    for said in (
+        f"seed 3 alone, `gen_distill` gains {gains(pines)['gen_distill'][3]:.1f} points.",
+        f"over ten seeds is {distilled.difference:.1f},",
+        f"its interval, {distilled.low:.1f} to {distilled.high:.1f}, holds 0.",
+        f"best of {len(gains(nothing))} methods still gains {min(best):.1f} to {max(best):.1f} points",
+        f"calls seven of {len(gains(full))} methods better.",
+        f"would have added {added} points, by the mean of a table.",
+        f"gains {private:.1f} points from a network that sees the privileged modality alone, and {fused:.1f}",
+        f"`hoffman` gains {two:.1f} points with its two networks",
+        f"two networks without any privilege gain {without:.1f}.",
+        f"less than {found[pines].smallest_gain:.1f} points",
+    ):
+        assert said in text
+
+
+def front_page() -> str:
+    return (FOLDER / "README.md").read_text(encoding="utf-8")
