@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import runpy
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,16 +16,34 @@ from scipy.stats import ttest_1samp
 
 from pmbench import arrow
 from pmbench.report.attestations import read_attestations
-from pmbench.report.boards import boards
+from pmbench.report.boards import Board, boards
 from pmbench.report.headlines import mark, methods
 from pmbench.report.pages.book import conclusions_in
 from pmbench.report.pages.folder import book_for, check
 from pmbench.report.recompute import recompute
+from pmbench.report.record import Record
 from pmbench.report.record_files import read_files, read_record, read_records
 from pmbench.report.statistics import Comparison
 
 REPOSITORY = Path(__file__).parents[2]
 FOLDER = REPOSITORY / "leaderboard"
+Tables = Mapping[str, Board]
+
+
+@pytest.fixture(scope="module")
+def records() -> list[Record]:
+    return read_records(FOLDER / "records")[0]
+
+
+@pytest.fixture(scope="module")
+def tables(records: list[Record]) -> Tables:
+    """Title -> table of the published board."""
+    return {board.title: board for board in boards(records)}
+
+
+def docs(name: str) -> str:
+    """A page of the documentation, without line breaks."""
+    return " ".join((REPOSITORY / "docs" / name).read_text(encoding="utf-8").split())
 
 
 def test_the_committed_leaderboard_is_drawn_from_its_records() -> None:
@@ -44,16 +64,15 @@ def test_every_committed_result_is_attested() -> None:
     assert len(attested.by_record) == len(done), "no attestation of anything else"
 
 
-def test_the_conclusions_are_those_of_the_tables() -> None:
-    found = {board.title: board for board in boards(read_records(FOLDER / "records")[0])}
+def test_the_conclusions_are_those_of_the_tables(tables: Tables) -> None:
     text = " ".join(conclusions_in(FOLDER))
 
     def held(table: str) -> str:
-        tested = [row for row in methods(found[table]) if row.gain and row.gain.adjusted is not None]
-        return f"{sum(mark(row, found[table]) == '▲' for row in tested)} of {len(tested)}"
+        tested = [row for row in methods(tables[table]) if row.gain and row.gain.adjusted is not None]
+        return f"{sum(mark(row, tables[table]) == '▲' for row in tested)} of {len(tested)}"
 
     def gain(table: str, label: str) -> str:
-        (row,) = (row for row in found[table].rows if row.label == label)
+        (row,) = (row for row in tables[table].rows if row.label == label)
         assert row.gain
         return f"{row.gain.difference:.1f}"
 
@@ -61,8 +80,8 @@ def test_the_conclusions_are_those_of_the_tables() -> None:
     assert f"{held(hapt)} methods on hapt and {held(mfeat)} on mfeat" in text
     nobody, of = held(pines).split(" of ")
     assert nobody == "0"
-    assert f"On pines none of {of} is shown to; {found[pines].smallest_gain:.1f} points" in text
-    nothing = [found["planted, shared-0"], found["mfeat, fixed"]]
+    assert f"On pines none of {of} is shown to; {tables[pines].smallest_gain:.1f} points" in text
+    nothing = [tables["planted, shared-0"], tables["mfeat, fixed"]]
     assert {mark(row, board) for board in nothing for row in methods(board)} <= {"", "▼"}
     least = " and ".join(f"{board.smallest_gain:.1f}" for board in nothing)
     assert f"true gains of {least} points" in text
@@ -72,13 +91,13 @@ def test_the_conclusions_are_those_of_the_tables() -> None:
         fused = other if label != other else f"{other}[teacher=fused]"
         assert f"{other} {gain(mfeat, label)} and {gain(mfeat, fused)}" in text
     assert f"kd gains {gain(hapt, 'kd[teacher=privileged]')} and {gain(hapt, 'kd')}" in text
-    tested = [row for row in methods(found[hapt]) if row.gain]
+    tested = [row for row in methods(tables[hapt]) if row.gain]
     first = sorted(tested, key=lambda row: row.gain.difference if row.gain else 0.0, reverse=True)[:11]
     soft = {"pseudo_label", "dist", "kd", "rad", "rad_dad", "takd", "cmkd", "gen_distill", "mlld"}
     assert {row.label.partition("[")[0] for row in first} == soft
     largest, least = gain(hapt, first[0].label), gain(hapt, first[-1].label)
     assert f"pseudo_label with {largest} points to mlld with {least}" in text
-    shown = {row.label for row in methods(found[hapt]) if mark(row, found[hapt])}
+    shown = {row.label for row in methods(tables[hapt]) if mark(row, tables[hapt])}
     assert shown.isdisjoint({"hoffman", "mdms", "admd", "cgan", "adda"})
 
 
@@ -131,17 +150,15 @@ def test_the_program_of_the_docs_ensembles_published_predictions() -> None:
     assert 50 < float(second.removeprefix("rkd and fitnet ")) < 100
 
 
-def test_the_examples_of_pitfalls_are_those_of_the_records() -> None:
-    found = {board.title: board for board in boards(read_records(FOLDER / "records")[0])}
-
+def test_the_examples_of_pitfalls_are_those_of_the_records(tables: Tables) -> None:
     def gains(table: str) -> dict[str, list[float]]:
         """Method -> its gain under each seed, in points."""
-        floor = found[table].floor
+        floor = tables[table].floor
         assert floor
         own = {r.cell.seed: r.metrics["accuracy"] for r in floor.records}
         return {
             row.label: [r.metrics["accuracy"] - own[r.cell.seed] for r in row.records]
-            for row in methods(found[table])
+            for row in methods(tables[table])
         }
 
     def called_better(table: str, seeds: slice) -> int:
@@ -150,7 +167,7 @@ def test_the_examples_of_pitfalls_are_those_of_the_records() -> None:
         return sum(bool(ttest_1samp(v, 0).pvalue < 0.05 and np.mean(v) > 0) for v in of)
 
     def gain(table: str, label: str) -> Comparison:
-        (row,) = (row for row in found[table].rows if row.label == label)
+        (row,) = (row for row in tables[table].rows if row.label == label)
         assert row.gain
         return row.gain
 
@@ -163,13 +180,13 @@ def test_the_examples_of_pitfalls_are_those_of_the_records() -> None:
         7,
     )
     for table in (pines, nothing, full):
-        assert not any(row.gain.better for row in methods(found[table]) if row.gain)
+        assert not any(row.gain.better for row in methods(tables[table]) if row.gain)
     distilled = gain(pines, "gen_distill")
     best = [max(values) for values in zip(*gains(nothing).values(), strict=True)]
     (added,) = re.findall(r"That would have added (.*?) points", " ".join(front_page().split()))
     private, fused = (gain(mfeat, label).difference for label in ("kd[teacher=privileged]", "kd"))
     two, without = (gain(hapt, label).difference for label in ("hoffman", "target_ensemble"))
-    text = " ".join((REPOSITORY / "docs" / "pitfalls.md").read_text(encoding="utf-8").split())
+    text = docs("pitfalls.md")
     for said in (
         f"seed 3 alone, `gen_distill` gains {gains(pines)['gen_distill'][3]:.1f} points.",
         f"over ten seeds is {distilled.difference:.1f},",
@@ -180,10 +197,17 @@ def test_the_examples_of_pitfalls_are_those_of_the_records() -> None:
         f"gains {private:.1f} points from a network that sees the privileged modality alone, and {fused:.1f}",
         f"`hoffman` gains {two:.1f} points with its two networks",
         f"two networks without any privilege gain {without:.1f}.",
-        f"less than {found[pines].smallest_gain:.1f} points",
+        f"less than {tables[pines].smallest_gain:.1f} points",
     ):
         assert said in text
 
 
 def front_page() -> str:
     return (FOLDER / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_documented_choices_of_the_epoch_are_those_of_the_records(records: list[Record]) -> None:
+    script = runpy.run_path(str(REPOSITORY / "benchmarks" / "statistics" / "best_or_last.py"))
+    text = docs("statistics.md")
+    for line in script["report"](records).splitlines():
+        assert line in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import zip_longest
@@ -34,10 +35,16 @@ class Gains:
 
     @cached_property
     def first(self) -> list[int]:
-        """The tables of the front page: one of each data set in turn, as many as a line holds."""
+        """The tables of the front page: one of each data set in turn, as many as a line holds.
+
+        Of a data set's tables, that of the protocol which most data sets have comes first.
+        """
         places: dict[str, list[int]] = {}
+        shared = Counter(p for _, p in {(b.cell.dataset, b.cell.protocol) for b in self.book.boards})
         for place, board in enumerate(self.book.boards):
             places.setdefault(board.cell.dataset, []).append(place)
+        for own in places.values():
+            own.sort(key=lambda place: -shared[self.book.boards[place].cell.protocol])
         turns = [place for turn in zip_longest(*places.values()) for place in turn if place is not None]
         return sorted(self._lines(turns)[0])
 

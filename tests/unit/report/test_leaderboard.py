@@ -151,6 +151,15 @@ def test_the_front_page_holds_a_table_of_each_data_set_first(make_record: Any) -
     assert everything.count("| [`kd`][kd]") == len(heads(everything))
 
 
+def test_the_front_page_prefers_protocols_that_data_sets_share(make_record: Any) -> None:
+    records = [
+        r for r in many_tables(make_record, 3, 4) if r.cell.dataset == "data1" or r.cell.protocol == "few-2"
+    ]
+    assert heads(front_page(Book.of(records))) == ["data0, few-2, data1, few-0, data1, few-2, data2, few-2"]
+    records = [r for r in records if r.cell.dataset != "data2"]
+    assert heads(front_page(Book.of(records))) == ["data0, few-2, data1, few-0, data1, few-1, data1, few-2"]
+
+
 def test_a_front_page_with_every_table_has_no_page_of_all(make_record: Any) -> None:
     assert "gains.md" not in pages(Book.of(many_tables(make_record, 1, 2)))
 
