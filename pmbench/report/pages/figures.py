@@ -13,7 +13,7 @@ from .front import ranks_of, ranks_text
 from .shown import costs_of, curves_of, figures_of, gains_of, labels_of, overview_of
 from .studies import losses_of, method_of, studies_of, terms_of
 
-DRAWING = 2
+DRAWING = 3
 """Version of the drawing, in the digest of every figure: raise it when figures are to be drawn anew."""
 LIGHT = {
     "paper": "#fffffe",

@@ -301,22 +301,38 @@ def curves(shown: Curves) -> Figure:
 
 
 def labels(shown: Labels) -> Figure:
-    """Gain by number of labels a class: a panel a method, with interval and the ceiling's gap."""
+    """Gain by number of labels a class: a panel a method, with interval and the ceiling's gap.
+
+    A mean far below the floor is at the edge, so that it does not flatten all other panels.
+    """
     figure, panels, columns = small_panels(len(shown.rows), 4, 1.4, (0.25, 0.05, 0.25, 0.15))
     places = range(len(shown.places))
+    means = [gain.value for _, row in shown.rows for gain in row if gain is not None]
+    edge = -0.5 * max([*means, *(gap for gap in shown.gaps if gap is not None), 5.0])
     for axes, (label, found) in zip(panels, shown.rows, strict=False):
         axes.set_title(label, fontsize=8, fontweight="normal")
         axes.axhline(0, color=C["text"], linewidth=1.0)
         gaps = [(x, gap) for x, gap in zip(places, shown.gaps, strict=True) if gap is not None]
         axes.plot([x for x, _ in gaps], [gap for _, gap in gaps], color=C["ceiling"], linewidth=1.2)
         known = [(x, gain) for x, gain in zip(places, found, strict=True) if gain is not None]
-        axes.plot([x for x, _ in known], [g.value for _, g in known], color=C["quiet"], linewidth=0.9)
+        axes.plot(
+            [x for x, _ in known], [max(g.value, edge) for _, g in known], color=C["quiet"], linewidth=0.9
+        )
         for x, gain in known:
             marker, colour, filled = _kind(gain.verdict)
             if gain.low is not None and gain.high is not None:
-                axes.plot([x, x], [gain.low, gain.high], color=colour, linewidth=1.5)
+                ends = [max(gain.low, edge), max(gain.high, edge)]
+                axes.plot([x, x], ends, color=colour, linewidth=1.5)
             face = colour if filled else C["paper"]
-            axes.plot([x], [gain.value], marker, color=colour, markerfacecolor=face, markersize=5, zorder=4)
+            axes.plot(
+                [x],
+                [max(gain.value, edge)],
+                marker,
+                color=colour,
+                markerfacecolor=face,
+                markersize=5,
+                zorder=4,
+            )
         axes.set_xticks(list(places), shown.places)
         axes.tick_params(labelsize=7)
     label_lowest(panels, len(shown.rows), columns)
