@@ -69,7 +69,7 @@ def show(
     ]
     found = [f for f in found if kind in ("", f.kind)]
     if not found:
-        raise _unknown(name, kind, registry)
+        raise _unknown(name, kind, registry, records)
     if len(found) > 1:
         if all(f.kind == "record" for f in found):
             paths = [str(path) for path in cells(records, name)]
@@ -119,7 +119,7 @@ def cells(folder: Path, name: str) -> list[Path]:
     return found
 
 
-def _unknown(name: str, kind: str, registry: Registry) -> Exception:
+def _unknown(name: str, kind: str, registry: Registry, records: Path) -> Exception:
     from ..errors import UnknownName, UsageError
 
     if kind in ("stage", "record"):
@@ -128,6 +128,8 @@ def _unknown(name: str, kind: str, registry: Registry) -> Exception:
         )
         return UsageError(f"{name!r} is not a {_NAMES.get(kind, kind)}", hint)
     known = {n for k in registry.offers if kind in ("", k) for n in registry.offers[k]}
+    if "/" in name and not kind:
+        known |= {f.relative_to(records).with_suffix("").as_posix() for f in records.rglob("*.json")}
     hint = "`pmbench list` shows all names, `pmbench store list` the keys of stored stages"
     if registry.broken:
         hint += f"; not loaded: {', '.join(b.distribution for b in registry.broken)} (`pmbench plugins`)"

@@ -82,6 +82,14 @@ def test_near_matches_over_all_kinds(run_cli: Any, name: str, near: str) -> None
     assert "Hint: " in done.stderr
 
 
+def test_near_matches_among_cells(finished: Any) -> None:
+    path = next((finished.out / "records").rglob("*.json"))
+    cell = path.relative_to(finished.out / "records").with_suffix("").as_posix()
+    done = finished.run_cli("show", cell.replace("-s", "s"))
+    assert done.code == 2
+    assert repr(cell) in done.error
+
+
 @pytest.mark.parametrize("args", [("zzzzzzz",), ("kd", "--kind", "backbone"), ("0000", "--kind", "stage")])
 def test_unknown(run_cli: Any, args: tuple[str, ...]) -> None:
     done = run_cli("show", *args)
