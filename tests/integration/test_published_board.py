@@ -211,3 +211,45 @@ def test_the_documented_choices_of_the_epoch_are_those_of_the_records(records: l
     text = docs("statistics.md")
     for line in script["report"](records).splitlines():
         assert line in text
+
+
+def test_the_documented_answer_of_planted_is_that_of_the_table(tables: Tables) -> None:
+    page = (REPOSITORY / "docs" / "planted.md").read_text(encoding="utf-8")
+    board = tables["planted, unlabelled-2000"]
+    found = {row.label: (mark(row, board), row.gain.difference) for row in methods(board) if row.gain}
+    named: set[str] = set()
+    section = page.partition("## Which methods learn it")[2].partition("A cause is shown")[0]
+    for line in section.splitlines():
+        if not line.startswith("| `"):
+            continue
+        cells = line.split(" | ")
+        shown = dict(re.findall(r"`(\w+(?:\[teacher=\w+\])?)` ?([▲△]?)", cells[0]))
+        for label, sign in shown.items():
+            assert sign == (found[label][0] if found[label][0] != "▼" else ""), label
+        gains = [found[label][1] for label in shown]
+        assert cells[1].strip() == f"{min(gains):.1f} to {max(gains):.1f}"
+        assert not named & shown.keys()
+        named |= shown.keys()
+    assert named == found.keys()
+    result = {row.label: f"{row.interval.mean:.1f} %" for row in board.rows}
+    text = " ".join(page.split())
+    assert f"(`target_only` on `unlabelled-2000`) | {result['target_only']} |" in text
+    assert (
+        f"{result['early_fusion']} of the test samples where the privileged network is on {result['privileged_only']}"
+        in text
+    )
+    assert f"find a gain of {board.smallest_gain:.1f} points with 80 % probability" in text
+    best = next(row for row in methods(board))
+    assert best.gap
+    assert f"The best row, `{best.label}`, closes {100 * best.gap.value:.0f} % of the gap" in text
+
+
+def test_planted_turns_as_it_was_built(tables: Tables) -> None:
+    """The privileged network does not mind the share, and no network of the target view passes its limit."""
+    limits = {0: 50.0, 10: 75.0, 40: 85.2}
+    for share, limit in limits.items():
+        board = tables[f"planted, shared-{share}"]
+        result = {row.label: row.interval.mean for row in board.rows}
+        assert result["privileged_only"] > max(83, result["early_fusion"])
+        assert all(row.interval.mean < limit + 3 for row in methods(board))
+        assert abs(result["target_only"] - limit) < 11

@@ -47,7 +47,7 @@ def method_page(book: Book, method: str, figures: Mapping[str, str]) -> str:
     pictures = [picture(f"../figures/{figure}", text) for figure, text in figures.items()]
     parts += ["## Ablations", *pictures] if pictures else []
     parts += [*_departures(rows), *_published(rows), *_costs(rows), *_records(book, rows)]
-    parts.append("\n".join(f"[table-{t.slug}]: ../tables/{t.slug}.md" for t in _tables(book, method)))
+    parts.append("\n".join(f"[{t.slug}]: ../tables/{t.slug}.md" for t in _tables(book, method)))
     return "\n\n".join(part for part in (*parts, DRAWN) if part) + "\n"
 
 
@@ -57,7 +57,7 @@ def _tables(book: Book, method: str) -> list[Table]:
 
 
 def _link(one: Table) -> str:
-    return f"[{escape(one.name)}][table-{one.slug}]"
+    return f"[{escape(one.name)}][{one.slug}]"
 
 
 def _name(row: Row) -> str:
