@@ -234,10 +234,8 @@ def test_the_documented_answer_of_planted_is_that_of_the_table(tables: Tables) -
     result = {row.label: f"{row.interval.mean:.1f} %" for row in board.rows}
     text = " ".join(page.split())
     assert f"(`target_only` on `unlabelled-2000`) | {result['target_only']} |" in text
-    assert (
-        f"{result['early_fusion']} of the test samples where the privileged network is on {result['privileged_only']}"
-        in text
-    )
+    both, alone = result["early_fusion"], result["privileged_only"]
+    assert f"is right on {both} of the test samples where the privileged network is on {alone}" in text
     assert f"find a gain of {board.smallest_gain:.1f} points with 80 % probability" in text
     best = next(row for row in methods(board))
     assert best.gap
