@@ -34,8 +34,10 @@ HEAD = (
 
 
 def differences(board: Board, *, test: bool = False) -> dict[str, dict[int, float]]:
-    """Row -> seed -> result of the last epoch (with `test`: of the best on the test part), less that of the
-    best on validation data, in points of a metric of which more is better."""
+    """Row -> seed -> result of the last epoch less that of the best on validation data, in points.
+
+    With `test`: of the best epoch on the test part less that. More of the metric has to be better.
+    """
     found = {}
     for row in board.rows:
         audits = {r.cell.seed: r.audit for r in row.records}
