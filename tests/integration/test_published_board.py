@@ -91,6 +91,15 @@ def test_the_conclusions_are_those_of_the_tables(tables: Tables) -> None:
         fused = other if label != other else f"{other}[teacher=fused]"
         assert f"{other} {gain(mfeat, label)} and {gain(mfeat, fused)}" in text
     assert f"kd gains {gain(hapt, 'kd[teacher=privileged]')} and {gain(hapt, 'kd')}" in text
+    three, ten, thirty = (gain(f"mfeat, few-{k}", "kd[teacher=privileged]") for k in (3, 10, 30))
+    assert f"gains {three} points with three labels a class, {ten} with ten, {thirty} with thirty" in text
+    planted = tables["planted, unlabelled-2000"]
+    found = [row for row in methods(planted) if mark(row, planted) in ("▲", "△")]
+    values = [gain(planted.title, row.label) for row in found]
+    assert f"{len(found)} of {len(methods(planted))} methods gain {min(values)} to {max(values)}" in text
+    assert not any(row.teacher and row.teacher.label in ("early_fusion", "late_fusion") for row in found)
+    assert re.findall(r"be worth ([0-9.]+) points", docs("planted.md")) == ["5.9"]
+    assert "worth 5.9 points" in text
     tested = [row for row in methods(tables[hapt]) if row.gain]
     first = sorted(tested, key=lambda row: row.gain.difference if row.gain else 0.0, reverse=True)[:11]
     soft = {"pseudo_label", "dist", "kd", "rad", "rad_dad", "takd", "cmkd", "gen_distill", "mlld"}
