@@ -29,20 +29,19 @@ HEAD = (
     "last is better / worse",
     "most won by the last",
     "most lost by the last",
-    "best on test - best",
 )
 
 
-def differences(board: Board, *, test: bool = False) -> dict[str, dict[int, float]]:
+def differences(board: Board) -> dict[str, dict[int, float]]:
     """Row -> seed -> result of the last epoch less that of the best on validation data, in points.
 
-    With `test`: of the best epoch on the test part less that. More of the metric has to be better.
+    Rows without such a pair under every seed are left out. More of the metric has to be better.
     """
     found = {}
     for row in board.rows:
         audits = {r.cell.seed: r.audit for r in row.records}
         values = {
-            seed: (a.test if test else a.last) - a.validation
+            seed: a.last - a.validation
             for seed, a in audits.items()
             if a is not None and a.validation is not None
         }
@@ -61,7 +60,6 @@ def line(board: Board) -> list[str]:
     adjusted = holm([None if isnan(p) else p for p in p_values])  # nan: both choices agree under all seeds
     clear = [means[label] for label, p in zip(found, adjusted, strict=True) if p is not None and p < LEVEL]
     best, worst = max(means, key=means.__getitem__), min(means, key=means.__getitem__)
-    bonus = fmean(fmean(values.values()) for values in differences(board, test=True).values())
     return [
         board.title,
         str(len(found)),
@@ -69,7 +67,6 @@ def line(board: Board) -> list[str]:
         f"{sum(mean > 0 for mean in clear)} / {sum(mean < 0 for mean in clear)}",
         f"{number(means[best], 1, sign=True)} (`{best}`)",
         f"{number(means[worst], 1, sign=True)} (`{worst}`)",
-        number(bonus, 2, sign=True),
     ]
 
 

@@ -90,23 +90,21 @@ class Planted(pm.Dataset):
         """`source` is not read: the numbers come from an rng seeded by the split."""
         import numpy as np
 
-        trains = {}
         for s in SHARED:
             rng = np.random.Generator(np.random.PCG64([2206, 6487, s]))
             for part, count in COUNTS.items():
                 views, labels = _draw(rng, count, s)
                 if part == "train":
-                    trains[s] = views, labels.copy()
+                    if s == MANY_SHARED:
+                        first, known = views, labels.copy()
                     labels[LABELLED:] = -1
                 yield f"shared-{s}-{part}", _part(f"s{s:02d}-{part}", views, labels)
         rng = np.random.Generator(np.random.PCG64([2206, 6487, MANY_SHARED, MANY]))
-        (first, known), (more, others) = trains[MANY_SHARED], _draw(rng, MANY - UNLABELLED, MANY_SHARED)
+        more, others = _draw(rng, MANY - UNLABELLED, MANY_SHARED)
         views, labels = np.concatenate([first, more], axis=1), np.concatenate([known, others])
         yield "many-train-labelled", _part("many-train-labelled", views, labels)
-        yield (
-            "many-train",
-            _part("many-train", views, np.where(np.arange(len(labels)) < LABELLED, labels, -1)),
-        )
+        few = np.where(np.arange(len(labels)) < LABELLED, labels, -1)
+        yield "many-train", _part("many-train", views, few)
         yield "many-test", _part("many-test", *_draw(rng, MANY_TEST, MANY_SHARED))
 
 
