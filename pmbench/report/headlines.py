@@ -15,8 +15,8 @@ MARKS = {BOTH: "▲", FLOOR_ALONE: "△", WORSE: "▼"}
 """Marks of verdicts in tables without a column for them; a method without a mark has no significant gain."""
 EDGE = "°"
 LEGEND = (
-    "▲ beats the floor and every control, △ beats the floor alone, ▼ is worse than the floor; no mark: no "
-    "significant gain"
+    "Methods are marked: ▲ beats the floor and every control, △ beats the floor alone, ▼ is worse than the "
+    "floor; no mark: no significant gain"
 )
 BRIEF = {
     "the floor and every control": "floor and controls",
